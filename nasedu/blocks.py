@@ -1,0 +1,140 @@
+"""Convolution blocks that several papers share, under their published names.
+
+Shapes are (B, C, H, W) throughout. Every block keeps the spatial size unless it has a `stride`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nasedu.errors import check_name
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "mish": nn.Mish,
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hardswish": nn.Hardswish,
+}
+
+
+def activation(name: str) -> nn.Module:
+    """A fresh activation module, in place. Raises `UnknownName`."""
+    return ACTIVATIONS[check_name("activation", name, ACTIVATIONS)](inplace=True)
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Batch normalisation with the detectors' usual settings (eps 1e-3, momentum 0.03; YOLOv4)."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.03)
+
+
+def pointwise(c_in: int, c_out: int) -> nn.Conv2d:
+    """A plain 1x1 convolution: no bias, no normalisation, no activation."""
+    return nn.Conv2d(c_in, c_out, 1, bias=False)
+
+
+class ConvBNAct(nn.Module):
+    """Convolution with padding k//2, batch normalisation, activation: (B, c_in, H, W) to (B, c_out, H/s, W/s).
+
+    `bias=True` reproduces the YOLOv4 family's public code, whose convolutions keep a bias before BN.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, act: str = "mish", bias=True):
+        super().__init__()
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=bias)
+        self.bn = batch_norm(c_out)
+        self.act = activation(act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.bn(self.conv(x)))
+
+
+class Bottleneck(nn.Module):
+    """1x1 to `hidden` channels, then 3x3 back to `channels`, plus the input where `shortcut` (ResNet; YOLOv3)."""
+
+    def __init__(self, channels: int, hidden: int, shortcut: bool, act: str = "mish"):
+        super().__init__()
+        self.reduce = ConvBNAct(channels, hidden, 1, act=act)
+        self.conv = ConvBNAct(hidden, channels, 3, act=act)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(self.reduce(x))
+        return x + y if self.shortcut else y
+
+
+class CSP(nn.Module):
+    """Cross-stage partial block with residual bottlenecks (Scaled-YOLOv4, section 3; CSPNet).
+
+    One branch runs `depth` bottlenecks at `hidden` channels, the other is a single 1x1 convolution; both are
+    concatenated, normalised, activated and fused. (B, c_in, H, W) to (B, c_out, H, W).
+    """
+
+    shortcut = True
+
+    def __init__(self, c_in: int, c_out: int, hidden: int, depth: int, act: str = "mish"):
+        super().__init__()
+        self.enter = ConvBNAct(c_in, hidden, 1, act=act)
+        self.bottlenecks = nn.Sequential(*(Bottleneck(hidden, hidden, self.shortcut, act) for _ in range(depth)))
+        self.deep = pointwise(hidden, hidden)
+        self.cross = pointwise(c_in, hidden)
+        self.bn = batch_norm(2 * hidden)
+        self.act = activation(act)
+        self.fuse = ConvBNAct(2 * hidden, c_out, 1, act=act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        deep = self.deep(self.bottlenecks(self.enter(x)))
+        return self.fuse(self.act(self.bn(torch.cat([deep, self.cross(x)], 1))))
+
+
+class CSP2(nn.Module):
+    """The neck's cross-stage partial block: no residuals, and the cross branch leaves after the first convolution.
+
+    `depth` may be 0. (B, c_in, H, W) to (B, c_out, H, W). Scaled-YOLOv4, section 3 (reversed CSP).
+    """
+
+    shortcut = False
+
+    def __init__(self, c_in: int, c_out: int, hidden: int, depth: int, act: str = "mish"):
+        super().__init__()
+        self.enter = ConvBNAct(c_in, hidden, 1, act=act)
+        self.bottlenecks = nn.Sequential(*(Bottleneck(hidden, hidden, self.shortcut, act) for _ in range(depth)))
+        self.cross = pointwise(hidden, hidden)
+        self.bn = batch_norm(2 * hidden)
+        self.act = activation(act)
+        self.fuse = ConvBNAct(2 * hidden, c_out, 1, act=act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.enter(x)
+        return self.fuse(self.act(self.bn(torch.cat([self.bottlenecks(x), self.cross(x)], 1))))
+
+
+class SPPCSP(nn.Module):
+    """Spatial pyramid pooling (max pools 5, 9, 13) inside a cross-stage partial block (Scaled-YOLOv4, section 3)."""
+
+    def __init__(self, c_in: int, c_out: int, act: str = "mish", pools: tuple[int, ...] = (5, 9, 13)):
+        super().__init__()
+        self.before = nn.Sequential(
+            ConvBNAct(c_in, c_out, 1, act=act), ConvBNAct(c_out, c_out, 3, act=act), ConvBNAct(c_out, c_out, 1, act=act)
+        )
+        self.pools = nn.ModuleList(nn.MaxPool2d(k, 1, k // 2) for k in pools)
+        self.after = nn.Sequential(
+            ConvBNAct((1 + len(pools)) * c_out, c_out, 1, act=act), ConvBNAct(c_out, c_out, 3, act=act)
+        )
+        self.cross = pointwise(c_in, c_out)
+        self.bn = batch_norm(2 * c_out)
+        self.act = activation(act)
+        self.fuse = ConvBNAct(2 * c_out, c_out, 1, act=act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        deep = self.before(x)
+        deep = self.after(torch.cat([deep, *(pool(deep) for pool in self.pools)], 1))
+        return self.fuse(self.act(self.bn(torch.cat([deep, self.cross(x)], 1))))
+
+
+class Concat(nn.Module):
+    """Concatenate any number of maps along the channels."""
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        return torch.cat(maps, 1)

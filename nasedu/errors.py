@@ -1,0 +1,61 @@
+"""What can go wrong at nasedu's boundaries, one type each, each with one clear sentence.
+
+A message says what was wrong, where, and what would be right. The command line prints it without a
+traceback and exits with status 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NaseduError(Exception):
+    """Any mistake in what a user handed to nasedu."""
+
+
+class UnknownName(NaseduError, KeyError):
+    """A name that is not among the valid ones (a preset, a proxy, a template, a class ...)."""
+
+    __str__ = Exception.__str__  # KeyError would print the repr of the sentence
+
+
+class ParameterError(NaseduError, ValueError):
+    """A value of the wrong type or outside its range."""
+
+
+class ArchitectureError(NaseduError, ValueError):
+    """An architecture, a path or an architecture text that its search space cannot read."""
+
+
+class TableError(NaseduError, ValueError):
+    """A lookup table that is malformed or was made for another space."""
+
+
+class BudgetError(NaseduError, ValueError):
+    """A cost target that no architecture of the space can meet."""
+
+
+class DataError(NaseduError, ValueError):
+    """A data set that is missing, incomplete or unreadable."""
+
+
+class CheckpointError(NaseduError, RuntimeError):
+    """A stored state that is cut short or belongs to another run."""
+
+
+class OutputError(NaseduError, OSError):
+    """A folder that cannot be written to."""
+
+
+def check_name(kind: str, name: object, valid: Iterable[str]) -> str:
+    """Return `name` if it is one of `valid`; else raise `UnknownName` naming the nearest one.
+
+    `kind` is the noun for the message: "preset", "proxy", "parameter" ...
+    """
+    valid = list(valid)
+    if name in valid:
+        return str(name)
+    close = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise UnknownName(f"unknown {kind} {name!r}: {hint}valid: {', '.join(valid)}")
