@@ -1,0 +1,53 @@
+"""Which path a step takes: relaxations of the choice at every decision.
+
+A path holds, per decision, a choice's index or a weight for each choice, shape (..., n_choices).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nasedu.errors import ParameterError
+
+
+def uniform_logits(choices: Sequence[int]) -> list[Tensor]:
+    """Zero logits, one vector (n_choices,) per decision: every choice equally likely."""
+    return [torch.zeros(n) for n in choices]
+
+
+def softmax(logits: Sequence[Tensor], temperature: float = 1.0) -> list[Tensor]:
+    """softmax(logits / T) per decision (DARTS, eq. 2). Raises `ParameterError` for T <= 0."""
+    _check(temperature)
+    return [torch.softmax(a / temperature, -1) for a in logits]
+
+
+def gumbel_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Standard Gumbel noise g = -log E with E ~ Exponential(1), on the CPU so that every device sees the same."""
+    return -torch.empty(tuple(shape)).exponential_(generator=generator).clamp_min_(1e-20).log()
+
+
+def gumbel_softmax(logits: Sequence[Tensor], temperature: float, generator: torch.Generator) -> list[Tensor]:
+    """softmax((logits + Gumbel noise) / T) per decision (Jang et al. 2017, eq. 2; FBNet, eq. 8).
+
+    Raises `ParameterError` for T <= 0.
+    """
+    _check(temperature)
+    return [torch.softmax((a + gumbel_noise(a.shape, generator).to(a)) / temperature, -1) for a in logits]
+
+
+def one_hot(arch: Sequence[int], choices: Sequence[int]) -> list[Tensor]:
+    """An architecture as weights: a one-hot vector (n_choices,) per decision."""
+    return [torch.nn.functional.one_hot(torch.tensor(i), n).float() for i, n in zip(arch, choices, strict=True)]
+
+
+def annealed(start: float, end: float, fraction: float) -> float:
+    """Temperature start * (end / start)^fraction, an exponential from `start` to `end` as `fraction` goes 0 to 1."""
+    return start * (end / start) ** fraction
+
+
+def _check(temperature: float) -> None:
+    if not temperature > 0:
+        raise ParameterError(f"the temperature must be positive, got {temperature}")

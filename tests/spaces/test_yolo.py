@@ -1,0 +1,129 @@
+"""The detector space: the published counts, and one description read two ways."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nasedu import spaces
+from nasedu.errors import ArchitectureError, ParameterError, UnknownName
+from nasedu.hardware import count
+from nasedu.sampling import one_hot
+
+
+@pytest.fixture(scope="module")
+def p5():
+    return spaces.create("yolo", template="p5", num_classes=20)
+
+
+def build_meta(space, arch):
+    with torch.device("meta"):
+        return space.build(arch)
+
+
+def randomised(network):
+    """Statistics and affine parameters as different from their defaults as training makes them."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+            module.weight.data.uniform_(0.5, 1.5, generator=generator)
+            module.bias.data.normal_(generator=generator)
+    return network.eval()
+
+
+def test_p5_supernet_has_the_published_parameters(p5):
+    with torch.device("meta"):
+        params = sum(p.numel() for p in p5.supernet().parameters())
+    assert params == pytest.approx(205.446e6, rel=1e-3)
+    assert p5.size == 12**9
+
+
+def test_p5_hand_designed_and_smallest_networks_match_the_published_costs(p5):
+    hand = count(build_meta(p5, p5.hand_designed), p5.input_shape)
+    assert hand.flops == pytest.approx(70.0e9, rel=0.01) and hand.params == pytest.approx(70.4e6, rel=0.01)
+    smallest = count(build_meta(p5, (0,) * 18), p5.input_shape)
+    assert smallest.flops == pytest.approx(21.37e9, rel=0.01) and smallest.params == pytest.approx(25.93e6, rel=0.01)
+
+
+@pytest.mark.parametrize(("template", "size"), [("csp", 12**8), ("tiny", 12**3), ("course", 12**9)])
+def test_sizes_of_the_other_templates(template, size):
+    assert spaces.create("yolo", template=template).size == size
+
+
+@pytest.mark.parametrize("template", ["course", "tiny", "csp"])
+def test_one_hot_and_hard_paths_equal_the_stand_alone_network(template):
+    space = spaces.create("yolo", template=template, num_classes=3, image_size=64)
+    torch.manual_seed(0)
+    supernet = randomised(space.supernet())
+    images = torch.randn(2, 3, 64, 64)
+    for seed in range(3):
+        arch = space.sample(np.random.default_rng(seed))
+        with torch.inference_mode():
+            alone = space.inherit(supernet, arch).eval()(images)
+            soft = supernet(images, one_hot(arch, space.choices))
+            hard = supernet(images, arch)
+        for a, b, c in zip(alone, soft, hard, strict=True):
+            scale = a.abs().max()
+            assert (a - b).abs().max() <= 1e-5 * scale and (a - c).abs().max() <= 1e-5 * scale
+        assert torch.stack([m.std() for m in alone]).min() > 0
+
+
+def test_faithful_semantics_leak_through_masked_channels():
+    space = spaces.create("yolo", num_classes=3, image_size=64, semantics="faithful")
+    torch.manual_seed(0)
+    supernet = randomised(space.supernet())
+    arch = (0,) * 18
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        alone = space.inherit(supernet, arch).eval()(images)
+        soft = supernet(images, one_hot(arch, space.choices))
+    assert max((a - b).abs().max() for a, b in zip(alone, soft, strict=True)) > 1e-3
+
+
+def test_architectures_print_and_parse():
+    space = spaces.create("yolo")
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        arch = space.sample(rng)
+        assert space.parse(space.format(arch)) == arch
+    assert "back1: {width: 0.5, depth: 1}" in space.format(space.hand_designed)
+
+
+def test_bad_architectures_and_options_are_refused():
+    space = spaces.create("yolo")
+    text = space.format(space.hand_designed)
+    with pytest.raises(ArchitectureError, match="18 decisions"):
+        space.validate((0, 1))
+    with pytest.raises(ArchitectureError, match=r"back1\.width has the choices 0 to 2"):
+        space.build((3,) + (0,) * 17)
+    with pytest.raises(UnknownName, match=r"choice of back1\.width"):
+        space.parse(text.replace("width: 0.5", "width: 0.4", 1))
+    with pytest.raises(UnknownName, match=r"did you mean 'back1\.width'"):
+        space.parse(text.replace("width", "widht", 1))
+    with pytest.raises(ArchitectureError, match="does not decide neck4"):
+        space.parse("\n".join(text.splitlines()[:-1]))
+    for broken in ("[1, 2]", "a: [", ""):
+        with pytest.raises(ArchitectureError):
+            space.parse(broken)
+    with pytest.raises(UnknownName, match="did you mean 'course'"):
+        spaces.create("yolo", template="curse")
+    with pytest.raises(UnknownName, match="supernet semantics"):
+        spaces.create("yolo", semantics="soft")
+    with pytest.raises(ParameterError, match="multiple of 32"):
+        spaces.create("yolo", image_size=100)
+    with pytest.raises(ArchitectureError, match="needs a path with 18 entries, got 2"):
+        space.supernet()(torch.zeros(1, 3, 128, 128), (0, 0))
+
+
+def test_mutation_and_crossover_stay_in_the_space_and_move_as_told():
+    space, rng = spaces.create("yolo"), np.random.default_rng(0)
+    a, b = space.sample(rng), space.sample(rng)
+    assert space.mutate(a, rng, p=0.0) == a
+    moved = [sum(x != y for x, y in zip(a, space.mutate(a, rng, p=1.0), strict=True)) for _ in range(200)]
+    expected = sum(1 - 1 / n for n in space.choices)
+    assert np.mean(moved) == pytest.approx(expected, rel=0.1)
+    child = space.crossover(a, b, rng)
+    assert all(c in (x, y) for c, x, y in zip(child, a, b, strict=True)) and space.validate(child)
