@@ -1,0 +1,8 @@
+"""What an architecture costs: counted, measured, looked up."""
+
+from nasedu.hardware.count import Cost, count
+from nasedu.hardware.latency import Latency, measure
+from nasedu.hardware.lookup import latency_table
+from nasedu.hardware.table import LookupTable, TableStack
+
+__all__ = ["Cost", "Latency", "LookupTable", "TableStack", "count", "latency_table", "measure"]

@@ -1,0 +1,34 @@
+"""What a network costs on paper: multiply-accumulates and parameters, counted without allocating memory."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`macs`: multiply-accumulates of convolution and linear layers for one input; `params`: trainable parameters."""
+
+    macs: int
+    params: int
+
+    @property
+    def flops(self) -> int:
+        """2 * macs, by definition."""
+        return 2 * self.macs
+
+
+def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Cost:
+    """Count `module` on one input per shape (C, H, W), at batch size 1; `module` keeps its device and weights."""
+    on_meta = all(p.is_meta for p in module.parameters())
+    meta = (module if on_meta else copy.deepcopy(module).to("meta")).eval()
+    inputs = [torch.empty(1, *shape, device="meta") for shape in input_shapes]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        meta(*inputs)
+    params = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return Cost(counter.get_total_flops() // 2, params)
