@@ -1,0 +1,74 @@
+"""Images with boxes to learn detection from: built in, PASCAL VOC folders, COCO instances files."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from nasedu.data import splits
+from nasedu.data.coco import LAYOUT as COCO_LAYOUT
+from nasedu.data.coco import coco
+from nasedu.data.dataset import DetectionDataset
+from nasedu.data.digits import digits
+from nasedu.data.export import export
+from nasedu.data.voc import LAYOUT as VOC_LAYOUT
+from nasedu.data.voc import voc
+from nasedu.errors import DataError, ParameterError, check_name
+
+__all__ = ["DetectionDataset", "detection", "export", "names"]
+
+READERS = {"digits": digits, "voc": voc, "coco": coco}
+LAYOUTS = {"voc": VOC_LAYOUT, "coco": COCO_LAYOUT}
+
+
+def names() -> list[str]:
+    """The names that `detection` knows: "digits" is built in, "voc" and "coco" read a folder."""
+    return list(READERS)
+
+
+def detection(
+    name: str,
+    split: str,
+    *,
+    root: str | Path | None = None,
+    image_size: int = 128,
+    seed: int = 0,
+    size: int | None = None,
+    **options,
+) -> DetectionDataset:
+    """A split ("train", "val" or "test") of a detection data set, its images `image_size` pixels square.
+
+    `seed` draws the scenes of "digits", or which `size` images to take of a folder; it never moves an image
+    from one split to another. Options: `difficulty` (digits); `classes`, `cache_bytes` (voc, coco); see
+    `nasedu.data.digits.digits`, `nasedu.data.voc.voc` and `nasedu.data.coco.coco`.
+    Raises UnknownName for a name, split, option or class, ParameterError for a value out of range, DataError
+    for a folder that is missing or incomplete.
+    """
+    reader = READERS[check_name("dataset", name, READERS)]
+    check_name("split", split, splits.NAMES)
+    _check(image_size, seed, size)
+    common = {"root", "image_size", "seed", "size", "split"}
+    for option in options:
+        check_name(f"option of {name}", option, sorted(set(inspect.signature(reader).parameters) - common))
+    if name == "digits" and root:
+        raise ParameterError(f"digits is built in and reads no folder: leave out root={str(root)!r}")
+    if name != "digits":
+        options["root"] = _folder(name, root)
+    return reader(split, image_size=image_size, seed=seed, size=size, **options)
+
+
+def _folder(name: str, root: str | Path | None) -> Path:
+    if not root:
+        raise DataError(f"{name} needs the folder of its data: give a root that holds {LAYOUTS[name]}")
+    if not Path(root).is_dir():
+        raise DataError(f"there is no folder {root}: {name} expects one that holds {LAYOUTS[name]}")
+    return Path(root)
+
+
+def _check(image_size: int, seed: int, size: int | None) -> None:
+    if not 32 <= image_size <= 2048:
+        raise ParameterError(f"image_size {image_size}: must lie between 32 and 2048 pixels")
+    if seed < 0:
+        raise ParameterError(f"seed {seed}: must be 0 or more")
+    if size is not None and size < 1:
+        raise ParameterError(f"size {size}: must be at least 1 image, or None for all")

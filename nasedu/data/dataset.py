@@ -1,0 +1,135 @@
+"""One labelled image, and a set of them: what every reader of detection data makes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+ONE_SET_IN_MEMORY = 2 * 1024**3
+"""Bytes of letterboxed uint8 images that a data set keeps in memory by default."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The labels of one image, in pixels of the letterboxed square.
+
+    boxes: float32 (n, 4), XYXY; labels: int64 (n,); ignore: bool (n,), true where a detection is neither
+    rewarded nor punished; file: the image's path, or a name for messages.
+    """
+
+    file: str
+    image_id: int
+    boxes: tv_tensors.BoundingBoxes
+    labels: Tensor
+    ignore: Tensor
+
+    def target(self) -> dict:
+        """A copy that the caller may change."""
+        return {
+            "boxes": tv_tensors.wrap(self.boxes.clone(), like=self.boxes),
+            "labels": self.labels.clone(),
+            "ignore": self.ignore.clone(),
+            "image_id": self.image_id,
+        }
+
+    def coco(self) -> list[dict]:
+        """COCO annotations without their ids, which only a whole set can give."""
+        rows = zip(self.boxes.tolist(), self.labels.tolist(), self.ignore.tolist(), strict=True)
+        return [
+            {
+                "image_id": self.image_id,
+                "category_id": label + 1,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": int(ignore),
+            }
+            for (x1, y1, x2, y2), label, ignore in rows
+        ]
+
+
+class DetectionDataset(Dataset):
+    """Square images with boxes: `ds[i] -> (image, target)`.
+
+    image: `tv_tensors.Image`, uint8 (3, S, S). target: dict of `boxes` (`tv_tensors.BoundingBoxes`, XYXY,
+    float32 (n, 4), pixels of that image), `labels` int64 (n,), `ignore` bool (n,) and `image_id` int.
+
+    `classes[label]` is a class's name. `skipped` has one line for each file or box that could not be used.
+    `load(i)` reads image i; it is asked once per image while `cache_bytes` hold out, else at every access.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        classes: Sequence[str],
+        samples: Sequence[Sample],
+        load: Callable[[int], Tensor],
+        *,
+        image_size: int,
+        skipped: Sequence[str] = (),
+        cache_bytes: int = ONE_SET_IN_MEMORY,
+    ):
+        self.name, self.split, self.image_size = name, split, image_size
+        self.classes, self.samples, self.skipped = list(classes), list(samples), list(skipped)
+        self._load = load
+        self._images: dict[int, Tensor] = {}
+        self._room = cache_bytes // (3 * image_size**2)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, dict]:
+        index = range(len(self))[index]  # refuses what is out of range, counts negative ones from the end
+        return tv_tensors.Image(self._image(index).clone()), self.samples[index].target()
+
+    def __repr__(self) -> str:
+        boxes = sum(len(s.labels) for s in self.samples)
+        return (
+            f"DetectionDataset({self.name} {self.split}: {len(self)} images of {self.image_size} px, "
+            f"{boxes} boxes, {len(self.classes)} classes, {len(self.skipped)} skipped)"
+        )
+
+    def _image(self, index: int) -> Tensor:
+        if index in self._images:
+            return self._images[index]
+        image = self._load(index)
+        if len(self._images) < self._room:
+            self._images[index] = image
+        return image
+
+    def file(self, index: int) -> str:
+        """The path of image `index`, or a name for messages where there is no file."""
+        return self.samples[index].file
+
+    def sha256(self) -> str:
+        """A fingerprint of every image, box, label and ignore flag, in order; it reads all images."""
+        digest = hashlib.sha256()
+        for image, target in self:
+            for part in (image, target["boxes"], target["labels"], target["ignore"]):
+                digest.update(part.numpy().tobytes())
+        return digest.hexdigest()
+
+    def coco(self) -> dict:
+        """The ground truth as a COCO `instances` dict, in pixels of the letterboxed images.
+
+        Category id = label + 1 (COCO counts from 1), `bbox` is x, y, width, height, `iscrowd` is `ignore`.
+        """
+        shape = {"width": self.image_size, "height": self.image_size}
+        annotations = [annotation for sample in self.samples for annotation in sample.coco()]
+        return {
+            "images": [{"id": s.image_id, "file_name": s.file, **shape} for s in self.samples],
+            "annotations": [{"id": number, **a} for number, a in enumerate(annotations, start=1)],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(self.classes, start=1)],
+        }
+
+
+def make_boxes(corners: Sequence[Sequence[float]], canvas: tuple[int, int]) -> tv_tensors.BoundingBoxes:
+    """XYXY boxes, float32 (n, 4), on a canvas of (height, width) pixels; n may be 0."""
+    data = torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)
+    return tv_tensors.BoundingBoxes(data, format="XYXY", canvas_size=canvas)

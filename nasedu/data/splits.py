@@ -1,0 +1,51 @@
+"""Which images are for training, validation and test where a data set does not say it itself.
+
+A split belongs to the data set, not to a run: it is drawn with a fixed seed, so that two runs with different
+seeds never train on each other's test images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+NAMES = ("train", "val", "test")
+TRAIN, VAL = 0.7, 0.1  # of a set that comes as one list; the rest is for testing
+HELD_OUT = 0.2  # of the training images, where no validation list exists
+
+
+def shares(items: Sequence[T]) -> dict[str, list[T]]:
+    """One list into 70 % train, 10 % val and 20 % test; the order of `items` does not matter."""
+    shuffled = _shuffled(items)
+    train, val = (round(len(shuffled) * part) for part in (TRAIN, VAL))
+    return {
+        "train": sorted(shuffled[:train]),
+        "val": sorted(shuffled[train : train + val]),
+        "test": sorted(shuffled[train + val :]),
+    }
+
+
+def complete(train: Sequence[T], val: Sequence[T] | None, test: Sequence[T] | None) -> dict[str, list[T]]:
+    """Fill in missing lists: val is a fifth held out of train, test is val; train keeps no image of them."""
+    if val is None:
+        others = sorted(set(train) - set(test or ()))
+        val = sorted(_shuffled(others)[: round(len(others) * HELD_OUT)])
+    test = val if test is None else test
+    taken = {*val, *test}
+    return {"train": [item for item in train if item not in taken], "val": list(val), "test": list(test)}
+
+
+def pick(items: Sequence[T], size: int | None, seed: int) -> list[T]:
+    """At most `size` of the items, drawn with `seed`, in their own order; all of them for None."""
+    if size is None or size >= len(items):
+        return list(items)
+    chosen = np.argsort(np.random.default_rng(seed).random(len(items)))[:size]
+    return [items[i] for i in sorted(chosen)]
+
+
+def _shuffled(items: Sequence[T]) -> list[T]:
+    ordered = sorted(set(items))
+    return [ordered[i] for i in np.argsort(np.random.default_rng(0).random(len(ordered)))]
