@@ -1,0 +1,87 @@
+"""Anchors: prior box sizes, fitted to data, and which of them, in which cells, must find which object.
+
+The matching rule is that of Scaled-YOLOv4 (Wang et al. 2021): an anchor takes an object when neither side
+differs by a factor of `ratio` or more, and the object's own cell shares it with the two nearest neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from nasedu.errors import DataError
+
+RATIO = 4.0  # a prediction is at most (2 sigmoid)^2 = 4 times its anchor
+
+
+class Assignment(NamedTuple):
+    """Positives of one scale: five int64 tensors (p,). `target` is the row in the batch's targets."""
+
+    image: Tensor
+    anchor: Tensor
+    row: Tensor
+    column: Tensor
+    target: Tensor
+
+
+def side_ratio(boxes_wh: Tensor, anchors: Tensor) -> Tensor:
+    """The factor (n, A) by which box and anchor differ on their worse side; infinite for an empty box."""
+    ratio = boxes_wh.clamp(min=0)[:, None] / anchors[None]
+    return torch.maximum(ratio, 1 / ratio).amax(dim=-1)
+
+
+def best_possible_recall(boxes_wh: Tensor, anchors: Tensor, ratio: float = RATIO) -> float:
+    """The share of boxes (n, 2) that at least one anchor (..., 2) may be assigned to, 0 to 1."""
+    if len(boxes_wh) == 0:
+        raise DataError("the best possible recall needs at least one box")
+    factor = side_ratio(torch.as_tensor(boxes_wh).float(), torch.as_tensor(anchors).float().reshape(-1, 2))
+    return (factor.amin(dim=1) < ratio).float().mean().item()
+
+
+def fit_anchors(boxes_wh: Tensor, scales: int, per_scale: int, seed: int = 0) -> Tensor:
+    """k-means centres of box sizes (n, 2) by area: anchors (scales, per_scale, 2), smallest first.
+
+    Raises `DataError` where there are fewer distinct boxes than anchors.
+    """
+    sizes, count = torch.as_tensor(boxes_wh).double().reshape(-1, 2), scales * per_scale
+    distinct = len(sizes.unique(dim=0))
+    if distinct < count:
+        raise DataError(f"{count} anchors need at least as many distinct box sizes; the data has {distinct}")
+    fit = KMeans(count, n_init=10, random_state=seed).fit(sizes.numpy())
+    centres = torch.from_numpy(fit.cluster_centers_).float()
+    return centres[centres.prod(dim=1).argsort()].reshape(scales, per_scale, 2)
+
+
+def assign(
+    targets: Tensor,
+    anchors: Tensor,
+    strides: Sequence[int],
+    shapes: Sequence[tuple[int, int]],
+    ratio: float = RATIO,
+) -> list[Assignment]:
+    """Positives of every scale, for targets (n, 6), anchors (scales, A, 2) and map shapes (H, W).
+
+    An object may be taken by several anchors and scales, and in up to three cells of each; one that no
+    anchor fits is taken by none.
+    """
+    return [_assign_scale(targets, *scale, ratio) for scale in zip(anchors, strides, shapes, strict=True)]
+
+
+def _assign_scale(targets: Tensor, anchors: Tensor, stride: int, shape: tuple[int, int], ratio: float) -> Assignment:
+    low, high = targets[:, 2:4], targets[:, 4:6]
+    target, anchor = (side_ratio(high - low, anchors) < ratio).nonzero(as_tuple=True)
+    centre = ((low + high) / (2 * stride))[target]
+    limit = centre.new_tensor([shape[1], shape[0]])
+    own = centre.floor().clamp(min=0).minimum(limit - 1)
+    step = torch.sign(centre - own - 0.5)  # towards the nearer neighbour; 0 exactly between the two
+    cells = torch.stack([own, own + step * step.new_tensor([1, 0]), own + step * step.new_tensor([0, 1])])
+    exists = torch.stack([torch.ones_like(step[:, 0]), step[:, 0], step[:, 1]]) != 0
+    inside = ((cells >= 0) & (cells < limit)).all(dim=-1)
+    which, match = (exists & inside).nonzero(as_tuple=True)
+    column, row = cells[which, match].long().unbind(dim=-1)
+    target = target[match]
+    return Assignment(targets[target, 0].long(), anchor[match], row, column, target)

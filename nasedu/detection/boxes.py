@@ -1,0 +1,52 @@
+"""How a network's four raw numbers become a box, and back (Scaled-YOLOv4, Wang et al. 2021).
+
+With s = sigmoid: centre = (2 s(t) - 0.5 + cell) * stride, size = (2 s(t))^2 * anchor. A centre therefore
+reaches half a cell beyond its own cell, and a size at most four times its anchor: exactly the boxes that
+`nasedu.detection.anchors.assign` hands out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def decode_boxes(raw: Tensor, cells: Tensor, anchors: Tensor, stride: int) -> Tensor:
+    """Raw (..., 4) at cells (..., 2) (column, row) with anchors (..., 2) pixels: xyxy pixels (..., 4)."""
+    reach = 2 * raw.sigmoid()
+    centre = (reach[..., :2] - 0.5 + cells) * stride
+    half = reach[..., 2:].square() * anchors / 2
+    return torch.cat([centre - half, centre + half], dim=-1)
+
+
+def encode_boxes(boxes: Tensor, cells: Tensor, anchors: Tensor, stride: int, eps: float = 1e-6) -> Tensor:
+    """The inverse of `decode_boxes`: the raw (..., 4) that decodes to `boxes` (..., 4).
+
+    A box out of a cell's or an anchor's reach gets the nearest one within it.
+    """
+    centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+    reach = torch.cat([centre / stride - cells + 0.5, (size / anchors).clamp(min=0).sqrt()], dim=-1)
+    return torch.logit(reach / 2, eps)
+
+
+def grid(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Cells of a map as (height, width, 2): column, row."""
+    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
+    return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
+
+
+def decode(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Tensor:
+    """All predictions (B, N, 5 + classes), N over scales, anchors, rows and columns in that order.
+
+    maps: raw (B, A, H, W, 5 + classes) for each scale; anchors (scales, A, 2) in pixels. The last axis of the
+    result is x1 y1 x2 y2 in pixels (not clipped to the image), objectness and class probabilities (sigmoid).
+    """
+    decoded = []
+    for raw, scale_anchors, stride in zip(maps, anchors, strides, strict=True):
+        raw = raw.float()
+        cells = grid(*raw.shape[2:4], device=raw.device)
+        boxes = decode_boxes(raw[..., :4], cells, scale_anchors.to(raw)[:, None, None], stride)
+        decoded.append(torch.cat([boxes, raw[..., 4:].sigmoid()], dim=-1).flatten(1, 3))
+    return torch.cat(decoded, dim=1)

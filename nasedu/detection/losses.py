@@ -1,0 +1,109 @@
+"""The detection loss of Scaled-YOLOv4 (Wang et al. 2021): boxes by IoU, objectness and classes by BCE.
+
+Per scale: box = mean(1 - IoU) over the positives; obj = BCE over every cell and anchor, whose target is the
+(detached) IoU of a positive and 0 elsewhere, weighted per scale by `balance`; cls = BCE over the positives.
+Their sums over the scales are weighted, multiplied by 3 / scales, and the total by the batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
+from torchvision.ops import complete_box_iou_loss
+
+from nasedu.detection.anchors import RATIO, Assignment, assign
+from nasedu.detection.boxes import decode_boxes
+from nasedu.errors import ParameterError, check_name
+
+
+def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union (n,) of boxes (n, 4) and others (n, 4), row by row."""
+    overlap = torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])
+    overlap = overlap.clamp(min=0).prod(dim=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) + (others[:, 2:] - others[:, :2]).prod(dim=1)
+    return overlap / (areas - overlap).clamp(min=1e-7)
+
+
+def paired_ciou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Complete IoU (n,), at most 1 (Zheng et al. 2020, eq. 10): IoU less centre distance and aspect terms."""
+    return 1 - complete_box_iou_loss(boxes, others)
+
+
+OVERLAPS = {"iou": paired_iou, "ciou": paired_ciou}
+SMALLEST = 0.01  # pixels: a predicted side of 0 would give the aspect term of CIoU a gradient of 0 / 0
+
+
+class DetectionLoss:
+    """`loss(maps, targets)` gives a dict of scalars: box, obj, cls (weighted, per image) and total (x batch).
+
+    anchors (scales, A, 2) in pixels, finest scale first, with one stride each. The defaults of `box`, `obj`
+    and `cls` are the published weights (the class weight is cls * num_classes / 80; one class has no class
+    loss). iou: "ciou" for training, "iou" is what WZDNAS uses while it searches. Raises `ParameterError` for
+    more scales than `balance` has weights or other anchors than strides, `UnknownName` for another iou.
+    """
+
+    def __init__(
+        self,
+        anchors: Tensor,
+        strides: Sequence[int],
+        num_classes: int,
+        iou: str = "ciou",
+        *,
+        box: float = 0.05,
+        obj: float = 1.0,
+        cls: float = 0.5,
+        balance: Sequence[float] = (4.0, 1.0, 0.4),
+        ratio: float = RATIO,
+    ):
+        self.overlap = OVERLAPS[check_name("box loss", iou, OVERLAPS)]
+        self.anchors, self.strides, self.ratio = torch.as_tensor(anchors).float(), tuple(strides), ratio
+        if len(self.anchors) != len(self.strides) or len(balance) < len(self.strides):
+            raise ParameterError(
+                f"a detection loss needs anchors and a balance weight for each scale: {len(self.strides)} "
+                f"strides came with anchors for {len(self.anchors)} and weights for {len(balance)}"
+            )
+        self.balance = balance
+        scaling = 3 / len(self.strides)
+        self.weights = {"box": box * scaling, "obj": obj * scaling, "cls": cls * num_classes / 80 * scaling}
+        self.num_classes = num_classes
+
+    def __call__(self, maps: Sequence[Tensor], targets: Tensor) -> dict[str, Tensor]:
+        """maps: raw (B, A, H, W, 5 + classes) for each scale; targets (n, 6), n may be 0."""
+        device = maps[0].device
+        targets, anchors = targets.to(device), self.anchors.to(device)
+        shapes = [tuple(raw.shape[2:4]) for raw in maps]
+        positives = assign(targets, anchors, self.strides, shapes, self.ratio)
+        sums = {name: torch.zeros((), device=device) for name in self.weights}
+        for scale, (raw, found) in enumerate(zip(maps, positives, strict=True)):
+            raw = raw.float()
+            predicted = raw[found.image, found.anchor, found.row, found.column]
+            overlap = self._overlap(predicted, found, targets, anchors[scale], self.strides[scale])
+            obj = bce(raw[..., 4], _objectness(raw, found, overlap))
+            sums["obj"] = sums["obj"] + self.balance[scale] * obj
+            if len(found.target):  # the mean over no positives would be NaN
+                sums["box"] = sums["box"] + (1 - overlap).mean()
+                sums["cls"] = sums["cls"] + self._classes(predicted, targets[found.target, 1].long())
+        parts = {name: self.weights[name] * value for name, value in sums.items()}
+        return {**parts, "total": sum(parts.values()) * len(maps[0])}
+
+    def _overlap(self, predicted: Tensor, found: Assignment, targets: Tensor, anchors: Tensor, stride: int) -> Tensor:
+        cells = torch.stack([found.column, found.row], dim=1)
+        boxes = decode_boxes(predicted[:, :4], cells, anchors[found.anchor], stride)
+        far = boxes[:, 2:].maximum(boxes[:, :2] + SMALLEST)
+        return self.overlap(torch.cat([boxes[:, :2], far], dim=1), targets[found.target, 2:])
+
+    def _classes(self, predicted: Tensor, labels: Tensor) -> Tensor:
+        if self.num_classes == 1:
+            return predicted.new_zeros(())
+        return bce(predicted[:, 5:], torch.nn.functional.one_hot(labels, self.num_classes).float())
+
+
+def _objectness(raw: Tensor, found: Assignment, overlap: Tensor) -> Tensor:
+    """Targets (B, A, H, W): IoU where an object is, the largest where several share a place, 0 elsewhere."""
+    _, anchors, height, width, _ = raw.shape
+    place = ((found.image * anchors + found.anchor) * height + found.row) * width + found.column
+    flat = raw.new_zeros(raw[..., 4].numel())  # whose zeros also win over a negative CIoU
+    return flat.scatter_reduce(0, place, overlap.detach(), "amax").view(raw.shape[:4])

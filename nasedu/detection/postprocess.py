@@ -1,0 +1,56 @@
+"""From raw maps to a short list of detections: threshold, then class-aware non-maximum suppression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms, clip_boxes_to_image
+
+from nasedu.detection.boxes import decode
+
+
+@torch.no_grad()
+def detect(
+    maps: Sequence[Tensor],
+    anchors: Tensor,
+    strides: Sequence[int],
+    confidence: float = 0.001,
+    iou: float = 0.65,
+    max_detections: int = 300,
+    multi_label: bool = True,
+    candidates: int = 3000,
+) -> list[dict[str, Tensor]]:
+    """Detections of each image, best first: dict(boxes (k, 4) pixels in the image, scores (k,), labels (k,)).
+
+    A score is objectness times class probability and must exceed `confidence`. `multi_label` lets a place
+    propose every class above the threshold, else only its best one. Boxes of different classes never
+    suppress each other. Only the `candidates` best of an image enter the suppression, whose time grows with
+    their square: an untrained network proposes everything everywhere.
+    """
+    predictions = decode(maps, anchors, strides)
+    scores = predictions[..., 4:5] * predictions[..., 5:]
+    size = (maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0])
+    boxes = clip_boxes_to_image(predictions[..., :4], size)
+    return [
+        _suppress(*_candidates(*image, confidence, multi_label, candidates), iou, max_detections)
+        for image in zip(boxes, scores, strict=True)
+    ]
+
+
+def _candidates(
+    boxes: Tensor, scores: Tensor, confidence: float, multi_label: bool, limit: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """boxes (N, 4) and scores (N, classes) to the best (boxes, scores, labels) above the threshold."""
+    if not multi_label:
+        scores = scores * torch.zeros_like(scores).scatter(1, scores.argmax(dim=1, keepdim=True), 1)
+    best, flat = scores.flatten().topk(min(limit, scores.numel()))
+    keep = best > confidence  # not so for NaN: a network that diverged detects nothing
+    place, label = flat[keep] // scores.shape[1], flat[keep] % scores.shape[1]
+    return boxes[place], best[keep], label
+
+
+def _suppress(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, limit: int) -> dict[str, Tensor]:
+    kept = batched_nms(boxes, scores, labels, iou)[:limit]
+    return {"boxes": boxes[kept], "scores": scores[kept], "labels": labels[kept]}

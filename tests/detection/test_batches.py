@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nasedu.detection import Augment, batches
+from nasedu.errors import ParameterError
+
+BOXES = [i for i in range(11) if i % 3]  # the scenes that have a box which counts
+
+
+def epoch(scenes, seed=0, number=0, size=4, **options):
+    return list(batches(scenes, size, seed=seed, epoch=number, **options))
+
+
+def values(found):
+    """Which scene each image of plain batches is."""
+    return [round(float(image[0, 0, 0]) * 255) for images, _ in found for image in images]
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def test_evaluation_batches_are_every_image_in_order_with_its_boxes(scenes):
+    found = epoch(scenes, shuffle=False, drop_last=False)
+    assert [len(images) for images, _ in found] == [4, 4, 3]
+    assert values(found) == list(range(11))
+    start, labels = 0, []
+    for images, targets in found:
+        assert images.dtype == targets.dtype == torch.float32
+        for index, label, *box in targets.tolist():
+            assert index + start == label
+            assert box == [2, 3, 12 + label, 20]
+            labels.append(label)
+        start += len(images)
+    assert labels == BOXES  # one each: the second of two is ignored
+
+
+def test_a_shuffled_epoch_has_each_image_once_and_drops_the_rest(scenes):
+    assert sorted(values(epoch(scenes, drop_last=False))) == list(range(11))
+    kept = values(epoch(scenes))
+    assert len(kept) == len(set(kept)) == 8
+
+
+@pytest.mark.parametrize("augment", [None, Augment(), Augment(mosaic=0.0), Augment(mosaic=0.5)])
+def test_a_batch_depends_on_seed_and_epoch_and_nothing_else(scenes, augment):
+    first = epoch(scenes, seed=3, number=2, augment=augment)
+    torch.manual_seed(99)
+    epoch(scenes, seed=3, number=1, augment=augment)
+    assert same(first, epoch(scenes, seed=3, number=2, augment=augment))
+    for other in ({"seed": 3, "number": 3}, {"seed": 2, "number": 2}, {"seed": 2, "number": 3}):
+        assert not same(first, epoch(scenes, augment=augment, **other))
+
+
+def test_augmented_batches_keep_the_order_and_mosaics_draw_on_the_whole_data_set(scenes):
+    still = Augment(translate=0, scale=0, hsv=(0, 0, 0), flip=0)
+    plain, mosaics = epoch(scenes), epoch(scenes, augment=still)
+    others = []
+    for (images, _), (moved, targets) in zip(plain, mosaics, strict=True):
+        corners = (moved * 255).round()[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]]
+        assert torch.equal(corners[:, 0], (images[:, 0, 0, 0] * 255).round())
+        others.append(corners[:, 1:].flatten())
+        for index, label, *_ in targets.tolist():
+            assert label in corners[int(index)]  # a box belongs to a tile that is there
+    assert len(torch.cat(others).unique()) > 8
+
+
+@pytest.mark.parametrize("size", [0, 12])
+def test_a_batch_size_that_gives_no_batch_is_refused_at_once(scenes, size):
+    with pytest.raises(ParameterError, match="1 to 11"):
+        batches(scenes, size, seed=0, epoch=0)
