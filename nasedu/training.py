@@ -1,0 +1,179 @@
+"""One training loop for everything that learns weights: schedule, averaged weights, checkpoints, resume.
+
+What a step does with the model is the caller's: `step(model, batch, generator)` returns named losses, of which "total"
+is minimised. A batch, and every draw of `generator`, depends on (seed, epoch) alone, so a training that was killed goes
+on at its last epoch and ends where it would have ended.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from nasedu.errors import NaseduError, ParameterError, check_name
+from nasedu.storage import load_state, save_state
+
+Step = Callable[[nn.Module, object, torch.Generator], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The defaults are Scaled-YOLOv4's, SGD with Nesterov momentum; see `schedule` for the learning rate.
+
+    The averaged weights move by 1 - ema_decay * (1 - exp(-t / ema_ramp)) at step t.
+    """
+
+    epochs: int = 300
+    optimizer: str = "sgd"  # or adamw, which learns faster where there are few epochs
+    lr: float = 0.01
+    final_lr: float = 0.2  # as a fraction of lr, at the end of the cosine
+    momentum: float = 0.937
+    weight_decay: float = 5e-4
+    warmup_steps: int = 1000
+    warmup_bias_lr: float = 0.1
+    warmup_momentum: float = 0.9
+    ema_decay: float = 0.9999
+    ema_ramp: float = 2000
+    clip: float = 10.0  # largest norm of the gradient
+    precision: str = "float32"  # or bfloat16: autocast on an accelerator
+    save_seconds: float = 10.0  # at least so long between two checkpoints
+
+
+@dataclass
+class Trained:
+    """The model, the running average of its weights (`ema`, in eval mode) and one record of losses per epoch."""
+
+    model: nn.Module
+    ema: nn.Module
+    history: list[dict]
+
+
+class TrainingDiverged(NaseduError, ArithmeticError):
+    """A loss that is no longer finite."""
+
+
+def train(
+    model: nn.Module,
+    batches: Callable[[int], Iterable],
+    step: Step,
+    config: TrainingConfig,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    state: str | Path | None = None,
+    run: str = "",
+    progress: Callable[[int, dict], None] = lambda epoch, losses: None,
+) -> Trained:
+    """Train `model` for `config.epochs` passes over `batches(epoch)`; see the module's docstring.
+
+    `state` is the checkpoint's file and `run` names what it belongs to. `progress(epoch, mean losses)` is called after
+    every epoch. Raises `CheckpointError`, and `TrainingDiverged` when a loss is not finite.
+    """
+    if config.epochs < 0 or config.lr <= 0:
+        raise ParameterError(f"training needs epochs >= 0 and lr > 0, got {config.epochs} and {config.lr}")
+    model.to(device)
+    optimizer = make_optimizer(model, config)
+    ema = AveragedModel(model, multi_avg_fn=_averaging(config), use_buffers=True)
+    ema.module.eval()
+    history: list[dict] = []
+    saved = time.monotonic()
+    if state:
+        _resume(state, run, model, ema, optimizer, history)
+    for epoch in range(len(history), config.epochs):
+        losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, _generator(seed, epoch))
+        history.append({"epoch": epoch + 1} | losses)
+        if state and (epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds):
+            parts = {"model": model, "ema": ema, "optimizer": optimizer}
+            save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, run)
+            saved = time.monotonic()
+        progress(epoch + 1, losses)
+    return Trained(model, ema.module, history)
+
+
+def schedule(config: TrainingConfig, step: int, epoch: int) -> tuple[float, float, float]:
+    """(learning rate, learning rate of biases, momentum) at a step.
+
+    A cosine over the epochs from lr to final_lr * lr, times a linear warm-up from 0 over `warmup_steps`; biases come
+    down from `warmup_bias_lr` instead, and momentum up from `warmup_momentum` (Scaled-YOLOv4's public training).
+    """
+    f = config.final_lr
+    cosine = config.lr * ((1 + math.cos(math.pi * epoch / max(config.epochs, 1))) / 2 * (1 - f) + f)
+    ramp = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
+    bias = config.warmup_bias_lr + ramp * (cosine - config.warmup_bias_lr)
+    return ramp * cosine, bias, config.warmup_momentum + ramp * (config.momentum - config.warmup_momentum)
+
+
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimizer, over two groups: weights of convolution and linear layers, which decay, and biases and norms."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    kept = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    check_name("optimizer", config.optimizer, ("sgd", "adamw"))
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=True)
+
+
+def _epoch(model, ema, optimizer, batches, step, config, epoch, generator) -> dict[str, float]:
+    """One pass: returns the mean of every named loss."""
+    model.train()
+    device = next(model.parameters()).device
+    sums, count = {}, 0
+    for batch in batches:
+        _set_rates(optimizer, schedule(config, int(ema.n_averaged), epoch))
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            losses = step(model, batch, generator)
+        optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        optimizer.step()
+        ema.update_parameters(model)
+        sums = {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
+        count += 1
+    means = {name: float(total) / max(count, 1) for name, total in sums.items()}
+    if not all(map(math.isfinite, means.values())):
+        raise TrainingDiverged(f"the loss is not finite in epoch {epoch + 1}: lower the learning rate ({config.lr})")
+    return means
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, rates: tuple[float, float, float]) -> None:
+    lr, bias_lr, momentum = rates
+    for group, rate in zip(optimizer.param_groups, (lr, bias_lr), strict=True):
+        group["lr"] = rate
+        if "momentum" in group:
+            group["momentum"] = momentum
+
+
+def _averaging(config: TrainingConfig):
+    """The exponential moving average whose decay ramps up: early weights are forgotten quickly."""
+
+    @torch.no_grad()
+    def average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        decay = config.ema_decay * (1 - math.exp(-(int(count) + 1) / config.ema_ramp))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - decay)
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    return average
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed((seed << 20) + epoch)
+
+
+def _resume(state, run, model, ema, optimizer, history) -> None:
+    saved = load_state(state, run)
+    if saved is None:
+        return
+    model.load_state_dict(saved["model"])
+    ema.load_state_dict(saved["ema"])
+    optimizer.load_state_dict(saved["optimizer"])
+    history.extend(saved["history"])
