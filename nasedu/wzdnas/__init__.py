@@ -1,0 +1,52 @@
+"""WZDNAS: warm-up, zero-cost maps and hardware-aware differentiable search for detectors, in the order it runs.
+
+1. `warm_up` trains a supernet under the uniform architecture.
+2. `search` descends on theta over four tables: zero-cost map, FLOPs, depth, latency.
+3. `derive` takes the most probable architecture and repairs it where it misses the target.
+4. `train_detector` trains it from scratch, `test_detector` measures its average precision.
+"""
+
+from nasedu.wzdnas.compare import contestants, report
+from nasedu.wzdnas.derive import Derived, derive, least_regret, nearest, random_within, read_target
+from nasedu.wzdnas.detector import (
+    DetectorConfig,
+    anchors_for,
+    detector_batches,
+    find_objects,
+    test_detector,
+    train_detector,
+)
+from nasedu.wzdnas.loss import PUBLISHED, FourTermLoss, LossWeights
+from nasedu.wzdnas.recipes import RECIPES, recipe
+from nasedu.wzdnas.search import cost_tables, search, terms_of
+from nasedu.wzdnas.warmup import warm_up
+from nasedu.wzdnas.zero_cost import PROXIES, naswot_options, zero_cost_map
+
+__all__ = [
+    "PROXIES",
+    "PUBLISHED",
+    "RECIPES",
+    "Derived",
+    "DetectorConfig",
+    "FourTermLoss",
+    "LossWeights",
+    "anchors_for",
+    "contestants",
+    "cost_tables",
+    "derive",
+    "detector_batches",
+    "find_objects",
+    "least_regret",
+    "naswot_options",
+    "nearest",
+    "random_within",
+    "read_target",
+    "recipe",
+    "report",
+    "search",
+    "terms_of",
+    "test_detector",
+    "train_detector",
+    "warm_up",
+    "zero_cost_map",
+]

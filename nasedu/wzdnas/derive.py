@@ -1,0 +1,161 @@
+"""From architecture parameters to an architecture that meets its budget."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasedu.errors import ArchitectureError, BudgetError, ParameterError
+from nasedu.hardware.table import LookupTable
+from nasedu.spaces.base import Arch, Path, SearchSpace
+
+TOLERANCE = 0.03  # how far a derived cost may be from the target
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What phase 3 found. Costs are in the unit of the table (MACs).
+
+    `expected` is the price of the probabilities, `argmax` the most probable architecture, `arch` the one that is kept:
+    the same, or after repair the one within tolerance that gives up the least log-probability (`regret`, nats).
+    """
+
+    arch: Arch
+    argmax: Arch
+    expected: float
+    argmax_cost: float
+    cost: float
+    target: float
+    regret: float
+
+    @property
+    def repaired(self) -> bool:
+        """Whether the most probable architecture missed the target."""
+        return self.arch != self.argmax
+
+
+def derive(path: Path, table: LookupTable, target: float, tolerance: float = TOLERANCE) -> Derived:
+    """The most probable architecture under `path`, repaired when its cost misses `target` by over `tolerance`.
+
+    Raises `BudgetError` when no architecture comes that close.
+    """
+    space = table.space
+    argmax = tuple(int(p.argmax()) for p in path)
+    regrets = [(p.max().log() - p.clamp_min(1e-30).log()).double() for p in path]
+    fits = abs(table(argmax) / target - 1) <= tolerance
+    arch = argmax if fits else least_regret(regrets, table, target, tolerance)
+    regret = sum(float(r[i]) for r, i in zip(regrets, arch, strict=True))
+    expected = float(table.expected(path))
+    return Derived(space.validate(arch), argmax, expected, table(argmax), table(arch), target, regret)
+
+
+def least_regret(regrets: list[Tensor], table: LookupTable, target: float, tolerance: float = TOLERANCE) -> Arch:
+    """The architecture of least total regret whose cost is within `tolerance` of `target`.
+
+    `regrets` has one vector (n_choices,) per decision. Costs add up over decision groups, so this is a multiple-choice
+    knapsack: exact by dynamic programming over the cost, in bins too fine to matter. Raises `BudgetError`.
+    """
+    space, groups = table.space, table.space.groups
+    bin_width = tolerance * target / (20 * len(groups))
+    size = int((1 + tolerance) * target / bin_width) + 1
+    best = np.full(size, np.inf)
+    start = round(table.fixed / bin_width)
+    if start < size:
+        best[start] = 0.0
+    chosen = []
+    for group, entry in zip(groups, table.entries, strict=True):
+        options = list(itertools.product(*(range(space.choices[d]) for d in group)))
+        shifted = np.stack([_shift(best, round(float(entry[o]) / bin_width)) for o in options])
+        shifted += np.array([sum(float(regrets[d][i]) for d, i in zip(group, o, strict=True)) for o in options])[
+            :, None
+        ]
+        chosen.append((options, shifted.argmin(0)))
+        best = shifted.min(0)
+    margin = len(groups) + 1  # rounding moves a total by at most half a bin per group
+    low = int((1 - tolerance) * target / bin_width) + margin
+    window = best[low : size - margin]
+    if not np.isfinite(window).any():
+        raise unreachable(table, target)
+    return _trace(low + int(window.argmin()), chosen, table, bin_width)
+
+
+def _shift(best: np.ndarray, bins: int) -> np.ndarray:
+    """`best` moved up by `bins`: what it takes to arrive at each total after adding that much."""
+    moved = np.full_like(best, np.inf)
+    if bins < len(best):
+        moved[bins:] = best[: len(best) - bins]
+    return moved
+
+
+def _trace(total: int, chosen: list, table: LookupTable, bin_width: float) -> Arch:
+    picks = []
+    for (options, winner), entry in zip(reversed(chosen), reversed(table.entries), strict=True):
+        option = options[winner[total]]
+        picks.append(option)
+        total -= round(float(entry[option]) / bin_width)
+    return tuple(i for option in reversed(picks) for i in option)
+
+
+def nearest(arch: Arch, table: LookupTable, target: float, tolerance: float = TOLERANCE) -> Arch:
+    """`arch` itself when it meets the target, else the architecture that differs from it by the fewest steps."""
+    if abs(table(arch) / target - 1) <= tolerance:
+        return arch
+    steps = [(torch.arange(n) - i).abs().double() for i, n in zip(arch, table.space.choices, strict=True)]
+    return least_regret(steps, table, target, tolerance)
+
+
+def random_within(table: LookupTable, target: float, seed: int, tolerance: float = TOLERANCE, tries=20_000) -> Arch:
+    """A uniformly random architecture among those within `tolerance` of `target`, by rejection.
+
+    Raises `BudgetError` after `tries`.
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(tries):
+        arch = table.space.sample(rng)
+        if abs(table(arch) / target - 1) <= tolerance:
+            return arch
+    raise unreachable(table, target)
+
+
+def read_target(text: str, table: LookupTable, space: SearchSpace) -> float:
+    """A FLOPs target in MACs: "hand" (the hand-designed network's), "40%" of the reachable range, or "70 GFLOPs".
+
+    `table` prices MACs. Raises `ParameterError` when it cannot be read, `BudgetError` when it is out of reach.
+    """
+    low, high = table.bounds()
+    if str(text).strip() == "hand":
+        return table(space.hand_designed)
+    match = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(%|[GM]FLOPs)\s*", str(text))
+    try:
+        number = float(match.group(1))
+    except (AttributeError, ValueError):
+        raise ParameterError(f'target {text!r}: write "hand", "40%" or "0.1 GFLOPs"') from None
+    if match.group(2) == "%":
+        target = low + number / 100 * (high - low)
+    else:
+        target = number * {"G": 1e9, "M": 1e6}[match.group(2)[0]] / 2
+    if not low <= target <= high:
+        raise unreachable(table, target)
+    return target
+
+
+def unreachable(table: LookupTable, target: float) -> BudgetError:
+    """The error that names the reachable range."""
+    low, high = (2e-9 * bound for bound in table.bounds())
+    return BudgetError(
+        f"no architecture of {table.space.name} was found at {2e-9 * target:.4g} GFLOPs: "
+        f"the reachable range is {low:.4g} to {high:.4g} GFLOPs"
+    )
+
+
+def read_architecture(path, space: SearchSpace) -> Arch:
+    """The architecture in a YAML file that `space.format` wrote. Raises `ArchitectureError`."""
+    try:
+        return space.parse(path.read_text())
+    except OSError as error:
+        raise ArchitectureError(f"no architecture can be read from {path}: {error.strerror}") from None

@@ -1,0 +1,110 @@
+"""Loss, targets, derivation and repair."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from nasedu import spaces
+from nasedu.errors import BudgetError, ParameterError
+from nasedu.hardware import LookupTable
+from nasedu.sampling import one_hot, softmax, uniform_logits
+from nasedu.wzdnas import FourTermLoss, LossWeights, derive, least_regret, nearest, random_within, read_target
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return LookupTable.build(spaces.create("yolo", template="tiny", num_classes=3, image_size=64), "macs")
+
+
+@pytest.fixture(scope="module")
+def course():
+    return LookupTable.build(spaces.create("yolo", num_classes=3), "macs")
+
+
+def test_published_weights_are_the_published_loss_in_other_units():
+    """alpha .005, gamma .01, omega .001, theta .002 on GFLOPs, log det, bottlenecks and ms."""
+    space = spaces.create("yolo", template="p5", num_classes=20)
+    tables = {"flops": LookupTable.build(space, "macs"), "depth": LookupTable.build(space, "depth")}
+    loss = FourTermLoss(tables, 35e9)
+    arch = space.sample(np.random.default_rng(0))
+    costs = torch.tensor([tables["flops"](arch), tables["depth"](arch)])
+    gflops = 2e-9 * tables["flops"](arch)
+    assert float(loss.value(costs)) == pytest.approx(0.005 * (gflops - 70) ** 2 + 0.001 * float(costs[1]), rel=1e-3)
+
+
+def test_gradient_of_the_loss_equals_autograd(course):
+    loss = FourTermLoss({"zero_cost": course, "flops": course}, 5e7, LossWeights(zero_cost=0.3))
+    costs = torch.tensor([[4e7, 6e7]], requires_grad=True)
+    loss.value(costs).sum().backward()
+    torch.testing.assert_close(loss.gradient(costs.detach()), costs.grad)
+    assert costs.grad[0, 0] < 0 < costs.grad[0, 1]  # more score is better; too many FLOPs are worse
+
+
+def test_flops_term_is_two_sided(course):
+    loss = FourTermLoss({"flops": course}, 5e7)
+    assert float(loss.value(torch.tensor([5e7]))) == 0 < float(loss.value(torch.tensor([4e7])))
+
+
+def test_targets_are_read(course):
+    space, (low, high) = course.space, course.bounds()
+    assert read_target("hand", course, space) == course(space.hand_designed)
+    assert read_target("25%", course, space) == pytest.approx(low + 0.25 * (high - low))
+    assert read_target("0.1 GFLOPs", course, space) == pytest.approx(5e7)
+    assert read_target("100MFLOPs", course, space) == pytest.approx(5e7)
+    with pytest.raises(BudgetError, match=r"reachable range is 0\.\d+ to 0\.\d+ GFLOPs"):
+        read_target("70 GFLOPs", course, space)
+    for text in ("0.1", "lots", "1.2.3 GFLOPs", ""):
+        with pytest.raises(ParameterError, match="write"):
+            read_target(text, course, space)
+
+
+def test_repair_is_the_least_regret_of_all_architectures(tiny):
+    """Against brute force over all 1,728 architectures."""
+    space, rng = tiny.space, np.random.default_rng(0)
+    every = list(itertools.product(*map(range, space.choices)))
+    low, high = tiny.bounds()
+    for _ in range(5):
+        regrets = [torch.from_numpy(rng.exponential(size=n)) for n in space.choices]
+        target = low + rng.uniform(0.2, 0.8) * (high - low)
+        found = least_regret(regrets, tiny, target)
+        assert abs(tiny(found) / target - 1) <= 0.03
+
+        def total(arch, regrets=regrets):
+            return sum(float(r[i]) for r, i in zip(regrets, arch, strict=True))
+
+        best = min(total(a) for a in every if abs(tiny(a) / target - 1) <= 0.027)
+        assert total(found) <= best + 1e-9
+
+
+def test_derive_keeps_the_most_probable_where_it_fits_and_repairs_where_not(course):
+    space = course.space
+    path = one_hot(space.hand_designed, space.choices)
+    kept = derive(path, course, course(space.hand_designed))
+    assert kept.arch == kept.argmax == space.hand_designed and not kept.repaired and kept.regret == 0
+    target = 1.3 * course(space.hand_designed)
+    soft = [0.9 * p + 0.1 / len(p) for p in path]
+    moved = derive(soft, course, target)
+    assert moved.repaired and abs(moved.cost / target - 1) <= 0.03 and moved.regret > 0
+    assert moved.argmax_cost == course(space.hand_designed) and moved.expected != moved.cost
+    assert sum(a != b for a, b in zip(moved.arch, moved.argmax, strict=True)) < 9
+
+
+def test_rivals_meet_the_budget(course):
+    space, target = course.space, 0.8 * course(course.space.hand_designed)
+    assert nearest(space.hand_designed, course, course(space.hand_designed)) == space.hand_designed
+    for arch in (nearest(space.hand_designed, course, target), random_within(course, target, seed=0)):
+        assert abs(course(arch) / target - 1) <= 0.03
+    assert random_within(course, target, seed=0) == random_within(course, target, seed=0)
+    assert random_within(course, target, seed=0) != random_within(course, target, seed=1)
+
+
+def test_unreachable_targets_end_with_the_range(course):
+    uniform = softmax(uniform_logits(course.space.choices))
+    _, high = course.bounds()
+    for attempt in (lambda t: derive(uniform, course, t), lambda t: random_within(course, t, 0, tries=100)):
+        with pytest.raises(BudgetError, match="reachable range"):
+            attempt(1.5 * high)

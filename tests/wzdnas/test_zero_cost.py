@@ -1,0 +1,100 @@
+"""Zero-cost maps: what NASWOT sees of depth in either semantics, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nasedu import spaces
+from nasedu.errors import UnknownName
+from nasedu.proxies import AgreementKernel, log_det
+from nasedu.sampling import softmax, uniform_logits
+from nasedu.supernet.batchnorm import recalibrate
+from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2
+from nasedu.wzdnas import naswot_options, zero_cost_map
+
+UNIFORM = {"width": torch.full((3,), 1 / 3), "depth": torch.full((4,), 1 / 4)}
+
+
+def options_of(kind, depths, semantics, seed):
+    torch.manual_seed(seed)
+    block = kind(64, 64, (16, 32, 48), depths, "mish", semantics)
+    images = torch.randn(8, 64, 12, 12)
+    recalibrate(block, [images], lambda b, x: b(x, *UNIFORM.values()))
+    return naswot_options(block.eval(), images[:4]).numpy()
+
+
+@pytest.mark.parametrize(("kind", "depths"), [(ElasticCSP, (1, 3, 7, 15)), (ElasticCSP2, (0, 3, 6, 9))])
+def test_faithful_naswot_is_blind_to_depth_and_sliced_is_not(kind, depths):
+    """Reference finding: -47.734 to -47.744 over depths 1 to 15 at one width, against -47.7 to -52.0 over widths."""
+    for seed in range(3):
+        faithful, sliced = (options_of(kind, depths, s, seed) for s in ("faithful", "sliced"))
+        spread = {name: np.ptp(m, axis=1).mean() for name, m in (("faithful", faithful), ("sliced", sliced))}
+        assert spread["sliced"] > 4 * spread["faithful"]
+        assert np.all(np.diff(sliced, axis=1) > 0)  # more bottlenecks, more units: monotone
+        assert np.ptp(faithful, axis=0).mean() > 4 * spread["faithful"]  # while width it does see
+
+
+def test_one_pass_per_width_equals_running_every_option():
+    torch.manual_seed(0)
+    block, x = ElasticCSP(16, 16, (4, 8, 12), (1, 2, 4)).eval(), torch.randn(4, 16, 8, 8)
+    options = naswot_options(block, x)
+    for width in range(3):
+        for depth in range(3):
+            with torch.no_grad(), AgreementKernel(block) as kernel:
+                block(x, width, depth)
+                assert float(options[width, depth]) == pytest.approx(log_det(kernel.take()), rel=1e-9)
+
+
+@pytest.fixture(scope="module")
+def lab():
+    space = spaces.create("yolo", num_classes=3, image_size=64)
+    torch.manual_seed(0)
+    supernet = space.supernet()
+    path = softmax(uniform_logits(space.choices))
+    images = torch.rand(4, 3, 64, 64)
+    recalibrate(supernet, [images], lambda net, x: net(x, path))
+    return space, supernet, path, images
+
+
+@pytest.mark.parametrize("proxy", ["naswot", "snip", "synflow"])
+def test_a_map_is_a_table_and_leaves_the_supernet_alone(lab, proxy):
+    space, supernet, path, images = lab
+    before = {k: v.clone() for k, v in supernet.state_dict().items()}
+    state = torch.get_rng_state()
+
+    def loss(net):
+        return sum(m.square().mean() for m in net(images, path))
+
+    supernet.train()
+    table = zero_cost_map(space, supernet, path, images, proxy, loss)
+    again = zero_cost_map(space, supernet, path, images, proxy, loss)
+    assert [tuple(e.shape) for e in table.entries] == [(3, 4)] * 9 and table.fixed == 0
+    assert all(torch.equal(a, b) for a, b in zip(table.entries, again.entries, strict=True))
+    assert all(torch.equal(v, before[k]) for k, v in supernet.state_dict().items())
+    assert supernet.training and torch.equal(torch.get_rng_state(), state)
+    assert all(p.grad is None and p.requires_grad for p in supernet.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in supernet.modules())
+
+
+@pytest.mark.parametrize("proxy", ["snip", "synflow"])
+def test_saliency_grows_with_what_an_option_keeps(lab, proxy):
+    space, supernet, path, images = lab
+    table = zero_cost_map(space, supernet, path, images, proxy, lambda net: net(images, path)[0].square().mean())
+    for entry in table.entries[:5]:
+        assert bool((entry.diff(dim=0) > 0).all()) and bool((entry.diff(dim=1) > 0).all())
+
+
+def test_a_block_sees_what_the_soft_supernet_feeds_it(lab):
+    space, supernet, path, images = lab
+    first = zero_cost_map(space, supernet, path, images).entries
+    other = [torch.eye(len(p))[0] for p in path]
+    second = zero_cost_map(space, supernet, other, images).entries
+    torch.testing.assert_close(first[0], second[0])  # nothing searchable lies before the first block
+    assert not torch.allclose(first[3], second[3])
+
+
+def test_unknown_proxy(lab):
+    with pytest.raises(UnknownName, match="did you mean 'naswot'"):
+        zero_cost_map(*lab, "naswott")
