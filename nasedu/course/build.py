@@ -1,0 +1,130 @@
+"""Build the learner's notebook and the solution from their one source, with outputs.
+
+A source is `notebooks/source/NN_topic.py` in jupytext's percent format. A cell tagged `stub` goes only to
+the learner's notebook, one tagged `solution` only to the solution; every other cell goes to both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from nasedu.course import kernel, places
+from nasedu.course.parameters import PRESETS
+from nasedu.errors import check_name
+from nasedu.storage import write_atomically
+
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
+}
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class BuildFailed(Exception):
+    """A cell failed, or a committed notebook is not what its source says."""
+
+
+def build(wanted: list[str], preset: str = "quick", execute: bool = True) -> list[Path]:
+    """Write both notebooks of each wanted source; returns their paths.
+
+    Both are executed from a fresh kernel with `preset`. Raises `BuildFailed` naming the cell that failed,
+    and then leaves that notebook as it was.
+    """
+    check_name("preset", preset, PRESETS)
+    written = []
+    for name, drop, path in _targets(wanted):
+        nb = derive(places.source(name), drop)
+        if execute:
+            print(f"running {places.shown(path)} ({preset})", flush=True)
+            run_clean(nb, path, preset)
+        write_atomically(path, nbformat.writes(nb) + "\n")
+        written.append(path)
+    return written
+
+
+def drifted(wanted: list[str]) -> list[str]:
+    """The notebooks whose cells are not what their source says (or that are missing), by path."""
+    return [
+        places.shown(path)
+        for name, drop, path in _targets(wanted)
+        if not path.exists() or _cells(_read(path)) != _cells(derive(places.source(name), drop))
+    ]
+
+
+def derive(source: Path, drop: str) -> nbformat.NotebookNode:
+    """The notebook of a percent-format source without the cells tagged `drop`; no outputs yet.
+
+    Ids are hashes of the cells' content, so that an unchanged cell keeps its id.
+    """
+    cells, seen = [], {}
+    for cell in jupytext.read(source, fmt="py:percent").cells:
+        tags = cell.metadata.get("tags", [])
+        if drop in tags:
+            continue
+        key = cell.cell_type + cell.source
+        seen[key] = seen.get(key, 0) + 1
+        cell.id = hashlib.sha256(f"{seen[key]}{key}".encode()).hexdigest()[:8]
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        cells.append(cell)
+    nb = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
+    nb.nbformat_minor = 5
+    return nb
+
+
+def run_clean(nb: nbformat.NotebookNode, path: Path, preset: str) -> None:
+    """Execute `nb` in the folder of `path` and keep the outputs that mean something elsewhere, too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as runs:
+        env = {**os.environ, "NASEDU_PRESET": preset, "NASEDU_RUNS": runs}
+        client = NotebookClient(nb, kernel_name=kernel.NAME, timeout=None, store_widget_state=False)
+        client.extra_arguments = kernel.ARGUMENTS
+        client.resources = {"metadata": {"path": str(path.parent)}}
+        try:
+            client.execute(env=env)
+        except CellExecutionError as error:
+            raise BuildFailed(f"{places.shown(path)} failed: {error}") from None
+    folders = {runs: "runs", str(places.ROOT) + "/": "", sys.prefix: ".venv", str(Path.home()): "~"}
+    nb.metadata = nbformat.from_dict(METADATA)
+    for cell in nb.cells:
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+        if cell.cell_type == "code":
+            cell.outputs = [_scrub(output, folders) for output in cell.outputs if _is_kept(output)]
+
+
+def _is_kept(output: nbformat.NotebookNode) -> bool:
+    """Progress bars and warnings (stderr) belong to one run, live widgets to one kernel."""
+    return output.get("name") != "stderr" and WIDGET_VIEW not in output.get("data", {})
+
+
+def _scrub(output: nbformat.NotebookNode, folders: dict[str, str]) -> nbformat.NotebookNode:
+    """`output` with this machine's folders replaced by what they are in anybody's checkout."""
+    texts = output if "text" in output else output.get("data", {})
+    for key in [key for key in texts if key.startswith("text")]:
+        for folder, replacement in folders.items():
+            texts[key] = texts[key].replace(folder, replacement)
+    return output
+
+
+def _targets(wanted: list[str]) -> Iterator[tuple[str, str, Path]]:
+    """Name, tag to drop and path of every notebook to build."""
+    for name in places.pick(wanted, places.sources()):
+        yield name, "solution", places.learner(name)
+        yield name, "stub", places.solution(name)
+
+
+def _read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def _cells(nb: nbformat.NotebookNode) -> list[tuple]:
+    return [(cell.id, cell.cell_type, cell.source, tuple(cell.metadata.get("tags", []))) for cell in nb.cells]

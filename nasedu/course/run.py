@@ -1,0 +1,151 @@
+"""Run notebooks through papermill: parameters checked first, interrupted runs continued, results kept."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import papermill
+from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+
+from nasedu import errors
+from nasedu.course import kernel, parameters, places
+from nasedu.course.folder import RunFolder
+from nasedu.course.progress import Progress
+from nasedu.storage import write_atomically
+
+USER_ERRORS = {kind.__name__ for kind in vars(errors).values() if isinstance(kind, type)}
+
+
+class NotebookFailed(Exception):
+    """A notebook stopped with an error that is not the user's."""
+
+
+def run_all(wanted: list[str], settings: Iterable[str], preset: str | None, out: Path | None) -> list[dict]:
+    """Run notebooks one after another; see `run`. Every one's settings are checked before the first runs.
+
+    Returns a dict of notebook, seconds and problem (the exception, or None) for each.
+    """
+    plans = {name: checked(name, settings, preset) for name in places.pick(wanted, places.names())}
+    return [_attempt(name, given, out) for name, given in plans.items()]
+
+
+def checked(notebook: str, settings: Iterable[str], preset: str | None = None) -> dict[str, Any]:
+    """The values of `name=value` texts, by the types that the notebook's parameters cell declares.
+
+    Relative paths are taken from the working directory, where the person stands.
+    Raises `UnknownName` or `ParameterError`; nothing has run then.
+    """
+    declared = papermill.inspect_notebook(places.learner(notebook))
+    given = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        errors.check_name("parameter", name, declared)
+        if not equals:
+            raise errors.ParameterError(f"-p {setting}: expected name=value")
+        value = parameters.parse(name, text, declared[name]["inferred_type_name"])
+        given[name] = _from_here(name, value)
+    if preset and given.get("preset", preset) != preset:
+        raise errors.ParameterError(f"--preset {preset} contradicts -p preset={given['preset']}")
+    given["preset"] = preset or given.get("preset") or parameters.default_preset()
+    kinds = {name: parameter["inferred_type_name"] for name, parameter in declared.items()}
+    parameters.resolve(notebook, given, kinds)
+    return given
+
+
+def run(notebook: str, given: Mapping[str, Any], out: Path | None = None) -> Path:
+    """Run the learner's notebook with `given` parameters and return the folder of its results.
+
+    The folder gets the executed notebook, an HTML page, `result.json` and `figures/`. The newest
+    unfinished run of the same notebook, parameters and code is continued.
+    Raises `NaseduError` as one raised inside the notebook, `NotebookFailed` for any other error there.
+    """
+    given = dict(given)
+    fixed = given.pop("out_dir", None)
+    folder = RunFolder(out or places.runs(), notebook, given, Path(fixed) if fixed else None)
+    verb = "continues the interrupted run in" if folder.resumed else "runs in"
+    print(f"{notebook}, preset {given['preset']}, {verb} {places.shown(folder.path)}", flush=True)
+    try:
+        executed = _execute(notebook, {**given, "out_dir": str(folder.path)}, folder.path)
+        write_atomically(folder.page(), _html(executed, notebook))
+    finally:
+        folder.release()
+    _report(folder.path)
+    return folder.path
+
+
+def _attempt(name: str, given: Mapping[str, Any], out: Path | None) -> dict:
+    start, problem = time.monotonic(), None
+    try:
+        run(name, given, out)
+    except (errors.NaseduError, NotebookFailed) as error:
+        problem = error
+    return {"notebook": name, "seconds": time.monotonic() - start, "problem": problem}
+
+
+def _execute(notebook: str, values: dict[str, Any], folder: Path) -> NotebookNode:
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    progress = Progress()
+    try:
+        return papermill.execute_notebook(
+            places.learner(notebook),
+            folder / f"{notebook}.ipynb",
+            parameters=values,
+            cwd=places.notebooks(),
+            kernel_name=kernel.NAME,
+            engine_name="nasedu",
+            progress=progress,
+            progress_bar=False,
+            extra_arguments=kernel.ARGUMENTS,
+        )
+    except PapermillExecutionError as error:
+        raise _sentence(error, progress.heading, folder) from None
+    except DeadKernelError:
+        raise NotebookFailed("the kernel died, probably for want of memory: try a smaller preset") from None
+
+
+def _sentence(error: PapermillExecutionError, section: str, folder: Path) -> Exception:
+    """A user's mistake keeps its type and sentence; anything else is told with where it happened."""
+    if error.ename in USER_ERRORS:
+        return getattr(errors, error.ename)(error.evalue)
+    return NotebookFailed(
+        f"section {section!r} failed with {error.ename}: {error.evalue}\n"
+        f"the traceback stands in the notebook in {places.shown(folder)}"
+    )
+
+
+def _html(nb: NotebookNode, title: str) -> str:
+    from nbconvert import HTMLExporter
+
+    page, _ = HTMLExporter().from_notebook_node(nb, resources={"metadata": {"name": title}})
+    return page
+
+
+def _report(folder: Path) -> None:
+    """Say what the run found, from its result.json, and which files it left."""
+    with contextlib.suppress(FileNotFoundError):
+        result = json.loads((folder / "result.json").read_text())
+        print(f"\n{result['summary']}\n\n{result['seconds']:.0f} s on {result['device']}")
+    found = [path.name + "/" * path.is_dir() for path in sorted(folder.iterdir()) if path.name[0] != "."]
+    print(f"{places.shown(folder)}: {', '.join(found)}")
+
+
+def _from_here(name: str, value: Any) -> Any:
+    """A path that is relative to the working directory, made absolute; any other value as it is.
+
+    Beside the parameters that are always paths, a text with a slash that names an existing file is one.
+    """
+    if not isinstance(value, str):
+        return value
+    path = Path(value).expanduser()
+    if parameters.is_path(name) or ("/" in value and path.exists()):
+        return os.path.abspath(path)
+    return value

@@ -1,0 +1,58 @@
+"""How fast phase 2 is, for full-size p5: steps per second, and one refresh of the zero-cost map.
+
+Stored tables stand for the zero-cost map in the first benchmark, as its refresh is measured in the second.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from nasedu import spaces
+from nasedu.hardware import LookupTable
+from nasedu.hardware.latency import fixed_threads
+from nasedu.sampling import softmax, uniform_logits
+from nasedu.search import DescentConfig, descend
+from nasedu.supernet.batchnorm import recalibrate
+from nasedu.wzdnas import FourTermLoss, zero_cost_map
+
+PUBLIC_STEP = 27e-3  # seconds: the public code's own step, as measured on such a core (reference of the method)
+
+
+@pytest.fixture(scope="module")
+def p5():
+    return spaces.create("yolo", template="p5", num_classes=20)
+
+
+def test_phase_two_steps(p5):
+    """115,200 steps of the four-term loss on one core, for one seed and for 64 at once."""
+    tables = {name: LookupTable.build(p5, metric) for name, metric in (("flops", "macs"), ("depth", "depth"))}
+    for name, metric in (("latency", "params"), ("zero_cost", "depth")):  # stand-ins: any table costs the same
+        tables[name] = LookupTable.build(p5, metric)
+    loss = FourTermLoss(tables, 35e9)
+    with fixed_threads(1):
+        for count, steps in ((1, 115_200), (64, 11_520)):
+            start = time.perf_counter()
+            descend(list(tables.values()), loss, DescentConfig(steps=steps), seeds=list(range(count)))
+            seconds = time.perf_counter() - start
+            print(
+                f"\n{count:3d} seeds: {steps} steps in {seconds:.1f} s, {steps / seconds:.0f} steps/s, "
+                f"{count * steps / seconds:.0f} seed steps/s, {PUBLIC_STEP * count * steps / seconds:.0f} x public"
+            )
+
+
+@pytest.mark.parametrize("semantics", ["sliced", "faithful"])
+def test_map_refresh(semantics):
+    """One NASWOT map of all 108 options at 160 px, batch 4, on two cores (public code: 31 s)."""
+    space = spaces.create("yolo", template="p5", num_classes=20, image_size=160, semantics=semantics)
+    torch.manual_seed(0)
+    supernet, path = space.supernet(), softmax(uniform_logits(space.choices))
+    images = torch.rand(4, 3, 160, 160)
+    with fixed_threads(2):
+        recalibrate(supernet, [images], lambda net, x: net(x, path))
+        zero_cost_map(space, supernet, path, images[:2])
+        start = time.perf_counter()
+        zero_cost_map(space, supernet, path, images)
+        print(f"\n{semantics}: one map refresh in {time.perf_counter() - start:.1f} s")

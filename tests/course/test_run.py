@@ -1,0 +1,152 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nasedu import __main__ as cli
+from nasedu.course import places, run
+from nasedu.course.folder import RunFolder
+from nasedu.errors import OutputError, UnknownName
+
+pytestmark = pytest.mark.usefixtures("course_folder")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["01_tinny"], "did you mean '01_tiny'"),
+        (["01_tiny", "-p", "step=3"], "did you mean 'steps'"),
+        (["01_tiny", "-p", "steps=three"], "not an int"),
+        (["01_tiny", "-p", "steps"], "expected name=value"),
+        (["01_tiny", "--preset", "quik"], "did you mean 'quick'"),
+        (["01_tiny", "--preset", "full", "-p", "preset=smoke"], "contradicts"),
+        (["all", "-p", "rates=0.1"], "not a list"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_anything_runs(arguments, sentence, capsys, tmp_path):
+    assert cli.main(["run", *arguments, "--out", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_in_the_folders_place(tmp_path, capsys):
+    (tmp_path / "taken").touch()
+    assert cli.main(["run", "01_tiny", "--out", str(tmp_path / "taken")]) == 2
+    assert "cannot write to the folder" in capsys.readouterr().err
+
+
+def test_paths_are_taken_from_where_the_person_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("table.yaml").touch()
+    given = run.checked("01_tiny", ["data_root=../x", "mode=./table.yaml", "steps=2"], "smoke")
+    assert given == {
+        "data_root": str(tmp_path.parent / "x"),
+        "mode": str(tmp_path / "table.yaml"),
+        "steps": 2,
+        "preset": "smoke",
+    }
+    assert run.checked("01_tiny", ["mode=table.yaml"])["mode"] == "table.yaml"
+
+
+def test_a_mistake_that_only_the_notebook_sees_is_one_sentence_too(tmp_path, capsys):
+    assert cli.main(["run", "01_tiny", "-p", "mode=dwn", "--out", str(tmp_path)]) == 2
+    assert "nasedu: unknown mode 'dwn': did you mean 'down'? valid: up, down" in capsys.readouterr().err
+
+
+def test_a_killed_run_goes_on_in_its_folder(tmp_path, capsys):
+    arguments = ["run", "01_tiny", "--preset", "smoke", "-p", "wait=true", "--out", str(tmp_path)]
+    process = subprocess.Popen([sys.executable, "-m", "nasedu", *arguments], cwd=places.ROOT)
+    deadline = time.monotonic() + 60
+    while not (marks := list(tmp_path.glob("*/checkpoint"))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+    assert cli.main(arguments) == 0
+    (folder,) = tmp_path.iterdir()
+    assert folder == marks[0].parent
+    assert json.loads((folder / "result.json").read_text())["results"] == {"resumed": True, "steps": 1}
+    assert "A tiny notebook" in (folder / "01_tiny.html").read_text()
+    printed = capsys.readouterr().out
+    assert "continues the interrupted run" in printed
+    assert "| a table |" in printed
+
+
+def started(parent, given, finished=False):
+    """A run folder as a process that is gone left it."""
+    folder = RunFolder(parent, "01_tiny", given)
+    folder.release()
+    if finished:
+        folder.page().touch()
+    return folder.path
+
+
+def test_only_an_unfinished_run_of_the_same_parameters_is_continued(tmp_path):
+    first = started(tmp_path, {"steps": 1})
+    assert RunFolder(tmp_path, "01_tiny", {"steps": 2}).path != first
+    again = RunFolder(tmp_path, "01_tiny", {"steps": 1})
+    assert (again.path, again.resumed) == (first, True)
+    again.page().touch()
+    again.release()
+    assert not RunFolder(tmp_path, "01_tiny", {"steps": 1}).resumed
+
+
+def test_a_run_in_progress_and_one_of_other_code_are_left_alone(tmp_path, monkeypatch):
+    running = RunFolder(tmp_path, "01_tiny", {})
+    assert RunFolder(tmp_path, "01_tiny", {}).path != running.path
+    running.release()
+    monkeypatch.setattr("nasedu.course.folder.code_hash", lambda notebook: "other")
+    assert not RunFolder(tmp_path, "01_tiny", {}).resumed
+
+
+def test_a_parameters_file_cut_short_is_no_run(tmp_path):
+    path = started(tmp_path, {})
+    (path / "parameters.json").write_text('{"notebook": "01_t')
+    assert not RunFolder(tmp_path, "01_tiny", {}).resumed
+
+
+def test_a_chosen_folder_is_continued_but_never_shared(tmp_path):
+    folder = RunFolder(tmp_path, "01_tiny", {"steps": 1}, tmp_path / "mine")
+    folder.release()
+    again = RunFolder(tmp_path, "01_tiny", {"steps": 1}, tmp_path / "mine")
+    assert again.resumed
+    with pytest.raises(OutputError, match="another run"):
+        RunFolder(tmp_path, "01_tiny", {"steps": 2}, tmp_path / "mine")
+
+
+def test_all_goes_on_after_a_failure_and_shows_the_times(monkeypatch, capsys):
+    ran = []
+
+    def fake(name, given, out):
+        ran.append(name)
+        if name == "00_bad":
+            raise run.NotebookFailed("it broke")
+
+    monkeypatch.setattr(run, "run", fake)
+    monkeypatch.setattr(run, "checked", lambda *_: {})
+    monkeypatch.setattr(places, "names", lambda: ["00_bad", "01_tiny"])
+    assert cli.main(["run", "all"]) == 1
+    printed = capsys.readouterr()
+    assert ran == ["00_bad", "01_tiny"]
+    assert "it broke" in printed.err
+    assert "  0 s  failed" in printed.out
+    assert "  0 s  done" in printed.out
+
+
+def test_errors_of_the_notebook_keep_their_type():
+    from papermill.exceptions import PapermillExecutionError
+
+    def sentence(name):
+        return run._sentence(PapermillExecutionError(3, 3, "", name, "why", []), "Search", Path("x"))
+
+    assert isinstance(sentence("UnknownName"), UnknownName)
+    assert str(sentence("UnknownName")) == "why"
+    assert isinstance(sentence("ValueError"), run.NotebookFailed)
+    assert "section 'Search'" in str(sentence("ValueError"))

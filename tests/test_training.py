@@ -1,0 +1,126 @@
+"""The training loop: it learns, averages as told, and a kill at any epoch changes nothing."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from nasedu.errors import CheckpointError, ParameterError, UnknownName
+from nasedu.training import TrainingConfig, TrainingDiverged, schedule, train
+
+CONFIG = TrainingConfig(epochs=6, lr=0.05, warmup_steps=5, ema_ramp=5, ema_decay=0.9, save_seconds=0)
+
+
+class Killed(Exception):
+    pass
+
+
+def task(seed=0):
+    """A regression whose batches depend on the epoch and whose step draws noise."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+
+    def batches(epoch):
+        generator = torch.Generator().manual_seed(epoch)
+        for _ in range(10):
+            x = torch.randn(16, 4, generator=generator)
+            yield x, x.sum(1, keepdim=True)
+
+    def step(model, batch, generator):
+        x, y = batch
+        noise = 0.01 * torch.randn(x.shape, generator=generator)
+        loss = (model(x + noise) - y).square().mean()
+        return {"squared": loss, "total": loss}
+
+    return model, batches, step
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_it_learns(optimizer):
+    config = TrainingConfig(**vars(CONFIG) | {"optimizer": optimizer, "lr": 0.02, "warmup_bias_lr": 0.02})
+    trained = train(*task(), config)
+    assert trained.history[-1]["total"] < 0.3 * trained.history[0]["total"]
+    assert [record["epoch"] for record in trained.history] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("kill_after", [1, 3, 5])
+def test_a_killed_training_ends_where_it_would_have_ended(tmp_path, kill_after):
+    def kill(epoch, losses):
+        if epoch == kill_after:
+            raise Killed
+
+    state = tmp_path / "state.pt"
+    with pytest.raises(Killed):
+        train(*task(), CONFIG, state=state, run="a", progress=kill)
+    epochs = []
+    resumed = train(*task(seed=9), CONFIG, state=state, run="a", progress=lambda e, _: epochs.append(e))
+    whole = train(*task(), CONFIG)
+    assert epochs == list(range(kill_after + 1, 7)) and resumed.history == whole.history
+    for ours, theirs in ((resumed.model, whole.model), (resumed.ema, whole.ema)):
+        for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_states_of_other_runs_and_cut_ones_are_refused(tmp_path):
+    state = tmp_path / "state.pt"
+    train(*task(), CONFIG, state=state, run="a")
+    with pytest.raises(CheckpointError, match="other settings"):
+        train(*task(), CONFIG, state=state, run="b")
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match="cut short"):
+        train(*task(), CONFIG, state=state, run="a")
+
+
+def test_average_forgets_early_weights_quickly_and_averages_statistics():
+    """After one step the decay is ema_decay * (1 - exp(-1 / ramp)); after many it is ema_decay."""
+    seen = []
+    model = nn.BatchNorm1d(1)
+    model.weight.data.fill_(0.0)
+
+    def step(model, batch, generator):
+        seen.append(float(model.weight.detach()))
+        model(torch.randn(8, 1, generator=generator) + 5)
+        return {"total": (model.weight - 1).square().sum()}
+
+    config = TrainingConfig(epochs=1, lr=0.1, momentum=0, warmup_momentum=0, warmup_steps=0, ema_decay=0.8, ema_ramp=3)
+    config = TrainingConfig(**vars(config) | {"optimizer": "adamw"})
+    trained = train(model, lambda epoch: range(5), step, config)
+    weights, average = [*seen[1:], float(trained.model.weight.detach())], None
+    for t, weight in enumerate(weights):
+        decay = 0.8 * (1 - math.exp(-(t + 1) / 3))
+        average = weight if average is None else decay * average + (1 - decay) * weight
+    assert float(trained.ema.weight.detach()) == pytest.approx(average, rel=1e-4)
+    assert 0 < float(trained.ema.running_mean) < float(trained.model.running_mean)
+
+
+def test_schedule_warms_up_and_ends_at_its_fraction():
+    config = TrainingConfig(epochs=100, warmup_steps=1000)
+    assert schedule(config, 0, 0) == (0.0, 0.1, 0.9)
+    assert schedule(config, 1000, 0) == pytest.approx((0.01, 0.01, 0.937))
+    assert schedule(config, 5000, 100)[0] == pytest.approx(0.002)
+    assert schedule(config, 500, 0)[0] == pytest.approx(0.005)
+
+
+def test_biases_and_norms_do_not_decay():
+    model = task()[0]
+    before = {k: v.clone() for k, v in model.named_parameters()}
+
+    def step(model, batch, generator):
+        return {"total": 0.0 * sum(p.sum() for p in model.parameters())}
+
+    train(model, lambda epoch: range(3), step, TrainingConfig(epochs=1, lr=0.1, warmup_steps=0, weight_decay=0.1))
+    for name, value in model.named_parameters():
+        assert torch.equal(value, before[name]) == (value.ndim == 1)
+
+
+def test_bad_settings_and_divergence():
+    with pytest.raises(ParameterError, match="lr > 0"):
+        train(*task(), TrainingConfig(lr=0))
+    with pytest.raises(UnknownName, match="did you mean 'adamw'"):
+        train(*task(), TrainingConfig(optimizer="adam"))
+    model, batches, _ = task()
+    with pytest.raises(TrainingDiverged, match="epoch 1"):
+        train(model, batches, lambda m, b, g: {"total": m(b[0]).sum() * math.inf}, CONFIG)
