@@ -8,8 +8,10 @@ on at its last epoch and ends where it would have ended.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +99,19 @@ def train(
     return Trained(model, ema.module, history)
 
 
+def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], threads: int = 1, device="cpu") -> dict:
+    """{name: train_one(name)}, with as many at once as there are cores at `threads` CPU threads each.
+
+    Small networks leave most of a second thread idle, and wait long for it when the machine is busy with other things;
+    one thread each also makes results independent of the number of cores. On an accelerator one trains at a time.
+    `train_one` must not draw from the global random state.
+    """
+    names = list(names)
+    at_once = max(1, (os.cpu_count() or 1) // threads) if torch.device(device).type == "cpu" else 1
+    with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads,)) as executor:
+        return dict(zip(names, executor.map(train_one, names), strict=True))
+
+
 def schedule(config: TrainingConfig, step: int, epoch: int) -> tuple[float, float, float]:
     """(learning rate, learning rate of biases, momentum) at a step.
 
@@ -117,7 +132,8 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
     check_name("optimizer", config.optimizer, ("sgd", "adamw"))
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+        # beta2 = .99: a short training must forget its first, far too large gradients
+        return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=True)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nasedu.errors import CheckpointError, ParameterError, UnknownName
-from nasedu.training import TrainingConfig, TrainingDiverged, schedule, train
+from nasedu.training import TrainingConfig, TrainingDiverged, schedule, side_by_side, train
 
 CONFIG = TrainingConfig(epochs=6, lr=0.05, warmup_steps=5, ema_ramp=5, ema_decay=0.9, save_seconds=0)
 
@@ -62,6 +62,20 @@ def test_a_killed_training_ends_where_it_would_have_ended(tmp_path, kill_after):
     for ours, theirs in ((resumed.model, whole.model), (resumed.ema, whole.ema)):
         for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
             assert torch.equal(a, b)
+
+
+def test_networks_trained_side_by_side_come_out_as_alone():
+    torch.manual_seed(0)
+    tasks = {name: task(seed) for seed, name in enumerate("abc")}
+    alone = {name: train(*task(seed), CONFIG).history for seed, name in enumerate("abc")}
+    together = side_by_side(lambda name: train(*tasks[name], CONFIG), tasks)
+    assert {name: trained.history for name, trained in together.items()} == alone
+    with pytest.raises(TrainingDiverged):
+        side_by_side(lambda name: train(tasks["a"][0], tasks["a"][1], diverge, CONFIG), ["a", "b"])
+
+
+def diverge(model, batch, generator):
+    return {"total": model(batch[0]).sum() * math.inf}
 
 
 def test_states_of_other_runs_and_cut_ones_are_refused(tmp_path):
@@ -123,4 +137,4 @@ def test_bad_settings_and_divergence():
         train(*task(), TrainingConfig(optimizer="adam"))
     model, batches, _ = task()
     with pytest.raises(TrainingDiverged, match="epoch 1"):
-        train(model, batches, lambda m, b, g: {"total": m(b[0]).sum() * math.inf}, CONFIG)
+        train(model, batches, diverge, CONFIG)

@@ -52,7 +52,7 @@ class Scene:
 
 
 def digits(
-    split: str, *, image_size: int = 128, seed: int = 0, size: int | None = None, difficulty: float = 0.4
+    split: str, *, image_size: int = 128, seed: int = 0, size: int | None = None, difficulty: float = 0.2
 ) -> DetectionDataset:
     """`size` scenes of 2 to 6 digits (1,500 train, 200 val or 300 test by default) in 10 classes.
 
@@ -71,7 +71,7 @@ def digits(
     return DetectionDataset("digits", split, CLASSES, samples, load, image_size=image_size, cache_bytes=0)
 
 
-def draw(split: str, index: int, *, image_size: int = 128, seed: int = 0, difficulty: float = 0.4) -> Scene:
+def draw(split: str, index: int, *, image_size: int = 128, seed: int = 0, difficulty: float = 0.2) -> Scene:
     """Scene `index` of a split: a background, strokes behind, digits, strokes in front, noise."""
     rng = _generator(seed, list(SIZES).index(split), index)
     knobs = {name: easy + (hard - easy) * difficulty for name, (easy, hard) in KNOBS.items()}
@@ -123,7 +123,7 @@ class _Painter:
         """Place a digit where it leaves enough of the earlier ones in sight; give up after some tries."""
         source = int(choice[self.whole(0, len(choice) - 1)])
         turn = math.radians(self.knobs["rotation"] * (2 * self.rng.random() - 1))
-        alpha = _turned(source, self.scaled(16, 56), turn)
+        alpha = _turned(source, self.scaled(16, 68), turn)
         for _ in range(tries if max(alpha.shape) <= self.size else 0):
             y, x = (self.whole(0, self.size - side) for side in alpha.shape)
             if self._may_cover(y, x, alpha):

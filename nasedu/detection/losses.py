@@ -41,7 +41,9 @@ class DetectionLoss:
 
     anchors (scales, A, 2) in pixels, finest scale first, with one stride each. The defaults of `box`, `obj`
     and `cls` are the published weights (the class weight is cls * num_classes / 80; one class has no class
-    loss). iou: "ciou" for training, "iou" is what WZDNAS uses while it searches. Raises `ParameterError` for
+    loss). iou: "ciou" for training, "iou" is what WZDNAS uses while it searches. pooled: take the means of
+    box and cls over the positives of all scales at once, so that a scale with few does not count as much as
+    one with many (ours; the published loss takes them scale by scale). Raises `ParameterError` for
     more scales than `balance` has weights or other anchors than strides, `UnknownName` for another iou.
     """
 
@@ -57,6 +59,7 @@ class DetectionLoss:
         cls: float = 0.5,
         balance: Sequence[float] = (4.0, 1.0, 0.4),
         ratio: float = RATIO,
+        pooled: bool = False,
     ):
         self.overlap = OVERLAPS[check_name("box loss", iou, OVERLAPS)]
         self.anchors, self.strides, self.ratio = torch.as_tensor(anchors).float(), tuple(strides), ratio
@@ -65,7 +68,7 @@ class DetectionLoss:
                 f"a detection loss needs anchors and a balance weight for each scale: {len(self.strides)} "
                 f"strides came with anchors for {len(self.anchors)} and weights for {len(balance)}"
             )
-        self.balance = balance
+        self.balance, self.pooled = balance, pooled
         scaling = 3 / len(self.strides)
         self.weights = {"box": box * scaling, "obj": obj * scaling, "cls": cls * num_classes / 80 * scaling}
         self.num_classes = num_classes
@@ -77,6 +80,7 @@ class DetectionLoss:
         shapes = [tuple(raw.shape[2:4]) for raw in maps]
         positives = assign(targets, anchors, self.strides, shapes, self.ratio)
         sums = {name: torch.zeros((), device=device) for name in self.weights}
+        mean_count = max(sum(len(found.target) for found in positives) / len(maps), 1)
         for scale, (raw, found) in enumerate(zip(maps, positives, strict=True)):
             raw = raw.float()
             predicted = raw[found.image, found.anchor, found.row, found.column]
@@ -84,8 +88,9 @@ class DetectionLoss:
             obj = bce(raw[..., 4], _objectness(raw, found, overlap))
             sums["obj"] = sums["obj"] + self.balance[scale] * obj
             if len(found.target):  # the mean over no positives would be NaN
-                sums["box"] = sums["box"] + (1 - overlap).mean()
-                sums["cls"] = sums["cls"] + self._classes(predicted, targets[found.target, 1].long())
+                share = len(found.target) / mean_count if self.pooled else 1.0
+                sums["box"] = sums["box"] + share * (1 - overlap).mean()
+                sums["cls"] = sums["cls"] + share * self._classes(predicted, targets[found.target, 1].long())
         parts = {name: self.weights[name] * value for name, value in sums.items()}
         return {**parts, "total": sum(parts.values()) * len(maps[0])}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from nasedu.errors import TableError
 from nasedu.hardware.foreign import read_wzdnas
 from nasedu.hardware.table import LookupTable
@@ -15,8 +17,9 @@ STORED = Path(__file__).parents[2] / "lookup"
 def latency_table(space: SearchSpace, source: str = "auto", keep: str | Path | None = None, **options):
     """A latency table of `space` in ms, or None for the source "none".
 
-    `source`: "auto" takes the stored table made for this very space, else measures; "measure" measures the machine
-    that runs this (`options` as in `measure`); otherwise a file, nasedu's JSON or WZDNAS's YAML. A measured table is
+    `source`: "auto" takes the stored table made for this very space, which was measured on a CPU, and measures where
+    there is none or the device is another; "measure" measures the machine that runs this (`options` as in `measure`);
+    otherwise a file, nasedu's JSON or WZDNAS's YAML. A measured table is
     written to `keep`, and read from there the next time, so that a search that goes on prices with the same figures.
     Raises `TableError`.
     """
@@ -25,7 +28,8 @@ def latency_table(space: SearchSpace, source: str = "auto", keep: str | Path | N
     if source not in ("auto", "measure"):
         return read_table(source, space)
     stored = STORED / f"{stem(space)}-latency_ms.json"
-    if source == "auto" and stored.exists():
+    on_cpu = torch.device(options.get("device", "cpu")).type == "cpu"
+    if source == "auto" and on_cpu and stored.exists():
         try:
             return LookupTable.load(stored, space)
         except TableError:
@@ -39,10 +43,14 @@ def latency_table(space: SearchSpace, source: str = "auto", keep: str | Path | N
 
 
 def read_table(path: str | Path, space: SearchSpace) -> LookupTable:
-    """A table in a file: nasedu's JSON, or WZDNAS's YAML by its ending. Raises `TableError`."""
-    if not Path(path).is_file():
-        raise TableError(f"there is no lookup table {path}; lookup takes auto, measure, none or a file")
-    return read_wzdnas(path, space) if Path(path).suffix in (".yaml", ".yml") else LookupTable.load(path, space)
+    """A table in a file: nasedu's JSON, or WZDNAS's YAML by its ending. Raises `TableError`.
+
+    A relative path is looked for from here, then from the project's folder.
+    """
+    path = Path(path) if Path(path).is_file() else STORED.parent / path
+    if not path.is_file():
+        raise TableError(f"there is no lookup table {path.name}; lookup takes auto, measure, none or a file")
+    return read_wzdnas(path, space) if path.suffix in (".yaml", ".yml") else LookupTable.load(path, space)
 
 
 def stem(space: SearchSpace) -> str:

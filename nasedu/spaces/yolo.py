@@ -37,6 +37,9 @@ class Template:
     anchors: Anchors
     strides: tuple[int, ...]
     fixed_first: bool = False  # the first backbone block is one plain bottleneck, not searched
+    stem_stride: int = 1
+    downs: tuple[int, ...] = (2, 2, 2, 2, 2)  # stride of the convolution before each backbone block
+    act: str = "mish"
 
 
 def _anchors(text: str) -> Anchors:
@@ -83,15 +86,18 @@ TEMPLATES: dict[str, Template] = {
     ),
     "course": Template(
         image_size=128,
-        stem=8,
-        backbone=(16, 24, 48, 64, 96),
+        stem=16,
+        backbone=(24, 32, 48, 64, 96),
         neck=(32, 48, 64),
         widths=(0.25, 0.5, 0.75),
         depths=(1, 2, 3, 4),
         neck_depths=(0, 1, 2, 3),
         hand=(1, 2, 3, 3, 2, 1, 1, 1, 1),
-        anchors=_anchors("14,18 19,24 25,22 | 24,31 31,29 32,40 | 41,36 42,50 55,52"),
+        anchors=_anchors("15,23 22,34 30,46 | 40,60 48,76 66,66 | 64,98 84,84 100,120"),
         strides=(8, 16, 32),
+        stem_stride=2,
+        downs=(2, 1, 2, 2, 2),
+        act="silu",
     ),
 }
 
@@ -134,7 +140,7 @@ class YoloSpace(SearchSpace):
         image_size: int | None = None,
         anchors: Anchors | None = None,
         semantics: str = "sliced",
-        act: str = "mish",
+        act: str | None = None,
     ):
         self.template = TEMPLATES[check_name("template", template, TEMPLATES)]
         self.image_size = image_size or self.template.image_size
@@ -144,7 +150,7 @@ class YoloSpace(SearchSpace):
             raise ParameterError(f"num_classes must be at least 1, got {num_classes}")
         self.name = f"yolo:{template}"
         self.input_shape = (3, self.image_size, self.image_size)
-        self.num_classes, self.semantics, self.act = num_classes, semantics, act
+        self.num_classes, self.semantics, self.act = num_classes, semantics, act or self.template.act
         self.anchors = torch.tensor(anchors or self.template.anchors)
         self.strides = self.template.strides
         self.layers = self._tiny() if template == "tiny" else self._pyramid()
@@ -190,9 +196,9 @@ class YoloSpace(SearchSpace):
         return Layer("detect", head, of)
 
     def _backbone(self) -> list[Layer]:
-        t, layers = self.template, [self._conv("stem", 3, self.template.stem, 3)]
-        for i, (c_in, c) in enumerate(zip((t.stem, *t.backbone), t.backbone, strict=False), 1):
-            layers.append(self._conv(f"down{i}", c_in, c, 3, 2))
+        t, layers = self.template, [self._conv("stem", 3, self.template.stem, 3, self.template.stem_stride)]
+        for i, (c_in, c, stride) in enumerate(zip((t.stem, *t.backbone), t.backbone, t.downs, strict=False), 1):
+            layers.append(self._conv(f"down{i}", c_in, c, 3, stride))
             if i == 1 and t.fixed_first:
                 layers.append(Layer("back1", partial(Bottleneck, c, c // 2, True, self.act)))
             else:

@@ -11,6 +11,7 @@ from nasedu.wzdnas.derive import Derived, derive, least_regret, nearest, random_
 from nasedu.wzdnas.detector import (
     DetectorConfig,
     anchors_for,
+    detection_loss,
     detector_batches,
     find_objects,
     test_detector,
@@ -34,6 +35,7 @@ __all__ = [
     "contestants",
     "cost_tables",
     "derive",
+    "detection_loss",
     "detector_batches",
     "find_objects",
     "least_regret",

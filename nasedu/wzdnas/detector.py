@@ -38,17 +38,18 @@ class DetectorConfig:
     obj: float = 1.0
     cls: float = 0.5
     ratio: float = 4.0  # an anchor takes the objects whose sides differ from its own by less than this factor
+    pooled: bool = False  # means over the positives of all scales at once; see `DetectionLoss`
 
 
-def anchors_for(data: DetectorData, space: SearchSpace, least_recall: float = 0.98) -> Tensor:
+def anchors_for(data: DetectorData, space: SearchSpace, ratio: float = 4.0, least_recall: float = 0.98) -> Tensor:
     """The space's anchors when they reach nearly all boxes of `data`, else anchors fitted to them.
 
-    As the public training's autoanchor: refit where the best possible recall is below `least_recall`. Shape
-    (scales, anchors, 2), pixels.
+    As the public training's autoanchor: refit where the best possible recall at the recipe's `ratio` is below
+    `least_recall`. Shape (scales, anchors, 2), pixels.
     """
     boxes = torch.cat([data[i][1]["boxes"].as_subclass(Tensor) for i in range(len(data))])
     sizes = boxes[:, 2:] - boxes[:, :2]
-    if best_possible_recall(sizes, space.anchors) >= least_recall:
+    if best_possible_recall(sizes, space.anchors, ratio) >= least_recall:
         return space.anchors
     return fit_anchors(sizes, *space.anchors.shape[:2])
 
@@ -59,15 +60,20 @@ def detector_batches(data: DetectorData, config: DetectorConfig, seed: int) -> C
     return lambda epoch: batches(data, size, seed=seed, epoch=epoch, augment=config.augment)
 
 
+def detection_loss(space: SearchSpace, config: DetectorConfig) -> DetectionLoss:
+    """The loss that `config` trains detectors of `space` with."""
+    weights = {"box": config.box, "obj": config.obj, "cls": config.cls}
+    assignment = {"ratio": config.ratio, "pooled": config.pooled}
+    return DetectionLoss(space.anchors, space.strides, space.num_classes, config.iou, **weights, **assignment)
+
+
 def detector_step(space, config: DetectorConfig, forward: Callable, device: torch.device | str) -> Step:
     """A training step: `forward(model, images, generator)` gives the raw maps that the detection loss judges."""
-    weights = {"box": config.box, "obj": config.obj, "cls": config.cls, "ratio": config.ratio}
-    loss = DetectionLoss(space.anchors, space.strides, space.num_classes, config.iou, **weights)
+    loss = detection_loss(space, config)
 
     def step(model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         images, targets = (part.to(device, non_blocking=True) for part in batch)
-        maps = forward(model, images.contiguous(memory_format=torch.channels_last), generator)
-        return loss([m.float() for m in maps], targets)
+        return loss(forward(model, images.contiguous(memory_format=torch.channels_last), generator), targets)
 
     return step
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from nasedu.detection import Augment
 from nasedu.errors import check_name
@@ -12,26 +12,34 @@ from nasedu.wzdnas.detector import DetectorConfig
 RECIPES = {
     # Scaled-YOLOv4: SGD, mosaic always, CIoU.
     "published": DetectorConfig(),
-    # Few epochs: AdamW, one image per input, anchors that take only objects of about their own size.
+    # Few epochs: AdamW, no mosaic, anchors that take only objects of about their own size.
     "short": DetectorConfig(
         training=TrainingConfig(
             optimizer="adamw", lr=0.004, final_lr=0.02, warmup_steps=60, warmup_bias_lr=0.001,
-            weight_decay=0.01, ema_decay=0.998, ema_ramp=100,
+            weight_decay=0.01, ema_decay=0.98, ema_ramp=100,
         ),
-        augment=Augment(mosaic=0.0, translate=0.1, scale=0.25),
+        augment=Augment(mosaic=0.0, translate=0.1, scale=0.2),
         batch_size=16,
-        cls=12.0,
-        ratio=1.6,
+        box=0.15,
+        cls=24.0,
+        ratio=2.0,
+        pooled=True,
     ),
 }  # fmt: skip
 
 
-def recipe(name: str, *, epochs: int, flip: bool = True, batch_size: int | None = None, **changes) -> DetectorConfig:
+def recipe(name: str, *, epochs: int, flip: bool = True, **changes) -> DetectorConfig:
     """A named recipe for `epochs` epochs. `flip=False` for data with a reading direction, such as digits.
 
-    `changes` replace fields of `DetectorConfig`, e.g. `iou="iou"` for the warm-up. Raises `UnknownName`.
+    `changes` replace fields of `DetectorConfig` or of its `TrainingConfig`, e.g. `iou="iou"` for the warm-up; None
+    leaves a field alone. Raises `UnknownName` for another recipe or field.
     """
     base = RECIPES[check_name("recipe", name, RECIPES)]
+    changes = {"epochs": epochs} | {k: v for k, v in changes.items() if v is not None}
+    of_training = [field.name for field in fields(base.training)]
+    for field in changes:
+        check_name("setting of a recipe", field, [*(f.name for f in fields(base)), *of_training])
+    training = replace(base.training, **{k: v for k, v in changes.items() if k in of_training})
     augment = base.augment if flip else replace(base.augment, flip=0.0)
-    training = replace(base.training, epochs=epochs)
-    return replace(base, training=training, augment=augment, batch_size=batch_size or base.batch_size, **changes)
+    own = {k: v for k, v in changes.items() if k not in of_training}
+    return replace(base, **{"training": training, "augment": augment} | own)
