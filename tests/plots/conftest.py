@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from nasedu import spaces
+from nasedu.hardware import LookupTable
+from nasedu.search import DescentConfig, descend
+from nasedu.wzdnas import FourTermLoss, cost_tables
+
+
+@pytest.fixture(scope="session")
+def space():
+    return spaces.create("yolo", image_size=64)
+
+
+@pytest.fixture(scope="session")
+def tables(space):
+    """The tables of a search, with a zero-cost map that likes MACs."""
+    counted = cost_tables(space)
+    score = [(entry / entry.max()).log().double() for entry in counted["flops"].entries]
+    return {"zero_cost": LookupTable(space, "naswot", "log |det K|", 0.0, score), **counted}
+
+
+@pytest.fixture(scope="session")
+def descent(tables):
+    torch.manual_seed(0)
+    target = sum(tables["flops"].bounds()) / 2
+    return descend(list(tables.values()), FourTermLoss(tables, target), DescentConfig(steps=400, every=20))
