@@ -100,14 +100,15 @@ def train(
 
 
 def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], threads: int = 1, device="cpu") -> dict:
-    """{name: train_one(name)}, with as many at once as there are cores at `threads` CPU threads each.
+    """{name: train_one(name)}, several at once, at `threads` CPU threads each.
 
     Small networks leave most of a second thread idle, and wait long for it when the machine is busy with other things;
     one thread each also makes results independent of the number of cores. On an accelerator one trains at a time.
     `train_one` must not draw from the global random state.
     """
     names = list(names)
-    at_once = max(1, (os.cpu_count() or 1) // threads) if torch.device(device).type == "cpu" else 1
+    # one more than the cores carry, so that none of them idles while the last network trains
+    at_once = (os.cpu_count() or 1) // threads + 1 if torch.device(device).type == "cpu" else 1
     with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads,)) as executor:
         return dict(zip(names, executor.map(train_one, names), strict=True))
 
