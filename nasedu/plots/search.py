@@ -36,7 +36,7 @@ def score_map(table: LookupTable) -> Picture:
     return picture
 
 
-def score_by_depth(scores: Mapping[str, torch.Tensor], slot: Slot, unit: str = "log |det K|") -> Picture:
+def score_by_depth(scores: Mapping[str, torch.Tensor], slot: Slot, unit: str = "log |det K| per image") -> Picture:
     """The scores (widths, depths) of one block over its depth, one panel per name, one line per width ratio."""
     width, depth = slot.decisions
     picture = Picture(9, 3.2)

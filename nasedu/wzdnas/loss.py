@@ -3,9 +3,10 @@
 L = - zero_cost * ZC + flops * (F / F* - 1)^2 + depth * D / D_u + latency * Lat / Lat_u
 
 ZC, F, D and Lat are the tables' expectations, F* is the target, and _u marks the uniform architecture's expectation,
-so that no weight depends on the size of the network or the device. The public code writes the same loss in GFLOPs,
-bottlenecks and milliseconds, with weights alpha, gamma, omega, theta; `PUBLISHED` is its P5 setting in these units:
-alpha F*^2 = .005 * 70^2, gamma, omega D_u = .001 * 50.5 and theta Lat_u = .002 * 271.
+so that no weight depends on the size of the network or the device; ZC is NASWOT's score per image. The public code
+writes the same loss in GFLOPs, bottlenecks and milliseconds, with weights alpha, gamma, omega, theta and a batch of 4;
+`PUBLISHED` is its P5 setting in these units: alpha F*^2 = .005 * 70^2, 4 gamma = 4 * .01, omega D_u = .001 * 50.5 and
+theta Lat_u = .002 * 271.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class LossWeights:
     """Weights of the four terms, in units of the uniform architecture; see the module's docstring."""
 
     flops: float = 24.5
-    zero_cost: float = 0.01
+    zero_cost: float = 0.04
     depth: float = 0.0505
     latency: float = 0.542
 

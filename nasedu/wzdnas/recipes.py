@@ -20,7 +20,7 @@ RECIPES = {
         ),
         augment=Augment(mosaic=0.0, translate=0.1, scale=0.2),
         batch_size=16,
-        box=0.15,
+        box=0.3,
         cls=24.0,
         ratio=2.0,
         pooled=True,

@@ -18,6 +18,7 @@ from nasedu.proxies.saliency import snip, synflow
 from nasedu.spaces.base import Network, Path, SearchSpace
 
 PROXIES = ("naswot", "snip", "synflow")
+UNITS = {"naswot": "log |det K| per image", "snip": "log saliency", "synflow": "log saliency"}
 
 
 def zero_cost_map(
@@ -43,16 +44,20 @@ def zero_cost_map(
         saliency = synflow(supernet, lambda net, x: net(x, [p.double() for p in path]), space.input_shape)
         entries = _kept(space, supernet, saliency)
     provenance = {"how": f"{proxy}, block by block, batch of {len(images)}"}
-    return LookupTable(space, proxy, "log |det K|" if proxy == "naswot" else "log", 0.0, entries, provenance)
+    return LookupTable(space, proxy, UNITS[proxy], 0.0, entries, provenance)
 
 
 @torch.no_grad()
 def _naswot(space: SearchSpace, supernet: Network, path: Path, images: Tensor) -> list[Tensor]:
-    """One soft pass through the supernet; every slot is scored on its input just before it runs."""
+    """One soft pass through the supernet; every slot is scored on its input just before it runs.
+
+    log |det K| sums as many logarithms as there are images, so it is divided by their number: the published weight of
+    this term, chosen for a batch of four, then holds for any.
+    """
     entries, hooks, was_training = [], [], supernet.training
     for slot in space.slots:
         hook = supernet.parts[slot.name].register_forward_pre_hook(
-            lambda block, inputs: entries.append(naswot_options(block, inputs[0]))
+            lambda block, inputs: entries.append(naswot_options(block, inputs[0]) / len(images))
         )
         hooks.append(hook)
     supernet.eval()

@@ -17,7 +17,7 @@ def tables(space):
     """The tables of a search, with a zero-cost map that likes MACs."""
     counted = cost_tables(space)
     score = [(entry / entry.max()).log().double() for entry in counted["flops"].entries]
-    return {"zero_cost": LookupTable(space, "naswot", "log |det K|", 0.0, score), **counted}
+    return {"zero_cost": LookupTable(space, "naswot", "log |det K| per image", 0.0, score), **counted}
 
 
 @pytest.fixture(scope="session")
