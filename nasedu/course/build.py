@@ -37,18 +37,19 @@ class BuildFailed(Exception):
 def build(wanted: list[str], preset: str = "quick", execute: bool = True) -> list[Path]:
     """Write both notebooks of each wanted source; returns their paths.
 
-    Both are executed from a fresh kernel with `preset`. Raises `BuildFailed` naming the cell that failed,
-    and then leaves that notebook as it was.
+    Both are executed from a fresh kernel with `preset`, their states in a folder of their own or in $NASEDU_RUNS,
+    where a later build finds them. Raises `BuildFailed` naming the cell that failed; that notebook stays as it was.
     """
     check_name("preset", preset, PRESETS)
     written = []
-    for name, drop, path in _targets(wanted):
-        nb = derive(places.source(name), drop)
-        if execute:
-            print(f"running {places.shown(path)} ({preset})", flush=True)
-            run_clean(nb, path, preset)
-        write_atomically(path, nbformat.writes(nb) + "\n")
-        written.append(path)
+    with tempfile.TemporaryDirectory() as runs:
+        for name, drop, path in _targets(wanted):
+            nb = derive(places.source(name), drop)
+            if execute:
+                print(f"running {places.shown(path)} ({preset})", flush=True)
+                run_clean(nb, path, preset, os.environ.get("NASEDU_RUNS", runs))
+            write_atomically(path, nbformat.writes(nb) + "\n")
+            written.append(path)
     return written
 
 
@@ -81,18 +82,20 @@ def derive(source: Path, drop: str) -> nbformat.NotebookNode:
     return nb
 
 
-def run_clean(nb: nbformat.NotebookNode, path: Path, preset: str) -> None:
-    """Execute `nb` in the folder of `path` and keep the outputs that mean something elsewhere, too."""
+def run_clean(nb: nbformat.NotebookNode, path: Path, preset: str, runs: str) -> None:
+    """Execute `nb` in the folder of `path`, its state under `runs`; keep the outputs that mean something to others.
+
+    A solution goes on from the state that the learner's notebook left there, so nothing is trained twice.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as runs:
-        env = {**os.environ, "NASEDU_PRESET": preset, "NASEDU_RUNS": runs}
-        client = NotebookClient(nb, kernel_name=kernel.NAME, timeout=None, store_widget_state=False)
-        client.extra_arguments = kernel.ARGUMENTS
-        client.resources = {"metadata": {"path": str(path.parent)}}
-        try:
-            client.execute(env=env)
-        except CellExecutionError as error:
-            raise BuildFailed(f"{places.shown(path)} failed: {error}") from None
+    env = {**os.environ, "NASEDU_PRESET": preset, "NASEDU_RUNS": runs}
+    client = NotebookClient(nb, kernel_name=kernel.NAME, timeout=None, store_widget_state=False)
+    client.extra_arguments = kernel.ARGUMENTS
+    client.resources = {"metadata": {"path": str(path.parent)}}
+    try:
+        client.execute(env=env)
+    except CellExecutionError as error:
+        raise BuildFailed(f"{places.shown(path)} failed: {error}") from None
     folders = {runs: "runs", str(places.ROOT) + "/": "", sys.prefix: ".venv", str(Path.home()): "~"}
     nb.metadata = nbformat.from_dict(METADATA)
     for cell in nb.cells:

@@ -40,10 +40,10 @@ def test_outputs_are_kept_without_widgets_timings_or_this_machines_folders(built
         assert str(places.ROOT) not in text
 
 
-def test_building_twice_gives_the_same_bytes(built):
+def test_building_twice_gives_the_same_bytes(built, tmp_path):
     before = places.learner("01_tiny").read_bytes()
     nb = build.derive(places.source("01_tiny"), "solution")
-    build.run_clean(nb, places.learner("01_tiny"), "smoke")
+    build.run_clean(nb, places.learner("01_tiny"), "smoke", str(tmp_path))
     assert (build.nbformat.writes(nb) + "\n").encode() == before
 
 
