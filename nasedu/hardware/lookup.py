@@ -26,7 +26,10 @@ def latency_table(space: SearchSpace, source: str = "auto", keep: str | Path | N
     if source == "none":
         return None
     if source not in ("auto", "measure"):
-        return read_table(source, space)
+        table = read_table(source, space)
+        if table.metric != "latency_ms":
+            raise TableError(f"{source} holds {table.metric}, not latency_ms")
+        return table
     stored = STORED / f"{stem(space)}-latency_ms.json"
     on_cpu = torch.device(options.get("device", "cpu")).type == "cpu"
     if source == "auto" and on_cpu and stored.exists():

@@ -122,15 +122,24 @@ class LookupTable:
             raise TableError(f"no lookup table can be read from {path}: {error}") from None
         if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
             raise TableError(f"{path} is no lookup table of nasedu (schema {SCHEMA!r})")
+        try:
+            return cls._read(stored, space, path)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, TableError):
+                raise
+            raise TableError(f"{path} is malformed: {type(error).__name__} at {error}") from None
+
+    @classmethod
+    def _read(cls, stored: dict, space: SearchSpace, path: str | FilePath) -> LookupTable:
         if stored["fingerprint"] != space.fingerprint:
             raise TableError(
                 f"{path} was made for {stored['space']} at {tuple(stored['input_shape'])}, "
                 f"not for this {space.name} at {space.input_shape}: other layers, choices or classes"
             )
-        entries = [
-            torch.tensor(stored["slots"][slot.name]["values"]).reshape([len(d.choices) for d in slot.decisions])
-            for slot in space.slots
-        ]
+        entries = []
+        for slot in space.slots:
+            values = torch.tensor(stored["slots"][slot.name]["values"], dtype=torch.float64)
+            entries.append(values.reshape([len(d.choices) for d in slot.decisions]))
         return cls(space, stored["metric"], stored["unit"], stored["fixed"], entries, stored["provenance"])
 
 

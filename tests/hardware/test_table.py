@@ -58,7 +58,7 @@ def test_expectation_is_differentiable_and_takes_many_seeds(space, tables):
     for one, n in zip(logits, space.choices, strict=True):
         assert one.grad.shape == (5, n)
     single = tables["depth"].expected([p[2] for p in softmax(logits)])
-    assert float(single) == pytest.approx(float(expected[2]), rel=1e-5)
+    torch.testing.assert_close(single, expected[2])
 
 
 def test_bounds_are_reached(space, tables):
@@ -83,7 +83,18 @@ def test_save_and_load_and_refusal(space, tables, tmp_path):
         LookupTable.load(path, spaces.create("yolo", num_classes=4))
     with pytest.raises(TableError, match="no lookup table can be read"):
         LookupTable.load(tmp_path / "none.json", space)
-    path.write_text(path.read_text()[:200])
+    whole = json.loads(path.read_text())
+    for spoil in (
+        lambda t: t.pop("slots"),
+        lambda t: t["slots"]["back1"].update(values=[[1]]),
+        lambda t: t.pop("unit"),
+    ):
+        spoilt = json.loads(json.dumps(whole))
+        spoil(spoilt)
+        path.write_text(json.dumps(spoilt))
+        with pytest.raises(TableError, match="is malformed"):
+            LookupTable.load(path, space)
+    path.write_text(json.dumps(whole)[:200])
     with pytest.raises(TableError, match="no lookup table can be read"):
         LookupTable.load(path, space)
     path.write_text(json.dumps({"schema": "other"}))
