@@ -44,6 +44,14 @@ class CheckpointError(NaseduError, RuntimeError):
     """A stored state that is cut short or belongs to another run."""
 
 
+class TrainingDiverged(NaseduError, ArithmeticError):
+    """A loss that is no longer finite."""
+
+
+class TrainingStopped(NaseduError, RuntimeError):
+    """A training that ended early because one beside it failed or was interrupted."""
+
+
 class OutputError(NaseduError, OSError):
     """A folder that cannot be written to."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from nasedu.errors import NaseduError, ParameterError, check_name
+from nasedu.errors import ParameterError, TrainingDiverged, TrainingStopped, check_name
 from nasedu.storage import load_state, save_state
 
 Step = Callable[[nn.Module, object, torch.Generator], dict[str, Tensor]]
@@ -28,6 +29,9 @@ Step = Callable[[nn.Module, object, torch.Generator], dict[str, Tensor]]
 @dataclass(frozen=True)
 class TrainingConfig:
     """The defaults are Scaled-YOLOv4's, SGD with Nesterov momentum; see `schedule` for the learning rate.
+
+    Ours and not the public training's: the gradient is clipped, weight decay is not scaled to a nominal batch of 64,
+    and the warm-up has a fixed number of steps.
 
     The averaged weights move by 1 - ema_decay * (1 - exp(-t / ema_ramp)) at step t.
     """
@@ -57,8 +61,7 @@ class Trained:
     history: list[dict]
 
 
-class TrainingDiverged(NaseduError, ArithmeticError):
-    """A loss that is no longer finite."""
+_stop = threading.Event()  # set when trainings side by side must end early
 
 
 def train(
@@ -109,8 +112,14 @@ def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], thre
     names = list(names)
     # one more than the cores carry, so that none of them idles while the last network trains
     at_once = (os.cpu_count() or 1) // threads + 1 if torch.device(device).type == "cpu" else 1
+    _stop.clear()
     with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads,)) as executor:
-        return dict(zip(names, executor.map(train_one, names), strict=True))
+        try:
+            return dict(zip(names, executor.map(train_one, names), strict=True))
+        except BaseException:  # an interrupt too: threads cannot be killed, but the trainings in them look at `_stop`
+            _stop.set()
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def schedule(config: TrainingConfig, step: int, epoch: int) -> tuple[float, float, float]:
@@ -127,10 +136,13 @@ def schedule(config: TrainingConfig, step: int, epoch: int) -> tuple[float, floa
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer, over two groups: weights of convolution and linear layers, which decay, and biases and norms."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    kept = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    """The optimizer, over three groups: weights that decay, scales of norms, and biases; the last two do not decay."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    biases = [p for name, p in named if name.endswith("bias")]
+    scales = [p for name, p in named if p.ndim <= 1 and not name.endswith("bias")]
+    decayed = [p for name, p in named if p.ndim > 1 and not name.endswith("bias")]
+    groups = [{"params": group, "weight_decay": 0.0} for group in (decayed, scales, biases)]
+    groups[0]["weight_decay"] = config.weight_decay
     check_name("optimizer", config.optimizer, ("sgd", "adamw"))
     if config.optimizer == "adamw":
         # beta2 = .99: a short training must forget its first, far too large gradients
@@ -144,6 +156,8 @@ def _epoch(model, ema, optimizer, batches, step, config, epoch, generator) -> di
     device = next(model.parameters()).device
     sums, count = {}, 0
     for batch in batches:
+        if _stop.is_set() and threading.current_thread() is not threading.main_thread():
+            raise TrainingStopped("another training beside this one failed or was interrupted")
         _set_rates(optimizer, schedule(config, int(ema.n_averaged), epoch))
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             losses = step(model, batch, generator)
@@ -162,7 +176,7 @@ def _epoch(model, ema, optimizer, batches, step, config, epoch, generator) -> di
 
 def _set_rates(optimizer: torch.optim.Optimizer, rates: tuple[float, float, float]) -> None:
     lr, bias_lr, momentum = rates
-    for group, rate in zip(optimizer.param_groups, (lr, bias_lr), strict=True):
+    for group, rate in zip(optimizer.param_groups, (lr, lr, bias_lr), strict=True):
         group["lr"] = rate
         if "momentum" in group:
             group["momentum"] = momentum

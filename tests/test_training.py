@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from nasedu.errors import CheckpointError, ParameterError, UnknownName
-from nasedu.training import TrainingConfig, TrainingDiverged, schedule, side_by_side, train
+from nasedu.errors import CheckpointError, ParameterError, TrainingDiverged, TrainingStopped, UnknownName
+from nasedu.training import TrainingConfig, schedule, side_by_side, train
 
 CONFIG = TrainingConfig(epochs=6, lr=0.05, warmup_steps=5, ema_ramp=5, ema_decay=0.9, save_seconds=0)
 
@@ -70,8 +70,22 @@ def test_networks_trained_side_by_side_come_out_as_alone():
     alone = {name: train(*task(seed), CONFIG).history for seed, name in enumerate("abc")}
     together = side_by_side(lambda name: train(*tasks[name], CONFIG), tasks)
     assert {name: trained.history for name, trained in together.items()} == alone
-    with pytest.raises(TrainingDiverged):
-        side_by_side(lambda name: train(tasks["a"][0], tasks["a"][1], diverge, CONFIG), ["a", "b"])
+
+
+def test_a_failure_stops_the_trainings_beside_it():
+    ends = {}
+
+    def train_one(name):
+        model, batches, step = task()
+        try:
+            return train(model, batches, diverge if name == "b" else step, TrainingConfig(epochs=10_000))
+        except Exception as error:
+            ends[name] = type(error)
+            raise
+
+    with pytest.raises((TrainingDiverged, TrainingStopped)):
+        side_by_side(train_one, ["b", "a"])
+    assert ends["b"] is TrainingDiverged and ends.get("a", TrainingStopped) is TrainingStopped
 
 
 def diverge(model, batch, generator):

@@ -108,6 +108,8 @@ def _execute(notebook: str, values: dict[str, Any], folder: Path) -> NotebookNod
         )
     except PapermillExecutionError as error:
         raise _sentence(error, progress.heading, folder) from None
+    except OSError as error:
+        raise errors.OutputError(f"cannot write to {places.shown(folder)}: {error.strerror or error}") from None
     except DeadKernelError:
         raise NotebookFailed("the kernel died, probably for want of memory: try a smaller preset") from None
 

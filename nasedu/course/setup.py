@@ -53,6 +53,8 @@ def setup(notebook: str, values: Mapping[str, Any], *, choices: Mapping | None =
     config["out_dir"] = places.make(config["out_dir"] or work_folder(notebook, resolved))
     if resolved["out_dir"] is None and any(config["out_dir"].iterdir()):
         print(f"goes on from {places.shown(config['out_dir'])}: delete that folder to start afresh")
+    if not 0 <= resolved["seed"] < 2**32:
+        raise ParameterError(f"seed must be from 0 to {2**32 - 1}, got {resolved['seed']}")
     seed_everything(resolved["seed"])
     style.use()
     return Config(notebook=notebook, parameters=resolved, started=started, **config)
@@ -66,7 +68,7 @@ def work_folder(notebook: str, resolved: Mapping[str, Any]) -> Path:
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global generators; the package's own take explicit seeds."""
     random.seed(seed)
-    numpy.random.seed(seed % 2**32)  # noqa: NPY002 - libraries still draw from the global state
+    numpy.random.seed(seed)  # noqa: NPY002 - libraries still draw from the global state
     torch.manual_seed(seed)
 
 
@@ -78,7 +80,7 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.empty(1, device=name).item()
     except (RuntimeError, AssertionError, NotImplementedError):
         raise ParameterError(
             f"device {name!r} is not to be had on this machine: use auto, cpu, cuda or cuda:N"

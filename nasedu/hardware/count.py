@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nasedu.blocks import evaluation_mode
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -26,9 +28,9 @@ class Cost:
 def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Cost:
     """Count `module` on one input per shape (C, H, W), at batch size 1; `module` keeps its device and weights."""
     on_meta = all(p.is_meta for p in module.parameters())
-    meta = (module if on_meta else copy.deepcopy(module).to("meta")).eval()
+    meta = module if on_meta else copy.deepcopy(module).to("meta")
     inputs = [torch.empty(1, *shape, device="meta") for shape in input_shapes]
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, evaluation_mode(meta), torch.no_grad():
         meta(*inputs)
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
     return Cost(counter.get_total_flops() // 2, params)

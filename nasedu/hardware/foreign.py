@@ -13,7 +13,7 @@ from nasedu.errors import TableError
 from nasedu.hardware.table import UNITS, LookupTable
 from nasedu.spaces.base import SearchSpace
 
-_KEY = re.compile(r"stage:(\d+)-gamma:([\d.]+)-depth:(\d+)")
+_KEY = re.compile(r"stage:(\d+)-gamma:(\d+(?:\.\d+)?)-depth:(\d+)")
 
 
 def read_wzdnas(path: str | Path, space: SearchSpace) -> LookupTable:

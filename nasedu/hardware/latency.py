@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from nasedu.blocks import evaluation_mode
 from nasedu.errors import ParameterError
 
 
@@ -42,12 +43,12 @@ def measure(
     """
     if repeats < 3:
         raise ParameterError(f"latency needs at least 3 repeats, got {repeats}")
-    device, was_training = torch.device(device), module.training
-    module = module.to(device).eval()
-    inputs = [torch.randn(batch, *shape, device=device) for shape in input_shapes]
-    with fixed_threads(threads), torch.inference_mode():
+    device = torch.device(device)
+    module = module.to(device)
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(batch, *shape, generator=generator).to(device) for shape in input_shapes]
+    with fixed_threads(threads), evaluation_mode(module), torch.inference_mode():
         times = [_once(module, inputs, device) for _ in range(warmup + repeats)][warmup:]
-    module.train(was_training)
     low, median, high = statistics.quantiles(times, n=4)
     return Latency(median, low, high, repeats, batch)
 

@@ -29,6 +29,8 @@ def latency_table(space: SearchSpace, source: str = "auto", keep: str | Path | N
         table = read_table(source, space)
         if table.metric != "latency_ms":
             raise TableError(f"{source} holds {table.metric}, not latency_ms")
+        if table.fixed < 0 or any(bool((entry < 0).any()) for entry in table.entries):
+            raise TableError(f"{source} holds latencies below 0 ms")
         return table
     stored = STORED / f"{stem(space)}-latency_ms.json"
     on_cpu = torch.device(options.get("device", "cpu")).type == "cpu"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nasedu.blocks import ACTIVATIONS
+from nasedu.blocks import ACTIVATIONS, evaluation_mode
 
 _ACTIVATIONS = tuple(ACTIVATIONS.values())
 
@@ -65,10 +65,6 @@ def naswot(model: nn.Module, images: Tensor, jitter: float = 1e-6) -> float:
 
     Run in eval mode; the model's mode is put back.
     """
-    was_training = model.training
-    model.eval()
-    with AgreementKernel(model) as kernel:
+    with evaluation_mode(model), AgreementKernel(model) as kernel:
         model(images)
-        score = log_det(kernel.take(), jitter)
-    model.train(was_training)
-    return score
+        return log_det(kernel.take(), jitter)

@@ -8,17 +8,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from nasedu.blocks import evaluation_mode
+
 
 def snip(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> dict[str, Tensor]:
     """|w * dL/dw| for every parameter, by name (SNIP, Lee et al. 2019, eq. 6). `loss(model)` returns a scalar.
 
     Runs in eval mode; gradients, mode and `requires_grad` are as before afterwards.
     """
-    was_training = model.training
     names, weights = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad), strict=True)
-    model.eval()
-    gradients = torch.autograd.grad(loss(model), weights, allow_unused=True)
-    model.train(was_training)
+    with evaluation_mode(model):
+        gradients = torch.autograd.grad(loss(model), weights, allow_unused=True)
     return {
         name: torch.zeros_like(w) if g is None else (w * g).abs().detach()
         for name, w, g in zip(names, weights, gradients, strict=True)

@@ -42,10 +42,18 @@ class DescentConfig:
     lr: float = 0.005
     weight_decay: float = 5e-4
 
+    def __post_init__(self):
+        if min(self.steps, self.every, self.stages) < 1:
+            raise ParameterError(
+                f"a descent needs at least 1 step, 1 stage and 1 step between refreshes, "
+                f"got {self.steps}, {self.stages} and {self.every}"
+            )
+        if self.lr <= 0 or min(self.temperature) <= 0:
+            raise ParameterError(f"lr and temperatures must be positive, got {self.lr} and {self.temperature}")
+
     def temperature_at(self, step: int) -> float:
-        """The annealed temperature of a step: exponential over the stages."""
-        stage = step * self.stages // self.steps
-        return annealed(*self.temperature, stage / max(self.stages - 1, 1))
+        """The annealed temperature of a step: start * (end / start)^(stage / stages), as published."""
+        return annealed(*self.temperature, step * self.stages // self.steps / self.stages)
 
 
 @dataclass

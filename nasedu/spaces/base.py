@@ -6,8 +6,6 @@ slot with the chosen module, `supernet` fills it with one that holds all choices
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ import yaml
 from torch import Tensor, nn
 
 from nasedu.errors import ArchitectureError, check_name
+from nasedu.storage import content_hash
 
 Arch = tuple[int, ...]  # one choice index per decision
 Path = Sequence[int | Tensor]  # per decision: a chosen index, or a weight for each choice (n_choices,)
@@ -135,19 +134,14 @@ class SearchSpace:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A content hash of what is searched: layers, decisions, choices and input shape (16 hex digits)."""
+        """A content hash of what is searched: layers, wiring, decisions, choices and input shape (16 hex digits)."""
         with torch.device("meta"):
-            parts = {
-                slot.name: sorted((k, tuple(v.shape)) for k, v in slot.make_elastic().state_dict().items())
-                for slot in self.slots
-            }
-            fixed = {
-                layer.name: sorted((k, tuple(v.shape)) for k, v in layer.make().state_dict().items())
-                for layer in self.layers
-                if not isinstance(layer, Slot)
-            }
-        text = json.dumps([self.name, self.input_shape, parts, fixed, [[d.name, d.choices] for d in self.decisions]])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+            modules = [x.make_elastic() if isinstance(x, Slot) else x.make() for x in self.layers]
+        parts = [
+            [x.name, x.inputs, self.input_shapes[x.name], _make_up(module)]
+            for x, module in zip(self.layers, modules, strict=True)
+        ]
+        return content_hash([self.name, self.input_shape, parts, [[d.name, d.choices] for d in self.decisions]])
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """A uniformly random architecture."""
@@ -166,7 +160,7 @@ class SearchSpace:
         if len(arch) != len(self.choices):
             raise ArchitectureError(f"{self.name} has {len(self.choices)} decisions, the architecture has {len(arch)}")
         for decision, index in zip(self.decisions, arch, strict=True):
-            if not 0 <= index < len(decision.choices):
+            if index != int(index) or not 0 <= index < len(decision.choices):
                 raise ArchitectureError(
                     f"{decision.name} has the choices 0 to {len(decision.choices) - 1} "
                     f"({', '.join(decision.choices)}), got {index}"
@@ -223,3 +217,10 @@ class SearchSpace:
             source = part.extract(*(arch[d] for d in groups[name])) if name in groups else part.state_dict()
             network.parts[name].load_state_dict(source)
         return network
+
+
+def _make_up(module: nn.Module) -> list:
+    """What a module is, without its weights: the kinds and settings of its parts, and its tensors' shapes."""
+    settings = ("kernel_size", "stride", "padding", "groups", "scale_factor")
+    kinds = [[type(m).__name__, *(str(getattr(m, name, None)) for name in settings)] for m in module.modules()]
+    return [kinds, [[name, tuple(value.shape)] for name, value in module.state_dict().items()]]

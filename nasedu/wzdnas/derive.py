@@ -61,7 +61,7 @@ def least_regret(regrets: list[Tensor], table: LookupTable, target: float, toler
     knapsack: exact by dynamic programming over the cost, in bins too fine to matter. Raises `BudgetError`.
     """
     space, groups = table.space, table.space.groups
-    bin_width = tolerance * target / (20 * len(groups))
+    bin_width = tolerance * target / (100 * len(groups))
     size = int((1 + tolerance) * target / bin_width) + 1
     best = np.full(size, np.inf)
     start = round(table.fixed / bin_width)
@@ -76,7 +76,7 @@ def least_regret(regrets: list[Tensor], table: LookupTable, target: float, toler
         ]
         chosen.append((options, shifted.argmin(0)))
         best = shifted.min(0)
-    margin = len(groups) + 1  # rounding moves a total by at most half a bin per group
+    margin = len(groups) // 2 + 2  # rounding moves a total by at most half a bin per group, and the fixed part's
     low = int((1 - tolerance) * target / bin_width) + margin
     window = best[low : size - margin]
     if not np.isfinite(window).any():
@@ -109,17 +109,19 @@ def nearest(arch: Arch, table: LookupTable, target: float, tolerance: float = TO
     return least_regret(steps, table, target, tolerance)
 
 
-def random_within(table: LookupTable, target: float, seed: int, tolerance: float = TOLERANCE, tries=20_000) -> Arch:
-    """A uniformly random architecture among those within `tolerance` of `target`, by rejection.
+def random_within(table: LookupTable, target: float, seed: int, tolerance: float = TOLERANCE, tries=5_000) -> Arch:
+    """A random architecture within `tolerance` of `target`: uniform among them, by rejection.
 
-    Raises `BudgetError` after `tries`.
+    Near the ends of the range, where `tries` draws find none, the one of least regret under random regrets, which is
+    no longer uniform. Raises `BudgetError` when no architecture comes that close.
     """
     rng = np.random.default_rng(seed)
     for _ in range(tries):
         arch = table.space.sample(rng)
         if abs(table(arch) / target - 1) <= tolerance:
             return arch
-    raise unreachable(table, target)
+    regrets = [torch.from_numpy(rng.gumbel(size=n)) for n in table.space.choices]
+    return least_regret(regrets, table, target, tolerance)
 
 
 def read_target(text: str, table: LookupTable, space: SearchSpace) -> float:
@@ -141,6 +143,7 @@ def read_target(text: str, table: LookupTable, space: SearchSpace) -> float:
         target = number * {"G": 1e9, "M": 1e6}[match.group(2)[0]] / 2
     if not low <= target <= high:
         raise unreachable(table, target)
+    least_regret([torch.zeros(n) for n in space.choices], table, target)  # refuses a gap before anything is trained
     return target
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nasedu.blocks import evaluation_mode
 from nasedu.detection import (
     Augment,
     DetectionLoss,
@@ -110,11 +111,11 @@ def find_objects(space, network: nn.Module, data: DetectorData, batch_size: int 
     `options` as in `nasedu.detection.detect`.
     """
     device = next(network.parameters()).device
-    network.eval()
     found = []
-    for images, _ in batches(data, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False):
-        maps = network(images.to(device, memory_format=torch.channels_last))
-        found += detect([m.float() for m in maps], space.anchors.to(device), space.strides, **options)
+    with evaluation_mode(network):
+        for images, _ in batches(data, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False):
+            maps = network(images.to(device, memory_format=torch.channels_last))
+            found += detect([m.float() for m in maps], space.anchors.to(device), space.strides, **options)
     return [{name: value.cpu() for name, value in image.items()} for image in found]
 
 
@@ -127,6 +128,7 @@ test_detector.__test__ = False  # not a test, whatever pytest makes of the name
 
 
 def run_name(phase: str, space: SearchSpace, data: DetectorData, config: DetectorConfig, *rest) -> str:
-    """What a checkpoint belongs to: phase, space, anchors, data, settings, seed."""
-    content = [phase, space.fingerprint, space.semantics, space.anchors.tolist(), data.name, data.split, len(data)]
-    return content_hash([*content, data.classes, asdict(config), *rest])
+    """What a checkpoint belongs to: phase, space, anchors, every label of the data, settings, seed."""
+    labels = [(s.file, s.boxes.tolist(), s.labels.tolist(), s.ignore.tolist()) for s in data.samples]
+    content = [phase, space.fingerprint, space.semantics, space.anchors.tolist(), data.name, data.split, data.classes]
+    return content_hash([*content, data.image_size, labels, asdict(config), *rest])

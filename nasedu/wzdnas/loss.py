@@ -6,7 +6,8 @@ ZC, F, D and Lat are the tables' expectations, F* is the target, and _u marks th
 so that no weight depends on the size of the network or the device; ZC is NASWOT's score per image. The public code
 writes the same loss in GFLOPs, bottlenecks and milliseconds, with weights alpha, gamma, omega, theta and a batch of 4;
 `PUBLISHED` is its P5 setting in these units: alpha F*^2 = .005 * 70^2, 4 gamma = 4 * .01, omega D_u = .001 * 50.5 and
-theta Lat_u = .002 * 271.
+theta Lat_u = .002 * 271. Maps of snip and synflow, logarithms of sums over weights, enter with the same weight; that is
+our choice, as nothing was published for them.
 """
 
 from __future__ import annotations

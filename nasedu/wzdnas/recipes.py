@@ -10,8 +10,8 @@ from nasedu.training import TrainingConfig
 from nasedu.wzdnas.detector import DetectorConfig
 
 RECIPES = {
-    # Scaled-YOLOv4: SGD, mosaic always, CIoU.
-    "published": DetectorConfig(),
+    # Scaled-YOLOv4's scratch settings: SGD, mosaic always, CIoU.
+    "published": DetectorConfig(augment=Augment(translate=0.5, scale=0.5)),
     # Few epochs: AdamW, no mosaic, anchors that take only objects of about their own size.
     "short": DetectorConfig(
         training=TrainingConfig(

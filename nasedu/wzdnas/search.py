@@ -59,6 +59,7 @@ def search(
     start = Descent(space, torch.zeros(1, len(space.choices), max(space.choices)), [])
     latest = [refreshed(start, config.temperature[0])]
     loss = FourTermLoss({"zero_cost": latest[0], **tables}, target, weights)
+    prices = [[name, table.fixed, [entry.tolist() for entry in table.entries]] for name, table in tables.items()]
     descent = descend(
         [latest[0], *tables.values()],
         loss,
@@ -66,7 +67,7 @@ def search(
         seeds=[seed],
         refresh=refresh,
         state=state,
-        run=content_hash([asdict(weights), proxy, target, tensors_hash([*supernet.state_dict().values(), images])]),
+        run=content_hash([asdict(weights), proxy, target, prices, tensors_hash([*supernet.parameters(), images])]),
         progress=progress,
     )
     return descent, refreshed(descent, config.temperature[1])

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import check_name
+from nasedu.errors import ParameterError, check_name
 from nasedu.sampling import gumbel_softmax, softmax, uniform_logits
 from nasedu.spaces.base import Network, SearchSpace
 from nasedu.supernet.batchnorm import recalibrate
@@ -45,6 +45,8 @@ def warm_up(
     path that the search starts from. Raises `UnknownName`, `CheckpointError`.
     """
     check_name("warm-up", mode, WARMUPS)
+    if config.training.epochs < 0:
+        raise ParameterError(f"warm-up epochs must be at least 0, got {config.training.epochs}")
     trained = Trained(supernet.to(device).eval(), supernet, [])
     if mode == "train" and config.training.epochs > 0:
 

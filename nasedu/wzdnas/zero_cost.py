@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from nasedu.blocks import evaluation_mode
 from nasedu.errors import check_name
 from nasedu.hardware.table import LookupTable
 from nasedu.proxies.naswot import AgreementKernel, log_det
@@ -54,19 +55,18 @@ def _naswot(space: SearchSpace, supernet: Network, path: Path, images: Tensor) -
     log |det K| sums as many logarithms as there are images, so it is divided by their number: the published weight of
     this term, chosen for a batch of four, then holds for any.
     """
-    entries, hooks, was_training = [], [], supernet.training
+    entries, hooks = [], []
     for slot in space.slots:
         hook = supernet.parts[slot.name].register_forward_pre_hook(
             lambda block, inputs: entries.append(naswot_options(block, inputs[0]) / len(images))
         )
         hooks.append(hook)
-    supernet.eval()
     try:
-        supernet(images, path)
+        with evaluation_mode(supernet):
+            supernet(images, path)
     finally:
         for hook in hooks:
             hook.remove()
-        supernet.train(was_training)
     return entries
 
 

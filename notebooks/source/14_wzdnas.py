@@ -308,8 +308,9 @@ check_sample(sample)
 
 # %%
 def passes(epochs):
-    """As many epochs as make the steps of `epochs` passes over `train_size` images, where there are fewer."""
-    return round(epochs * max(1, (cfg.train_size or 0) / len(train_set)))
+    """`epochs`, or more where images are few: as much work as with `train_size` images, larger ones counting more."""
+    pixels = max(1, train_set.image_size / 128) ** 2
+    return round(epochs * max(1, (cfg.train_size or 0) / len(train_set) / pixels))
 
 
 def training(epochs, **changes):
@@ -371,7 +372,7 @@ assert abs(log_det(kernel, jitter=0.0) - np.log(np.linalg.det(kernel))) < 1e-9
 # %% [markdown]
 # WZDNAS scores **block by block**: every option of a block is run on the input that the soft supernet feeds that
 # block, and only the activations inside it are counted. So a score knows where in the network its block stands. All
-# scores come from one fixed batch of training images, and are divided by their number, so that they do not grow with it.
+# scores come from one fixed batch of training images, and are divided by its size so as not to grow with it.
 
 # %%
 batches = wzdnas.detector_batches(train_set, replace(warm, batch_size=cfg.map_batch_size), cfg.seed)
@@ -627,7 +628,7 @@ figures["ap_latency"] = plots.trade_off(table)
 figures["ap_latency"]
 
 # %%
-best, fastest = table["AP"].idxmax(), table["latency_ms"].idxmin()
+best, fastest = table["AP"].fillna(0).idxmax(), table["latency_ms"].idxmin()
 lead = table.loc["searched", ["AP", "AP50"]] - table.loc["hand-designed", ["AP", "AP50"]]
 Markdown(
     f"Most precise: **{best}** (AP {table.loc[best, 'AP']:.3f}). Fastest: **{fastest}** "

@@ -108,6 +108,6 @@ def test_refresh_needs_one_seed(tables):
 def test_temperature_runs_from_start_to_end():
     config = DescentConfig(steps=115_200)
     temperatures = [config.temperature_at(step) for step in range(0, 115_200, 2880)]
-    assert temperatures[0] == 5.0 and temperatures[-1] == pytest.approx(0.1)
+    assert temperatures[0] == 5.0 and temperatures[-1] == pytest.approx(5.0 * 0.02 ** (39 / 40))
     ratios = {round(b / a, 6) for a, b in zip(temperatures[:-1], temperatures[1:], strict=True)}
     assert len(ratios) == 1 and len(temperatures) == 40

@@ -118,6 +118,15 @@ def test_bad_architectures_and_options_are_refused():
         space.supernet()(torch.zeros(1, 3, 128, 128), (0, 0))
 
 
+def test_fingerprints_tell_networks_of_equal_weights_apart():
+    prints = {
+        spaces.create("yolo", **options).fingerprint
+        for options in ({}, {"act": "relu"}, {"image_size": 64}, {"num_classes": 3}, {"template": "tiny"})
+    }
+    assert len(prints) == 5
+    assert spaces.create("yolo").fingerprint == spaces.create("yolo", semantics="faithful").fingerprint in prints
+
+
 def test_mutation_and_crossover_stay_in_the_space_and_move_as_told():
     space, rng = spaces.create("yolo"), np.random.default_rng(0)
     a, b = space.sample(rng), space.sample(rng)

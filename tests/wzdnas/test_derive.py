@@ -76,7 +76,7 @@ def test_repair_is_the_least_regret_of_all_architectures(tiny):
         def total(arch, regrets=regrets):
             return sum(float(r[i]) for r, i in zip(regrets, arch, strict=True))
 
-        best = min(total(a) for a in every if abs(tiny(a) / target - 1) <= 0.027)
+        best = min(total(a) for a in every if abs(tiny(a) / target - 1) <= 0.0299)
         assert total(found) <= best + 1e-9
 
 
@@ -100,6 +100,13 @@ def test_rivals_meet_the_budget(course):
         assert abs(course(arch) / target - 1) <= 0.03
     assert random_within(course, target, seed=0) == random_within(course, target, seed=0)
     assert random_within(course, target, seed=0) != random_within(course, target, seed=1)
+
+
+def test_a_random_rival_is_found_near_the_ends_of_the_range(course):
+    low, high = course.bounds()
+    for target in (1.02 * low, 0.99 * high):
+        found = [random_within(course, target, seed, tries=50) for seed in range(3)]
+        assert all(abs(course(arch) / target - 1) <= 0.03 for arch in found)
 
 
 def test_unreachable_targets_end_with_the_range(course):

@@ -68,12 +68,13 @@ def test_a_map_is_a_table_and_leaves_the_supernet_alone(lab, proxy):
         return sum(m.square().mean() for m in net(images, path))
 
     supernet.train()
+    frozen = supernet.parts["back1"].enter.bn.eval()
     table = zero_cost_map(space, supernet, path, images, proxy, loss)
     again = zero_cost_map(space, supernet, path, images, proxy, loss)
     assert [tuple(e.shape) for e in table.entries] == [(3, 4)] * 9 and table.fixed == 0
     assert all(torch.equal(a, b) for a, b in zip(table.entries, again.entries, strict=True))
     assert all(torch.equal(v, before[k]) for k, v in supernet.state_dict().items())
-    assert supernet.training and torch.equal(torch.get_rng_state(), state)
+    assert supernet.training and not frozen.training and torch.equal(torch.get_rng_state(), state)
     assert all(p.grad is None and p.requires_grad for p in supernet.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in supernet.modules())
 

@@ -1,0 +1,36 @@
+"""Phase 2 as a whole: what a stored search belongs to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nasedu import spaces, wzdnas
+from nasedu.errors import CheckpointError, ParameterError
+from nasedu.hardware import LookupTable
+from nasedu.search import DescentConfig
+
+
+def test_a_stored_search_is_refused_when_tables_target_or_images_changed(tmp_path):
+    space = spaces.create("yolo", num_classes=2, image_size=32)
+    torch.manual_seed(0)
+    supernet, images = space.supernet(), torch.rand(2, 3, 32, 32)
+    tables = wzdnas.cost_tables(space)
+    target = wzdnas.read_target("30%", tables["flops"], space)
+    config = DescentConfig(steps=4, every=2)
+
+    def search(images=images, tables=tables, target=target):
+        return wzdnas.search(space, supernet, images, tables, target, config, state=tmp_path / "s.pt")[0]
+
+    first = search()
+    assert torch.equal(search().theta, first.theta)
+    dearer = LookupTable(space, "depth", "bottlenecks", 0.0, [2 * e for e in tables["depth"].entries])
+    for change in ({"tables": tables | {"depth": dearer}}, {"target": 1.1 * target}, {"images": 1 - images}):
+        with pytest.raises(CheckpointError, match="other settings"):
+            search(**change)
+
+
+@pytest.mark.parametrize("bad", [{"steps": 0}, {"every": 0}, {"stages": 0}, {"lr": 0.0}, {"temperature": (5.0, 0.0)}])
+def test_settings_that_would_hang_or_divide_by_zero_are_refused(bad):
+    with pytest.raises(ParameterError):
+        DescentConfig(**bad)
