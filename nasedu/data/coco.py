@@ -11,8 +11,8 @@ from torchvision.datasets import CocoDetection
 
 from nasedu.data import splits
 from nasedu.data.dataset import ONE_SET_IN_MEMORY, DetectionDataset
-from nasedu.data.images import Labelled, build
-from nasedu.errors import DataError, check_name
+from nasedu.data.images import Labelled, build, choose_classes
+from nasedu.errors import DataError
 
 LAYOUT = (
     "annotations/instances_train2017.json and annotations/instances_val2017.json with the images in "
@@ -40,18 +40,29 @@ def coco(
     train and a val file but no test file (COCO 2017 keeps that secret), test is val; without val, a fixed
     fifth of train is held out. Images of val and test never stay in train. `size` draws that many images by
     `seed`.
-    Raises DataError for a missing folder or file, UnknownName for a class; broken images are skipped.
+    Raises DataError for a missing folder, file or image, UnknownName for a class; broken images are skipped.
     """
     files = _needed(_find(Path(root)), split)
     sources = {key: _open(Path(root), file) for key, file in files.items()}
     categories = _categories(files, sources)
     every_class = [name for _, name in sorted(categories.items())]
-    chosen = [check_name("class", name, every_class) for name in classes] if classes else every_class
+    chosen = choose_classes(classes, every_class)
     labels = {number: chosen.index(name) if name in chosen else None for number, name in categories.items()}
     skipped: list[str] = []
     picked = splits.pick(_divide(sources, split), size, seed)
+    _check_complete(picked)
     listed = [_read(source, number, labels, skipped) for source, number in picked]
     return build("coco", split, chosen, listed, skipped, image_size=image_size, cache_bytes=cache_bytes)
+
+
+def _check_complete(picked: Sequence[tuple[CocoDetection, int]]) -> None:
+    """Images that the JSON lists and the folder lacks mean that the data is not all there: better said than skipped."""
+    paths = (source.root / source.coco.imgs[number]["file_name"] for source, number in picked)
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(picked)} images that the annotations list are missing, first {missing[0]}"
+        )
 
 
 def _find(root: Path) -> dict[str, Path]:
@@ -80,11 +91,14 @@ def _open(root: Path, file: Path) -> CocoDetection:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             source = CocoDetection(str(root), str(file))
-        names = [image["file_name"] for image in source.coco.imgs.values()]
+        names = [str(image["file_name"]) for image in source.coco.imgs.values()]
+        categories = [str(category["name"]) for category in source.coco.cats.values()]
     except (OSError, ValueError, KeyError, TypeError, AssertionError) as reason:
         raise DataError(f"{file} is not a COCO instances file ({reason!r})") from reason
-    if not names or not source.coco.cats:
-        raise DataError(f"{file} lists {len(names)} images and {len(source.coco.cats)} categories: both are needed")
+    if not names or not categories:
+        raise DataError(f"{file} lists {len(names)} images and {len(categories)} categories: both are needed")
+    if len(set(categories)) < len(categories):
+        raise DataError(f"{file} gives two categories the same name")
     folder = file.stem.removeprefix("instances").removeprefix("_")
     places = dict.fromkeys(root / place for place in (folder, f"images/{folder}", "images", ""))
     source.root = next((place for place in places if any((place / name).is_file() for name in names)), None)

@@ -15,7 +15,7 @@ from torchvision.tv_tensors import BoundingBoxes
 from tqdm import tqdm
 
 from nasedu.data.dataset import ONE_SET_IN_MEMORY, DetectionDataset, Sample, make_boxes
-from nasedu.errors import DataError
+from nasedu.errors import DataError, ParameterError, check_name
 
 GREY = 114  # of 255: what fills the square beside an image that is not square
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
@@ -35,6 +35,15 @@ class Labelled:
         self.labels.append(label)
         self.boxes.append(box)
         self.ignore.append(ignore)
+
+
+def choose_classes(wanted: Sequence[str] | None, every: Sequence[str]) -> list[str]:
+    """The wanted names in their order, or all. Raises `UnknownName`, and `ParameterError` for a name given twice."""
+    if not wanted:
+        return list(every)
+    if len(set(wanted)) < len(wanted):
+        raise ParameterError(f"classes {list(wanted)} name a class twice")
+    return [check_name("class", name, every) for name in wanted]
 
 
 def letterbox(image_or_boxes, original: tuple[int, int], side: int):

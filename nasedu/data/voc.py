@@ -10,8 +10,8 @@ from torchvision.datasets import VOCDetection
 
 from nasedu.data import splits
 from nasedu.data.dataset import ONE_SET_IN_MEMORY, DetectionDataset
-from nasedu.data.images import Labelled, build
-from nasedu.errors import DataError, check_name
+from nasedu.data.images import Labelled, build, choose_classes
+from nasedu.errors import DataError
 
 PLACES = ("", "VOCdevkit/VOC2007", "VOCdevkit/VOC2012", "VOC2007", "VOC2012")
 PARTS = ("Annotations", "ImageSets/Main", "JPEGImages")
@@ -42,7 +42,7 @@ def voc(
     folder = _find(Path(root))
     lists = _lists(folder)
     every_class = _classes(folder, sorted({stem for stems in lists.values() for stem in stems}))
-    chosen = [check_name("class", name, every_class) for name in classes] if classes else every_class
+    chosen = choose_classes(classes, every_class)
     skipped: list[str] = []
     listed = []
     for image_id, stem in enumerate(splits.pick(lists[split], size, seed)):

@@ -89,12 +89,20 @@ def test_classes_can_be_restricted(coco_folder):
         read(root, classes=["cta"])
 
 
-def test_missing_and_truncated_images_are_skipped_with_one_warning(coco_folder, truncate):
+def test_a_missing_image_is_refused(coco_folder):
     root = coco_folder("train", images=6)
     coco_folder("val", images=2, start=50)
     (root / "train" / "002.jpg").unlink()
+    with pytest.raises(DataError, match=r"1 of 6 images that the annotations list are missing, first .*002\.jpg"):
+        read(root)
+
+
+def test_truncated_images_are_skipped_with_one_warning(coco_folder, truncate):
+    root = coco_folder("train", images=6)
+    coco_folder("val", images=2, start=50)
+    truncate(root / "train" / "002.jpg")
     truncate(root / "train" / "004.jpg")
-    with pytest.warns(UserWarning, match=r"skipped 2 files or boxes.*002\.jpg: the image is missing") as caught:
+    with pytest.warns(UserWarning, match=r"skipped 2 files or boxes.*002\.jpg: the image cannot be read") as caught:
         dataset = read(root)
     assert len(caught) == 1
     assert files(dataset) == ["001.jpg", "003.jpg", "005.jpg", "006.jpg"]

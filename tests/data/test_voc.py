@@ -11,7 +11,7 @@ import torch
 
 from nasedu.data import detection
 from nasedu.data.voc import voc
-from nasedu.errors import DataError, UnknownName
+from nasedu.errors import DataError, ParameterError, UnknownName
 
 
 def read(folder, split="train", **options):
@@ -164,6 +164,11 @@ def test_classes_can_be_restricted_and_ordered(voc_folder):
     assert read(voc_folder, classes=["dog", "cat"])[0][1]["labels"].tolist() == [0, 1]
     with pytest.raises(UnknownName, match="unknown class 'dgo': did you mean 'dog'"):
         read(voc_folder, classes=["dgo"])
+
+
+def test_a_class_named_twice_is_refused(voc_folder):
+    with pytest.raises(ParameterError, match="twice"):
+        read(voc_folder, classes=["dog", "dog"])
 
 
 def test_classes_are_the_same_in_every_split(voc_folder):

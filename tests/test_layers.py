@@ -1,0 +1,49 @@
+"""Imports go one way: what stands below does not know what stands above it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import nasedu
+
+ROOT = Path(nasedu.__file__).parent
+LAYERS = [  # lowest first; a part may import its own layer's other parts only where they are listed together
+    {"errors", "storage"},
+    {"blocks"},
+    {"supernet"},
+    {"spaces"},
+    {"sampling", "proxies", "hardware"},
+    {"search", "ranking"},
+    {"data", "detection", "training"},
+    {"wzdnas"},
+    {"plots"},
+    {"widgets"},
+    {"course"},
+    {"__main__"},
+]
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+STAND_BESIDE = {"data", "detection", "training"}  # they may know of errors, storage and blocks, and of one another
+
+
+def imported(file: Path) -> set[str]:
+    modules = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in modules if name.startswith("nasedu.") and name.split(".")[1] in LEVEL}
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_go_one_way(file):
+    part = file.relative_to(ROOT).parts[0].removesuffix(".py")
+    if part == "__init__":
+        return
+    for other in imported(file) - {part}:
+        assert LEVEL[other] <= LEVEL[part], f"{part} imports {other}"
+        if part in STAND_BESIDE:
+            assert other in STAND_BESIDE | {"errors", "storage", "blocks"}, f"{part} knows of {other}"
