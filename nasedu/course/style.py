@@ -6,7 +6,7 @@ import matplotlib
 
 SETTINGS = {
     "figure.figsize": (7, 4),
-    "figure.dpi": 100,
+    "figure.dpi": 90,
     "savefig.dpi": 150,
     "savefig.bbox": "tight",
     "font.size": 11,
