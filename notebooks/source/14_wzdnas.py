@@ -23,7 +23,7 @@
 # | `smoke` | a few dozen 64 px scenes: only proves that every cell works | half a minute |
 # | `quick` | 1,500 scenes of 128 px, the `course` template | 8 minutes |
 # | `full` | 6,000 scenes, three times as many epochs | not measured; about 90 minutes at the pace of `quick` |
-# | `gpu` | the published sizes: template `p5`, 416 px, VOC2007, 115,200 search steps, 300 epochs | not measured; needs a GPU |
+# | `gpu` | the published sizes: template `p5`, 416 px, VOC2007, 115,200 search steps, 300 epochs | not measured |
 #
 # Every phase keeps its state in the output folder. Interrupt the kernel whenever you like: run again, it goes on.
 
