@@ -50,19 +50,8 @@ def coco(
     labels = {number: chosen.index(name) if name in chosen else None for number, name in categories.items()}
     skipped: list[str] = []
     picked = splits.pick(_divide(sources, split), size, seed)
-    _check_complete(picked)
     listed = [_read(source, number, labels, skipped) for source, number in picked]
     return build("coco", split, chosen, listed, skipped, image_size=image_size, cache_bytes=cache_bytes)
-
-
-def _check_complete(picked: Sequence[tuple[CocoDetection, int]]) -> None:
-    """Images that the JSON lists and the folder lacks mean that the data is not all there: better said than skipped."""
-    paths = (source.root / source.coco.imgs[number]["file_name"] for source, number in picked)
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(picked)} images that the annotations list are missing, first {missing[0]}"
-        )
 
 
 def _find(root: Path) -> dict[str, Path]:
@@ -104,6 +93,9 @@ def _open(root: Path, file: Path) -> CocoDetection:
     source.root = next((place for place in places if any((place / name).is_file() for name in names)), None)
     if source.root is None:
         raise DataError(f"{file}: none of its {len(names)} images is in {', '.join(map(str, places))}")
+    missing = [name for name in names if not (source.root / name).is_file()]
+    if missing:
+        raise DataError(f"{file} lists {len(missing)} images that are not in {source.root}, first {missing[0]}")
     return source
 
 

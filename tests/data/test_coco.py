@@ -93,7 +93,7 @@ def test_a_missing_image_is_refused(coco_folder):
     root = coco_folder("train", images=6)
     coco_folder("val", images=2, start=50)
     (root / "train" / "002.jpg").unlink()
-    with pytest.raises(DataError, match=r"1 of 6 images that the annotations list are missing, first .*002\.jpg"):
+    with pytest.raises(DataError, match=r"lists 1 images that are not in .*train, first 002\.jpg"):
         read(root)
 
 
