@@ -13,6 +13,7 @@ from nasedu.errors import NaseduError
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run notebooks one after another; the exit status."""
     from nasedu.course.run import run_all
 
     rows = run_all(args.notebooks, args.settings, args.preset, args.out and args.out.absolute())
@@ -27,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def build(args: argparse.Namespace) -> int:
+    """Build notebooks from their sources, or check that they were; the exit status."""
     from nasedu.course.build import BuildFailed, drifted
     from nasedu.course.build import build as build_notebooks
 
@@ -46,6 +48,7 @@ def fail(problem: object, status: int) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    """What may stand on the command line."""
     top = argparse.ArgumentParser("python -m nasedu", description="Run and build the course's notebooks.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
@@ -67,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line asks for; a mistake ends in its one sentence. Returns the exit status."""
     args = parser().parse_args(arguments)
     try:
         return args.function(args)

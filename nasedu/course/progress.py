@@ -67,6 +67,7 @@ class ReportingEngine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, *, progress: Progress, **options):
+        """As papermill's; `progress` hears of every cell that starts."""
         begin = nb_man.cell_start
 
         def cell_start(cell, cell_index=None, **rest):
