@@ -54,6 +54,8 @@ def exercise(number: str, title: str) -> Callable[[Callable], Callable[..., Verd
     """
 
     def decorate(examine: Callable) -> Callable[..., Verdict]:
+        """Turn an examination, which raises where the answer is wrong, into a checker that returns a `Verdict`."""
+
         @functools.wraps(examine)
         def checker(answer: Any, *args: Any, **kwargs: Any) -> Verdict:
             passed, message = _examine(examine, answer, *args, **kwargs)
