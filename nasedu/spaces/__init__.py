@@ -2,13 +2,56 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from dataclasses import fields
+from types import MappingProxyType
+
 from nasedu.errors import check_name
+from nasedu.spaces import fairnas, fbnet, nasbench201, proxylessnas, single_path, spos
 from nasedu.spaces.base import Arch, Decision, Layer, Network, Path, SearchSpace, Slot
+from nasedu.spaces.macro import Options, Published, arch_of
 from nasedu.spaces.yolo import YoloSpace
 
-_SPACES = {"yolo": YoloSpace}
+_SPACES = {
+    "proxylessnas": proxylessnas.ProxylessNASSpace,
+    "fbnet": fbnet.FBNetSpace,
+    "spos": spos.SPOSSpace,
+    "single_path": single_path.SinglePathSpace,
+    "nasbench201": nasbench201.NasBench201Space,
+    "fairnas": fairnas.FairNASSpace,
+    "yolo": YoloSpace,
+}
+_PUBLISHED: dict[str, Mapping[str, Published]] = {
+    "proxylessnas": proxylessnas.PUBLISHED,
+    "fbnet": fbnet.PUBLISHED,
+    "spos": spos.PUBLISHED,
+    "single_path": single_path.PUBLISHED,
+    "nasbench201": nasbench201.PUBLISHED,
+    "fairnas": fairnas.PUBLISHED,
+}
 
-__all__ = ["Arch", "Decision", "Layer", "Network", "Path", "SearchSpace", "Slot", "YoloSpace", "create", "names"]
+# The options that make a classification space small enough to train on a laptop, for images of 32 px.
+COURSE: Mapping[str, object] = MappingProxyType(
+    {"num_classes": 10, "input_size": 32, "width": 0.25, "depth": 0.5, "stem_stride": 2}
+)
+
+__all__ = [
+    "COURSE",
+    "Arch",
+    "Decision",
+    "Layer",
+    "Network",
+    "Path",
+    "Published",
+    "SearchSpace",
+    "Slot",
+    "YoloSpace",
+    "arch_of",
+    "create",
+    "names",
+    "published",
+]
 
 
 def names() -> list[str]:
@@ -17,5 +60,29 @@ def names() -> list[str]:
 
 
 def create(name: str, **options) -> SearchSpace:
-    """A search space by name, e.g. `create("yolo", template="p5")`. Raises `UnknownName`."""
-    return _SPACES[check_name("search space", name, _SPACES)](**options)
+    """A search space by name, e.g. `create("fbnet", **COURSE)`. Raises `UnknownName`, also for an option's name."""
+    kind = _SPACES[check_name("search space", name, _SPACES)]
+    valid = _options(kind)
+    for option in options:
+        check_name(f"option of {name}", option, valid)
+    return kind(**options)
+
+
+def published(name: str, network: str | None = None) -> tuple[SearchSpace, Arch] | dict[str, Published]:
+    """A published network of a space, as the space that holds it and its architecture; without `network`, all by name.
+
+    `space.build(arch)` is the network: `published("fbnet", "FBNet-A")`. Raises `UnknownName`.
+    """
+    known = _PUBLISHED.get(check_name("search space", name, _SPACES), {})
+    if network is None:
+        return dict(known)
+    entry = known[check_name(f"published network of {name}", network, known)]
+    space = create(name, **entry.options)
+    return space, arch_of(space, entry.choices)
+
+
+def _options(kind: type[SearchSpace]) -> list[str]:
+    """The names of the options that a space's constructor takes; `**options` stands for those of `Options`."""
+    taken = [p for p in inspect.signature(kind).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    open_ended = len(taken) < len(inspect.signature(kind).parameters)
+    return [p.name for p in taken] + ([f.name for f in fields(Options)] if open_ended else [])

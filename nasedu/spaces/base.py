@@ -1,13 +1,14 @@
 """What every search space is: one description of a network, read as networks and as a supernet.
 
 A description is a list of layers. A plain `Layer` is fixed; a `Slot` is where decisions are made. `build` fills every
-slot with the chosen module, `supernet` fills it with one that holds all choices, so the two cannot drift apart.
+slot with the chosen module, `supernet` fills it with one that holds all choices, so the two cannot drift apart. Slots
+that name the same decisions are decided together, as the cells of a cell-based network are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,9 +19,10 @@ from torch import Tensor, nn
 
 from nasedu.errors import ArchitectureError, check_name
 from nasedu.storage import content_hash
+from nasedu.supernet.mixed import Entry, MixedOp, Subset
 
 Arch = tuple[int, ...]  # one choice index per decision
-Path = Sequence[int | Tensor]  # per decision: a chosen index, or a weight for each choice (n_choices,)
+Path = Sequence[Entry]  # per decision: a chosen index, a weight for each choice (n_choices,), or for some of them
 
 
 @dataclass(frozen=True)
@@ -44,43 +46,95 @@ class Layer:
 class Slot(Layer):
     """A searchable part: `make(*choice_indices)` returns the chosen module, `make_elastic()` one that holds them all.
 
-    Its decisions form a *decision group*: what the slot costs depends on them alone.
+    Its decisions form a *decision group*: what the slot costs depends on them alone. Two slots share all of their
+    decisions or none.
     """
 
     decisions: tuple[Decision, ...] = ()
     make_elastic: Callable[[], nn.Module] = field(kw_only=True)
 
 
+def choice(name: str, operations: Mapping[str, Callable[[], nn.Module]], decision: str = "", inputs=()) -> Slot:
+    """A slot with one decision between `operations`, which maps the choices' names to what makes them.
+
+    The decision has the slot's name, or the name `decision`, which other slots may share.
+    """
+    makers = list(operations.values())
+    return Slot(
+        name,
+        lambda index: makers[index](),
+        inputs,
+        (Decision(decision or name, tuple(operations)),),
+        make_elastic=lambda: MixedOp(make() for make in makers),
+    )
+
+
 class Network(nn.Module):
     """Runs layers in order: `network(x)` where every slot is decided, `supernet(x, path)` where it is not.
 
-    `parts` maps a layer's name to its module. The output is the last layer's.
+    `parts` maps a layer's name to its module; `deciding` maps a slot's name to the indices of its path entries, which
+    choose between the names in `decisions` (empty where nothing is left to decide). The output is the last layer's.
     """
 
-    def __init__(self, layers: Sequence[Layer], modules: dict[str, nn.Module], elastic: bool):
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        modules: dict[str, nn.Module],
+        deciding: Mapping[str, Sequence[int]],
+        decisions: Sequence[Decision] = (),
+    ):
         super().__init__()
         self.parts = nn.ModuleDict(modules)
         names = [layer.name for layer in layers]
         self._inputs = [layer.inputs or tuple(names[max(i - 1, 0) : i]) for i, layer in enumerate(layers)]
         self._last_use = {name: i for i, inputs in enumerate(self._inputs) for name in inputs}
-        self._arity = [len(layer.decisions) if elastic and isinstance(layer, Slot) else 0 for layer in layers]
-        self.elastic = elastic
+        self._deciding = [tuple(deciding.get(name, ())) for name in names]
+        self._decisions = tuple(decisions)
+        self.elastic = bool(decisions)
 
     def forward(self, x: Tensor, path: Path | None = None):
-        """Run on images (B, C, H, W). Raises `ArchitectureError` when a supernet gets a path of the wrong length."""
-        if self.elastic and (path is None or len(path) != sum(self._arity)):
-            got = "none" if path is None else len(path)
-            raise ArchitectureError(f"the supernet needs a path with {sum(self._arity)} entries, got {got}")
-        outputs, used = {}, 0
+        """Run on images (B, C, H, W). Raises `ArchitectureError` when a supernet gets a path that is none of its own.
+
+        Entries of the path may be mixed freely: an index runs that operation only, weights run all that weigh.
+        """
+        if self.elastic:
+            check_path(path, self._decisions)
+        outputs = {}
         for i, (name, module) in enumerate(self.parts.items()):
             inputs = [outputs[source] for source in self._inputs[i]] or [x]
-            entries = path[used : used + self._arity[i]] if self._arity[i] else ()
-            used += self._arity[i]
-            outputs[name] = module(*inputs, *entries)
+            outputs[name] = module(*inputs, *(path[d] for d in self._deciding[i]))
             for source in self._inputs[i]:
                 if self._last_use[source] == i:
                     outputs.pop(source, None)
         return outputs[name]
+
+
+def check_path(path: Path | None, decisions: Sequence[Decision]) -> None:
+    """Raise `ArchitectureError` unless `path` has one entry per decision: an index, or weights that sum to 1."""
+    if path is None or len(path) != len(decisions):
+        got = "none" if path is None else len(path)
+        raise ArchitectureError(f"the supernet needs a path with {len(decisions)} entries, got {got}")
+    sums = []
+    for entry, decision in zip(path, decisions, strict=True):
+        n = len(decision.choices)
+        if isinstance(entry, int):
+            if not 0 <= entry < n:
+                raise ArchitectureError(f"{decision.name} has the choices 0 to {n - 1}, the path asks for {entry}")
+            continue
+        weights = entry.weights if isinstance(entry, Subset) else entry
+        if not isinstance(weights, Tensor) or weights.shape != (len(entry.indices) if weights is not entry else n,):
+            raise ArchitectureError(
+                f"the path's entry for {decision.name} must be an index or {n} weights, got {_short(entry)}"
+            )
+        if not weights.is_meta:
+            sums.append(weights.detach().sum().float())
+    off = (torch.stack(sums) - 1).abs().max().item() if sums else 0.0  # one look at the device for all decisions
+    if not off <= 1e-3:
+        raise ArchitectureError(f"the weights of every decision of a path must sum to 1; one sum is off by {off:.3g}")
+
+
+def _short(entry: object) -> str:
+    return f"a tensor of shape {tuple(entry.shape)}" if isinstance(entry, Tensor) else repr(entry)[:40]
 
 
 class SearchSpace:
@@ -100,14 +154,25 @@ class SearchSpace:
 
     @cached_property
     def decisions(self) -> list[Decision]:
-        """Every decision, in the order of an architecture's entries."""
-        return [decision for slot in self.slots for decision in slot.decisions]
+        """Every decision, in the order of an architecture's entries: that in which slots first name them."""
+        return list({decision.name: decision for slot in self.slots for decision in slot.decisions}.values())
+
+    @cached_property
+    def deciding(self) -> dict[str, tuple[int, ...]]:
+        """For every slot, by name, the indices of its decisions."""
+        index = {decision.name: i for i, decision in enumerate(self.decisions)}
+        return {slot.name: tuple(index[decision.name] for decision in slot.decisions) for slot in self.slots}
 
     @cached_property
     def groups(self) -> list[tuple[int, ...]]:
-        """For every slot, the indices of its decisions: the units in which cost is priced."""
-        starts = np.cumsum([0] + [len(slot.decisions) for slot in self.slots])
-        return [tuple(range(a, b)) for a, b in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)]
+        """The decision groups, as indices of decisions: the units in which cost is priced."""
+        return list(dict.fromkeys(self.deciding.values()))
+
+    @cached_property
+    def group_names(self) -> list[str]:
+        """A name for every decision group: its decision's where it has one, else the slot's."""
+        owners = {group: name for name, group in reversed(self.deciding.items())}
+        return [self.decisions[group[0]].name if len(group) == 1 else owners[group] for group in self.groups]
 
     @cached_property
     def choices(self) -> list[int]:
@@ -145,15 +210,25 @@ class SearchSpace:
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """A uniformly random architecture."""
-        return tuple(int(rng.integers(n)) for n in self.choices)
+        return tuple(rng.integers(self.choices).tolist())
 
     def mutate(self, arch: Arch, rng: np.random.Generator, p: float = 0.1) -> Arch:
-        """Redraw every decision with probability `p`, uniformly over its choices."""
-        return tuple(int(rng.integers(n)) if rng.random() < p else i for i, n in zip(arch, self.choices, strict=True))
+        """Redraw every decision with probability `p`, uniformly over its choices (SPOS, section 3.4)."""
+        redrawn, redraw = self.sample(rng), (rng.random(len(self.choices)) < p).tolist()
+        return tuple(new if again else old for old, new, again in zip(arch, redrawn, redraw, strict=True))
 
-    def crossover(self, a: Arch, b: Arch, rng: np.random.Generator) -> Arch:
-        """Uniform crossover: every decision from either parent with equal probability."""
-        return tuple(x if rng.random() < 0.5 else y for x, y in zip(a, b, strict=True))
+    def crossover(self, a: Arch, b: Arch, rng: np.random.Generator, kind: str = "uniform") -> Arch:
+        """A child of two parents. Raises `UnknownName`.
+
+        `kind`: "uniform" takes every decision from either parent with equal probability, "single_point" the decisions
+        before a random cut from `a` and the others from `b`.
+        """
+        check_name("crossover", kind, ("uniform", "single_point"))
+        if kind == "single_point":
+            cut = int(rng.integers(1, max(len(a), 2)))
+            return a[:cut] + b[cut:]
+        from_a = (rng.random(len(a)) < 0.5).tolist()
+        return tuple(x if first else y for x, y, first in zip(a, b, from_a, strict=True))
 
     def validate(self, arch: Sequence[int]) -> Arch:
         """Return `arch` as a tuple of ints. Raises `ArchitectureError` when it is none of this space's."""
@@ -171,12 +246,12 @@ class SearchSpace:
         """The architecture as YAML, one slot a line: `back1: {width: 0.5, depth: 3}`. `parse` reads it back."""
         chosen = [d.choices[i] for d, i in zip(self.decisions, self.validate(arch), strict=True)]
         lines = []
-        for slot, group in zip(self.slots, self.groups, strict=True):
+        for name, group in zip(self.group_names, self.groups, strict=True):
             if len(group) == 1:
-                lines.append(f"{slot.name}: {chosen[group[0]]}")
+                lines.append(f"{name}: {chosen[group[0]]}")
             else:
                 pairs = ", ".join(f"{self.decisions[d].name.split('.')[-1]}: {chosen[d]}" for d in group)
-                lines.append(f"{slot.name}: {{{pairs}}}")
+                lines.append(f"{name}: {{{pairs}}}")
         return "\n".join(lines) + "\n"
 
     def parse(self, text: str) -> Arch:
@@ -201,20 +276,20 @@ class SearchSpace:
     def build(self, arch: Sequence[int]) -> Network:
         """The stand-alone network of `arch`, freshly initialised. Raises `ArchitectureError`."""
         arch = self.validate(arch)
-        chosen = {slot.name: [arch[d] for d in group] for slot, group in zip(self.slots, self.groups, strict=True)}
-        return Network(self.layers, {x.name: x.make(*chosen.get(x.name, ())) for x in self.layers}, elastic=False)
+        parts = {x.name: x.make(*(arch[d] for d in self.deciding.get(x.name, ()))) for x in self.layers}
+        return Network(self.layers, parts, {})
 
     def supernet(self) -> Network:
         """The network that holds every architecture: `supernet(x, path)`."""
         parts = {x.name: x.make_elastic() if isinstance(x, Slot) else x.make() for x in self.layers}
-        return Network(self.layers, parts, elastic=True)
+        return Network(self.layers, parts, self.deciding, self.decisions)
 
     def inherit(self, supernet: Network, arch: Sequence[int]) -> Network:
         """`build(arch)` with the supernet's weights and statistics, copied."""
         network = self.build(arch)
-        groups = {slot.name: group for slot, group in zip(self.slots, self.groups, strict=True)}
         for name, part in supernet.parts.items():
-            source = part.extract(*(arch[d] for d in groups[name])) if name in groups else part.state_dict()
+            group = self.deciding.get(name)
+            source = part.extract(*(arch[d] for d in group)) if group else part.state_dict()
             network.parts[name].load_state_dict(source)
         return network
 

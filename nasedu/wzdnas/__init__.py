@@ -6,8 +6,8 @@
 4. `train_detector` trains it from scratch, `test_detector` measures its average precision.
 """
 
+from nasedu.search.derive import Derived, derive, least_regret, nearest, random_within
 from nasedu.wzdnas.compare import contestants, report
-from nasedu.wzdnas.derive import Derived, derive, least_regret, nearest, random_within, read_target
 from nasedu.wzdnas.detector import (
     DetectorConfig,
     anchors_for,
@@ -20,6 +20,7 @@ from nasedu.wzdnas.detector import (
 from nasedu.wzdnas.loss import PUBLISHED, FourTermLoss, LossWeights
 from nasedu.wzdnas.recipes import RECIPES, recipe
 from nasedu.wzdnas.search import cost_tables, search, terms_of
+from nasedu.wzdnas.target import read_target
 from nasedu.wzdnas.warmup import warm_up
 from nasedu.wzdnas.zero_cost import PROXIES, naswot_options, zero_cost_map
 

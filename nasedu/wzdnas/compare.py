@@ -8,8 +8,8 @@ import torch
 
 from nasedu.detection import Metrics
 from nasedu.hardware import LookupTable, count, measure
+from nasedu.search.derive import nearest, random_within
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.wzdnas.derive import nearest, random_within
 
 
 def contestants(searched: Arch, table: LookupTable, target: float, seed: int = 0) -> dict[str, Arch]:

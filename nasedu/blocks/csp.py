@@ -1,68 +1,14 @@
-"""Convolution blocks that several papers share, under their published names.
+"""Cross-stage partial blocks: what the YOLOv4 family is built of.
 
 Shapes are (B, C, H, W) throughout. Every block keeps the spatial size unless it has a `stride`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import check_name
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "mish": nn.Mish,
-    "silu": nn.SiLU,
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "hardswish": nn.Hardswish,
-}
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode while the context is open; afterwards every part is in the mode it was in, a frozen one too."""
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
-
-
-def activation(name: str) -> nn.Module:
-    """A fresh activation module, in place. Raises `UnknownName`."""
-    return ACTIVATIONS[check_name("activation", name, ACTIVATIONS)](inplace=True)
-
-
-def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch normalisation with the detectors' usual settings (eps 1e-3, momentum 0.03; YOLOv4)."""
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.03)
-
-
-def pointwise(c_in: int, c_out: int) -> nn.Conv2d:
-    """A plain 1x1 convolution: no bias, no normalisation, no activation."""
-    return nn.Conv2d(c_in, c_out, 1, bias=False)
-
-
-class ConvBNAct(nn.Module):
-    """Convolution with padding k//2, batch normalisation, activation: (B, c_in, H, W) to (B, c_out, H/s, W/s).
-
-    `bias=True` reproduces the YOLOv4 family's public code, whose convolutions keep a bias before BN.
-    """
-
-    def __init__(self, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, act: str = "mish", bias=True):
-        super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=bias)
-        self.bn = batch_norm(c_out)
-        self.act = activation(act)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.bn(self.conv(x)))
+from nasedu.blocks.common import ConvBNAct, activation, batch_norm, pointwise
 
 
 class Bottleneck(nn.Module):
@@ -146,10 +92,3 @@ class SPPCSP(nn.Module):
         deep = self.before(x)
         deep = self.after(torch.cat([deep, *(pool(deep) for pool in self.pools)], 1))
         return self.fuse(self.act(self.bn(torch.cat([deep, self.cross(x)], 1))))
-
-
-class Concat(nn.Module):
-    """Concatenate any number of maps along the channels."""
-
-    def forward(self, *maps: Tensor) -> Tensor:
-        return torch.cat(maps, 1)

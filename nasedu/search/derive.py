@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import re
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nasedu.errors import ArchitectureError, BudgetError, ParameterError
+from nasedu.errors import BudgetError
 from nasedu.hardware.table import LookupTable
-from nasedu.spaces.base import Arch, Path, SearchSpace
+from nasedu.spaces.base import Arch, Path
 
 TOLERANCE = 0.03  # how far a derived cost may be from the target
 
 
 @dataclass(frozen=True)
 class Derived:
-    """What phase 3 found. Costs are in the unit of the table (MACs).
+    """What a derivation found. Costs are in the unit of the table.
 
     `expected` is the price of the probabilities, `argmax` the most probable architecture, `arch` the one that is kept:
     the same, or after repair the one within tolerance that gives up the least log-probability (`regret`, nats).
@@ -124,41 +123,11 @@ def random_within(table: LookupTable, target: float, seed: int, tolerance: float
     return least_regret(regrets, table, target, tolerance)
 
 
-def read_target(text: str, table: LookupTable, space: SearchSpace) -> float:
-    """A FLOPs target in MACs: "hand" (the hand-designed network's), "40%" of the reachable range, or "70 GFLOPs".
-
-    `table` prices MACs. Raises `ParameterError` when it cannot be read, `BudgetError` when it is out of reach.
-    """
-    low, high = table.bounds()
-    if str(text).strip() == "hand":
-        return table(space.hand_designed)
-    match = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(%|[GM]FLOPs)\s*", str(text))
-    try:
-        number = float(match.group(1))
-    except (AttributeError, ValueError):
-        raise ParameterError(f'target {text!r}: write "hand", "40%" or "0.1 GFLOPs"') from None
-    if match.group(2) == "%":
-        target = low + number / 100 * (high - low)
-    else:
-        target = number * {"G": 1e9, "M": 1e6}[match.group(2)[0]] / 2
-    if not low <= target <= high:
-        raise unreachable(table, target)
-    least_regret([torch.zeros(n) for n in space.choices], table, target)  # refuses a gap before anything is trained
-    return target
-
-
 def unreachable(table: LookupTable, target: float) -> BudgetError:
-    """The error that names the reachable range."""
-    low, high = (2e-9 * bound for bound in table.bounds())
+    """The error that names the reachable range; MACs are told as GFLOPs, two to a MAC."""
+    scale, unit = (2e-9, "GFLOPs") if table.metric == "macs" else (1.0, table.unit)
+    low, high = (scale * bound for bound in table.bounds())
     return BudgetError(
-        f"no architecture of {table.space.name} was found at {2e-9 * target:.4g} GFLOPs: "
-        f"the reachable range is {low:.4g} to {high:.4g} GFLOPs"
+        f"no architecture of {table.space.name} was found at {scale * target:.4g} {unit}: "
+        f"the reachable range is {low:.4g} to {high:.4g} {unit}"
     )
-
-
-def read_architecture(path, space: SearchSpace) -> Arch:
-    """The architecture in a YAML file that `space.format` wrote. Raises `ArchitectureError`."""
-    try:
-        return space.parse(path.read_text())
-    except OSError as error:
-        raise ArchitectureError(f"no architecture can be read from {path}: {error.strerror}") from None

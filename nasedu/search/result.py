@@ -1,0 +1,41 @@
+"""What a search hands back, whichever strategy ran it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from nasedu.spaces.base import Arch, SearchSpace
+
+
+@dataclass
+class SearchResult:
+    """The best architecture, its score (higher is better) and costs, and the record of the search.
+
+    `history` has one dict per step. Random search and evolution record index, arch, score (-inf for a failure), seconds
+    since the start, generation, origin ("random", "mutation", "crossover"), error (None or what went wrong) and the
+    value of every cost table; other strategies record what they like. `seconds` is the time of the whole search.
+    """
+
+    space: SearchSpace
+    best: Arch
+    score: float
+    history: list[dict] = field(default_factory=list)
+    seconds: float = 0.0
+    costs: dict[str, float] = field(default_factory=dict)
+
+    def anytime(self) -> list[float]:
+        """The best score so far after every scored step: what the search would have found, stopped there."""
+        return list(itertools.accumulate((r["score"] for r in self.history if "score" in r), max))
+
+    def frame(self):
+        """The history as a pandas DataFrame, one row a step; `arch` is one line of text that `space.parse` reads."""
+        import pandas as pd
+
+        rows = [r | {"arch": _one_line(self.space, r["arch"])} if "arch" in r else r for r in self.history]
+        return pd.DataFrame(rows)
+
+
+def _one_line(space: SearchSpace, arch: Arch) -> str:
+    lines = space.format(arch).strip().split("\n")
+    return lines[0] if len(lines) == 1 else "{" + ", ".join(lines) + "}"  # YAML's flow style

@@ -1,0 +1,89 @@
+"""How fast black-box search is on a table, on one core, and how much it gains over chance at an equal budget."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+import pytest
+
+from nasedu import spaces
+from nasedu.hardware import LookupTable
+from nasedu.hardware.latency import fixed_threads
+from nasedu.search.constraints import at_most, within
+from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
+from nasedu.search.random import random_search
+
+
+@pytest.fixture(scope="module", params=["fbnet", "spos", "yolo"])
+def table(request):
+    if request.param not in spaces.names():
+        pytest.skip(f"there is no space {request.param}")
+    return LookupTable.build(spaces.create(request.param), "macs")
+
+
+def seconds(run):
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def test_a_hundred_thousand_architectures(table):
+    space, rng, n = table.space, np.random.default_rng(0), 100_000
+    with fixed_threads(1):
+        arch = space.sample(rng)
+        for name, call in (
+            ("sample", lambda: space.sample(rng)),
+            ("mutate", lambda: space.mutate(arch, rng)),
+            ("crossover", lambda: space.crossover(arch, arch, rng)),
+            ("table", lambda: table(arch)),
+        ):
+            taken = seconds(lambda call=call: [call() for _ in range(n)])
+            print(f"\n{space.name}: 100,000 x {name}: {taken:.2f} s (wanted: 3 s)")
+
+
+def test_a_thousand_evaluations(table, tmp_path):
+    space, (low, high) = table.space, table.bounds()
+    middle = (low + high) / 2
+    single = EvolutionConfig(population=100, children=1, parents="tournament", k=25, crossover=None, ageing=True)
+    with fixed_threads(1):
+        for name, search, options in (
+            ("random", random_search, {}),
+            ("random, at most", random_search, {"feasible": at_most(table, middle)}),
+            ("random, within 3% (rare)", random_search, {"feasible": within(table, low * 1.1)}),
+            ("evolution", evolution, {}),
+            ("evolution, within 3%", evolution, {"feasible": within(table, middle)}),
+            ("evolution, SPOS", evolution, {"config": SPOS}),
+            ("evolution, regularised, one child", evolution, {"config": single}),
+            ("evolution, stored", evolution, {"state": tmp_path / "a.pt"}),
+            ("evolution, one child, stored", evolution, {"config": single, "state": tmp_path / "b.pt"}),
+        ):
+            taken = seconds(lambda s=search, o=options: s(space, table, budget=1000, **o))
+            print(f"\n{space.name}: 1,000 x {name}: {taken:.2f} s (wanted: 1 s)")
+
+
+def test_the_gain_over_random_search(table):
+    """Additive scores with a standard deviation of 1 over the space, median over 20 seeds."""
+    space = table.space
+    configs = {
+        "default": EvolutionConfig(),
+        "single point": EvolutionConfig(crossover="single_point"),
+        "mutation only": EvolutionConfig(crossover=None),
+        "tournament": EvolutionConfig(parents="tournament"),
+        "tournament, ageing": EvolutionConfig(parents="tournament", ageing=True),
+        "SPOS": SPOS,
+    }
+    for budget in (50, 200, 1000):
+        lead = {name: [] for name in configs}
+        for seed in range(20 if budget < 1000 else 5):
+            gains = np.random.default_rng(seed).normal(size=(len(space.choices), max(space.choices)))
+
+            def evaluate(arch, gains=gains):
+                return gains[range(len(arch)), arch].sum() / len(arch) ** 0.5
+
+            chance = random_search(space, evaluate, budget=budget, seed=seed).score
+            for name, config in configs.items():
+                lead[name].append(evolution(space, evaluate, budget=budget, seed=seed, config=config).score - chance)
+        medians = ", ".join(f"{name} {statistics.median(values):+.2f}" for name, values in lead.items())
+        print(f"\n{space.name}: gain over random search at {budget}: {medians}")
