@@ -1,4 +1,4 @@
-"""Images with boxes to learn detection from: built in, PASCAL VOC folders, COCO instances files."""
+"""Images to learn from: with boxes (built in, PASCAL VOC folders, COCO files), and with one label each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 
 from nasedu.data import splits
+from nasedu.data.classification import ImageSet, classification
 from nasedu.data.coco import LAYOUT as COCO_LAYOUT
 from nasedu.data.coco import coco
 from nasedu.data.dataset import DetectionDataset
@@ -15,7 +16,7 @@ from nasedu.data.voc import LAYOUT as VOC_LAYOUT
 from nasedu.data.voc import voc
 from nasedu.errors import DataError, ParameterError, check_name
 
-__all__ = ["DetectionDataset", "detection", "export", "names"]
+__all__ = ["DetectionDataset", "ImageSet", "classification", "detection", "export", "names"]
 
 READERS = {"digits": digits, "voc": voc, "coco": coco}
 LAYOUTS = {"voc": VOC_LAYOUT, "coco": COCO_LAYOUT}

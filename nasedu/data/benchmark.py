@@ -1,0 +1,130 @@
+"""Tables of architectures that were all trained: the truth that searches and scores are judged against.
+
+`load("cells_digits")` is this project's own: every one of 729 cells, trained to the end on real digits with three
+seeds (`datasets/cells_digits.py` made it). `nasbench201()` reads the published accuracies of NAS-Bench-201's 15,625
+cells from the folder that NASEDU_DATA names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from nasedu.errors import ArchitectureError, DataError, ParameterError, check_name
+
+FOLDER = Path(__file__).parents[2] / "datasets"
+STORED = ("cells_digits",)
+PARTS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One row per architecture in `frame`, indexed by its text; accuracies in percent.
+
+    `space_options` make the space (`spaces.create("nasbench201", **space_options)`), `task` the images
+    (`data.classification(**task, split=...)`), `budgets` are the epochs after which networks were judged, `seeds` those
+    of their trainings. `meta` is all that is known of how the table was made.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    space_options: dict
+    task: dict
+    budgets: tuple[int, ...]
+    seeds: tuple[int, ...]
+    meta: dict
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def scores(self, part: str = "test", epochs: int | None = None, seed: int | None = None) -> pd.Series:
+        """Accuracy (%) of every architecture after `epochs` (None: the longest), of one seed or the mean of all.
+
+        Raises `UnknownName`, `ParameterError`.
+        """
+        check_name("part", part, PARTS)
+        epochs = self.budgets[-1] if epochs is None else epochs
+        if epochs not in self.budgets or (seed is not None and seed not in self.seeds):
+            raise ParameterError(
+                f"{self.name} has scores after {', '.join(map(str, self.budgets))} epochs with the seeds "
+                f"{', '.join(map(str, self.seeds))}, got {epochs} epochs and seed {seed}"
+            )
+        return self._scores[part, epochs, seed]
+
+    @cached_property
+    def _scores(self) -> dict[tuple, pd.Series]:
+        found = {}
+        for part in PARTS:
+            for epochs in self.budgets:
+                columns = {s: self.frame[f"{part}_{epochs}_s{s}"] for s in self.seeds}
+                found |= {(part, epochs, s): column for s, column in columns.items()}
+                found[part, epochs, None] = pd.concat(columns, axis=1).mean(axis=1)
+        return found
+
+    def score(self, text: str, part: str = "test", epochs: int | None = None, seed: int | None = None) -> float:
+        """Accuracy (%) of one architecture; see `scores`. Raises `ArchitectureError` for one that is not there."""
+        try:
+            return float(self.scores(part, epochs, seed)[text.strip()])
+        except KeyError:
+            raise ArchitectureError(f"the benchmark {self.name} has no architecture {text.strip()[:80]!r}") from None
+
+    def evaluator(
+        self, space, part: str = "val", epochs: int | None = None, seed: int | None = None
+    ) -> Callable[[Sequence[int]], float]:
+        """An evaluator for `space`: from an architecture to its accuracy (%); see `scores`.
+
+        Searches should look at "val" and be judged on "test". Raises `ParameterError` for a space of other cells.
+        """
+        values = dict(self.scores(part, epochs, seed))
+        known = [space.format(arch) in values for arch in ([0] * len(space.choices), [n - 1 for n in space.choices])]
+        if space.size != len(self) or not all(known):
+            raise ParameterError(f"the benchmark {self.name} holds another space than this {space.name}")
+        return lambda arch: float(values[space.format(arch)])
+
+    def regret(self, text: str) -> float:
+        """Percentage points of mean test accuracy below the best architecture of the table."""
+        return self.best()[1] - self.score(text)
+
+    def best(self, part: str = "test") -> tuple[str, float]:
+        """The best architecture's text, and its mean accuracy (%)."""
+        scores = self.scores(part)
+        return str(scores.idxmax()), float(scores.max())
+
+
+def load(name: str = "cells_digits") -> Benchmark:
+    """A benchmark that is stored with the project. Raises `UnknownName`, `DataError`."""
+    path = FOLDER / f"{check_name('benchmark', name, STORED)}.csv.gz"
+    try:
+        meta = json.loads(path.with_name(f"{name}.json").read_text())
+        frame = pd.read_csv(path, index_col="arch")
+    except (OSError, ValueError) as error:
+        raise DataError(f"the benchmark {name} cannot be read from {path.parent}: {error}") from None
+    return Benchmark(name, frame, meta["space"], meta["task"], tuple(meta["budgets"]), tuple(meta["seeds"]), meta)
+
+
+def nasbench201(root: str | Path | None = None) -> Benchmark:
+    """NAS-Bench-201 (Dong & Yang, ICLR 2020) on CIFAR-10: the authors' mean test accuracies after 200 epochs.
+
+    Read from `nb201/nb201.csv.gz` in `root`, or in the folder that NASEDU_DATA names. The file has no validation
+    accuracies: both parts are the test accuracy. Raises `DataError`.
+    """
+    folder = Path(root or os.environ.get("NASEDU_DATA") or "")
+    path = folder / "nb201" / "nb201.csv.gz"
+    if not path.is_file():
+        raise DataError(
+            f"NAS-Bench-201 needs {path.name} in {path.parent}: set NASEDU_DATA to the folder that holds nb201"
+        )
+    try:
+        stored = pd.read_csv(path).set_index("arch")
+        frame = pd.DataFrame({f"{part}_200_s0": stored["c10_test_200"] for part in PARTS})
+        frame["params"], frame["macs"] = 1e6 * stored["c10_params_M"], 1e6 * stored["c10_flops_M"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"NAS-Bench-201 cannot be read from {path}: {error}") from None
+    source = "NAS-Bench-201's authors, mean over their seeds"
+    return Benchmark("nasbench201", frame, {}, {"name": "cifar10"}, (200,), (0,), {"source": source})
