@@ -1,8 +1,10 @@
 """One training loop for everything that learns weights: schedule, averaged weights, checkpoints, resume.
 
 What a step does with the model is the caller's: `step(model, batch, generator)` returns named losses, of which "total"
-is minimised. A batch, and every draw of `generator`, depends on (seed, epoch) alone, so a training that was killed goes
-on at its last epoch and ends where it would have ended.
+is minimised, or yields several such in turn (one per path through a supernet). Each is back-propagated as it comes, so
+that one graph is in memory at a time; their gradients add up, and the optimizer steps once. A batch, and every draw of
+`generator`, depends on (seed, epoch) alone, so a training that was killed goes on at its last epoch and ends where it
+would have ended.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +26,16 @@ from torch.optim.swa_utils import AveragedModel
 from nasedu.errors import ParameterError, TrainingDiverged, TrainingStopped, check_name
 from nasedu.storage import load_state, save_state
 
-Step = Callable[[nn.Module, object, torch.Generator], dict[str, Tensor]]
+Losses = dict[str, Tensor]
+Step = Callable[[nn.Module, object, torch.Generator], Losses | Iterable[Losses]]
+
+
+class Stateful(Protocol):
+    """What a checkpoint can hold: a module, an optimizer, or anything with these two methods."""
+
+    def state_dict(self) -> dict: ...
+
+    def load_state_dict(self, state: dict) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -74,12 +86,14 @@ def train(
     device: torch.device | str = "cpu",
     state: str | Path | None = None,
     run: str = "",
+    beside: Stateful | None = None,
     progress: Callable[[int, dict], None] = lambda epoch, losses: None,
 ) -> Trained:
     """Train `model` for `config.epochs` passes over `batches(epoch)`; see the module's docstring.
 
-    `state` is the checkpoint's file and `run` names what it belongs to. `progress(epoch, mean losses)` is called after
-    every epoch. Raises `CheckpointError`, and `TrainingDiverged` when a loss is not finite.
+    `state` is the checkpoint's file and `run` names what it belongs to; what `step` changes beside the model is
+    `beside`, and is stored with it. `progress(epoch, mean losses)` is called after every epoch. Raises
+    `CheckpointError`, and `TrainingDiverged` when a loss is not finite.
     """
     if config.epochs < 0 or config.lr <= 0:
         raise ParameterError(f"training needs epochs >= 0 and lr > 0, got {config.epochs} and {config.lr}")
@@ -87,15 +101,15 @@ def train(
     optimizer = make_optimizer(model, config)
     ema = AveragedModel(model, multi_avg_fn=_averaging(config), use_buffers=True)
     ema.module.eval()
+    parts = {"model": model, "ema": ema, "optimizer": optimizer} | ({"beside": beside} if beside else {})
     history: list[dict] = []
     saved = time.monotonic()
     if state:
-        _resume(state, run, model, ema, optimizer, history)
+        history += _resume(state, run, parts)
     for epoch in range(len(history), config.epochs):
         losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, _generator(seed, epoch))
         history.append({"epoch": epoch + 1} | losses)
         if state and (epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds):
-            parts = {"model": model, "ema": ema, "optimizer": optimizer}
             save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, run)
             saved = time.monotonic()
         progress(epoch + 1, losses)
@@ -151,27 +165,47 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
 
 
 def _epoch(model, ema, optimizer, batches, step, config, epoch, generator) -> dict[str, float]:
-    """One pass: returns the mean of every named loss."""
+    """One pass: returns the mean of every named loss, over all batches and parts of steps that have it."""
     model.train()
-    device = next(model.parameters()).device
-    sums, count = {}, 0
+    sums: dict[str, Tensor | float] = {}
+    counts: dict[str, int] = {}
     for batch in batches:
         if _stop.is_set() and threading.current_thread() is not threading.main_thread():
             raise TrainingStopped("another training beside this one failed or was interrupted")
         _set_rates(optimizer, schedule(config, int(ema.n_averaged), epoch))
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            losses = step(model, batch, generator)
-        optimizer.zero_grad(set_to_none=True)
-        losses["total"].backward()
+        for part, losses in enumerate(_parts(step, model, batch, generator, config.precision)):
+            if part == 0:  # not earlier: what leads up to the first loss may leave gradients of its own behind
+                optimizer.zero_grad(set_to_none=True)
+            losses["total"].backward()
+            sums |= {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
+            counts |= {name: counts.get(name, 0) + 1 for name in losses}
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimizer.step()
         ema.update_parameters(model)
-        sums = {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
-        count += 1
-    means = {name: float(total) / max(count, 1) for name, total in sums.items()}
+    means = {name: float(total) / counts[name] for name, total in sums.items()}
     if not all(map(math.isfinite, means.values())):
         raise TrainingDiverged(f"the loss is not finite in epoch {epoch + 1}: lower the learning rate ({config.lr})")
     return means
+
+
+def _parts(step: Step, model: nn.Module, batch, generator: torch.Generator, precision: str) -> Iterator[Losses]:
+    """The losses of a step, one after the other. Autocast is on while the step computes, and off in between."""
+    device = next(model.parameters()).device
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    with autocast:
+        losses = step(model, batch, generator)
+    if isinstance(losses, dict):
+        yield losses
+        return
+    parts, part = iter(losses), None
+    while True:
+        with autocast:
+            upcoming = next(parts, None)
+        if upcoming is None:
+            break
+        yield (part := upcoming)
+    if part is None:
+        raise ParameterError("a training step must return a dictionary of losses or yield at least one")
 
 
 def _set_rates(optimizer: torch.optim.Optimizer, rates: tuple[float, float, float]) -> None:
@@ -200,11 +234,11 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed << 20) + epoch)
 
 
-def _resume(state, run, model, ema, optimizer, history) -> None:
+def _resume(state: str | Path, run: str, parts: dict[str, Stateful]) -> list[dict]:
+    """Put every part into its stored state; the history of the epochs that are done."""
     saved = load_state(state, run)
     if saved is None:
-        return
-    model.load_state_dict(saved["model"])
-    ema.load_state_dict(saved["ema"])
-    optimizer.load_state_dict(saved["optimizer"])
-    history.extend(saved["history"])
+        return []
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
+    return saved["history"]

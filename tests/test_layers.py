@@ -13,11 +13,11 @@ ROOT = Path(nasedu.__file__).parent
 LAYERS = [  # lowest first; a part may import its own layer's other parts only where they are listed together
     {"errors", "storage"},
     {"blocks"},
+    {"data", "detection", "training", "classification"},
     {"supernet"},
     {"spaces"},
     {"sampling", "proxies", "hardware"},
     {"search", "ranking"},
-    {"data", "detection", "training"},
     {"wzdnas"},
     {"plots"},
     {"widgets"},
@@ -25,7 +25,8 @@ LAYERS = [  # lowest first; a part may import its own layer's other parts only w
     {"__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
-STAND_BESIDE = {"data", "detection", "training"}  # they may know of errors, storage and blocks, and of one another
+# they may know of errors, storage and blocks, and of one another
+STAND_BESIDE = {"data", "detection", "training", "classification"}
 
 
 def imported(file: Path) -> set[str]:

@@ -154,3 +154,82 @@ def test_bad_settings_and_divergence():
     model, batches, _ = task()
     with pytest.raises(TrainingDiverged, match="epoch 1"):
         train(model, batches, diverge, CONFIG)
+
+
+def parts(*weights):
+    """A step in parts: one squared error per weight."""
+
+    def step(model, batch, generator):
+        x, y = batch
+        for k, weight in enumerate(weights):
+            loss = weight * (model(x) - y).square().mean()
+            yield {"total": loss, f"part{k}": loss}
+
+    return step
+
+
+def test_a_step_in_parts_adds_its_gradients_up_and_steps_once():
+    """Two parts are one part with twice the loss: SGD with momentum, decay and clipping must come out the same."""
+    models = []
+    for step in (parts(1.0, 2.0), parts(3.0), one_part(3.0)):
+        model, batches, _ = task()
+        model[1] = nn.Identity()  # its statistics would see every batch twice
+        trained = train(model, batches, step, TrainingConfig(**vars(CONFIG) | {"clip": 0.5}))
+        models.append((torch.cat([p.flatten() for p in trained.model.parameters()]).detach(), trained.history))
+    (two, history), (one, _), (plain, _) = models
+    assert torch.equal(one, plain) and torch.allclose(two, one, atol=1e-5)
+    for record in history:  # means over the parts that have the name
+        assert record["part1"] == pytest.approx(2 * record["part0"], rel=1e-5)
+        assert record["total"] == pytest.approx(1.5 * record["part0"], rel=1e-5)
+
+
+def one_part(weight):
+    def step(model, batch, generator):
+        return {"total": weight * (model(batch[0]) - batch[1]).square().mean()}
+
+    return step
+
+
+def test_a_part_is_back_propagated_before_the_next_is_computed():
+    model, batches, _ = task()
+    seen = []
+
+    def step(model, batch, generator):
+        for _ in range(3):
+            yield {"total": (model(batch[0]) - batch[1]).square().mean()}
+            seen.append(float(model[0].weight.grad.norm()))
+
+    before = model[0].weight.clone()
+    train(model, lambda epoch: [next(batches(0))], step, TrainingConfig(epochs=1, warmup_steps=0))
+    assert seen == pytest.approx([seen[0], 2 * seen[0], 3 * seen[0]], rel=1e-4)
+    assert not torch.equal(model[0].weight, before)
+
+
+def test_gradients_left_behind_before_the_first_loss_do_not_count():
+    """A step that updates something else first, as bilevel search does, has gradients of its own."""
+
+    def bilevel(model, batch, generator):
+        (100 * model(batch[0]).sum()).backward()
+        return one_part(1.0)(model, batch, generator)
+
+    ends = []
+    for step in (bilevel, one_part(1.0)):
+        model, batches, _ = task()
+        model[1] = nn.Identity()
+        train(model, batches, step, CONFIG)
+        ends.append(model[0].weight.detach().clone())
+    assert torch.equal(*ends)
+
+
+def test_a_step_in_parts_resumes_and_must_have_one(tmp_path):
+    def kill(epoch, losses):
+        if epoch == 3:
+            raise Killed
+
+    model, batches, _ = task()
+    with pytest.raises(Killed):
+        train(model, batches, parts(1.0, 2.0), CONFIG, state=tmp_path / "s.pt", run="a", progress=kill)
+    resumed = train(*task(9)[:2], parts(1.0, 2.0), CONFIG, state=tmp_path / "s.pt", run="a")
+    assert resumed.history == train(*task()[:2], parts(1.0, 2.0), CONFIG).history
+    with pytest.raises(ParameterError, match="at least one"):
+        train(*task()[:2], parts(), CONFIG)

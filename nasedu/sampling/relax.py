@@ -1,7 +1,4 @@
-"""Which path a step takes: relaxations of the choice at every decision.
-
-A path holds, per decision, a choice's index or a weight for each choice, shape (..., n_choices).
-"""
+"""Relaxations of the choice at every decision: from logits to weights, shape (..., n_choices)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,34 @@
+"""Which paths a training step takes: relaxations of logits, binary gates, path samplers and the step itself.
+
+A path holds, per decision, a choice's index, a weight for each choice (n_choices,), or weights for some of them.
+"""
+
+from nasedu.sampling import samplers
+from nasedu.sampling.gates import binary_gates, renormalise
+from nasedu.sampling.paths import Gates, Gumbel, Sampler, Sandwich, Softmax, StrictFairness, Uniform, extremes
+from nasedu.sampling.relax import annealed, gumbel_noise, gumbel_softmax, one_hot, softmax, uniform_logits
+from nasedu.sampling.samplers import create, names
+from nasedu.sampling.step import supernet_step
+
+__all__ = [
+    "Gates",
+    "Gumbel",
+    "Sampler",
+    "Sandwich",
+    "Softmax",
+    "StrictFairness",
+    "Uniform",
+    "annealed",
+    "binary_gates",
+    "create",
+    "extremes",
+    "gumbel_noise",
+    "gumbel_softmax",
+    "names",
+    "one_hot",
+    "renormalise",
+    "samplers",
+    "softmax",
+    "supernet_step",
+    "uniform_logits",
+]

@@ -1,0 +1,126 @@
+"""Which paths samplers take: fairness that uniform sampling lacks, a sandwich's order, a table's extremes."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from nasedu.errors import ParameterError, UnknownName
+from nasedu.sampling import Gumbel, Sandwich, Softmax, StrictFairness, Uniform, extremes, samplers
+
+
+def check_fair(paths, choices) -> None:
+    """Strict fairness: in every step, every decision's choices occur equally often."""
+    for d, n in enumerate(choices):
+        counts = Counter(path[d] for path in paths)
+        assert [counts[i] for i in range(n)] == [len(paths) // n] * n, "some choices are trained more often than others"
+
+
+def test_strict_fairness_deals_a_permutation_per_decision(space, generator):
+    for _ in range(50):
+        paths = StrictFairness().paths(space, generator)
+        assert len(paths) == 4 and all(isinstance(i, int) for path in paths for i in path)
+        check_fair(paths, space.choices)
+
+
+def test_uniform_sampling_is_not_strictly_fair(space, generator):
+    fair = 0
+    for _ in range(50):
+        paths = [path for _ in range(4) for path in Uniform().paths(space, generator)]
+        try:
+            check_fair(paths, space.choices)
+        except AssertionError:
+            continue
+        fair += 1
+    assert fair == 0  # by chance (4! / 4^4)^3 = 0.0008 of the steps are
+
+
+def test_permutations_of_different_decisions_are_independent(space, generator):
+    """Every pair of choices of two decisions meets equally often; one shared permutation would never mix them."""
+    n = 3000
+    met = Counter(path[:2] for _ in range(n) for path in StrictFairness().paths(space, generator))
+    assert len(met) == 16
+    assert all(abs(count / n - 0.25) < 0.04 for count in met.values())
+    first = Counter(tuple(path[0] for path in StrictFairness().paths(space, generator)) for _ in range(n))
+    assert len(first) == 24 and max(first.values()) < 2 * n / 24  # all orders, about equally often
+
+
+def test_decisions_with_fewer_choices_differ_by_one_at_most_and_agree_on_average(uneven, generator):
+    totals = [Counter() for _ in uneven.choices]
+    for _ in range(2000):
+        paths = StrictFairness().paths(uneven, generator)
+        assert len(paths) == 4
+        for d, n in enumerate(uneven.choices):
+            counts = Counter(path[d] for path in paths)
+            assert max(counts.values()) - min(counts[i] for i in range(n)) <= (1 if 4 % n else 0)
+            totals[d] += counts
+    assert all(totals[1][i] / 8000 == pytest.approx(1 / 3, abs=0.01) for i in range(3))
+
+
+def test_uniform_is_uniform_and_independent(uneven, generator):
+    seen = Counter(Uniform().paths(uneven, generator)[0] for _ in range(12_000))
+    assert len(seen) == 24 and all(abs(count / 12_000 - 1 / 24) < 0.01 for count in seen.values())
+
+
+def test_a_sandwich_is_biggest_smallest_random(space, generator):
+    sampler = Sandwich((3, 3, 3), (0, 0, 0), n=5)
+    seen = set()
+    for _ in range(20):
+        biggest, smallest, *others = sampler.paths(space, generator)
+        assert biggest == (3, 3, 3) and smallest == (0, 0, 0) and len(others) == 3
+        seen |= set(others)
+    assert len(seen) > 30
+    assert Sandwich((1,), (0,), n=2).paths(space, generator) == [(1,), (0,)]
+    with pytest.raises(ParameterError, match="n = 1"):
+        Sandwich((1,), (0,), n=1)
+
+
+def test_extremes_are_those_of_all_architectures():
+    """Three decisions, of which the first and the last are priced together."""
+    generator = torch.Generator().manual_seed(3)
+    entries = [torch.rand(3, 2, generator=generator), torch.rand(4, generator=generator)]
+    table = SimpleNamespace(space=SimpleNamespace(choices=[3, 4, 2], groups=[(0, 2), (1,)]), entries=entries)
+    cost = {(a, b, c): entries[0][a, c] + entries[1][b] for a, b, c in itertools.product(range(3), range(4), range(2))}
+    assert extremes(table) == (max(cost, key=cost.get), min(cost, key=cost.get))
+
+
+def test_the_same_generator_gives_the_same_paths(space):
+    logits = [torch.randn(4) for _ in range(3)]
+    for sampler in (Uniform(), StrictFairness(), Sandwich((3, 3, 3), (0, 0, 0))):
+        draws = [sampler.paths(space, torch.Generator().manual_seed(s)) for s in (5, 5, 6)]
+        assert draws[0] == draws[1] != draws[2]
+    ((a,), (b,)) = (Gumbel(logits).paths(space, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(torch.stack(a), torch.stack(b))
+
+
+def test_gumbel_anneals_with_the_fraction_that_it_is_given(space, generator):
+    logits = [torch.zeros(4)] * 2000
+    sampler = Gumbel(logits, start=5.0, end=0.1)
+    peaks = []
+    for sampler.fraction in (0.0, 0.5, 1.0):
+        (path,) = sampler.paths(space, generator)
+        peaks.append(float(torch.stack(path).max(-1).values.mean()))
+    assert 0.25 < peaks[0] < 0.45 < peaks[1] < 0.85 < peaks[2]
+    assert sampler.temperature == pytest.approx(0.1)
+    (path,) = Softmax(logits[:1], 2.0).paths(space, generator)
+    assert path[0].tolist() == [0.25] * 4
+
+
+def test_samplers_by_name(uneven, generator):
+    assert samplers.names() == ["uniform", "fair", "sandwich", "softmax", "gumbel", "gates"]
+    for name in ("uniform", "fair", "softmax", "gumbel", "gates"):
+        for path in samplers.create(name, uneven).paths(uneven, generator):
+            assert len(path) == 4
+    assert samplers.create("gates", uneven, mode="two").mode == "two"
+    with pytest.raises(UnknownName, match="did you mean 'fair'"):
+        samplers.create("fairness", uneven)
+    with pytest.raises(UnknownName, match="option of gumbel"):
+        samplers.create("gumbel", uneven, starts=3)
+    with pytest.raises(UnknownName, match="option of uniform"):
+        samplers.create("uniform", uneven, n=3)
+    with pytest.raises(ParameterError, match="positive"):
+        samplers.create("gumbel", uneven, end=0)
