@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 from types import MappingProxyType
 
 from nasedu.errors import check_name
@@ -65,7 +66,9 @@ def create(name: str, **options) -> SearchSpace:
     valid = _options(kind)
     for option in options:
         check_name(f"option of {name}", option, valid)
-    return kind(**options)
+    space = kind(**options)
+    space.made = (partial(create, name, **options), ())
+    return space
 
 
 def published(name: str, network: str | None = None) -> tuple[SearchSpace, Arch] | dict[str, Published]:

@@ -146,6 +146,10 @@ class SearchSpace:
     name: str
     input_shape: tuple[int, int, int]
     layers: list[Layer]
+    made: tuple | None = None  # the function and its arguments that made this space, for other processes to do the same
+
+    def __reduce__(self):
+        return self.made or super().__reduce__()
 
     @cached_property
     def slots(self) -> list[Slot]:

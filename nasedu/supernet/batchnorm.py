@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -33,3 +34,19 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor], forward: Callable[[
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
     return seen
+
+
+@contextmanager
+def recalibrated(
+    model: nn.Module, batches: Iterable[Tensor], forward: Callable[[nn.Module, Tensor], object]
+) -> Iterator[nn.Module]:
+    """`model` with recalibrated statistics while the context is open; afterwards with the ones that it had."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
+    try:
+        recalibrate(model, batches, forward)
+        yield model
+    finally:
+        for norm, buffers in zip(norms, before, strict=True):
+            for name, buffer in norm.named_buffers():
+                buffer.copy_(buffers[name])

@@ -1,0 +1,22 @@
+"""Terms of a search's loss that keep a cost in bounds: functions of a path's weights that return a scalar tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from nasedu.errors import ParameterError
+from nasedu.hardware.table import LookupTable
+
+HardwareTerm = Callable[[Sequence[Tensor]], Tensor]
+
+
+def target_loss(table: LookupTable, target: float, weight: float = 1.0) -> HardwareTerm:
+    """weight * (E / target - 1)^2, with E the expectation of `table` under the path: two-sided, and free of units.
+
+    `target` is in the table's unit. Raises `ParameterError` for one that is not positive.
+    """
+    if not target > 0:
+        raise ParameterError(f"a target must be positive, got {target} {table.unit}")
+    return lambda path: weight * (table.expected(path).squeeze() / target - 1) ** 2

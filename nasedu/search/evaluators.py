@@ -1,0 +1,107 @@
+"""Evaluators: from an architecture to how good it is, higher is better. Any function of an architecture is one, too.
+
+These can be called from several threads, and sent to other processes, so that every executor can run them.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+from torch import nn
+
+from nasedu.classification import accuracy, batches, classifier_step
+from nasedu.data.classification import ImageSet
+from nasedu.errors import ParameterError
+from nasedu.spaces.base import Arch, Network, SearchSpace
+from nasedu.supernet.batchnorm import recalibrated
+from nasedu.training import TrainingConfig, train
+
+
+class SupernetAccuracy:
+    """Accuracy on `val`, 0 to 1, of an architecture with the supernet's weights (SPOS, section 3.4).
+
+    Its BN statistics are computed afresh from `batches` batches of training images, always the same, and the
+    supernet's own are put back. Scores are kept by architecture: after more training, make a new evaluator.
+    Raises `ParameterError` for fewer than 1 batch.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        supernet: Network,
+        train: ImageSet,
+        val: ImageSet,
+        *,
+        batches: int = 4,
+        batch_size: int = 128,
+        seed: int = 0,
+    ):
+        if batches < 1 or batch_size < 1:
+            raise ParameterError(f"recalibration needs at least 1 batch of 1 image, got {batches} of {batch_size}")
+        self.space, self.supernet, self.val = space, supernet, val
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        wanted = order[: batches * batch_size].to(train.labels.device)
+        self.images = train.images[wanted].split(batch_size)
+        self.cache: dict[Arch, float] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, arch: Arch) -> float:
+        arch = self.space.validate(arch)
+        with self._lock:  # one supernet holds one set of statistics
+            if arch not in self.cache:
+                self.cache[arch] = self._evaluate(arch)
+            return self.cache[arch]
+
+    def _evaluate(self, arch: Arch) -> float:
+        def forward(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+            return network(x, arch)
+
+        device = next(self.supernet.parameters()).device
+        images = (x.to(device) for x in self.images)
+        with recalibrated(self.supernet, images, forward):
+            return accuracy(self.supernet, self.val, forward)
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+
+class StandAlone:
+    """Accuracy on `val`, 0 to 1, of an architecture trained from scratch on `train` with `config` and `seed`."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        train: ImageSet,
+        val: ImageSet,
+        config: TrainingConfig,
+        *,
+        batch_size: int = 64,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ):
+        self.space, self.train, self.val, self.config = space, train, val, config
+        self.batch_size, self.seed, self.device = batch_size, seed, device
+
+    def __call__(self, arch: Arch) -> float:
+        network = build_seeded(self.space, arch, self.seed)
+        order = batches(self.train, self.batch_size, self.seed)
+        trained = train(network, order, classifier_step(), self.config, seed=self.seed, device=self.device)
+        return accuracy(trained.ema, self.val)
+
+
+_building = threading.Lock()
+
+
+def build_seeded(space: SearchSpace, arch: Arch | None, seed: int) -> Network:
+    """`space.build(arch)`, or the supernet for None, with weights that depend on `seed` alone.
+
+    PyTorch initialises from the global random state, so threads take turns, and the state is put back.
+    """
+    with _building, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return space.supernet() if arch is None else space.build(arch)
