@@ -40,7 +40,7 @@ def finish(cfg: Config, *, summary: Any = "", results: Mapping = EMPTY, figures:
         "figures": sorted(figures),
     }
     write_atomically(cfg.out_dir / "result.json", json.dumps(result, indent=1, allow_nan=False))
-    print(f"results written to {places.shown(cfg.out_dir)}")
+    print(f"{result['seconds']:.0f} s at preset {cfg.preset}; results written to {places.shown(cfg.out_dir)}")
 
 
 def plain(value: Any) -> Any:

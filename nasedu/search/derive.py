@@ -127,7 +127,9 @@ def unreachable(table: LookupTable, target: float) -> BudgetError:
     """The error that names the reachable range; MACs are told as GFLOPs, two to a MAC."""
     scale, unit = (2e-9, "GFLOPs") if table.metric == "macs" else (1.0, table.unit)
     low, high = (scale * bound for bound in table.bounds())
+    inside = low <= scale * target <= high
+    gap = "costs lie further apart there than the tolerance, and " if inside else ""
     return BudgetError(
         f"no architecture of {table.space.name} was found at {scale * target:.4g} {unit}: "
-        f"the reachable range is {low:.4g} to {high:.4g} {unit}"
+        f"{gap}the reachable range is {low:.4g} to {high:.4g} {unit}"
     )

@@ -24,12 +24,15 @@ OUTLINES = {
     "search": _outline(32, 16, (24, 40, 80, 96, 192, 320), 1280),
     "mobile": _outline(32, 16, (32, 40, 80, 96, 192, 320), 1280),
     "gpu": _outline(40, 24, (32, 56, 112, 128, 256, 432), 1728),
+    "cpu": _outline(40, 24, (32, 48, 88, 104, 216, 360), 1432),
 }
 
 _MOBILE = """k5e3 k3e3 skip skip  k7e3 k3e3 k5e3 k5e3  k7e6 k5e3 k5e3 k5e3
              k5e6 k5e3 k5e3 k5e3  k7e6 k7e6 k7e3 k7e3  k7e6"""
 _GPU = """k5e3 skip skip skip  k7e3 skip skip k3e3  k7e6 skip skip k5e3
           k5e6 k3e3 skip k5e3  k7e6 k7e6 k7e6 k5e6  k7e6"""
+_CPU = """k3e6 k3e3 k3e3 k3e3  k3e6 k3e3 k3e3 k5e3  k3e6 skip skip k3e3
+          k5e6 k3e3 k3e3 k3e3  k5e6 k5e3 k5e3 k3e3  k5e6"""
 
 PUBLISHED = {
     "ProxylessNAS-Mobile": Published(
@@ -43,8 +46,15 @@ PUBLISHED = {
         tuple(_GPU.split()),
         465_260_160,
         7_119_848,
-        "Cai et al. 2019, figure 4: 75.1 % top-1, 5.1 ms on a V100; 7119848 params in pytorchcv",
+        "Cai et al. 2019; osmr/imgclsmob, proxylessnas.py, which states its 7119848 params",
         {"outline": "gpu"},
+    ),
+    "ProxylessNAS-CPU": Published(
+        tuple(_CPU.split()),
+        439_243_864,
+        4_361_648,
+        "Cai et al. 2019; osmr/imgclsmob, proxylessnas.py, which states its 4361648 params",
+        {"outline": "cpu"},
     ),
 }
 
@@ -52,7 +62,7 @@ PUBLISHED = {
 class ProxylessNASSpace(SearchSpace):
     """A MobileNetV2 whose blocks choose kernel and expansion, or are skipped; see the module's docstring.
 
-    Options: `outline` (search, mobile, gpu), `skip`: "identity" offers it where the shapes agree, "everywhere"
+    Options: `outline` (search, mobile, gpu, cpu), `skip`: "identity" offers it where the shapes agree, "everywhere"
     also elsewhere, as a 1x1 projection (7^21 architectures, as some public codes count); and those of `Options`.
     Raises `UnknownName` and `ParameterError`.
     """

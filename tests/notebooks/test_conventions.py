@@ -99,6 +99,17 @@ def test_it_opens_with_a_title_a_promise_and_the_time_of_each_preset(path):
 
 
 @learners
+def test_the_time_that_it_states_for_quick_is_the_one_that_its_build_took(path):
+    printed = re.search(r"(\d+) s at preset quick", "\n".join(map(str, texts(path))))
+    if printed is None:
+        pytest.skip("built before builds told their time")
+    row = next(line for cell in cells(path) for line in cell.source.split("\n") if line.startswith("| `quick`"))
+    number, unit = re.search(r"([\d.]+) (seconds|minutes?)", row.split("|")[-2]).groups()
+    stated, took = float(number) * (1 if unit == "seconds" else 60), int(printed[1])
+    assert took / 1.6 - 5 <= stated <= took * 1.6 + 5, f"states {stated:.0f} s, took {took} s"
+
+
+@learners
 def test_its_parameters_are_annotated_explained_and_preset(path):
     assert sum("parameters" in tags(cell) for cell in cells(path)) == 1
     declared = papermill.inspect_notebook(path)

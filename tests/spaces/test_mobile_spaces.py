@@ -69,6 +69,7 @@ def test_sizes_are_exact_integers(name, options, size):
 GOLDEN = {
     ("proxylessnas", "ProxylessNAS-Mobile"): (320427584, 4080512),
     ("proxylessnas", "ProxylessNAS-GPU"): (465260160, 7119848),
+    ("proxylessnas", "ProxylessNAS-CPU"): (439243864, 4361648),
     ("fbnet", "FBNet-A"): (249921848, 4321464),
     ("fbnet", "FBNet-B"): (295561032, 4812088),
     ("fbnet", "FBNet-C"): (382984480, 5567880),
