@@ -97,7 +97,7 @@ def go_on(minutes: float) -> None:
 
 
 def finish() -> None:
-    """Write one row per architecture: accuracies of each seed in percent, params, MACs, mean seconds."""
+    """Write one row per architecture: accuracies of each seed in percent, params, MACs, seconds of the fastest training."""
     space, parts = spaces.create("nasbench201", **SPACE), load_parts()
     rows = pd.read_csv(DONE).drop_duplicates(["arch", "seed"]).sort_values(["arch", "seed"])
     counts = rows.groupby("arch").seed.count()
@@ -110,7 +110,7 @@ def finish() -> None:
         for column in COLUMNS[2:-1]:
             size = len(parts[column.split("_")[0]])
             row |= {f"{column}_s{s}": f"{100 * n / size:.2f}" for s, n in zip(group.seed, group[column], strict=True)}
-        table.append(row | {"seconds": round(group.seconds.mean(), 2)})
+        table.append(row | {"seconds": round(group.seconds.min(), 2)})  # others shared the machine
     text = pd.DataFrame(table).sort_values("arch").to_csv(index=False)
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
