@@ -97,7 +97,7 @@ def go_on(minutes: float) -> None:
 
 
 def finish() -> None:
-    """Write one row per architecture: accuracies of each seed in percent, params, MACs, seconds of the fastest training."""
+    """Write one row per architecture: accuracies of each seed (%), params, MACs, seconds of the fastest training."""
     space, parts = spaces.create("nasbench201", **SPACE), load_parts()
     rows = pd.read_csv(DONE).drop_duplicates(["arch", "seed"]).sort_values(["arch", "seed"])
     counts = rows.groupby("arch").seed.count()
