@@ -167,6 +167,8 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
 def _epoch(model, ema, optimizer, batches, step, config, epoch, generator) -> dict[str, float]:
     """One pass: returns the mean of every named loss, over all batches and parts of steps that have it."""
     model.train()
+    # once an epoch: a supernet has a thousand modules to walk through, most of which do not run in a step
+    parameters, follow = list(model.parameters()), _following(ema, model)
     sums: dict[str, Tensor | float] = {}
     counts: dict[str, int] = {}
     for batch in batches:
@@ -179,9 +181,9 @@ def _epoch(model, ema, optimizer, batches, step, config, epoch, generator) -> di
             losses["total"].backward()
             sums |= {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
             counts |= {name: counts.get(name, 0) + 1 for name in losses}
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        nn.utils.clip_grad_norm_(parameters, config.clip)
         optimizer.step()
-        ema.update_parameters(model)
+        follow()
     means = {name: float(total) / counts[name] for name, total in sums.items()}
     if not all(map(math.isfinite, means.values())):
         raise TrainingDiverged(f"the loss is not finite in epoch {epoch + 1}: lower the learning rate ({config.lr})")
@@ -228,6 +230,26 @@ def _averaging(config: TrainingConfig):
             torch._foreach_copy_(averaged, current)
 
     return average
+
+
+def _following(ema: AveragedModel, model: nn.Module) -> Callable[[], None]:
+    """What `ema.update_parameters(model)` does, without walking through both models at every step."""
+    pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    tensors = ([*m.parameters(), *m.buffers()] for m in (ema.module, model))
+    for averaged, current in zip(*tensors, strict=True):
+        for kept, tensor in zip(pairs.setdefault(averaged.dtype, ([], [])), (averaged, current), strict=True):
+            kept.append(tensor.detach())
+
+    @torch.no_grad()
+    def follow() -> None:
+        for averaged, current in pairs.values():
+            if ema.n_averaged == 0:
+                torch._foreach_copy_(averaged, current)
+            else:
+                ema.multi_avg_fn(averaged, current, ema.n_averaged)
+        ema.n_averaged += 1
+
+    return follow
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:

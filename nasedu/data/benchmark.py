@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from nasedu.errors import ArchitectureError, DataError, ParameterError, check_na
 FOLDER = Path(__file__).parents[2] / "datasets"
 STORED = ("cells_digits",)
 PARTS = ("val", "test")
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zlib.error)  # what a damaged or cut file ends in
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ class Benchmark:
 
     def score(self, text: str, part: str = "test", epochs: int | None = None, seed: int | None = None) -> float:
         """Accuracy (%) of one architecture; see `scores`. Raises `ArchitectureError` for one that is not there."""
+        scores = self.scores(part, epochs, seed)  # not in the try: an unknown part's error is a KeyError, too
         try:
-            return float(self.scores(part, epochs, seed)[text.strip()])
+            return float(scores[text.strip()])
         except KeyError:
             raise ArchitectureError(f"the benchmark {self.name} has no architecture {text.strip()[:80]!r}") from None
 
@@ -103,9 +106,9 @@ def load(name: str = "cells_digits") -> Benchmark:
     try:
         meta = json.loads(path.with_name(f"{name}.json").read_text())
         frame = pd.read_csv(path, index_col="arch")
-    except (OSError, ValueError) as error:
+        return Benchmark(name, frame, meta["space"], meta["task"], tuple(meta["budgets"]), tuple(meta["seeds"]), meta)
+    except UNREADABLE as error:
         raise DataError(f"the benchmark {name} cannot be read from {path.parent}: {error}") from None
-    return Benchmark(name, frame, meta["space"], meta["task"], tuple(meta["budgets"]), tuple(meta["seeds"]), meta)
 
 
 def nasbench201(root: str | Path | None = None) -> Benchmark:
@@ -124,7 +127,7 @@ def nasbench201(root: str | Path | None = None) -> Benchmark:
         stored = pd.read_csv(path).set_index("arch")
         frame = pd.DataFrame({f"{part}_200_s0": stored["c10_test_200"] for part in PARTS})
         frame["params"], frame["macs"] = 1e6 * stored["c10_params_M"], 1e6 * stored["c10_flops_M"]
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise DataError(f"NAS-Bench-201 cannot be read from {path}: {error}") from None
     source = "NAS-Bench-201's authors, mean over their seeds"
     return Benchmark("nasbench201", frame, {}, {"name": "cifar10"}, (200,), (0,), {"source": source})

@@ -19,4 +19,10 @@ def target_loss(table: LookupTable, target: float, weight: float = 1.0) -> Hardw
     """
     if not target > 0:
         raise ParameterError(f"a target must be positive, got {target} {table.unit}")
-    return lambda path: weight * (table.expected(path).squeeze() / target - 1) ** 2
+
+    def term(path: Sequence[Tensor]) -> Tensor:
+        # tables live on the CPU; a scalar from there joins a loss on any device
+        expected = table.expected([entry.cpu() if isinstance(entry, Tensor) else entry for entry in path])
+        return weight * (expected.squeeze() / target - 1) ** 2
+
+    return term

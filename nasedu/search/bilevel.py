@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -46,7 +46,7 @@ class GradientConfig:
     arch_weight_decay: float = 0.0
     temperature: tuple[float, float] = (5.0, 0.5)
     second_order: bool = False
-    training: TrainingConfig | None = None  # of the weights; None: `classification.recipe(epochs)`
+    training: TrainingConfig | None = None  # of the weights, its epochs aside; None: `classification.recipe(epochs)`
 
     def __post_init__(self):
         check_name("relaxation", self.relaxation, RELAXATIONS)
@@ -57,6 +57,11 @@ class GradientConfig:
             )
         if self.arch_lr <= 0 or min(self.temperature) <= 0:
             raise ParameterError(f"arch_lr and temperatures must be positive, got {self.arch_lr}, {self.temperature}")
+
+    @property
+    def of_weights(self) -> TrainingConfig:
+        """The settings that the weights are trained with, for as many epochs as the search has."""
+        return replace(self.training, epochs=self.epochs) if self.training else recipe(self.epochs)
 
     def temperature_at(self, epoch: int) -> float:
         """T of an epoch (from 0): exponential from the first to the last after the warm-up."""
@@ -69,7 +74,8 @@ class GradientResult(SearchResult):
     """A `SearchResult` with the final probabilities as a path, (n_choices,) per decision, and the trained supernet.
 
     `score` is the accuracy (0 to 1) of the most probable architecture with the supernet's weights, on the images that
-    the logits learnt from. `history` has one record per epoch: losses, temperature, probabilities, entropy (nats, mean
+    the logits learnt from. `history` has one record per epoch: losses ("total" of the weights, after the warm-up
+    "arch_loss" of the logits, hardware term included), temperature, probabilities, entropy (nats, mean
     over decisions), arch.
     """
 
@@ -105,7 +111,7 @@ def gradient_search(
         supernet,
         _pairs(for_weights, for_logits, logits, config, seed),
         logits.step,
-        config.training or recipe(config.epochs),
+        config.of_weights,
         seed=seed,
         device=device,
         state=state,
@@ -127,7 +133,7 @@ def _pairs(for_weights: ImageSet, for_logits: ImageSet, logits: Logits, config: 
 
     def epoch_batches(epoch: int) -> Iterator[tuple]:
         logits.epoch = epoch
-        yield from zip(own(epoch), other(epoch), strict=True)
+        yield from zip(own(epoch), other(epoch), strict=False)  # of an odd number, one half has an image more
         logits.record()  # before the loop stores what this epoch did
 
     return epoch_batches
@@ -149,13 +155,13 @@ class Logits:
         (x, y), held_out = batch
         losses = {}
         if self.epoch >= self.config.warmup_epochs:
-            losses["arch"] = self._descend(model, (x, y), held_out, generator)
+            losses["arch_loss"] = self._descend(model, (x, y), held_out, generator)
         return {"total": F.cross_entropy(model(x, self._path_for_weights(generator)), y)} | losses
 
     def _descend(self, model: nn.Module, batch, held_out, generator: torch.Generator) -> Tensor:
         path = self._relaxed(generator)
         if self.config.second_order:
-            loss = _unrolled(model, path, batch, held_out, self.config.training or recipe(self.config.epochs))
+            loss = _unrolled(model, path, batch, held_out, self.config.of_weights)
         else:
             loss = F.cross_entropy(model(held_out[0], path), held_out[1])
         total = loss + self.hardware(self._priced(path)) if self.hardware else loss

@@ -44,6 +44,8 @@ def derive(path: Path, table: LookupTable, target: float, tolerance: float = TOL
     Raises `BudgetError` when no architecture comes that close.
     """
     space = table.space
+    if not target > 0:
+        raise unreachable(table, target)
     argmax = tuple(int(p.argmax()) for p in path)
     regrets = [(p.max().log() - p.clamp_min(1e-30).log()).double() for p in path]
     fits = abs(table(argmax) / target - 1) <= tolerance

@@ -126,11 +126,21 @@ def check_path(path: Path | None, decisions: Sequence[Decision]) -> None:
             raise ArchitectureError(
                 f"the path's entry for {decision.name} must be an index or {n} weights, got {_short(entry)}"
             )
+        if isinstance(entry, Subset):
+            _check_subset(entry, decision)
         if not weights.is_meta:
             sums.append(weights.detach().sum().float())
     off = (torch.stack(sums) - 1).abs().max().item() if sums else 0.0  # one look at the device for all decisions
     if not off <= 1e-3:
         raise ArchitectureError(f"the weights of every decision of a path must sum to 1; one sum is off by {off:.3g}")
+
+
+def _check_subset(entry: Subset, decision: Decision) -> None:
+    n = len(decision.choices)
+    if len(set(entry.indices)) != len(entry.indices):
+        raise ArchitectureError(f"a subset of {decision.name} must name different choices, got {entry.indices}")
+    if not all(0 <= i < n for i in entry.indices):
+        raise ArchitectureError(f"{decision.name} has the choices 0 to {n - 1}, the path asks for {entry.indices}")
 
 
 def _short(entry: object) -> str:
@@ -263,7 +273,10 @@ class SearchSpace:
         try:
             given = yaml.load(text, yaml.BaseLoader)  # strings only: a choice named 0.5 stays "0.5"
         except yaml.YAMLError as error:
-            raise ArchitectureError(f"not a YAML architecture of {self.name}: {error}") from None
+            problem = getattr(error, "problem", None) or "it cannot be read"  # the error itself is many lines long
+            raise ArchitectureError(
+                f"not a YAML architecture of {self.name}: {problem}, in {text.strip()[:40]!r}"
+            ) from None
         if not isinstance(given, dict):
             raise ArchitectureError(f"an architecture of {self.name} maps slots to choices, got {text.strip()[:40]!r}")
         flat = {f"{k}.{axis}": v for k, group in given.items() if isinstance(group, dict) for axis, v in group.items()}

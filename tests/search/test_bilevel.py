@@ -1,0 +1,320 @@
+"""Gradient search: who learns from what, that it is repeatable, goes on after a kill, and obeys its hardware term."""
+
+from __future__ import annotations
+
+import copy
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nasedu import spaces
+from nasedu.classification import recipe
+from nasedu.data import classification
+from nasedu.errors import CheckpointError, ParameterError, UnknownName
+from nasedu.hardware import LookupTable
+from nasedu.sampling import softmax
+from nasedu.search import RELAXATIONS, GradientConfig, build_seeded, gradient_search
+from nasedu.search.bilevel import Logits, _unrolled
+from nasedu.supernet.mixed import MixedOp
+
+TINY = {"operations": ["none", "skip_connect", "nor_conv_3x3"], "reduction": "pool", "input_size": 8}
+CONFIG = GradientConfig(epochs=3, warmup_epochs=1, batch_size=16, arch_lr=0.1)
+FROZEN = 1e-12  # a learning rate that moves nothing
+
+
+@pytest.fixture(scope="module")
+def space():
+    return spaces.create("nasbench201", **TINY, width=0.25, depth=0.2)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return classification("digits", "train", image_size=8, size=64)
+
+
+def weights(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def flat(path):
+    return torch.cat(list(path))
+
+
+def with_noise(images, half, seed=0):
+    """Other images in one of the halves that a search of this seed makes."""
+    numbered = replace(images, images=torch.arange(len(images)), labels=torch.arange(len(images)))
+    index = numbered.halves(seed)[half].labels
+    assert len(set(index.tolist()) & set(numbered.halves(seed)[1 - half].labels.tolist())) == 0
+    pixels = images.images.clone()
+    pixels[index] = torch.randn(pixels[index].shape, generator=torch.Generator().manual_seed(5))
+    return replace(images, images=pixels)
+
+
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_weights_learn_from_one_half_alone(space, images, relaxation):
+    config = replace(CONFIG, relaxation=relaxation, warmup_epochs=0, epochs=2, arch_lr=FROZEN)
+    plain = gradient_search(space, images, config=config)
+    other_held_out = gradient_search(space, with_noise(images, 1), config=config)
+    other_own = gradient_search(space, with_noise(images, 0), config=config)
+    torch.testing.assert_close(weights(other_held_out.supernet), weights(plain.supernet), rtol=0, atol=1e-5)
+    assert (weights(other_own.supernet) - weights(plain.supernet)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_logits_learn_from_the_other_half_and_move_no_weight(space, images, relaxation):
+    config = replace(CONFIG, relaxation=relaxation, warmup_epochs=0, epochs=2, training=recipe(2, lr=FROZEN))
+    plain = gradient_search(space, images, config=config)
+    other_own = gradient_search(space, with_noise(images, 0), config=config)
+    other_held_out = gradient_search(space, with_noise(images, 1), config=config)
+    torch.testing.assert_close(flat(other_own.path), flat(plain.path), rtol=0, atol=1e-4)
+    assert (flat(other_held_out.path) - flat(plain.path)).abs().max() > 1e-2
+    start = weights(build_seeded(space, None, 0))
+    torch.testing.assert_close(weights(plain.supernet), start, rtol=0, atol=1e-6)
+    assert (flat(plain.path) - 1 / 3).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_every_relaxation_searches_alike_whatever_the_global_state(space, images, relaxation):
+    config = replace(CONFIG, relaxation=relaxation, epochs=2)
+    torch.manual_seed(1)
+    first = gradient_search(space, images, config=config)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    again = gradient_search(space, images, config=config)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert again.history == first.history and again.best == first.best and again.score == first.score
+    assert torch.equal(flat(again.path), flat(first.path))
+    other = gradient_search(space, images, config=config, seed=1)
+    assert not torch.equal(flat(other.path), flat(first.path))
+    for p in first.path:
+        assert p.shape == (3,) and float(p.sum()) == pytest.approx(1, abs=1e-5)
+    assert first.best == tuple(int(p.argmax()) for p in first.path) and 0 <= first.score <= 1
+    assert first.space is space and first.seconds > 0
+
+
+def test_logits_wait_for_the_end_of_the_warm_up(space, images):
+    config = replace(CONFIG, epochs=4, warmup_epochs=2, relaxation="gumbel", temperature=(5.0, 0.5))
+    history = gradient_search(space, images, config=config).history
+    assert [record["epoch"] for record in history] == [1, 2, 3, 4]
+    for record in history[:2]:
+        assert "arch_loss" not in record and record["arch"] == (0,) * 6
+        assert record["entropy"] == pytest.approx(math.log(3), abs=1e-6)
+        torch.testing.assert_close(torch.tensor(record["probabilities"]), torch.full((6, 3), 1 / 3))
+    for record in history[2:]:
+        assert record["entropy"] < math.log(3) - 1e-4 and 0 < record["arch_loss"] < 10 and record["total"] > 0
+        assert record["arch"] == tuple(max(range(3), key=p.__getitem__) for p in record["probabilities"])
+    assert [record["temperature"] for record in history] == pytest.approx([5.0, 5.0, 5.0, 0.5])
+
+
+def test_the_weights_settings_keep_the_epochs_of_the_search(space, images):
+    config = replace(CONFIG, epochs=2, training=recipe(30, lr=0.003))
+    assert len(gradient_search(space, images, config=config).history) == 2
+
+
+@pytest.mark.parametrize("size", [62, 63, 33, 3])
+def test_halves_of_any_size_search(space, images, size):
+    """63 images are 31 and 32: one batch of 16 for one half and two for the other."""
+    result = gradient_search(space, images.take(slice(size)), config=replace(CONFIG, epochs=1, warmup_epochs=0))
+    assert len(result.history) == 1
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_after(epochs):
+    def progress(epoch, losses):
+        if epoch == epochs:
+            raise Killed
+
+    return progress
+
+
+SAVING = {"training": recipe(3, save_seconds=0)}
+
+
+@pytest.mark.parametrize("relaxation", ["gumbel", "two_gates"])
+def test_an_interrupted_search_ends_where_it_would_have_ended(space, images, tmp_path, relaxation):
+    config, state = replace(CONFIG, **SAVING, relaxation=relaxation), tmp_path / "state.pt"
+    with pytest.raises(Killed):
+        gradient_search(space, images, config=config, state=state, progress=kill_after(2))
+    epochs = []
+    resumed = gradient_search(space, images, config=config, state=state, progress=lambda e, _: epochs.append(e))
+    whole = gradient_search(space, images, config=config)
+    done = gradient_search(space, images, config=config, state=state, progress=kill_after(3))
+    assert epochs == [3]
+    for other in (resumed, done):
+        assert (other.best, other.score, other.history) == (whole.best, whole.score, whole.history)
+        assert torch.equal(flat(other.path), flat(whole.path))
+        assert torch.equal(weights(other.supernet), weights(whole.supernet))
+
+
+SCRIPT = """
+import os, signal, sys, torch
+from nasedu import spaces
+from nasedu.classification import recipe
+from nasedu.data import classification
+from nasedu.search import GradientConfig, gradient_search
+torch.set_num_threads(1)
+space = spaces.create("nasbench201", operations=["none", "skip_connect", "nor_conv_3x3"], reduction="pool",
+                      input_size=8, width=0.25, depth=0.2)
+config = GradientConfig(epochs=3, warmup_epochs=1, batch_size=16, arch_lr=0.1, training=recipe(3, save_seconds=0))
+gradient_search(space, classification("digits", "train", image_size=8, size=64), config=config, state=sys.argv[1],
+                progress=lambda epoch, losses: epoch == 2 and os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_a_killed_process_goes_on(space, images, tmp_path):
+    state = tmp_path / "state.pt"
+    dead = subprocess.run([sys.executable, "-c", SCRIPT, str(state)], capture_output=True, timeout=120)
+    assert dead.returncode == -9, dead.stderr.decode()
+    epochs, config = [], replace(CONFIG, **SAVING)
+    resumed = gradient_search(space, images, config=config, state=state, progress=lambda e, _: epochs.append(e))
+    whole = gradient_search(space, images, config=config)
+    assert epochs == [3] and resumed.best == whole.best
+    torch.testing.assert_close(flat(resumed.path), flat(whole.path), rtol=0, atol=1e-3)  # threads may differ
+
+
+def test_the_state_of_another_search_is_refused(space, images, tmp_path):
+    state, config = tmp_path / "state.pt", replace(CONFIG, epochs=1)
+    gradient_search(space, images, config=config, state=state, run="digits")
+    other_space = spaces.create("nasbench201", **TINY, width=0.5, depth=0.2)
+    for other in (
+        {"config": replace(config, arch_lr=0.2)},
+        {"config": replace(config, relaxation="gates")},
+        {"seed": 1},
+        {"run": "letters"},
+        {"hardware": lambda path: path[0].sum()},
+        {"space": other_space},
+        {"images": images.take(slice(60))},
+    ):
+        asked = {"space": space, "images": images, "config": config, "run": "digits"} | other
+        with pytest.raises(CheckpointError, match="other settings"):
+            gradient_search(asked.pop("space"), asked.pop("images"), state=state, **asked)
+    state.write_bytes(state.read_bytes()[:300])
+    with pytest.raises(CheckpointError, match="cut short"):
+        gradient_search(space, images, config=config, state=state, run="digits")
+
+
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_a_strong_hardware_term_leads_to_the_cheapest_cell(space, images, relaxation):
+    table = LookupTable.build(space, "macs")
+    low, high = table.bounds()
+    blank = replace(images, images=torch.zeros_like(images.images))
+    config = replace(CONFIG, relaxation=relaxation, epochs=4, warmup_epochs=0, batch_size=4, arch_lr=0.2)
+    seen = []
+
+    def cheap(path):
+        seen.append([p.detach() for p in path])
+        return 100 * table.expected(path) / high
+
+    def dear(path):
+        return -cheap(path)
+
+    assert table(gradient_search(space, blank, config=config, hardware=cheap).best) == low
+    assert table(gradient_search(space, blank, config=config, hardware=dear).best) == high
+    for path in seen[:: len(seen) // 5]:
+        assert [p.shape for p in path] == [(3,)] * 6
+        torch.testing.assert_close(torch.stack(path).sum(1), torch.ones(6))
+
+
+class Two(nn.Module):
+    """Two decisions of three linear maps each, in double precision: (B, 4) to (B, 3)."""
+
+    def __init__(self):
+        super().__init__()
+        self.mixed = nn.ModuleList(MixedOp(nn.Linear(4, 4) for _ in range(3)) for _ in range(2))
+        self.head = nn.Linear(4, 3)
+        self.double()
+
+    def forward(self, x, path):
+        for mixed, entry in zip(self.mixed, path, strict=True):
+            x = torch.tanh(mixed(x, entry))
+        return self.head(x)
+
+
+def problem():
+    generator = torch.Generator().manual_seed(0)
+
+    def batch(n):
+        x = torch.randn(n, 4, generator=generator, dtype=torch.float64)
+        return x, torch.randint(3, (n,), generator=generator)
+
+    torch.manual_seed(0)
+    alpha = [torch.randn(3, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    return Two(), alpha, batch(12), batch(9)
+
+
+def test_the_second_order_gradient_is_that_of_the_loss_after_a_step():
+    """Against finite differences of a step that is really taken; the first-order gradient is another."""
+    model, alpha, own, held_out = problem()
+    start, lr = copy.deepcopy(model.state_dict()), 0.7
+    loss = _unrolled(model, softmax(alpha), own, held_out, recipe(1, lr=lr))
+    second = torch.cat(torch.autograd.grad(loss, alpha))
+    first = torch.cat(torch.autograd.grad(F.cross_entropy(model(held_out[0], softmax(alpha)), held_out[1]), alpha))
+    assert all(torch.equal(v, start[k]) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+    def after_a_step(flat_alpha):
+        path = softmax(flat_alpha.view(2, 3).unbind())
+        stepped = copy.deepcopy(model)
+        F.cross_entropy(stepped(own[0], path), own[1]).backward()
+        with torch.no_grad():
+            for p in stepped.parameters():
+                p -= lr * p.grad
+            return float(F.cross_entropy(stepped(held_out[0], path), held_out[1]))
+
+    at, h = torch.cat([a.detach() for a in alpha]), 1e-5
+    steps = h * torch.eye(6, dtype=torch.float64)
+    numeric = torch.tensor([(after_a_step(at + s) - after_a_step(at - s)) / (2 * h) for s in steps]).double()
+    assert float(loss.detach()) == pytest.approx(after_a_step(at), abs=1e-12)
+    torch.testing.assert_close(second, numeric, rtol=1e-5, atol=1e-8)
+    assert (first - second).abs().max() > 0.05 * second.abs().max()
+
+
+@pytest.mark.parametrize("relaxation", ["softmax", "gates", "two_gates"])
+def test_second_order_searches_differ_from_first_order(space, images, relaxation):
+    config = replace(CONFIG, relaxation=relaxation, epochs=2, second_order=True)
+    first = gradient_search(space, images, config=replace(config, second_order=False))
+    second = gradient_search(space, images, config=config)
+    assert (flat(first.path) - flat(second.path)).abs().max() > 1e-4
+
+
+def test_two_gates_leave_what_they_did_not_draw(monkeypatch):
+    """Also where Adam's momentum of an earlier draw would move it."""
+
+    class Space:
+        choices = (3, 3)
+
+    config = GradientConfig(relaxation="two_gates", arch_lr=0.3, arch_weight_decay=0.1)
+    logits, generator = Logits(Space, config, None, "cpu"), torch.Generator().manual_seed(0)
+    model, _, own, held_out = problem()
+    drawn = []
+    relaxed = logits._relaxed
+    monkeypatch.setattr(logits, "_relaxed", lambda g: drawn.append(relaxed(g)) or drawn[-1])
+    for _ in range(8):
+        before = logits.probabilities()
+        logits._descend(model, own, held_out, generator)
+        for old, new, pair in zip(before, logits.probabilities(), drawn[-1], strict=True):
+            out = ({0, 1, 2} - set(pair.indices)).pop()
+            assert float(new[out]) == pytest.approx(float(old[out]), abs=1e-6)
+            assert abs(float(new[pair.indices[0]] - old[pair.indices[0]])) > 1e-4
+    assert len({pair.indices for path in drawn for pair in path}) == 3
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(UnknownName, match="unknown relaxation 'softmx': did you mean 'softmax'"):
+        GradientConfig(relaxation="softmx")
+    for bad in ({"epochs": 0, "warmup_epochs": 0}, {"epochs": 3, "warmup_epochs": 4}, {"warmup_epochs": -1}):
+        with pytest.raises(ParameterError, match="1 epoch or more"):
+            GradientConfig(**bad)
+    for bad in ({"arch_lr": 0}, {"temperature": (5.0, 0.0)}):
+        with pytest.raises(ParameterError, match="must be positive"):
+            GradientConfig(**bad)

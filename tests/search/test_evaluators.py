@@ -1,0 +1,200 @@
+"""Evaluators: recalibrated on training images, cached, put back; the same in threads and in other processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import pytest
+import torch
+
+from nasedu import spaces
+from nasedu.blocks import evaluation_mode
+from nasedu.classification import accuracy, batches, recipe
+from nasedu.data import classification
+from nasedu.errors import ArchitectureError, ParameterError
+from nasedu.sampling import Uniform, supernet_step
+from nasedu.search import StandAlone, SupernetAccuracy, build_seeded, random_search
+from nasedu.supernet.batchnorm import recalibrated
+from nasedu.training import train
+
+TINY = {"operations": ["none", "skip_connect", "nor_conv_3x3"], "reduction": "pool", "input_size": 8}
+ARCHS = [(2, 2, 2, 2, 2, 2), (1, 2, 0, 2, 1, 2), (0, 0, 0, 2, 1, 1), (2, 0, 1, 1, 0, 0), (0, 0, 0, 1, 0, 0)]
+
+
+@pytest.fixture(scope="module")
+def space():
+    return spaces.create("nasbench201", **TINY, width=0.25, depth=0.2)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return classification("digits", "train", image_size=8, size=300)
+
+
+@pytest.fixture(scope="module")
+def val():
+    return classification("digits", "val", image_size=8)
+
+
+@pytest.fixture(scope="module")
+def supernet(space, images):
+    network = build_seeded(space, None, 0)
+    return train(network, batches(images, 50), supernet_step(space, Uniform()), recipe(4)).model
+
+
+@pytest.fixture
+def evaluator(space, supernet, images, val):
+    return SupernetAccuracy(space, supernet, images, val, batches=3, batch_size=50)
+
+
+class Forwards:
+    """What a network runs while this is open: for every forward, its mode, images, and its first BN's mean."""
+
+    def __init__(self, network):
+        self.network, self.seen = network, []
+
+    def __enter__(self):
+        mean = self.network.parts["stem"].bn.running_mean
+        self.hook = self.network.register_forward_pre_hook(
+            lambda module, args: self.seen.append((module.training, args[0], mean.clone()))
+        )
+        return self.seen
+
+    def __exit__(self, *_):
+        self.hook.remove()
+
+
+def test_scores_are_kept_and_everything_is_put_back(evaluator, supernet):
+    before = {k: v.clone() for k, v in supernet.state_dict().items()}
+    supernet.train()
+    with Forwards(supernet) as seen:
+        first = evaluator(ARCHS[1])
+        ran = len(seen)
+        assert evaluator(list(ARCHS[1])) == first and len(seen) == ran > 0
+    assert supernet.training and all(torch.equal(v, before[k]) for k, v in supernet.state_dict().items())
+    assert 0.1 < first <= 1
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_statistics_are_the_training_images_own_mean(space, supernet, images, val, count):
+    evaluate = SupernetAccuracy(space, supernet, images, val, batches=count, batch_size=50)
+    with Forwards(supernet) as seen:
+        evaluate(ARCHS[0])
+    calibrating = [x for training, x, _ in seen if training]
+    judged = [(x, mean) for training, x, mean in seen if not training]
+    assert [len(x) for x in calibrating] == [50] * count and sum(len(x) for x, _ in judged) == len(val)
+    rows = {tuple(x.flatten().tolist()) for x in images.images}
+    used = [tuple(x.flatten().tolist()) for batch in calibrating for x in batch]
+    assert len(set(used)) == 50 * count and set(used) <= rows  # training images, none of them twice
+    with torch.no_grad():
+        exact = torch.stack([supernet.parts["stem"].conv(x).mean((0, 2, 3)) for x in calibrating]).mean(0)
+    for _, mean in judged:
+        torch.testing.assert_close(mean, exact, rtol=1e-5, atol=1e-6)
+
+
+def test_scores_do_not_depend_on_what_ran_before(space, supernet, images, val):
+    def fresh():
+        return SupernetAccuracy(space, supernet, images, val, batches=3, batch_size=50)
+
+    alone = [fresh()(arch) for arch in ARCHS]
+    together, backwards = fresh(), fresh()
+    assert [together(arch) for arch in ARCHS] == alone == [backwards(arch) for arch in reversed(ARCHS)][::-1]
+    with torch.no_grad():
+        for norm in (m for m in supernet.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+            norm.running_mean += 10
+    try:
+        assert [fresh()(arch) for arch in ARCHS] == alone
+        stale = accuracy(supernet, val, lambda network, x: network(x, ARCHS[0]))
+        assert stale < alone[0]  # without recalibration it would have mattered
+    finally:
+        with torch.no_grad():
+            for norm in (m for m in supernet.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+                norm.running_mean -= 10
+
+
+def test_statistics_are_put_back_after_an_error(supernet, images):
+    before = {k: v.clone() for k, v in supernet.state_dict().items()}
+
+    def fails(network, x):
+        network(x, ARCHS[0])
+        raise RuntimeError("in the midst of it")
+
+    with pytest.raises(RuntimeError), recalibrated(supernet, [images.images[:50]], fails):
+        pass
+    run = lambda network, x: network(x, ARCHS[0])  # noqa: E731
+    context = recalibrated(supernet, [images.images[:50]], run)
+    context.__enter__()
+    assert not all(torch.equal(v, before[k]) for k, v in supernet.state_dict().items())
+    assert not context.__exit__(KeyError, KeyError("of the caller's"), None)
+    assert all(torch.equal(v, before[k]) for k, v in supernet.state_dict().items())
+    momenta = {m.momentum for m in supernet.modules() if isinstance(m, torch.nn.BatchNorm2d)}
+    assert None not in momenta and len(momenta) == 1
+
+
+def test_the_score_is_that_of_the_network_alone_with_the_same_statistics(space, evaluator, supernet, val):
+    network = space.inherit(supernet, ARCHS[1]).train()
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # PyTorch's own cumulative average
+    with torch.no_grad():
+        for x in evaluator.images:
+            network(x)
+    with evaluation_mode(network):
+        assert evaluator(ARCHS[1]) == pytest.approx(accuracy(network, val), abs=0.005)
+
+
+def test_threads_and_processes_give_the_same_scores(evaluator, space, supernet, images, val):
+    serial = [evaluator(arch) for arch in ARCHS]
+    threaded = SupernetAccuracy(space, supernet, images, val, batches=3, batch_size=50)
+    with ThreadPoolExecutor(4) as executor:
+        assert list(executor.map(threaded, ARCHS * 3)) == serial * 3
+    copied = pickle.loads(pickle.dumps(threaded))
+    copied.cache.clear()
+    assert [copied(arch) for arch in ARCHS] == serial
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        assert list(executor.map(copied, ARCHS)) == pytest.approx(serial, abs=0.005)  # threads may differ there
+
+
+def test_searches_take_it_and_its_errors_are_clear(evaluator, space, supernet, images, val):
+    with ThreadPoolExecutor(2) as executor:
+        result = random_search(space, evaluator, budget=6, seed=0, executor=executor)
+    assert result.best == random_search(space, evaluator, budget=6, seed=0).best
+    with pytest.raises(ArchitectureError, match="6 decisions, the architecture has 2"):
+        evaluator((0, 0))
+    for bad in ({"batches": 0}, {"batch_size": 0}):
+        with pytest.raises(ParameterError, match="at least 1 batch of 1 image"):
+            SupernetAccuracy(space, supernet, images, val, **bad)
+
+
+def test_stand_alone_training_depends_on_its_seed_alone(space, images, val):
+    few = images.take(slice(100))
+    config = recipe(2, warmup_steps=2)
+    train_alone = StandAlone(space, few, val, config, batch_size=10)
+    torch.manual_seed(1)
+    scores = [train_alone(arch) for arch in ARCHS[:2]]
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    with ThreadPoolExecutor(2) as executor:
+        assert list(executor.map(train_alone, ARCHS[:2])) == scores
+    assert torch.equal(torch.get_rng_state(), state)
+    others = [StandAlone(space, few, val, config, batch_size=10, seed=1)(arch) for arch in ARCHS[:2]]
+    assert others != scores
+    assert StandAlone(space, images, val, config, batch_size=10)(ARCHS[0]) > max(0.4, scores[0])
+    assert pickle.loads(pickle.dumps(train_alone))(ARCHS[0]) == scores[0]
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_spaces_travel_to_other_processes(name):
+    options = {} if name == "yolo" else {**spaces.COURSE, "depth": 0.25}
+    space = spaces.create(name, **options)
+    sent = pickle.loads(pickle.dumps(space))
+    assert sent is not space and sent.fingerprint == space.fingerprint and sent.choices == space.choices
+    if name != "yolo":
+        supernet = build_seeded(space, None, 0)
+        images = classification("digits", "val", size=20)
+        evaluate = SupernetAccuracy(space, supernet, images, images, batches=1)
+        arch = (1,) * len(space.choices)
+        assert pickle.loads(pickle.dumps(evaluate))(arch) == evaluate(arch)
