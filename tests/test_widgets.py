@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipywidgets
 import pytest
 
 from nasedu import spaces
+from nasedu.errors import ArchitectureError
 from nasedu.hardware import LookupTable
-from nasedu.widgets import SearchWidget
+from nasedu.widgets import SearchWidget, SpaceWidget
 from nasedu.wzdnas import cost_tables
 
 
@@ -83,3 +85,57 @@ def test_without_a_latency_table_its_slider_rests(tables):
 def test_the_same_seed_gives_the_same_network(tables):
     first, second = (SearchWidget(tables, steps=200, seed=3).derived.arch for _ in range(2))
     assert first == second
+
+
+@pytest.fixture
+def walk():
+    """The published ProxylessNAS-Mobile in its own space, with two tables."""
+    space, arch = spaces.published("proxylessnas", "ProxylessNAS-Mobile")
+    tables = {metric: LookupTable.build(space, metric) for metric in ("macs", "params")}
+    return SpaceWidget(space, tables, arch)
+
+
+def test_a_walk_starts_at_the_given_architecture_with_its_exact_cost(walk):
+    assert walk.arch == spaces.published("proxylessnas", "ProxylessNAS-Mobile")[1]
+    assert "MACs: 320,427,584" in walk.view.value and "parameters: 4,080,512" in walk.view.value
+    assert "last change" not in walk.view.value
+    assert "data:image/png;base64,iVBOR" in walk.view.value
+    for line in walk.space.format(walk.arch).splitlines():
+        assert line in walk.view.value
+
+
+def test_picking_a_block_changes_nothing_and_choosing_changes_only_that_block(walk):
+    before = walk.arch
+    for i in (3, 0, 20):
+        walk.block.value = i
+        assert walk.arch == before
+        assert walk.choice.value == before[i]
+        assert [name for name, _ in walk.choice.options] == list(walk.space.decisions[i].choices)
+    walk.block.value = 4
+    walk.choice.value = walk.space.decisions[4].choices.index("k3e3")
+    assert walk.arch == (*before[:4], walk.choice.value, *before[5:])
+
+
+def test_the_change_is_told_against_the_architecture_before(walk):
+    table, before = walk.tables["macs"], walk.arch
+    walk.block.value = 4
+    walk.choice.value = 0
+    first = walk.arch
+    change = int(table(first) - table(before))
+    assert change < 0 and f"({change:+,}, {change / table(before):+.1%}" in walk.view.value
+    walk.block.value = 20
+    walk.choice.value = 0
+    change = int(table(walk.arch) - table(first))
+    assert f"({change:+,}" in walk.view.value
+
+
+def test_a_walk_can_be_made_by_keyboard(walk):
+    for control in (walk.block, walk.choice):
+        assert isinstance(control, ipywidgets.Dropdown)
+        assert control.description and not control.disabled
+
+
+def test_a_walk_starts_anywhere_and_refuses_what_is_not_of_its_space(walk):
+    assert SpaceWidget(walk.space, walk.tables).arch == (0,) * 21
+    with pytest.raises(ArchitectureError, match="21 decisions"):
+        SpaceWidget(walk.space, walk.tables, (0, 1))

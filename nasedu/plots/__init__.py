@@ -1,22 +1,79 @@
 """Pictures: every function returns a matplotlib figure that a notebook shows."""
 
+from nasedu.plots.anytime import anytime
+from nasedu.plots.blocks import blocks
+from nasedu.plots.cells import cells, prices
 from nasedu.plots.detection import detections, scenes, training_curves
+from nasedu.plots.genes import genes, selection
+from nasedu.plots.kernels import (
+    bn_statistics,
+    channel_flow,
+    choices_over_steps,
+    recalibration,
+    shuffle_units,
+    straight_through,
+    superkernel,
+    thresholds,
+)
+from nasedu.plots.mobile import bottlenecks, cost_histogram, part_costs, price_map, wiring
 from nasedu.plots.picture import Picture
+from nasedu.plots.ranking import (
+    before_after,
+    choice_counts,
+    choice_probabilities,
+    correlation_bars,
+    gradient_spread,
+    over_epochs,
+    score_scatter,
+    weight_bars,
+)
 from nasedu.plots.search import budget, loss_terms, probabilities, samples, score_by_depth, score_map, trade_off
 from nasedu.plots.spaces import architectures, network
+from nasedu.plots.truth import agreement, images, landscape, progress
 
 __all__ = [
     "Picture",
+    "agreement",
+    "anytime",
     "architectures",
+    "before_after",
+    "blocks",
+    "bn_statistics",
+    "bottlenecks",
     "budget",
+    "cells",
+    "channel_flow",
+    "choice_counts",
+    "choice_probabilities",
+    "choices_over_steps",
+    "correlation_bars",
+    "cost_histogram",
     "detections",
+    "genes",
+    "gradient_spread",
+    "images",
+    "landscape",
     "loss_terms",
     "network",
+    "over_epochs",
+    "part_costs",
+    "price_map",
+    "prices",
     "probabilities",
+    "progress",
+    "recalibration",
     "samples",
     "scenes",
     "score_by_depth",
     "score_map",
+    "score_scatter",
+    "selection",
+    "shuffle_units",
+    "straight_through",
+    "superkernel",
+    "thresholds",
     "trade_off",
     "training_curves",
+    "weight_bars",
+    "wiring",
 ]

@@ -1,4 +1,4 @@
-"""Interactive figures: small widgets that draw into an HTML value, so they also work under strict notebook tests."""
+"""The search of WZDNAS, moved by its target and its latency weight."""
 
 from __future__ import annotations
 

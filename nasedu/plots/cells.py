@@ -1,0 +1,144 @@
+"""Cells of NAS-Bench-201's space as graphs: four nodes, and on each edge the operation that it carries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch
+from torch import Tensor
+
+from nasedu.errors import ArchitectureError
+from nasedu.hardware.table import LookupTable
+from nasedu.plots.picture import COLOURS, Picture
+from nasedu.spaces.base import Path, SearchSpace
+from nasedu.spaces.nasbench201 import EDGES, NasBench201Space
+from nasedu.supernet.mixed import Subset
+
+SHORT = {
+    "none": "none",
+    "skip_connect": "skip",
+    "nor_conv_1x1": "conv 1×1",
+    "nor_conv_3x3": "conv 3×3",
+    "avg_pool_3x3": "pool 3×3",
+}
+LOOKS = {  # colour, line style and width of an edge: none of them is told by its colour alone
+    "none": ("0.75", ":", 1.2),
+    "skip_connect": ("0.35", "--", 1.6),
+    "nor_conv_1x1": (COLOURS[1], "-", 2.2),
+    "nor_conv_3x3": (COLOURS[0], "-", 3.4),
+    "avg_pool_3x3": (COLOURS[4], "-.", 2.2),
+}
+UNDECIDED = ("0.35", "-", 1.6)
+MARK = COLOURS[2]
+HATCHES = ("", "//", "..", "xx")
+BEND = {(1, 0): 0.0, (2, 1): 0.0, (3, 2): 0.0, (2, 0): -0.62, (3, 1): 0.62, (3, 0): -0.8}  # of an edge's arc
+
+
+def cells(
+    space: SearchSpace,
+    paths: Mapping[str, Path] | None = None,
+    marks: Mapping[str, Sequence[int]] | None = None,
+    columns: int = 3,
+) -> Picture:
+    """A panel for every path by name, or one of the space itself: the cell as a graph, from the input to the output.
+
+    A decided edge carries its operation; "none" is dotted and has no label. An undecided one, with weights
+    (n_choices,), lists all of them. Of the space, every edge lists its choices. `marks` maps a panel's name to edges
+    (indices of decisions) whose labels are framed. Raises `ArchitectureError` for a space without such cells.
+    """
+    if not isinstance(space, NasBench201Space):
+        raise ArchitectureError(f"only a cell of nasbench201 is drawn as a graph, {space.name} has none")
+    panels = dict(paths) if paths is not None else {"": None}
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    tall = any(path is None or any(not isinstance(e, int) for e in path) for path in panels.values())
+    wide = max(5.0 if tall else 3.9, 3.9)
+    picture = Picture(wide * columns + 0.2, (0.68 * wide + 0.2) * rows)
+    axes = picture.subplots(rows, columns, squeeze=False).flatten()
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, (name, path) in zip(axes, panels.items(), strict=False):
+        _cell(ax, space, path, set((marks or {}).get(name, ())))
+        ax.set_title(name, fontsize=11, fontweight="bold", pad=2)
+    return picture
+
+
+def _cell(ax: Axes, space: NasBench201Space, path: Path | None, marked: set[int]) -> None:
+    """One cell: edges first, then their labels, then the nodes on top."""
+    entries = [None] * len(EDGES) if path is None else list(path)
+    if len(entries) != len(EDGES):
+        raise ArchitectureError(f"a cell has {len(EDGES)} edges, the path decides {len(entries)}")
+    for i, (edge, entry) in enumerate(zip(EDGES, entries, strict=True)):
+        (colour, line, width), label = _look(space.operations, entry)
+        (node, source), bend = edge, BEND[edge]
+        style = f"arc3,rad={bend}"
+        arrow = {"arrowstyle": "-|>", "mutation_scale": 13, "shrinkA": 13, "shrinkB": 13, "connectionstyle": style}
+        arrow |= {"color": colour, "linestyle": line, "linewidth": width, "zorder": 1}
+        ax.add_patch(FancyArrowPatch((source, 0), (node, 0), **arrow))
+        middle = (source + node) / 2, -bend * (node - source) / 2  # of the arc, a quadratic curve
+        ground = {"facecolor": "white", "edgecolor": MARK if i in marked else "none", "linewidth": 2, "pad": 1.8}
+        text = label or ("none" if i in marked else "")
+        if text:
+            upright = "center" if bend else "bottom"  # on its arc, or above its line, which is short
+            ax.annotate(
+                text,
+                middle,
+                (0, 0 if bend else 5),
+                textcoords="offset points",
+                ha="center",
+                va=upright,
+                fontsize=8.5,
+                linespacing=1.15,
+                bbox=ground,
+                zorder=2,
+            )
+    for node, name in enumerate(("in", "1", "2", "out")):
+        ax.plot(node, 0, "o", markersize=24, color="white", markeredgecolor="0.2", markeredgewidth=1.5, zorder=3)
+        ax.text(node, 0, name, ha="center", va="center", fontsize=9, zorder=4)
+    ax.set(xlim=(-0.3, 3.3), ylim=(-0.95, 1.5), aspect="equal")
+
+
+def _look(operations: Sequence[str], entry: object) -> tuple[tuple[str, str, float], str]:
+    """An edge's colour, line style and width, and its label."""
+    if entry is None:
+        return UNDECIDED, "\n".join(SHORT[name] for name in operations)
+    if isinstance(entry, Tensor | Subset):
+        indices, weights = (entry.indices, entry.weights) if isinstance(entry, Subset) else (None, entry)
+        names = operations if indices is None else [operations[i] for i in indices]
+        return UNDECIDED, "\n".join(
+            f"{float(w):.2f} {SHORT[name]}" for name, w in zip(names, weights.tolist(), strict=True)
+        )
+    name = operations[int(entry)]
+    return LOOKS[name], "" if name == "none" else SHORT[name]
+
+
+def prices(table: LookupTable) -> Picture:
+    """A table of a space with one decision per group: a group of bars for each decision, one bar for each choice."""
+    space = table.space
+    if any(len(group) != 1 for group in space.groups):
+        raise ArchitectureError(f"prices are drawn where every decision is priced alone, those of {space.name} aren't")
+    picture = Picture(8, 3)
+    ax = picture.subplots()
+    names = list(dict.fromkeys(choice for decision in space.decisions for choice in decision.choices))
+    width = 0.8 / len(names)
+    for place, name in enumerate(names):
+        at = [
+            (i + (place - (len(names) - 1) / 2) * width, float(entry[decision.choices.index(name)]))
+            for i, (decision, entry) in enumerate(zip(space.decisions, table.entries, strict=True))
+            if name in decision.choices
+        ]
+        look = {
+            "color": COLOURS[place % len(COLOURS)],
+            "hatch": ("", "//", "..", "xx")[place % 4],
+            "edgecolor": "white",
+        }
+        bars = ax.bar(*zip(*at, strict=True), width * 0.92, label=SHORT.get(name, name), **look)
+        ax.bar_label(bars, fmt=lambda value: f"{value:,.0f}", fontsize=7.5, padding=1)
+    ax.set_xticks(range(len(space.decisions)), [decision.name for decision in space.decisions])
+    ax.set(ylabel=table.unit, xlabel="decision", title=f"fixed part: {table.fixed:,.0f} {table.unit}")
+    ax.title.set(fontsize=10)
+    ax.margins(y=0.15)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return picture

@@ -1,0 +1,8 @@
+"""Interactive figures: small widgets that draw into an HTML value, so they also work under strict notebook tests."""
+
+from nasedu.widgets.evolution import EvolutionWidget
+from nasedu.widgets.gumbel import GumbelWidget
+from nasedu.widgets.space import SpaceWidget
+from nasedu.widgets.wzdnas import SearchWidget
+
+__all__ = ["EvolutionWidget", "GumbelWidget", "SearchWidget", "SpaceWidget"]

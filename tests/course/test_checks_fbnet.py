@@ -1,0 +1,101 @@
+"""Every checker of notebook 02 accepts the solution and names what is wrong with plausible wrong answers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nasedu.course.checks.fbnet import check_expected, check_shuffle, check_weights
+
+
+def shuffle(x, groups):
+    b, c, h, w = x.shape
+    return x.view(b, groups, c // groups, h, w).transpose(1, 2).reshape(b, c, h, w)
+
+
+def other_way(x, groups):
+    b, c, h, w = x.shape
+    return x.view(b, c // groups, groups, h, w).transpose(1, 2).reshape(b, c, h, w)
+
+
+def no_transpose(x, groups):
+    b, c, h, w = x.shape
+    return x.view(b, groups, c // groups, h, w).reshape(b, c, h, w)
+
+
+def keeps_five_axes(x, groups):
+    b, c, h, w = x.shape
+    return x.view(b, groups, c // groups, h, w).transpose(1, 2)
+
+
+SHUFFLES = [
+    (shuffle, None),
+    (lambda x, groups: torch.nn.functional.channel_shuffle(x, groups), None),
+    (other_way, "one channel of each in turn"),
+    (no_transpose, "nothing is mixed"),
+    (keeps_five_axes, "keep the shape"),
+    (lambda x, groups: x[:, torch.randperm(x.shape[1])], "random"),
+    (lambda x, groups: x.flip(1), "nothing is mixed"),
+    (lambda x, groups: x.flatten()[torch.randperm(x.numel())].view(x.shape), "whole and unchanged"),
+    (lambda x, groups: (x + shuffle(x, groups)) / 2, "whole and unchanged"),
+    (lambda x, groups: shuffle(x, 2), "3 groups"),
+]
+
+
+def weights(c_in, c_out, k, e, g):
+    hidden = c_in * e
+    return c_in * hidden // g + k * k * hidden + hidden * c_out // g
+
+
+WEIGHTS = [
+    (weights, None),
+    (lambda i, o, k, e, g: weights(i, o, k, e, g) - (i * i // g if e == 1 else 0), "keeps its first convolution"),
+    (lambda i, o, k, e, g: weights(i, o, k, e, 1), "groups must save"),
+    (lambda i, o, k, e, g: weights(i, o, k, e, 1) // g, "leave the depthwise one alone"),
+    (lambda i, o, k, e, g: weights(i, o, k, e, 1) - (i * i * e - i * i * e // g), "halve both"),
+    (lambda i, o, k, e, g: weights(i, o, k, e, g) + 2 * (2 * i * e + o), "without normalisation"),
+]
+
+
+def expected(fixed, costs, thetas):
+    return fixed + sum(torch.softmax(theta, 0) @ c for theta, c in zip(thetas, costs, strict=True))
+
+
+EXPECTED = [
+    (expected, None),
+    (lambda fixed, costs, thetas: expected(0, costs, thetas), "fixed part"),
+    (lambda fixed, costs, thetas: fixed + sum(t @ c for t, c in zip(thetas, costs, strict=True)), "softmax first"),
+    (lambda fixed, costs, thetas: fixed + sum(c[t.argmax()] for t, c in zip(thetas, costs, strict=True)), "mean"),
+    (
+        lambda fixed, costs, thetas: (
+            fixed + sum((t / t.abs().sum().clamp_min(1e-9)) @ c for t, c in zip(thetas, costs, strict=True))
+        ),
+        "mean",
+    ),
+    (lambda fixed, costs, thetas: expected(fixed, costs, thetas).detach(), "differentiable"),
+    (lambda fixed, costs, thetas: expected(fixed, costs, thetas).item(), "differentiable"),
+    (lambda fixed, costs, thetas: expected(fixed, costs, [2 * t for t in thetas]), "its own sum"),
+    (lambda fixed, costs, thetas: fixed + sum(c.mean() for c in costs), "decided"),
+]
+
+CASES = [
+    *((check_shuffle, answer, sentence) for answer, sentence in SHUFFLES),
+    *((check_weights, answer, sentence) for answer, sentence in WEIGHTS),
+    *((check_expected, answer, sentence) for answer, sentence in EXPECTED),
+]
+
+
+@pytest.mark.parametrize(("check", "answer", "sentence"), CASES)
+def test_solutions_pass_and_wrong_answers_are_told_why(check, answer, sentence):
+    torch.manual_seed(0)
+    verdict = check(answer)
+    assert verdict.passed is (sentence is None), verdict
+    assert (sentence or "correct") in verdict.message
+
+
+@pytest.mark.parametrize("check", [check_shuffle, check_weights, check_expected])
+def test_a_blank_is_not_an_attempt(check):
+    def blank(*args):
+        raise NotImplementedError
+
+    assert check(blank).passed is None

@@ -1,0 +1,117 @@
+"""What stands in the pictures of cells, their prices, their genes and the truth about them."""
+
+import pytest
+import torch
+from matplotlib.colors import to_rgba
+from matplotlib.patches import FancyArrowPatch
+
+from nasedu import data, plots, spaces
+from nasedu.errors import ArchitectureError
+from nasedu.hardware import LookupTable
+from nasedu.plots.cells import LOOKS, MARK
+from nasedu.supernet.mixed import Subset
+
+
+@pytest.fixture(scope="module")
+def cell():
+    return spaces.create("nasbench201", width=0.25, depth=0.2)
+
+
+def edges(ax):
+    return [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+
+
+def labels(ax):
+    return [text.get_text() for text in ax.texts if text.get_text() not in ("in", "1", "2", "out", "")]
+
+
+def test_the_space_is_one_cell_with_all_choices_on_each_of_its_six_edges(cell):
+    (ax,) = plots.cells(cell).axes
+    assert len(edges(ax)) == 6
+    assert labels(ax) == ["none\nskip\nconv 1×1\nconv 3×3\npool 3×3"] * 6
+    assert [text.get_text() for text in ax.texts if text.get_text() in ("in", "1", "2", "out")] == [
+        "in",
+        "1",
+        "2",
+        "out",
+    ]
+
+
+def test_an_architecture_shows_every_operation_but_none_which_is_dotted(cell):
+    arch = cell.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|")
+    picture = plots.cells(cell, {"one": arch})
+    (ax,) = picture.axes
+    assert sorted(labels(ax)) == ["conv 1×1", "conv 3×3", "pool 3×3", "skip"]
+    for arrow, index in zip(edges(ax), arch, strict=True):
+        colour, line, width = LOOKS[cell.operations[index]]
+        assert to_rgba(arrow.get_edgecolor()) == to_rgba(colour) and arrow.get_linewidth() == width
+        assert (arrow.get_linestyle() in (":", "dotted")) == (cell.operations[index] == "none") == (line == ":")
+    assert ax.get_title() == "one" and picture.png()
+
+
+def test_an_edge_goes_from_the_node_that_is_read_to_the_node_that_reads(cell):
+    (ax,) = plots.cells(cell).axes
+    ends = [tuple(place[0] for place in arrow._posA_posB) for arrow in edges(ax)]
+    assert ends == [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
+    decisions = [tuple(map(int, decision.name.split("→"))) for decision in cell.decisions]
+    assert ends == decisions
+
+
+def test_undecided_edges_tell_their_weights(cell):
+    path = [0, torch.full((5,), 0.2), 1, Subset((1, 3), torch.tensor([0.25, 0.75])), 2, 3]
+    (ax,) = plots.cells(cell, {"path": path}).axes
+    assert "0.20 none\n0.20 skip\n0.20 conv 1×1\n0.20 conv 3×3\n0.20 pool 3×3" in labels(ax)
+    assert "0.25 skip\n0.75 conv 3×3" in labels(ax)
+
+
+def test_marked_edges_are_framed_even_where_there_is_no_connection(cell):
+    first, second = plots.cells(cell, {"a": (0,) * 6, "b": (1,) * 6}, marks={"a": [2]}).axes
+    framed = [t for t in first.texts if t.get_bbox_patch() and t.get_bbox_patch().get_edgecolor() == to_rgba(MARK)]
+    assert [text.get_text() for text in framed] == ["none"]
+    assert labels(second) == ["skip"] * 6
+
+
+def test_only_cells_of_six_edges_are_drawn(cell):
+    with pytest.raises(ArchitectureError, match="fbnet has none"):
+        plots.cells(spaces.create("fbnet"))
+    with pytest.raises(ArchitectureError, match="6 edges, the path decides 2"):
+        plots.cells(cell, {"short": (0, 1)})
+
+
+def test_prices_are_a_tables_entries(cell):
+    table = LookupTable.build(cell, "macs")
+    ax = plots.prices(table).axes[0]
+    heights = [[bar.get_height() for bar in container] for container in ax.containers if hasattr(container, "patches")]
+    assert torch.allclose(torch.tensor(heights).T.double(), torch.stack(table.entries))
+    assert f"{table.fixed:,.0f}" in ax.get_title()
+    with pytest.raises(ArchitectureError, match="priced alone"):
+        plots.prices(LookupTable.build(spaces.create("yolo", image_size=64), "macs"))
+
+
+def test_genes_have_a_box_for_every_decision_and_a_look_for_every_origin(cell):
+    archs = {"parent": (0, 1, 2, 3, 4, 0), "child": (0, 1, 2, 3, 4, 1)}
+    ax = plots.genes(cell, archs, {"parent": [0] * 6, "child": [0] * 5 + [2]}, ("kept", "", "redrawn")).axes[0]
+    assert len(ax.patches) == 12
+    looks = {(patch.get_facecolor(), patch.get_hatch()) for patch in ax.patches}
+    assert len(looks) == 2
+    assert [t.get_text() for t in ax.texts if t.get_text() in archs] == list(archs)
+
+
+def test_a_landscape_marks_its_points_and_its_budget():
+    ax = plots.landscape([1, 2, 3], [50, 60, 70], {"pick": (2, 60)}, xlabel="MACs", ylabel="%", budget=2.5).axes[0]
+    marked = {text.get_text() for text in ax.get_legend().get_texts()}
+    assert marked == {"all 3", "pick: 60.0", "budget: 2"} or marked == {"all 3", "pick: 60.0", "budget: 3"}
+
+
+def test_the_pick_of_an_agreement_has_the_highest_score_seen_not_the_highest_truth():
+    ax = plots.agreement([0.1, 0.9, 0.5], [70, 60, 80], "seen", "truth").axes[0]
+    pick = next(line for line in ax.lines if line.get_marker() == "*")
+    assert (pick.get_xdata()[0], pick.get_ydata()[0]) == (0.9, 60)
+
+
+def test_images_carry_their_classes_and_progress_has_a_line_for_each_training():
+    digits = data.classification("digits", "val", image_size=8, size=12)
+    axes = plots.images(digits, count=12, columns=6).axes
+    assert [ax.get_title() for ax in axes] == [str(int(label)) for label in digits.labels]
+    history = [{"epoch": 1, "total": 2.0}, {"epoch": 2, "total": 1.0}]
+    assert len(plots.progress({"a": history, "b": history}).axes[0].lines) == 2
