@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from nasedu.errors import ParameterError, TrainingDiverged, TrainingStopped, check_name
+from nasedu.errors import CheckpointError, ParameterError, TrainingDiverged, TrainingStopped, check_name
 from nasedu.storage import load_state, save_state
 
 Losses = dict[str, Tensor]
@@ -73,7 +73,7 @@ class Trained:
     history: list[dict]
 
 
-_stop = threading.Event()  # set when trainings side by side must end early
+_local = threading.local()  # `.stop`, in the threads of `side_by_side`: set when the trainings must end early
 
 
 def train(
@@ -97,6 +97,7 @@ def train(
     """
     if config.epochs < 0 or config.lr <= 0:
         raise ParameterError(f"training needs epochs >= 0 and lr > 0, got {config.epochs} and {config.lr}")
+    check_name("precision", config.precision, ("float32", "bfloat16"))
     model.to(device)
     optimizer = make_optimizer(model, config)
     ema = AveragedModel(model, multi_avg_fn=_averaging(config), use_buffers=True)
@@ -126,12 +127,17 @@ def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], thre
     names = list(names)
     # one more than the cores carry, so that none of them idles while the last network trains
     at_once = (os.cpu_count() or 1) // threads + 1 if torch.device(device).type == "cpu" else 1
-    _stop.clear()
-    with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads,)) as executor:
+    stop = threading.Event()
+
+    def begin() -> None:
+        torch.set_num_threads(threads)
+        _local.stop = stop
+
+    with ThreadPoolExecutor(at_once, initializer=begin) as executor:
         try:
             return dict(zip(names, executor.map(train_one, names), strict=True))
-        except BaseException:  # an interrupt too: threads cannot be killed, but the trainings in them look at `_stop`
-            _stop.set()
+        except BaseException:  # an interrupt too: threads cannot be killed, but the trainings in them look at `stop`
+            stop.set()
             executor.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -171,8 +177,9 @@ def _epoch(model, ema, optimizer, batches, step, config, epoch, generator) -> di
     parameters, follow = list(model.parameters()), _following(ema, model)
     sums: dict[str, Tensor | float] = {}
     counts: dict[str, int] = {}
+    stop = getattr(_local, "stop", None)
     for batch in batches:
-        if _stop.is_set() and threading.current_thread() is not threading.main_thread():
+        if stop and stop.is_set():
             raise TrainingStopped("another training beside this one failed or was interrupted")
         _set_rates(optimizer, schedule(config, int(ema.n_averaged), epoch))
         for part, losses in enumerate(_parts(step, model, batch, generator, config.precision)):
@@ -261,6 +268,10 @@ def _resume(state: str | Path, run: str, parts: dict[str, Stateful]) -> list[dic
     saved = load_state(state, run)
     if saved is None:
         return []
-    for name, part in parts.items():
-        part.load_state_dict(saved[name])
-    return saved["history"]
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        return saved["history"]
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).split("\n")[0]
+        raise CheckpointError(f"{state} holds the state of another model ({reason}); delete it") from None

@@ -45,6 +45,15 @@ class Benchmark:
     def __len__(self) -> int:
         return len(self.frame)
 
+    @property
+    def distinct(self) -> list[str]:
+        """One architecture's text for every different network, as far as scores tell.
+
+        Cells that differ only in edges from or to a node that nothing reaches compute the same; trained with the same
+        seeds they have the same scores to the last digit. In statistics they are copies, not evidence.
+        """
+        return list(self.frame[[c for c in self.frame if c.startswith(PARTS)]].drop_duplicates().index)
+
     def scores(self, part: str = "test", epochs: int | None = None, seed: int | None = None) -> pd.Series:
         """Accuracy (%) of every architecture after `epochs` (None: the longest), of one seed or the mean of all.
 
@@ -126,7 +135,7 @@ def nasbench201(root: str | Path | None = None) -> Benchmark:
     try:
         stored = pd.read_csv(path).set_index("arch")
         frame = pd.DataFrame({f"{part}_200_s0": stored["c10_test_200"] for part in PARTS})
-        frame["params"], frame["macs"] = 1e6 * stored["c10_params_M"], 1e6 * stored["c10_flops_M"]
+        frame["params"], frame["macs"] = 1e6 * stored["c10_params_M"], 1e6 * stored["c10_flops_M"] - 10
     except UNREADABLE as error:
         raise DataError(f"NAS-Bench-201 cannot be read from {path}: {error}") from None
     source = "NAS-Bench-201's authors, mean over their seeds"

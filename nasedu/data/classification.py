@@ -70,7 +70,7 @@ def classification(
     shape (N, 32, 32, 3), y of (N,)) from `root`, or from `cifar10` in the folder that NASEDU_DATA names. `size` takes
     so many images, each class in proportion, drawn with `seed`. `distortion` 0 to 1 turns digits by up to 60 degrees
     and moves them by up to an eighth of their side; `noise` is the standard deviation of pixel noise in units of the
-    images' own. Both depend on (seed, split) alone.
+    images' own. What is drawn depends on `seed`, the split and the other arguments, `size` among them.
     Raises `UnknownName`, `ParameterError`, `DataError`.
     """
     reader = READERS[check_name("image set", name, READERS)]

@@ -25,4 +25,5 @@ def target_loss(table: LookupTable, target: float, weight: float = 1.0) -> Hardw
         expected = table.expected([entry.cpu() if isinstance(entry, Tensor) else entry for entry in path])
         return weight * (expected.squeeze() / target - 1) ** 2
 
+    term.identity = [table.metric, table.fixed, [e.tolist() for e in table.entries], float(target), float(weight)]
     return term

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nasedu.blocks import Bottleneck
-from nasedu.errors import TableError, check_name
+from nasedu.errors import ArchitectureError, TableError, check_name
 from nasedu.hardware.count import count
 from nasedu.hardware.latency import describe_device, measure
 from nasedu.spaces.base import Arch, Layer, Path, SearchSpace, Slot
@@ -68,7 +68,15 @@ class LookupTable:
         """The expectation under independent choices: fixed + sum over groups of sum_ij p_i q_j entry[i, j].
 
         `path` holds weights (..., n_choices) or indices per decision; the result has shape (...).
+        Raises `ArchitectureError` for weights of another space.
         """
+        shapes = [entry.shape[-1] if isinstance(entry, Tensor) and entry.ndim else None for entry in path]
+        if len(path) != len(self.space.choices) or any(
+            n not in (None, wanted) for n, wanted in zip(shapes, self.space.choices, strict=True)
+        ):
+            raise ArchitectureError(
+                f"a path of {self.space.name} has weights for {self.space.choices} choices, got {shapes}"
+            )
         return TableStack([self]).expected(padded(path, self.space))[..., 0]
 
     def bounds(self) -> tuple[float, float]:

@@ -7,7 +7,7 @@ ProxylessNAS's binary gates. Weights and logits take turns, step by step, within
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from nasedu.classification import batches, recipe
 from nasedu.data.classification import ImageSet
 from nasedu.errors import ParameterError, check_name
 from nasedu.hardware.losses import HardwareTerm
+from nasedu.hardware.table import LookupTable
 from nasedu.sampling import annealed, binary_gates, gumbel_softmax, renormalise, softmax
 from nasedu.search.evaluators import SupernetAccuracy, build_seeded
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, Network, SearchSpace
 from nasedu.spaces.base import Path as SoftPath
-from nasedu.storage import content_hash
+from nasedu.storage import content_hash, tensors_hash
 from nasedu.training import TrainingConfig, train
 
 RELAXATIONS = ("softmax", "gumbel", "gates", "two_gates")
@@ -89,6 +90,7 @@ def gradient_search(
     *,
     config: GradientConfig = GradientConfig(),
     hardware: HardwareTerm | None = None,
+    costs: Mapping[str, LookupTable] | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
     state: str | Path | None = None,
@@ -99,14 +101,14 @@ def gradient_search(
 
     `hardware(path)` joins the loss of the logits: a function of the weights (n_choices,) per decision that the forward
     pass uses (for gates, of the probabilities), such as `hardware.target_loss(table, target)`. `state` is a checkpoint
-    from which a killed search goes on; `run` names what the settings do not: images, hardware term.
+    from which a killed search goes on; `run` names what its settings cannot: a hardware term of your own. `costs` are
+    tables that price the result and every epoch's architecture.
     Raises `ParameterError`, `CheckpointError`, `TrainingDiverged`.
     """
     start = time.perf_counter()
     for_weights, for_logits = images.to(device).halves(seed)
     supernet = build_seeded(space, None, seed).to(device)
     logits = Logits(space, config, hardware, device)
-    identity = state and content_hash([run, asdict(config), seed, space.fingerprint, len(images), bool(hardware)])
     trained = train(
         supernet,
         _pairs(for_weights, for_logits, logits, config, seed),
@@ -115,16 +117,29 @@ def gradient_search(
         seed=seed,
         device=device,
         state=state,
-        run=identity or "",
+        run=_identity(run, space, supernet, images, config, hardware, seed) if state else "",
         beside=logits,
         progress=progress,
     )
     supernet.load_state_dict(trained.ema.state_dict())
-    history = [old | new for old, new in zip(trained.history, logits.history, strict=True)]
+    tables = costs or {}
+    history = [
+        old | new | {name: table(new["arch"]) for name, table in tables.items()}
+        for old, new in zip(trained.history, logits.history, strict=True)
+    ]
     best = logits.architecture()
     score = SupernetAccuracy(space, supernet, for_weights, for_logits)(best)
     seconds = time.perf_counter() - start
-    return GradientResult(space, best, score, history, seconds, {}, logits.probabilities(), supernet)
+    prices = {name: table(best) for name, table in tables.items()}
+    return GradientResult(space, best, score, history, seconds, prices, logits.probabilities(), supernet)
+
+
+def _identity(run, space, supernet, images, config, hardware, seed) -> str:
+    """A content hash of all that a stored search must share with the one that goes on from it."""
+    semantics = [str(getattr(part, name, "")) for part in supernet.modules() for name in ("semantics", "norm")]
+    data = tensors_hash([images.images, images.labels])
+    term = getattr(hardware, "identity", bool(hardware))
+    return content_hash([run, asdict(config), seed, space.fingerprint, semantics, data, term])
 
 
 def _pairs(for_weights: ImageSet, for_logits: ImageSet, logits: Logits, config: GradientConfig, seed: int):

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nasedu.errors import BudgetError, ParameterError, TableError
+from nasedu.errors import BudgetError, CheckpointError, ParameterError, TableError
 from nasedu.hardware.table import LookupTable
-from nasedu.search.constraints import Constraint
+from nasedu.search.constraints import Constraint, table_hash
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import content_hash, load_state, save_state
@@ -112,6 +112,7 @@ class Search:
     state: str | Path | None
     costs: Mapping[str, LookupTable]
     progress: Callable[[int], None]
+    name: str = ""
 
     def __post_init__(self):
         if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer) or self.seed < 0:
@@ -190,17 +191,23 @@ class Search:
         self.saved = time.perf_counter()
 
     def _resume(self) -> str:
-        """Load the history and return the run's identity: everything but the budget and `evaluate`."""
+        """Load the history and return the run's identity: everything but the budget and what `evaluate` is.
+
+        Raises `CheckpointError` where a stored architecture is not feasible here.
+        """
         feasible = self.feasible
         if isinstance(feasible, Constraint):
             constraint = feasible.identity
         else:
             constraint = None if feasible is None else getattr(feasible, "__qualname__", type(feasible).__name__)
-        settings = [self.strategy.name, self.strategy.settings, int(self.seed), sorted(self.costs), constraint]
+        costs = {name: table_hash(table) for name, table in self.costs.items()}
+        settings = [self.name, self.strategy.name, self.strategy.settings, int(self.seed), costs, constraint]
         run = content_hash([*settings, self.space.fingerprint])
         saved = load_state(self.state, run)
         if saved:
             self.history = saved["history"]
+            if feasible and not all(feasible(record["arch"]) for record in self.history):
+                raise CheckpointError(f"{self.state} belongs to a search with another constraint; delete it")
             self.begin -= saved["seconds"]
         return run
 

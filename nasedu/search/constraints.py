@@ -60,9 +60,7 @@ class Constraint:
     @property
     def identity(self) -> str:
         """A content hash of the bounds and the table."""
-        return content_hash(
-            [self.table.metric, self.low, self.high, self.table.fixed, tensors_hash(self.table.entries)]
-        )
+        return content_hash([self.low, self.high, table_hash(self.table)])
 
     def unmet(self) -> BudgetError:
         """The error that says what was wanted and what can be reached."""
@@ -110,6 +108,11 @@ class Constraint:
                 arch[decision] = int(choice)
             total += int(costs[option])
         return tuple(arch)
+
+
+def table_hash(table: LookupTable) -> str:
+    """A content hash of what a table says: its metric and its figures."""
+    return content_hash([table.metric, table.fixed, tensors_hash(table.entries)])
 
 
 def at_most(table: LookupTable, budget: float) -> Constraint:

@@ -65,6 +65,7 @@ def evolution(
     seed: int = 0,
     executor: Executor | None = None,
     state: str | Path | None = None,
+    run: str = "",
     costs: Mapping[str, LookupTable] | None = None,
     config: EvolutionConfig = EvolutionConfig(),
     progress: Callable[[int], None] = lambda count: None,
@@ -75,7 +76,7 @@ def evolution(
     """
     propose = partial(_propose, config)
     strategy = Strategy("evolution", asdict(config), config.population, config.children, propose)
-    search = Search(strategy, space, evaluate, feasible, seed, executor, state, costs or {}, progress)
+    search = Search(strategy, space, evaluate, feasible, seed, executor, state, costs or {}, progress, run)
     return search.run(budget)
 
 

@@ -23,6 +23,7 @@ def random_search(
     seed: int = 0,
     executor: Executor | None = None,
     state: str | Path | None = None,
+    run: str = "",
     costs: Mapping[str, LookupTable] | None = None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> SearchResult:
@@ -30,12 +31,13 @@ def random_search(
 
     `evaluate(arch)` returns a score, higher is better; NaN, infinity or an exception is a failure, recorded and ranked
     last. `feasible` is a `Constraint` or a predicate. `executor` runs evaluations side by side; the result is the same.
-    `state` is a file from which a killed search goes on. `costs` are tables whose values join the history.
+    `state` is a file from which a killed search goes on, with its failures; `run` names what its settings cannot: the
+    evaluator. `costs` are tables whose values join the history.
     `progress(n)` hears of n more evaluations. Raises `BudgetError` when nothing is feasible, `CheckpointError` when
     `state` is another search's, `ParameterError` when every evaluation of a batch fails, `TableError`.
     """
     strategy = Strategy("random", {}, BATCH, BATCH, _propose)
-    search = Search(strategy, space, evaluate, feasible, seed, executor, state, costs or {}, progress)
+    search = Search(strategy, space, evaluate, feasible, seed, executor, state, costs or {}, progress, run)
     return search.run(budget)
 
 

@@ -99,6 +99,8 @@ class Network(nn.Module):
         """
         if self.elastic:
             check_path(path, self._decisions)
+        elif path is not None:
+            raise ArchitectureError("a stand-alone network has nothing left to decide: call it without a path")
         outputs = {}
         for i, (name, module) in enumerate(self.parts.items()):
             inputs = [outputs[source] for source in self._inputs[i]] or [x]
@@ -246,10 +248,11 @@ class SearchSpace:
 
     def validate(self, arch: Sequence[int]) -> Arch:
         """Return `arch` as a tuple of ints. Raises `ArchitectureError` when it is none of this space's."""
-        if len(arch) != len(self.choices):
-            raise ArchitectureError(f"{self.name} has {len(self.choices)} decisions, the architecture has {len(arch)}")
+        if not isinstance(arch, Sequence) or isinstance(arch, str) or len(arch) != len(self.choices):
+            got = len(arch) if isinstance(arch, Sequence) else repr(arch)[:40]
+            raise ArchitectureError(f"{self.name} has {len(self.choices)} decisions, the architecture has {got}")
         for decision, index in zip(self.decisions, arch, strict=True):
-            if index != int(index) or not 0 <= index < len(decision.choices):
+            if not isinstance(index, int | np.integer) or not 0 <= index < len(decision.choices):
                 raise ArchitectureError(
                     f"{decision.name} has the choices 0 to {len(decision.choices) - 1} "
                     f"({', '.join(decision.choices)}), got {index}"

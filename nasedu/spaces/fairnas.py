@@ -22,10 +22,10 @@ _C = """k5e3 k3e3  k7e3 k3e3 k3e3 k3e3  k3e3 k3e3 k3e6 k3e3
 
 PUBLISHED = {
     "FairNAS-B": Published(
-        tuple(_B.split()), 345_297_632, 4_506_272, "Chu et al. 2021: 345M multiply-adds, 4.5M params; choices also as index list in a public copy"
+        tuple(_B.split()), 345_297_632, 4_506_272, "Chu et al. 2021: 345M multiply-adds, 4.5M params"
     ),
     "FairNAS-C": Published(
-        tuple(_C.split()), 321_024_992, 4_397_864, "Chu et al. 2021; xiaomi-automl/FairNAS: 321M MACs, 4.4M params"
+        tuple(_C.split()), 321_024_992, 4_397_864, "Chu et al. 2021: 321M multiply-adds, 4.4M params"
     ),
 }
 
