@@ -49,6 +49,7 @@ def batches(
         raise ParameterError(f"batches need at least 1 image each, got {batch_size} of {len(images)}")
 
     def epoch_batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch."""
         generator = torch.Generator().manual_seed((seed << 20) + epoch)
         order = torch.randperm(len(images), generator=generator).to(images.labels.device)
         for i in range(max(1, len(images) // batch_size)):
@@ -66,6 +67,7 @@ def crop_and_flip(padding: int = 4, flip: bool = True) -> Augment:
     """
 
     def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+        """Images (B, C, H, W), each cropped, and mirrored or not, by a draw of its own."""
         n, _, height, width = x.shape
         top, left = torch.randint(2 * padding + 1, (2, n, 1), generator=generator).to(x.device)
         rows = top + torch.arange(height, device=x.device)

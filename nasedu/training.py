@@ -249,6 +249,7 @@ def _following(ema: AveragedModel, model: nn.Module) -> Callable[[], None]:
 
     @torch.no_grad()
     def follow() -> None:
+        """Move the averages towards the present values."""
         for averaged, current in pairs.values():
             if ema.n_averaged == 0:
                 torch._foreach_copy_(averaged, current)

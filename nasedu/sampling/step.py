@@ -26,6 +26,7 @@ def supernet_step(space: SearchSpace, sampler: Sampler, label_smoothing: float =
     """
 
     def step(model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
+        """The losses of the sampler's paths on one batch, one path at a time."""
         device = next(model.parameters()).device
         x, y = (part.to(device) for part in batch)
         with torch.no_grad():
