@@ -40,6 +40,10 @@ class DataError(NaseduError, ValueError):
     """A data set that is missing, incomplete or unreadable."""
 
 
+class ProxyError(NaseduError, ArithmeticError):
+    """A network that a zero-cost proxy cannot score."""
+
+
 class CheckpointError(NaseduError, RuntimeError):
     """A stored state that is cut short or belongs to another run."""
 

@@ -26,7 +26,9 @@ def default_preset() -> str:
 def read_presets(notebook: str) -> dict[str, dict[str, Any]]:
     """Parameters of each preset, from `presets/NOTEBOOK.yaml`: its `every` section, then its own.
 
-    Raises `ParameterError` where the file is missing or does not give every preset the same names.
+    Beside the four presets that every notebook has there may be others, such as a published set-up; one may start from
+    another preset that it names as `like`. Raises `ParameterError` where the file is missing, lacks one of the four, or
+    does not give every preset the same names.
     """
     path = places.presets(notebook)
     if not path.is_file():
@@ -36,9 +38,14 @@ def read_presets(notebook: str) -> dict[str, dict[str, Any]]:
     except yaml.YAMLError as error:
         raise ParameterError(f"{places.shown(path)} is not YAML: {error}") from None
     shared = content.pop("every", None) or {}
-    if sorted(content) != sorted(PRESETS):
+    if not set(PRESETS) <= content.keys():
         raise ParameterError(f"{places.shown(path)} needs the sections {', '.join(PRESETS)} (and `every`)")
-    presets = {name: {**COMMON, **shared, **(content[name] or {})} for name in PRESETS}
+    presets: dict[str, dict[str, Any]] = {}
+    for name in (*PRESETS, *(name for name in content if name not in PRESETS)):
+        own = dict(content[name] or {})
+        base = own.pop("like", None)
+        like = presets[check_name(f"preset that {name} is like", base, presets)] if base else {**COMMON, **shared}
+        presets[name] = {**like, **own}
     for name, values in presets.items():
         if values.keys() != presets["quick"].keys():
             odd = ", ".join(sorted(values.keys() ^ presets["quick"].keys()))
@@ -55,7 +62,7 @@ def resolve(notebook: str, given: Mapping[str, Any], kinds: Mapping[str, str]) -
     presets = read_presets(notebook)
     for name in given:
         check_name("parameter", name, presets["quick"])
-    preset = check_name("preset", given.get("preset") or default_preset(), PRESETS)
+    preset = check_name("preset", given.get("preset") or default_preset(), presets)
     chosen = {name: value for name, value in given.items() if value is not None}
     values = {**presets[preset], **chosen, "preset": preset}
     for name, kind in {**COMMON_KINDS, **kinds}.items():

@@ -1,6 +1,40 @@
-"""How good a network is without training it: one file per idea."""
+"""How good a network is without training it: one file per idea, one registry."""
 
-from nasedu.proxies.naswot import AgreementKernel, agreement, log_det, naswot
-from nasedu.proxies.saliency import snip, synflow
+import nasedu.proxies.counts
+import nasedu.proxies.gradients
+import nasedu.proxies.gradsign
+import nasedu.proxies.jacobian
+import nasedu.proxies.meco
+import nasedu.proxies.ntk
+import nasedu.proxies.regions
+import nasedu.proxies.zen  # noqa: F401  each registers its proxies
+from nasedu.proxies.activations import WatchActivations
+from nasedu.proxies.batch import Batch, as_batch
+from nasedu.proxies.naswot import AgreementKernel, agreement, log_det
+from nasedu.proxies.per_block import PROXIES as PER_BLOCK
+from nasedu.proxies.per_block import naswot_options, zero_cost_map
+from nasedu.proxies.pool import PoolScores, score_pool
+from nasedu.proxies.probe import Probe
+from nasedu.proxies.registry import Proxy, Scores, info, names, register, score, score_all
 
-__all__ = ["AgreementKernel", "agreement", "log_det", "naswot", "snip", "synflow"]
+__all__ = [
+    "PER_BLOCK",
+    "AgreementKernel",
+    "Batch",
+    "PoolScores",
+    "Probe",
+    "Proxy",
+    "Scores",
+    "WatchActivations",
+    "agreement",
+    "as_batch",
+    "info",
+    "log_det",
+    "names",
+    "naswot_options",
+    "register",
+    "score",
+    "score_all",
+    "score_pool",
+    "zero_cost_map",
+]

@@ -1,70 +1,69 @@
 """NASWOT: how differently a network's activation signs tell the inputs of a batch apart (Mellor et al. 2021).
 
-Every activation map of input n is read as a binary code c_n = 1[out > 0]. Two inputs with equal codes lie in the same
-linear region. K_ij counts the units on which inputs i and j agree; the score is log |det K|.
+The input of every activation is read as a binary code c_n = 1[x_n > 0] of image n. Two images with equal codes lie in
+the same linear region. K_ij counts the units on which images i and j agree; the score is log |det K|.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nasedu.blocks import ACTIVATIONS, evaluation_mode
+from nasedu.proxies.activations import WatchActivations
+from nasedu.proxies.probe import Probe
+from nasedu.proxies.registry import register
 
-_ACTIVATIONS = tuple(ACTIVATIONS.values())
 
+@register("naswot", needs="images", reads=("codes",), passes="1 forward")
+def naswot(probe: Probe) -> float:
+    """log |det K| over all activations, K = sum_l C C^T + (1 - C)(1 - C)^T (Mellor et al. 2021, eq. 2).
 
-class AgreementKernel:
-    """Sums K over the activations of a module while the context is open; the hooks leave with it.
-
-    K = sum over activations of C C^T + (1 - C)(1 - C)^T with binary codes C (B, units): symmetric, diagonal = units.
+    Higher is better. -inf where K is singular, as it is for two images with the same code: in a batch of identical
+    images no network tells anything apart. It grows with the batch and with the number of units, so compare networks
+    on the same batch. Cannot see: labels, scales, whatever lies behind the last activation.
     """
+    kernel = sum(agreement(code) for code in probe.codes)
+    return -math.inf if singular(kernel) else log_det(kernel, jitter=0.0)
 
-    def __init__(self, module: nn.Module):
-        self.module = module
 
-    def __enter__(self) -> AgreementKernel:
-        self._kernel, self._hooks = None, []
-        for part in self.module.modules():
-            if isinstance(part, _ACTIVATIONS):
-                self._hooks.append(part.register_forward_hook(self._add))
-        return self
+class AgreementKernel(WatchActivations):
+    """Sums K over all activations that run while the context is open: symmetric, diagonal = units."""
 
-    def __exit__(self, *_) -> None:
-        for hook in self._hooks:
-            hook.remove()
+    def __init__(self):
+        super().__init__(self._add)
+        self._kernel = None
 
     def take(self) -> Tensor:
         """K (B, B) in float64 over everything that ran since the last call."""
         kernel, self._kernel = self._kernel, None
         return kernel if kernel is not None else torch.zeros(())
 
-    def _add(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        kernel = agreement(output)
+    def _add(self, x: Tensor) -> None:
+        kernel = agreement(x.detach())
         self._kernel = kernel if self._kernel is None else self._kernel + kernel
 
 
-def agreement(output: Tensor) -> Tensor:
-    """K (B, B), float64, of one activation's output (B, ...): on how many units each pair of inputs agrees in sign."""
-    codes = (output.detach().flatten(1) > 0).float()
+def agreement(x: Tensor) -> Tensor:
+    """K (B, B), float64, of one activation's input (B, ...): on how many units each pair of images agrees in sign."""
+    codes = (x.flatten(1) > 0).float()
     on = codes.sum(1, dtype=torch.float64)
     both = (codes @ codes.T).double()  # exact: a count below 2^24 per product
     return 2 * both - on[:, None] - on[None, :] + codes.shape[1]
 
 
+def singular(kernel: Tensor) -> bool:
+    """Whether two images have the same code, or K's least eigenvalue is zero but for rounding."""
+    off = kernel - kernel.diagonal().diag()
+    if (off >= kernel.diagonal().min()).any():
+        return True
+    values = torch.linalg.eigvalsh(kernel)
+    return bool(values[0] <= len(values) * torch.finfo(values.dtype).eps * values[-1])
+
+
 def log_det(kernel: Tensor, jitter: float = 1e-6) -> float:
-    """log |det(K + jitter * mean diagonal * I)|; the jitter keeps it finite when two inputs share every code."""
+    """log |det(K + jitter * mean diagonal * I)|; the jitter keeps it finite when two images share every code."""
     size = kernel.shape[0]
     ridge = jitter * kernel.diagonal().mean() * torch.eye(size, dtype=kernel.dtype, device=kernel.device)
     return float(torch.linalg.slogdet(kernel + ridge).logabsdet)
-
-
-@torch.no_grad()
-def naswot(model: nn.Module, images: Tensor, jitter: float = 1e-6) -> float:
-    """log |det K| over all activations of `model` on images (B, C, H, W). Higher is better. Mellor et al. 2021, eq. 2.
-
-    Run in eval mode; the model's mode is put back.
-    """
-    with evaluation_mode(model), AgreementKernel(model) as kernel:
-        model(images)
-        return log_det(kernel.take(), jitter)

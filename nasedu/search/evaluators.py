@@ -6,14 +6,17 @@ These can be called from several threads, and sent to other processes, so that e
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nasedu.classification import accuracy, batches, classifier_step
 from nasedu.data.classification import ImageSet
-from nasedu.errors import ParameterError
+from nasedu.errors import ParameterError, ProxyError
+from nasedu.proxies import Batch, as_batch, info, score, score_all
 from nasedu.spaces.base import Arch, Network, SearchSpace
+from nasedu.spaces.seeded import build_seeded
 from nasedu.supernet.batchnorm import recalibrated
 from nasedu.training import TrainingConfig, train
 
@@ -70,6 +73,36 @@ class SupernetAccuracy:
         self._lock = threading.Lock()
 
 
+class ZeroCost:
+    """Zero-cost proxies of an architecture, freshly initialised with `seed`: no training at all.
+
+    With one name, the score; with several, a dict of scores, for a search that combines them by rank. Raises
+    `ProxyError` where a proxy fails: a search records that and ranks the architecture last.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        names: str | Sequence[str],
+        batch: Batch | Tensor | tuple[Tensor, Tensor],
+        *,
+        seed: int = 0,
+        **options,
+    ):
+        self.space, self.names, self.batch, self.seed, self.options = space, names, as_batch(batch), seed, options
+        for name in [names] if isinstance(names, str) else names:
+            info(name)
+
+    def __call__(self, arch: Arch) -> float | dict[str, float]:
+        network = build_seeded(self.space, arch, self.seed)
+        if isinstance(self.names, str):
+            return score(self.names, network, self.batch, seed=self.seed, **self.options)
+        found = score_all(network, self.batch, self.names, seed=self.seed, options=self.options)
+        for name, sentence in found.errors.items():
+            raise ProxyError(f"{name}: {sentence}")
+        return dict(found)
+
+
 class StandAlone:
     """Accuracy on `val`, 0 to 1, of an architecture trained from scratch on `train` with `config` and `seed`."""
 
@@ -92,16 +125,3 @@ class StandAlone:
         order = batches(self.train, self.batch_size, self.seed)
         trained = train(network, order, classifier_step(), self.config, seed=self.seed, device=self.device)
         return accuracy(trained.ema, self.val)
-
-
-_building = threading.Lock()
-
-
-def build_seeded(space: SearchSpace, arch: Arch | None, seed: int) -> Network:
-    """`space.build(arch)`, or the supernet for None, with weights that depend on `seed` alone.
-
-    PyTorch initialises from the global random state, so threads take turns, and the state is put back.
-    """
-    with _building, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return space.supernet() if arch is None else space.build(arch)

@@ -6,6 +6,7 @@
 4. `train_detector` trains it from scratch, `test_detector` measures its average precision.
 """
 
+from nasedu.proxies.per_block import PROXIES, naswot_options, zero_cost_map
 from nasedu.search.derive import Derived, derive, least_regret, nearest, random_within
 from nasedu.wzdnas.compare import contestants, report
 from nasedu.wzdnas.detector import (
@@ -22,7 +23,6 @@ from nasedu.wzdnas.recipes import RECIPES, recipe
 from nasedu.wzdnas.search import cost_tables, search, terms_of
 from nasedu.wzdnas.target import read_target
 from nasedu.wzdnas.warmup import warm_up
-from nasedu.wzdnas.zero_cost import PROXIES, naswot_options, zero_cost_map
 
 __all__ = [
     "PROXIES",

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from nasedu.hardware.table import LookupTable
+from nasedu.proxies.per_block import zero_cost_map
 from nasedu.search.gradient import Descent, DescentConfig, descend
 from nasedu.spaces.base import Network, SearchSpace
 from nasedu.storage import content_hash, tensors_hash
 from nasedu.wzdnas.loss import PUBLISHED, FourTermLoss, LossWeights
-from nasedu.wzdnas.zero_cost import zero_cost_map
 
 TERMS = {"zero_cost": None, "flops": "macs", "depth": "depth", "latency": "latency_ms"}
 

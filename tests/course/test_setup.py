@@ -164,3 +164,17 @@ def test_finish_writes_plain_json_and_figures(tmp_path):
     assert (tmp_path / "figures/empty.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(ParameterError, match="Figure"):
         course.finish(cfg, results={"x": Figure()})
+
+
+def test_a_notebook_may_have_presets_of_its_own_that_start_from_another(course_folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("NASEDU_NOTEBOOKS", str(tmp_path))
+    (tmp_path / "presets").mkdir()
+    four = "every: {b: 2}\nsmoke: {a: 1}\nquick: {a: 2}\nfull: {a: 3}\ngpu: {a: 4}\n"
+    (tmp_path / "presets/01_tiny.yaml").write_text(four + "paper: {like: gpu, b: 5}\n")
+    presets = parameters.read_presets("01_tiny")
+    assert (presets["paper"]["a"], presets["paper"]["b"], presets["gpu"]["b"]) == (4, 5, 2)
+    assert "like" not in presets["paper"]
+    assert parameters.resolve("01_tiny", {"preset": "paper", "a": 7}, {"a": "int"})["a"] == 7
+    (tmp_path / "presets/01_tiny.yaml").write_text(four + "paper: {like: gpuu}\n")
+    with pytest.raises(UnknownName, match="'gpu'"):
+        parameters.read_presets("01_tiny")

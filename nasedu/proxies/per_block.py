@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from nasedu.blocks import evaluation_mode
 from nasedu.errors import check_name
 from nasedu.hardware.table import LookupTable
+from nasedu.proxies.gradients import snip_saliency
 from nasedu.proxies.naswot import AgreementKernel, log_det
-from nasedu.proxies.saliency import snip, synflow
+from nasedu.proxies.synflow import synflow_saliency
 from nasedu.spaces.base import Network, Path, SearchSpace
 
 PROXIES = ("naswot", "snip", "synflow")
@@ -40,9 +41,9 @@ def zero_cost_map(
     if proxy == "naswot":
         entries = _naswot(space, supernet, path, images)
     elif proxy == "snip":
-        entries = _kept(space, supernet, snip(supernet, loss))
+        entries = _kept(space, supernet, snip_saliency(supernet, loss))
     else:
-        saliency = synflow(supernet, lambda net, x: net(x, [p.double() for p in path]), space.input_shape)
+        saliency = synflow_saliency(supernet, lambda net, x: net(x, [p.double() for p in path]), space.input_shape)
         entries = _kept(space, supernet, saliency)
     provenance = {"how": f"{proxy}, block by block, batch of {len(images)}"}
     return LookupTable(space, proxy, UNITS[proxy], 0.0, entries, provenance)
@@ -79,7 +80,7 @@ def naswot_options(block: nn.Module, x: Tensor) -> Tensor:
     published proxy, WZDNAS phase 2, is the faithful one.)
     """
     rows = []
-    with AgreementKernel(block) as kernel:
+    with AgreementKernel() as kernel:
         for width in range(len(block.hiddens)):
             kept, inside, prefixes, exits = block.width(width), 0, [], []
             if isinstance(kept, Tensor):

@@ -12,7 +12,7 @@ from nasedu.proxies import AgreementKernel, log_det
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.supernet.batchnorm import recalibrate
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2
-from nasedu.wzdnas import naswot_options, zero_cost_map
+from nasedu.proxies import naswot_options, zero_cost_map
 
 UNIFORM = {"width": torch.full((3,), 1 / 3), "depth": torch.full((4,), 1 / 4)}
 
@@ -42,7 +42,7 @@ def test_one_pass_per_width_equals_running_every_option():
     options = naswot_options(block, x)
     for width in range(3):
         for depth in range(3):
-            with torch.no_grad(), AgreementKernel(block) as kernel:
+            with torch.no_grad(), AgreementKernel() as kernel:
                 block(x, width, depth)
                 assert float(options[width, depth]) == pytest.approx(log_det(kernel.take()), rel=1e-9)
 

@@ -1,0 +1,40 @@
+"""Baselines that every proxy has to beat: the size of a network, the norm of its weights, and chance."""
+
+from __future__ import annotations
+
+import torch
+
+from nasedu.hardware.count import count
+from nasedu.proxies.probe import Probe
+from nasedu.proxies.registry import register
+from nasedu.storage import tensors_hash
+
+
+@register("params", needs="nothing", passes="none")
+def params(probe: Probe) -> float:
+    """The number of trainable parameters. Higher is better. Cannot see: how they are used; many networks tie."""
+    return sum(p.numel() for p in probe.original.parameters() if p.requires_grad)
+
+
+@register("macs", needs="shape", passes="1 forward without arithmetic")
+def macs(probe: Probe) -> float:
+    """Multiply-accumulates of convolution and linear layers for one image. Higher is better; many networks tie."""
+    return count(probe.original, tuple(probe.images.shape[1:])).macs
+
+
+@register("l2_norm", needs="nothing", passes="none")
+def l2_norm(probe: Probe) -> float:
+    """Sum over layers of ||w_l||_2 (NASLib's baseline). Higher is better. Cannot see: data, activations, wiring."""
+    return float(sum(w.detach().double().norm() for w in probe.weights.values()))
+
+
+@register("random", needs="nothing", passes="none")
+def random(probe: Probe) -> float:
+    """A draw from N(0, 1): chance. The same network with the same weights and seed draws the same number.
+
+    `generator` makes it another.
+    """
+    if probe.given is not None:
+        return float(torch.randn((), generator=probe.given))
+    own = int(tensors_hash(probe.original.parameters())[:8], 16)
+    return float(torch.randn((), generator=torch.Generator().manual_seed(own ^ probe.own_seed)))

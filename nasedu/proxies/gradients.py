@@ -1,0 +1,100 @@
+"""Proxies that read one gradient of the loss at initialisation, as collected by Abdelfattah et al. 2021.
+
+L is the mean cross-entropy of one batch, w a weight of a convolution or linear layer, g = dL/dw. The network runs in
+training mode. Biases and normalisation are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+
+import torch
+from torch import Tensor, nn
+
+from nasedu.blocks import evaluation_mode
+from nasedu.errors import check_name
+from nasedu.proxies.initialise import standard_normal
+from nasedu.proxies.probe import Probe, cross_entropy, gradients_of
+from nasedu.proxies.registry import register
+
+ONE = "1 forward, 1 backward"
+
+
+def saliency(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+    """w * g, by name: what the loss would lose by w's removal, to first order and with its sign."""
+    return {name: weights[name].detach() * gradient for name, gradient in gradients.items()}
+
+
+@register("grad_norm", needs="labels", reads=("gradients",), passes=ONE)
+def grad_norm(probe: Probe, *, form: str = "layers") -> float:
+    """Sum over layers of ||g_l||_2 (Abdelfattah et al. 2021, section 3.2). Higher is better.
+
+    `form="zennas"` is what Zen-NAS's public code calls by this name: the norm of the gradient of *all* parameters,
+    after drawing the weights from N(0, 1), with random labels. Cannot see: anything of the data beyond its gradient at
+    the start; grows with the number of layers.
+    """
+    if check_name("form of grad_norm", form, ("layers", "zennas")) == "layers":
+        return float(sum(g.double().norm() for g in probe.gradients.values()))
+    model = standard_normal(probe.copy(), probe.generator)
+    logits = model(probe.images.clone())
+    cross_entropy(logits, probe.batch)  # complains where these are no logits
+    labels = torch.randint(logits.shape[1], (len(probe.images),), generator=probe.generator).to(probe.device)
+    loss = cross_entropy(logits, type(probe.batch)(probe.images, labels))
+    gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+    return float(sum(g.double().square().sum() for g in gradients if g is not None).sqrt())
+
+
+@register("snip", needs="labels", reads=("gradients",), passes=ONE)
+def snip(probe: Probe) -> float:
+    """Sum of |w * g| (SNIP, Lee et al. 2019, eq. 6, summed over weights: Abdelfattah et al. 2021). Higher is better.
+
+    Cannot see: a layer whose gradient vanishes at the start though it would train well.
+    """
+    return float(sum(s.double().abs().sum() for s in saliency(probe.weights, probe.gradients).values()))
+
+
+@register("plain", needs="labels", reads=("gradients",), passes=ONE)
+def plain(probe: Probe) -> float:
+    """Sum of w * g, signed (Mozer & Smolensky 1989). Its published rank correlation is negative: a baseline.
+
+    Cannot see: convolutions before batch normalisation, whose scale does not matter, so that <w, g> = 0 for them: with
+    BN it measures the classifier alone.
+    """
+    return float(sum(s.double().sum() for s in saliency(probe.weights, probe.gradients).values()))
+
+
+@register("grasp", needs="labels", reads=("gradients", "curvature"), passes="1 forward, 2 backward, 1 of them double")
+def grasp(probe: Probe) -> float:
+    """-Sum of w * (H g), H the Hessian over the weights (GraSP, Wang et al. 2020, eq. 8, temperature 1).
+
+    Higher is better, by the sign that Abdelfattah et al. 2021 rank with; pruning keeps the lowest instead. Cannot see:
+    beyond second order; the value is a small difference of large terms, and noisy.
+    """
+    return -float(sum(s.double().sum() for s in saliency(probe.weights, probe.curvature).values()))
+
+
+@register("fisher", needs="labels", reads=("channels", "gradients"), passes=ONE)
+def fisher(probe: Probe, *, fan_in: bool = False) -> float:
+    """Sum over channels of 1/2 mean_n (sum_hw a * dL/da)^2, a a layer's output (Theis et al. 2018; Turner et al. 2020).
+
+    Higher is better. `fan_in=True` is the widely used code, which spreads a channel's value over its filter's weights
+    before it sums them, and so multiplies it by the fan-in c_in k^2 / groups. Cannot see: channels that do not vary
+    yet; what a residual connection adds behind the layer.
+    """
+    parts = []
+    for name, products in probe.channels.items():
+        value = 0.5 * products.double().square().mean(0).sum()
+        parts.append(value * (attrgetter(name)(probe.model)[0].numel() if fan_in else 1))
+    return float(sum(parts))
+
+
+def snip_saliency(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> dict[str, Tensor]:
+    """|w * dL/dw| for every trainable parameter, by name, of any scalar `loss(model)`; runs in eval mode.
+
+    Gradients and mode are as before afterwards.
+    """
+    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    with evaluation_mode(model):
+        gradients = gradients_of(loss(model), weights)
+    return {name: s.abs() for name, s in saliency(weights, gradients).items()}

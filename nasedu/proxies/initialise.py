@@ -1,0 +1,38 @@
+"""Fresh weights from a generator, for proxies that are defined on weights of their own."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+
+@torch.no_grad()
+def standard_normal(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Weights of convolutions and linear layers from N(0, 1), biases 0, batch normalisation 1 and 0; in place.
+
+    Zen-NAS's initialisation (Lin et al. 2021, section 3.2). Drawn on the CPU: every device gets the same.
+    """
+    for part in model.modules():
+        if isinstance(part, LAYERS):
+            part.weight.copy_(torch.randn(part.weight.shape, generator=generator))
+            if part.bias is not None:
+                part.bias.zero_()
+        elif isinstance(part, _BatchNorm | nn.GroupNorm) and part.weight is not None:
+            part.weight.fill_(1.0)
+            part.bias.zero_()
+    return model
+
+
+@torch.no_grad()
+def kaiming(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Weights of convolutions and linear layers from N(0, 2 / fan-in), biases 0 (He et al. 2015); in place."""
+    for part in model.modules():
+        if isinstance(part, LAYERS):
+            fan_in = part.weight[0].numel()
+            part.weight.copy_(torch.randn(part.weight.shape, generator=generator) * (2 / fan_in) ** 0.5)
+            if part.bias is not None:
+                part.bias.zero_()
+    return model

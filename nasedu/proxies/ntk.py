@@ -1,0 +1,66 @@
+"""The neural tangent kernel's condition number: do the images of a batch pull the weights in different directions?"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nasedu.errors import ProxyError, check_name
+from nasedu.proxies.checks import logits_of, run, whole
+from nasedu.proxies.initialise import kaiming
+from nasedu.proxies.per_image import together
+from nasedu.proxies.probe import Probe
+from nasedu.proxies.registry import register
+
+COLUMNS = 1 << 18  # parameters that are widened to float64 at a time
+
+
+@register("ntk", needs="images", passes="1 forward, 1 backward per image")
+def ntk(probe: Probe, *, images: int = 16, parameters: str = "weight", weights: str = "given") -> float:
+    """-kappa, kappa = l_max / l_min of the kernel K = G G^T (TE-NAS, Chen et al. 2021, section 3.1, K_N).
+
+    Row n of G is the gradient of image n's summed logits, in training mode, of the first `images` images (the public
+    code's 16). Higher is better: the paper prefers a small kappa, hence the sign; at most -1. -inf where K is singular
+    but for rounding, as for twin images; the public codes returned a huge, a negative or (once NaN had become 0) even
+    the best value. `parameters`: "weight" takes everything of that name, as the public code does: scales of
+    batch normalisation included, biases not; "layers" convolutions and linear layers alone; "all" the kernel of the
+    theory. `weights="kaiming"` draws them anew, He et al. 2015; the public search does, by fan-out. Memory: images x
+    parameters. Cannot see: labels, single logits (only their sum), the scale of the output.
+    """
+    check_name("parameters of ntk", parameters, ("weight", "layers", "all"))
+    check_name("weights of ntk", weights, ("given", "kaiming"))
+    model = probe.copy()
+    if weights == "kaiming":
+        kaiming(model, probe.generator)
+    chosen = {name: p for name, p in model.named_parameters() if _counts(name, p, parameters)}
+    if not chosen:
+        raise ProxyError(f"this {type(probe.original).__name__} has no parameters of the kind {parameters!r}")
+    outputs = logits_of(run(model, probe.images[: whole("images of ntk", images, 2)])).sum(1)
+    rows = torch.stack([torch.cat([g.flatten() for g in row.values()]) for row in together(outputs, chosen)])
+    return -condition_number(gram(rows))
+
+
+def gram(rows: Tensor) -> Tensor:
+    """G G^T (n, n) in float64, of G (n, parameters) in any precision."""
+    return sum((part.double() @ part.double().T for part in rows.split(COLUMNS, 1)), rows.new_zeros(()).double())
+
+
+def condition_number(kernel: Tensor) -> float:
+    """l_max / l_min >= 1 of a positive semi-definite matrix (n, n); inf where l_min is zero but for rounding.
+
+    Raises `ProxyError` for a matrix of zeros or one that is not finite.
+    """
+    trace = kernel.trace()
+    if not torch.isfinite(kernel).all() or trace <= 0:
+        raise ProxyError("the gradients of the outputs are zero or not finite: there is no condition number")
+    values = torch.linalg.eigvalsh(kernel / trace)  # a unit trace keeps the smallest eigenvalues from underflow
+    rounding = len(values) * torch.finfo(values.dtype).eps * values[-1]
+    return float(values[-1] / values[0]) if values[0] > rounding else math.inf
+
+
+def _counts(name: str, parameter: Tensor, parameters: str) -> bool:
+    if parameters == "weight":
+        return "weight" in name
+    return parameters == "all" or parameter.ndim >= 2

@@ -1,0 +1,107 @@
+"""Scores of many architectures by many proxies, from several initialisations: what combinations and judgements read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+
+from nasedu.errors import ParameterError, check_name
+from nasedu.proxies.batch import Batch, as_batch
+from nasedu.proxies.registry import Scores, names, score_all
+from nasedu.ranking.combine import COMPOSITES, combine
+from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.spaces.seeded import build_seeded
+from nasedu.storage import content_hash, load_state, save_state, tensors_hash
+
+SAVE_EVERY = 10
+
+
+@dataclass(frozen=True)
+class PoolScores:
+    """`seeds` maps a seed to its scores, one row an architecture's text, one column a proxy; -inf is a failure.
+
+    `errors` maps (seed, architecture's text, proxy) to why it failed.
+    """
+
+    seeds: dict[int, pd.DataFrame]
+    errors: dict[tuple[int, str, str], str]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The mean over seeds; -inf where any seed failed."""
+        return sum(self.seeds.values()) / len(self.seeds)
+
+
+def score_pool(
+    space: SearchSpace,
+    archs: Sequence[Arch],
+    batch: Batch | Tensor | tuple[Tensor, Tensor],
+    proxies: Iterable[str],
+    *,
+    seeds: Sequence[int] = (0,),
+    options: Mapping[str, Mapping] | None = None,
+    executor: Executor | None = None,
+    state: str | Path | None = None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> PoolScores:
+    """Score every architecture with every proxy, once per seed of the initialisation.
+
+    `proxies` may name composites as well (te_nas, az_nas): they are ranks over this pool, computed from their parts.
+    `executor` scores side by side; `state` is a file from which a killed run goes on. `progress(n)` hears of n more
+    networks. Raises `UnknownName`, `ParameterError`, `CheckpointError`; a network that fails is a flagged -inf.
+    """
+    archs, batch, wanted = [space.validate(arch) for arch in archs], as_batch(batch), list(dict.fromkeys(proxies))
+    if not archs or not seeds:
+        raise ParameterError("a pool needs at least one architecture and one seed")
+    for name in wanted:
+        check_name("proxy", name, [*names(), *COMPOSITES])
+    parts = list(dict.fromkeys(p for name in wanted for p in COMPOSITES.get(name, ((name,), ""))[0]))
+    run = content_hash([space.fingerprint, parts, options or {}, tensors_hash(_tensors(batch))])
+    done = (load_state(state, run) if state else None) or {}
+    one = partial(_score, space, batch, parts, options or {})
+    jobs = [(seed, arch) for seed in seeds for arch in archs if (seed, space.format(arch)) not in done]
+    progress(len(archs) * len(seeds) - len(jobs))
+    for count, (job, found) in enumerate(zip(jobs, _map(executor, one, jobs), strict=True), start=1):
+        done[job[0], space.format(job[1])] = found
+        progress(1)
+        if state and (count % SAVE_EVERY == 0 or count == len(jobs)):
+            save_state(state, done, run)
+    return _collect(done, [space.format(arch) for arch in archs], list(seeds), wanted)
+
+
+def _score(space: SearchSpace, batch: Batch, parts: list[str], options: Mapping, job: tuple[int, Arch]):
+    """Scores and errors of one network, as plain dicts."""
+    seed, arch = job
+    network = build_seeded(space, arch, seed).to(batch.images.device)
+    found: Scores = score_all(network, batch, parts, seed=seed, options=options)
+    return dict(found), found.errors
+
+
+def _map(executor: Executor | None, function: Callable, jobs: list):
+    return executor.map(function, jobs) if executor else map(function, jobs)
+
+
+def _tensors(batch: Batch) -> list[Tensor]:
+    return [batch.images] if batch.labels is None else [batch.images, batch.labels]
+
+
+def _collect(done: dict, texts: list[str], seeds: list[int], wanted: list[str]) -> PoolScores:
+    """Frames by seed, composites added."""
+    frames, errors = {}, {}
+    for seed in seeds:
+        frame = pd.DataFrame([done[seed, text][0] for text in texts], index=texts, dtype=float)
+        errors |= {(seed, text, name): why for text in texts for name, why in done[seed, text][1].items()}
+        for name in wanted:
+            if name in COMPOSITES:
+                parts, method = COMPOSITES[name]
+                failed = (frame[list(parts)] == -math.inf).any(axis=1)
+                frame[name] = combine(frame[list(parts)], method).where(~failed, -math.inf)
+        frames[seed] = frame[wanted]
+    return PoolScores(frames, errors)

@@ -1,0 +1,150 @@
+"""Proxies that count activation patterns: into how many linear pieces does a network of ReLUs cut its inputs?
+
+The sign of every activation's input, 1[x > 0], is one bit per image and unit. Read along an image, the bits name the
+linear region that the image lies in; read along a unit, they say which images it tells from which others. Patterns are
+compared as 64-bit numbers, so that nothing grows with the square of the images.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.proxies.activations import WatchActivations, no_activation
+from nasedu.proxies.checks import run, whole
+from nasedu.proxies.initialise import kaiming
+from nasedu.proxies.probe import Probe
+from nasedu.proxies.registry import register
+
+AT_ONCE = 1 << 22  # bits that are widened to numbers of 8 bytes at a time
+HASH_SEED = 2102  # any number: it decides which patterns might be confused, at odds of 2^-64 for each pair
+
+
+@register("swap", needs="images", reads=("codes",), passes="1 forward")
+def swap(probe: Probe, *, mu: float | None = None, sigma: float | None = None) -> float:
+    """The number of different patterns that the units show over the batch (SWAP-NAS, Peng et al. 2024, section 3).
+
+    A unit's pattern is its B bits, one per image; equal patterns in different layers count once. Higher is better, and
+    at most min(units, 2^B): use 16 to 32 images. With `mu` and `sigma`, which go together, the score is multiplied by
+    exp(-(P - mu)^2 / sigma), P being the parameters in thousands, as the public code counts them: the regularised
+    form, which prefers networks of about `mu` thousand parameters. The public code sees the inputs of `nn.ReLU` with
+    four dimensions only; every activation counts here. Cannot see: labels, scales, how units are wired.
+    """
+    patterns = torch.cat([unit_patterns(code) for code in probe.codes]).unique()
+    return len(patterns) * _size_factor(probe, mu, sigma)
+
+
+@register("linear_regions", needs="shape", passes="3 times (`repeats`) 1 forward of 3000 images of 3 x 3 pixels")
+def linear_regions(
+    probe: Probe,
+    *,
+    samples: int = 3000,
+    size: int = 3,
+    repeats: int = 3,
+    weights: str = "kaiming",
+    inputs: str = "normal",
+    at_once: int = 1000,
+) -> float:
+    """The number of linear regions that random inputs fall into, mean over `repeats` (TE-NAS, Chen et al. 2021, sec 3.1).
+
+    The paper's R_N, the expectation over Kaiming-normal weights of the number of different patterns of all bits.
+    Higher is better. It **saturates** at `samples`: the paper measures a network of one channel on 3 x 3 pixels for
+    that reason, and networks of a usual width nearly always reach the ceiling and tie. `weights`: "kaiming" draws them
+    anew each time, "given" keeps the network's. `inputs`: "normal" draws N(0, 1) with the batch's channels; "crops" cuts
+    `size` x `size` patches from the batch's images, as the public code does (from one random channel of 1000 images,
+    three times). The network runs in training mode on `at_once` inputs, whose common statistics batch normalisation
+    uses. Cannot see: labels, scales, the size of a region; twins among the inputs do not add.
+    """
+    check_name("weights of linear_regions", weights, ("kaiming", "given"))
+    check_name("inputs of linear_regions", inputs, ("normal", "crops"))
+    options = {"samples": samples, "size": size, "repeats": repeats, "at_once": at_once}
+    least = {"samples": 2, "at_once": 2}
+    for name, value in options.items():
+        whole(f"{name} of linear_regions", value, least.get(name, 1))
+    model, counts = probe.copy(), []
+    for _ in range(repeats):
+        if weights == "kaiming":
+            kaiming(model, probe.generator)
+        found = [region_ids(model, _draw(probe, n, size, inputs)) for n in _parts(samples, at_once)]
+        counts.append(len(torch.cat(found).unique()))
+    return sum(counts) / repeats
+
+
+def unit_patterns(code: Tensor) -> Tensor:
+    """A number per unit, int64 (units,), of code (B, units): equal for units that agree on every image.
+
+    The bits themselves up to 64 images; a hash of them beyond.
+    """
+    images = len(code)
+    if images <= 64:
+        keys = torch.ones(images, dtype=torch.int64) << torch.arange(images)
+    else:
+        keys = _random_keys(images, torch.Generator().manual_seed(HASH_SEED))
+    patterns = torch.zeros(code.shape[1], dtype=torch.int64, device=code.device)
+    for bits, key in zip(code, keys.tolist(), strict=True):
+        patterns += bits * key
+    return patterns
+
+
+@torch.no_grad()
+def region_ids(model: torch.nn.Module, images: Tensor) -> Tensor:
+    """A number per image, int64 (B,): equal for images with equal bits at every activation of the network.
+
+    A sum of random 64-bit keys, one for each unit that is on, modulo 2^64. Raises `ProxyError` where the network has no
+    activation or cannot run on the images.
+    """
+    keys, ids, seen = torch.Generator().manual_seed(HASH_SEED), torch.zeros(len(images), dtype=torch.int64), []
+    ids = ids.to(images.device)
+
+    def see(x: Tensor) -> None:
+        seen.append(True)
+        code = x.detach().reshape(len(images), -1) > 0
+        own = _random_keys(code.shape[1], keys).to(code.device)
+        step = max(1, AT_ONCE // len(code))
+        for bits, key in zip(code.split(step, 1), own.split(step), strict=True):
+            ids.add_((bits * key).sum(1))
+
+    with WatchActivations(see):
+        run(model, images)
+    if not seen:
+        raise no_activation(model)
+    return ids
+
+
+def _random_keys(n: int, generator: torch.Generator) -> Tensor:
+    """n random 64-bit numbers, int64 (n,)."""
+    return torch.randint(-(1 << 63), (1 << 63) - 1, (n,), generator=generator)
+
+
+def _parts(samples: int, at_once: int) -> list[int]:
+    """`samples` in equal parts of at most `at_once`; a remainder of one image would have no statistics."""
+    parts = math.ceil(samples / at_once)
+    return [samples // parts + (part < samples % parts) for part in range(parts)]
+
+
+def _draw(probe: Probe, n: int, size: int, inputs: str) -> Tensor:
+    """n images (n, C, size, size): standard normal, or random patches of the batch's images."""
+    b, channels, height, width = probe.images.shape
+    if inputs == "normal":
+        return probe.normal(n, channels, size, size)
+    if size > min(height, width):
+        raise ParameterError(f"size of linear_regions must be at most {min(height, width)} for crops, got {size}")
+    places = [torch.randint(limit, (n,), generator=probe.generator) for limit in (b, height - size + 1, width - size + 1)]
+    crops = [probe.images[i, :, y : y + size, x : x + size] for i, y, x in torch.stack(places, 1).tolist()]
+    return torch.stack(crops)
+
+
+def _size_factor(probe: Probe, mu: float | None, sigma: float | None) -> float:
+    """exp(-(P - mu)^2 / sigma), P in thousands of parameters; 1 without mu and sigma."""
+    if mu is None and sigma is None:
+        return 1.0
+    if mu is None or sigma is None or not (math.isfinite(mu) and math.isfinite(sigma) and sigma > 0):
+        raise ParameterError(f"swap needs both mu and sigma > 0, or neither, got mu={mu!r}, sigma={sigma!r}")
+    thousands = sum(p.numel() for p in probe.original.parameters()) / 1e3
+    factor = math.exp(-((thousands - mu) ** 2) / sigma)
+    if factor == 0:
+        raise ProxyError(f"swap's factor vanishes: {thousands:g} thousand parameters are too far from mu={mu:g}")
+    return factor

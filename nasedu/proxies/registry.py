@@ -1,0 +1,180 @@
+"""All proxies by name: what each needs, and how to ask one, or several that share their passes.
+
+Higher is better for every proxy. A network that a proxy cannot score is a `ProxyError` from `score` and a flagged
+-inf, which ranks last, from `score_all`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nasedu.errors import NaseduError, ParameterError, ProxyError, UnknownName, check_name
+from nasedu.proxies.batch import Batch, as_batch
+from nasedu.proxies.probe import NO_LABELS, Probe
+from nasedu.randomness import seeded
+
+NEEDS = ("nothing", "shape", "images", "labels")
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """What is known of a proxy before it runs; `function(probe, **options)` returns its value.
+
+    `needs`: "nothing", "shape" (of the images alone), "images", or "labels" as well. `passes`: what it costs, in
+    words. `reads`: the probe's readings that it shares with others. `least`: the fewest images that mean anything.
+    """
+
+    name: str
+    function: Callable[..., float]
+    needs: str
+    passes: str
+    reads: frozenset[str]
+    least: int
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The named options and their defaults."""
+        parameters = list(inspect.signature(self.function).parameters.values())[1:]
+        return {p.name: p.default for p in parameters}
+
+    @property
+    def formula(self) -> str:
+        """The docstring: formula, source, options, what it cannot see."""
+        return inspect.getdoc(self.function) or ""
+
+
+_PROXIES: dict[str, Proxy] = {}
+
+
+def register(name: str, *, needs: str, passes: str, reads: Iterable[str] = (), least: int | None = None):
+    """A decorator that adds `function(probe, *, option=default, ...) -> float` under `name`.
+
+    `least` defaults to 2 for a proxy that looks at images, else to 1.
+    """
+    check_name("need of a proxy", needs, NEEDS)
+
+    def add(function: Callable[..., float]) -> Callable[..., float]:
+        fewest = least if least is not None else 2 if needs in ("images", "labels") else 1
+        _PROXIES[name] = Proxy(name, function, needs, passes, frozenset(reads), fewest)
+        return function
+
+    return add
+
+
+def names() -> list[str]:
+    """The proxies' names."""
+    return list(_PROXIES)
+
+
+def info(name: str) -> Proxy:
+    """What is known of a proxy. Raises `UnknownName`."""
+    return _PROXIES[check_name("proxy", name, _PROXIES)]
+
+
+class Scores(dict):
+    """Score by proxy name; -inf where there is none, and then `errors` has a sentence under the same name."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.errors: dict[str, str] = {}
+
+
+def score(
+    name: str,
+    model: nn.Module,
+    batch: Batch | Tensor | tuple[Tensor, Tensor],
+    *,
+    seed: int = 0,
+    generator: torch.Generator | None = None,
+    **options,
+) -> float:
+    """One proxy of `model` on `batch`; higher is better, -inf where the definition says so.
+
+    All randomness comes from `seed`, or from `generator` where one is handed in. `options` are the proxy's own (see
+    `info(name).options`). Model and global random state stay as they are. Raises `UnknownName`; `ParameterError` for a
+    batch that does not fit; `ProxyError` where the network cannot be scored or the result is no number.
+    """
+    proxy, batch = info(name), as_batch(batch)
+    _check(proxy, batch, options)
+    probe = Probe(model, batch, seed=_whole(seed), generator=generator, wanted=proxy.reads)
+    return _value(proxy, probe, options)
+
+
+def score_all(
+    model: nn.Module,
+    batch: Batch | Tensor | tuple[Tensor, Tensor],
+    names: Iterable[str],
+    *,
+    seed: int = 0,
+    options: Mapping[str, Mapping] | None = None,
+) -> Scores:
+    """Several proxies of `model` on `batch`, each the same as `score` gives, in as few passes as they need together.
+
+    A proxy that fails scores -inf and is explained in `.errors`; so is one whose score is -inf by definition. Raises
+    `UnknownName` and `ParameterError` as `score` does: what the caller got wrong is no fault of the network.
+    """
+    names, batch, options = list(dict.fromkeys(names)), as_batch(batch), options or {}
+    for name in options:
+        check_name("proxy with options", name, names)
+    proxies = [info(name) for name in names]
+    for proxy in proxies:
+        _check(proxy, batch, options.get(proxy.name, {}))
+    found = Scores.fromkeys(names, -math.inf)
+    wanted = frozenset().union(*(proxy.reads for proxy in proxies))
+    probe = Probe(model, batch, seed=_whole(seed), wanted=wanted)
+    for proxy in sorted(proxies, key=lambda p: not p.reads):
+        if not proxy.reads:
+            probe = Probe(model, batch, seed=seed)  # in place of the one before, whose readings are no longer needed
+        try:
+            found[proxy.name] = _value(proxy, probe, options.get(proxy.name, {}))
+        except ProxyError as error:
+            found.errors[proxy.name] = str(error)
+        else:
+            if found[proxy.name] == -math.inf:
+                found.errors[proxy.name] = f"{proxy.name} is -inf by its definition"
+    return found
+
+
+def _check(proxy: Proxy, batch: Batch, options: Mapping) -> None:
+    for option in options:
+        check_name(f"option of {proxy.name}", option, proxy.options)
+    if len(batch) < proxy.least:
+        raise ParameterError(
+            f"{proxy.name} compares images: it needs a batch of at least {proxy.least}, got {len(batch)}"
+        )
+    if proxy.needs == "labels" and batch.labels is None:
+        raise ParameterError(f"{proxy.name}: {NO_LABELS}")
+
+
+def _value(proxy: Proxy, probe: Probe, options: Mapping) -> float:
+    """The proxy's value, whatever the caller's gradient mode or autocast, with the global random state put back.
+
+    Raises `ProxyError` for NaN and +inf, and where the network itself fails.
+    """
+    probe.start((zlib.crc32(proxy.name.encode()) << 20) + probe.seed)  # the same draws whoever runs beside it
+    try:
+        with torch.inference_mode(False), torch.autocast(probe.device.type, enabled=False):
+            with seeded(probe.own_seed, probe.device):  # for layers that draw, such as dropout
+                value = float(proxy.function(probe, **options))
+    except NaseduError:
+        raise
+    except Exception as error:
+        said = str(error).strip().split("\n")[0]
+        kind = type(probe.original).__name__
+        raise ProxyError(f"{proxy.name} could not run this {kind}: {type(error).__name__}: {said}") from error
+    if math.isnan(value) or value == math.inf:
+        raise ProxyError(f"{proxy.name} is {value} for this {type(probe.original).__name__}")
+    return value
+
+
+def _whole(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ParameterError(f"seed must be a whole number from 0, got {seed!r}")
+    return seed

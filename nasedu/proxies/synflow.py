@@ -1,0 +1,71 @@
+"""SynFlow: how much signal every weight carries, without data (Tanaka et al. 2020).
+
+With every weight replaced by its absolute value and an image of ones, all paths through a network of ReLUs add up. R
+is the sum of the outputs, and |w * dR/dw| the share of the flow that passes through w.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from nasedu.errors import check_name
+from nasedu.proxies.probe import Probe, gradients_of, no_weights, total
+from nasedu.proxies.registry import register
+
+
+class BatchNormAsIdentity(TorchFunctionMode):
+    """Batch normalisation hands its input on while the context is open, be it a module's or a call's."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function in (F.batch_norm, torch.batch_norm):
+            return args[0] if args else kwargs["input"]
+        return function(*args, **kwargs)
+
+
+@register("synflow", needs="shape", passes="1 forward, 1 backward, of one image in float64")
+def synflow(probe: Probe, *, bn: str = "identity") -> float:
+    """Sum of |w * dR/dw| over convolution and linear weights (Tanaka et al. 2020, eq. 1). Higher is better.
+
+    In float64, for R grows exponentially with depth and overflows float32; take its logarithm to draw it. `bn`:
+    "identity" is the definition; "kept" leaves batch normalisation with its running statistics in (the poor
+    `synflow_bn`); "zennas" is Zen-NAS's code: BN with the statistics of one image, and the sign turned round. Cannot
+    see: data, activations other than piecewise linear ones through the origin, any normalisation but BN.
+    """
+    check_name("treatment of BN", bn, ("identity", "kept", "zennas"))
+    probe.check_finite()
+    found = synflow_saliency(probe.original, lambda model, x: model(x), tuple(probe.images.shape[1:]), bn)
+    parts = [float(s.sum()) for s in found.values() if s.ndim >= 2]
+    if not parts:
+        raise no_weights(probe.original)
+    value = sum(parts)
+    return -value if bn == "zennas" else value
+
+
+def synflow_saliency(
+    model: nn.Module,
+    forward: Callable[[nn.Module, Tensor], object],
+    input_shape: tuple[int, ...],
+    bn: str = "identity",
+) -> dict[str, Tensor]:
+    """|w * dR/dw| for every parameter, by name, in float64; `bn` as in `synflow`.
+
+    `forward(model, images)` runs a copy of the model on one image of `input_shape` (C, H, W).
+    """
+    model = copy.deepcopy(model).double().train(bn == "zennas").requires_grad_(True)
+    with torch.no_grad():
+        for value in (*model.parameters(), *model.buffers()):
+            if value.is_floating_point():  # a mask of bool has no sign
+                value.abs_()
+    weights = dict(model.named_parameters())
+    images = torch.ones(1, *input_shape, dtype=torch.float64, device=next(model.parameters(), torch.ones(())).device)
+    with BatchNormAsIdentity() if bn == "identity" else nullcontext():
+        flow = total(forward(model, images))
+    return {name: (weights[name] * g).abs().detach() for name, g in gradients_of(flow, weights).items()}

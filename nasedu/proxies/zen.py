@@ -1,0 +1,184 @@
+"""Zen-score: how strongly a network's last feature map reacts to its input, with normalisation undone (Lin et al. 2021).
+
+Batch normalisation keeps deep networks from overflowing, but hides by how much a layer amplifies. The Zen-score
+measures the reaction of the normalised network and adds the logarithms of what every normalisation divided by.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.proxies.activations import SEEN
+from nasedu.proxies.initialise import standard_normal
+from nasedu.proxies.probe import Probe
+from nasedu.proxies.registry import register
+
+POOLS = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d, F.avg_pool2d, Tensor.mean, torch.mean, Tensor.amax, torch.amax}
+LAYERS = {F.conv2d, F.batch_norm, *SEEN}
+EMA_EPS, EMA_MOMENTUM = 1e-3, 0.1  # of the public code's batch normalisation
+
+
+@register("zen", needs="shape", passes="2 forward, of random images")
+def zen(
+    probe: Probe,
+    *,
+    alpha: float = 0.01,
+    bn: str = "batch",
+    norm: str | None = None,
+    images: int | None = None,
+    resolution: int | None = None,
+    repeats: int = 1,
+) -> float:
+    """ln mean_n ||f(x_n) - f(x_n + alpha e_n)|| + Sum over BN layers of 1/2 ln mean_c s_c^2. Higher is better.
+
+    Lin et al. 2021 (arXiv 2102.01063), algorithm 1. f is the feature map before global pooling, x and e are N(0, I),
+    weights N(0, 1), BN 1 and 0, and s_c^2 is the variance over the batch of channel c before a BN, on x. `images` and
+    `resolution` default to the batch's; `repeats` draws are averaged. Residual links are removed where a block has a
+    boolean attribute `residual`; other networks are scored with theirs, which the theory does not cover.
+
+    `bn="ema"` is the public code: s^2 is the running average (from 1, with momentum 0.1, after both forward passes,
+    never reset over repeats), which takes about 0.8 off per layer. `norm` is "frobenius" (the paper's) or "l1" (the
+    code's); by default it goes with `bn`. Cannot see: data, resolution but for f's size, the classifier, whether a
+    depth trains without shortcuts; normalisation other than BN hides scale. `features(x)` of the model gives f if there
+    is one; else it is what the last global pooling reads, or what the last layer returns.
+    """
+    check_name("variance of BN", bn, ("batch", "ema"))
+    norm = check_name("norm of zen", norm or ("frobenius" if bn == "batch" else "l1"), ("frobenius", "l1"))
+    images = _at_least_one("images", len(probe.images) if images is None else images)
+    size = probe.images.shape[2:] if resolution is None else (_at_least_one("resolution", resolution),) * 2
+    if not alpha > 0:
+        raise ParameterError(f"alpha of zen must be above 0, got {alpha}")
+    shape, scores, running = (images, probe.images.shape[1], *size), [], []
+    with torch.inference_mode():
+        model = without_residual(probe.copy()).eval()  # no dropout; BN is ours to run
+        for _ in range(_at_least_one("repeats", repeats)):
+            standard_normal(model, probe.generator)
+            x = probe.normal(*shape)
+            seen = _Look(running if bn == "ema" else None)
+            before, scales = seen.features(model, x), seen.scales
+            after = seen.features(model, x.add_(probe.normal(*shape), alpha=alpha))
+            if bn == "ema":
+                scales = running
+            scores.append(_log(_distance(before - after, norm)) + sum(_log(float(s.mean())) / 2 for s in scales))
+    return sum(scores) / len(scores)
+
+
+def without_residual(model: nn.Module) -> nn.Module:
+    """Switch off, in place, the residual link of every part that has a boolean attribute `residual`."""
+    for part in model.modules():
+        if isinstance(getattr(part, "residual", None), bool):
+            part.residual = False
+    return model
+
+
+def feature_map(model: nn.Module, images: Tensor) -> Tensor:
+    """The feature map (B, C, H, W) before global pooling, normalised by the batch's own statistics.
+
+    It is `model.features(images)` where that exists, else what the last global pooling reads, or, where nothing pools,
+    what the last convolution, batch normalisation or activation returns. Raises `ProxyError` where none is seen.
+    """
+    return _Look().features(model, images)
+
+
+class _Look(TorchFunctionMode):
+    """Normalises with the batch's statistics and keeps what it divided by, and the network's last map.
+
+    `scales`: the variances (C,) per call of batch normalisation in the last pass. `running`, if given, holds their
+    running averages over all passes.
+    """
+
+    def __init__(self, running: list[Tensor] | None = None):
+        super().__init__()
+        self.running, self.scales, self.map, self.pooled = running, [], None, False
+
+    def features(self, model: nn.Module, images: Tensor) -> Tensor:
+        self.scales, self.map, self.pooled = [], None, False
+        method = getattr(model, "features", None)
+        with self:
+            found = method(images) if callable(method) and not isinstance(method, nn.ModuleList) else None
+            if not isinstance(found, Tensor) or found.ndim != 4:
+                self.scales = []
+                model(images)
+                found = self.map
+        if found is None:
+            raise ProxyError(
+                f"no feature map (B, C, H, W) was seen in this {type(model).__name__}: no 2-d convolution, batch "
+                "normalisation, activation or global pooling ran; a method features(images) can return it"
+            )
+        return found
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is F.batch_norm:
+            result = self._normalise(*args, **kwargs)
+        else:
+            result = function(*args, **kwargs)
+        if function in LAYERS:
+            self._passed(result)
+        elif function in POOLS:
+            self._pool(args[0] if args else kwargs["input"], result)
+        return result
+
+    def _passed(self, result: Tensor) -> None:
+        # After the head's pooling there are vectors or 1x1 maps. A larger map shows that the pooling was an SE block's.
+        vector = result.ndim != 4 or result.shape[2:].numel() == 1
+        if result.ndim == 4 and not (self.pooled and vector and self.map.shape[2:].numel() > 1):
+            self.map, self.pooled = result, False
+
+    def _pool(self, x: Tensor, result: Tensor) -> None:
+        if x.ndim == 4 and result.shape[:2] == x.shape[:2] and result.numel() == x.shape[:2].numel():
+            self.map, self.pooled = x, True
+
+    def _normalise(
+        self,
+        input: Tensor,
+        running_mean: Tensor | None = None,
+        running_var: Tensor | None = None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        """Batch normalisation whose variance is read off the kernel that computes it anyway."""
+        eps = eps if self.running is None else EMA_EPS
+        result, _, inverse = torch.native_batch_norm(input, weight, bias, None, None, True, 0.0, eps)
+        scale = inverse.pow(-2).sub(eps).clamp_min(0)
+        if self.running is not None:
+            n = input.numel() // input.shape[1]
+            _update(self.running, len(self.scales), scale * (n / max(n - 1, 1)))  # PyTorch's average is unbiased
+        self.scales.append(scale)
+        return result
+
+
+def _update(running: list[Tensor], index: int, variance: Tensor) -> None:
+    if index == len(running):
+        running.append(torch.ones_like(variance))
+    running[index] = (1 - EMA_MOMENTUM) * running[index] + EMA_MOMENTUM * variance
+
+
+def _distance(difference: Tensor, norm: str) -> float:
+    """The mean over images of a norm of (B, C, H, W). Raises `ProxyError` where it overflows."""
+    value = float(difference.flatten(1).norm(p=2 if norm == "frobenius" else 1, dim=1).mean())
+    if not math.isfinite(value):
+        raise ProxyError(
+            f"the feature map overflows {str(difference.dtype).removeprefix('torch.')}, as N(0, 1) weights make it "
+            "where no batch normalisation follows; score model.double()"
+        )
+    return value
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
+
+
+def _at_least_one(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ParameterError(f"{name} of zen must be a whole number from 1, got {value!r}")
+    return value

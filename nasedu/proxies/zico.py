@@ -1,0 +1,55 @@
+"""ZiCo: how steady a network's gradients are from one part of the data to the next (Li et al. 2023)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.proxies.batch import Batch
+from nasedu.proxies.probe import Probe, cross_entropy, gradients_of
+from nasedu.proxies.registry import register
+
+
+@register("zico", needs="labels", passes="1 forward, 1 backward, over the batch in parts")
+def zico(probe: Probe, *, batches: int = 2, spread: str = "signed") -> float:
+    """Sum over layers of ln Sum_w mean_b |g_b| / std_b g_b, g_b the gradient of part b of the batch.
+
+    Li et al. 2023 (ZiCo, ICLR, section 3.3), as the authors' code computes it. Higher is better: large and steady
+    gradients train fast and generalise. The batch is cut into `batches` consecutive parts of as many images (the rest
+    is left out), and the standard deviation is that of a population of parts. Weights whose gradient does not vary
+    are left out, and so is a layer that has no other. Biases and normalisation are left out. `spread="absolute"` takes
+    the deviation of |g_b| instead, to which a mere change of sign is steady. Cannot see: a batch too small to vary;
+    the sum over weights grows with width, and that over layers with depth.
+    """
+    check_name("spread of zico", spread, ("signed", "absolute"))
+    parts = split(probe.batch, batches)
+    gradients = [gradients_of(cross_entropy(probe.model(part.images), part), probe.weights) for part in parts]
+    layers = [layer_score(torch.stack([g[name] for g in gradients]), spread) for name in probe.weights]
+    if all(layer is None for layer in layers):
+        raise ProxyError(f"zico: no gradient of this {type(probe.original).__name__} varies over parts of the batch")
+    return sum(layer for layer in layers if layer is not None)
+
+
+def split(batch: Batch, parts: int) -> list[Batch]:
+    """Consecutive parts of equal size. Raises `ParameterError` unless each has an image and there are at least two."""
+    if isinstance(parts, bool) or not isinstance(parts, int) or parts < 2:
+        raise ParameterError(f"zico compares parts of the batch: batches must be a whole number from 2, got {parts!r}")
+    if len(batch) < 2 * parts:
+        raise ParameterError(
+            f"zico cuts the batch into {parts} parts of at least 2 images: it needs {2 * parts} of them, got {len(batch)}"
+        )
+    size = len(batch) // parts
+    return [batch.take(slice(i * size, (i + 1) * size)) for i in range(parts)]
+
+
+def layer_score(gradients: Tensor, spread: str = "signed") -> float | None:
+    """ln Sum_w mean|g| / std g of a layer's gradients (parts, ...); None where no weight's varies."""
+    gradients = gradients.double()
+    mean = gradients.abs().mean(0)
+    deviation = (gradients.abs() if spread == "absolute" else gradients).std(0, correction=0)
+    varies = deviation > 0
+    total = float((mean[varies] / deviation[varies]).sum())
+    return math.log(total) if total > 0 else None

@@ -1,0 +1,113 @@
+"""Pools: one row an architecture, one frame a seed, composites from their parts' ranks, killed runs that go on."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from nasedu import proxies, spaces
+from nasedu.errors import CheckpointError, ParameterError, ProxyError, UnknownName
+from nasedu.proxies import registry
+from nasedu.ranking.combine import ranks
+from nasedu.search import ZeroCost, build_seeded, random_search
+
+SMALL = {"width": 0.25, "depth": 0.2}
+
+
+@pytest.fixture(scope="module")
+def space():
+    return spaces.create("nasbench201", **SMALL)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(8, 3, 16, 16, generator=generator), torch.arange(8) % 10
+
+
+@pytest.fixture(scope="module")
+def archs(space):
+    rng = np.random.default_rng(0)
+    return [space.sample(rng) for _ in range(6)]
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Adds a proxy that fails on networks with fewer parameters than those of all others."""
+
+    def fragile(probe):
+        total = sum(p.numel() for p in probe.original.parameters())
+        if total < 5_000:
+            raise ProxyError("too small")
+        return 1e9 if total < 6_000 else total
+
+    monkeypatch.setattr(registry, "_PROXIES", dict(registry._PROXIES))
+    proxies.register("fragile", needs="nothing", passes="none")(fragile)
+
+
+def test_every_score_is_what_score_gives_for_the_network_of_that_seed(space, batch, archs):
+    pool = proxies.score_pool(space, archs, batch, ["snip", "naswot", "random"], seeds=(0, 3))
+    for seed in (0, 3):
+        assert list(pool.seeds[seed].columns) == ["snip", "naswot", "random"]
+        network = build_seeded(space, archs[2], seed)
+        row = pool.seeds[seed].loc[space.format(archs[2])]
+        assert row["snip"] == proxies.score("snip", network, batch, seed=seed)
+        assert row["random"] == proxies.score("random", network, batch, seed=seed)
+    assert np.allclose(pool.frame["snip"], (pool.seeds[0]["snip"] + pool.seeds[3]["snip"]) / 2)
+    assert pool.seeds[0]["random"].nunique() == len(archs)  # chance, but another one for each network
+
+
+def test_an_executor_and_a_second_run_change_nothing(space, batch, archs):
+    alone = proxies.score_pool(space, archs, batch, ["snip", "synflow"])
+    with ThreadPoolExecutor(2) as executor:
+        beside = proxies.score_pool(space, archs, batch, ["snip", "synflow"], executor=executor)
+    assert alone.frame.equals(beside.frame)
+
+
+def test_a_killed_run_goes_on_and_another_run_is_refused(space, batch, archs, tmp_path):
+    state, heard = tmp_path / "pool.pt", []
+    first = proxies.score_pool(space, archs[:4], batch, ["snip"], state=state)
+    whole = proxies.score_pool(space, archs, batch, ["snip"], state=state, progress=heard.append)
+    assert heard == [4, 1, 1]
+    assert whole.frame.iloc[:4].equals(first.frame)
+    with pytest.raises(CheckpointError):
+        proxies.score_pool(space, archs, batch, ["naswot"], state=state)
+
+
+def test_a_composite_is_ranks_over_this_pool(space, batch, archs):
+    parts = ["az_expressivity", "az_progressivity", "az_trainability", "macs"]
+    if not set(parts) <= set(proxies.names()):
+        pytest.skip("the parts are not there")
+    pool = proxies.score_pool(space, archs, batch, ["az_nas", *parts])
+    by_hand = sum(np.log(ranks(pool.frame[p]) / len(archs)) for p in parts)
+    usable = np.isfinite(pool.frame["az_nas"])
+    assert usable.any() and np.allclose(pool.frame["az_nas"][usable], by_hand[usable])
+    assert (pool.frame["az_nas"][~usable] == -np.inf).all()
+
+
+def test_a_failure_is_flagged_and_ranks_last_and_never_best(space, batch, broken):
+    small, large = space.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"), space.sample(np.random.default_rng(1))
+    pool = proxies.score_pool(space, [small, large], batch, ["fragile"])
+    assert pool.frame["fragile"].tolist()[0] == -math.inf < pool.frame["fragile"].tolist()[1]
+    assert pool.errors == {(0, space.format(small), "fragile"): "too small"}
+
+
+def test_bad_pools_are_refused(space, batch, archs):
+    with pytest.raises(UnknownName, match="'te_nas'"):
+        proxies.score_pool(space, archs, batch, ["tenas"])
+    with pytest.raises(ParameterError, match="at least one architecture"):
+        proxies.score_pool(space, [], batch, ["snip"])
+
+
+def test_a_proxy_is_an_evaluator_for_any_search(space, batch):
+    evaluate = ZeroCost(space, "naswot", batch, seed=1)
+    result = random_search(space, evaluate, budget=6)
+    assert result.score == proxies.score("naswot", build_seeded(space, result.best, 1), batch, seed=1)
+    several = ZeroCost(space, ["naswot", "snip"], batch, seed=1)(result.best)
+    assert several["naswot"] == result.score and set(several) == {"naswot", "snip"}
+    with pytest.raises(UnknownName, match="'naswot'"):
+        ZeroCost(space, "naswott", batch)
