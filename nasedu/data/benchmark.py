@@ -140,3 +140,17 @@ def nasbench201(root: str | Path | None = None) -> Benchmark:
         raise DataError(f"NAS-Bench-201 cannot be read from {path}: {error}") from None
     source = "NAS-Bench-201's authors, mean over their seeds"
     return Benchmark("nasbench201", frame, {}, {"name": "cifar10"}, (200,), (0,), {"source": source})
+
+
+def proxy_scores() -> dict[int, pd.DataFrame]:
+    """This project's zero-cost scores of 200 random cells of NAS-Bench-201, by seed of the initialisation.
+
+    One row per cell's text, one column per proxy, -inf for a failure; `datasets/proxies_nasbench201.py` made them, at
+    the benchmark's own size. `nasbench201` has the accuracies to judge them by. Raises `DataError`.
+    """
+    path = FOLDER / "proxies_nasbench201.csv.gz"
+    try:
+        stored = pd.read_csv(path, index_col="cell")
+        return {int(seed): frame.drop(columns="seed") for seed, frame in stored.groupby("seed")}
+    except UNREADABLE as error:
+        raise DataError(f"the stored scores cannot be read from {path}: {error}") from None

@@ -5,6 +5,7 @@ from nasedu.plots.blocks import blocks
 from nasedu.plots.cells import cells, prices
 from nasedu.plots.detection import detections, scenes, training_curves
 from nasedu.plots.genes import genes, selection
+from nasedu.plots.ideas import matrices, profile
 from nasedu.plots.kernels import (
     bn_statistics,
     channel_flow,
@@ -17,6 +18,7 @@ from nasedu.plots.kernels import (
 )
 from nasedu.plots.mobile import bottlenecks, cost_histogram, part_costs, price_map, wiring
 from nasedu.plots.picture import Picture
+from nasedu.plots.proxies import proxy_cost, proxy_heatmap, proxy_mix, proxy_pairs, proxy_scatter
 from nasedu.plots.ranking import (
     before_after,
     choice_counts,
@@ -29,6 +31,7 @@ from nasedu.plots.ranking import (
 )
 from nasedu.plots.search import budget, loss_terms, probabilities, samples, score_by_depth, score_map, trade_off
 from nasedu.plots.spaces import architectures, network
+from nasedu.plots.structures import contest, lines, mutation_types, structures
 from nasedu.plots.truth import agreement, images, landscape, progress
 
 __all__ = [
@@ -46,6 +49,7 @@ __all__ = [
     "choice_counts",
     "choice_probabilities",
     "choices_over_steps",
+    "contest",
     "correlation_bars",
     "cost_histogram",
     "detections",
@@ -53,14 +57,23 @@ __all__ = [
     "gradient_spread",
     "images",
     "landscape",
+    "lines",
     "loss_terms",
+    "matrices",
+    "mutation_types",
     "network",
     "over_epochs",
     "part_costs",
     "price_map",
     "prices",
     "probabilities",
+    "profile",
     "progress",
+    "proxy_cost",
+    "proxy_heatmap",
+    "proxy_mix",
+    "proxy_pairs",
+    "proxy_scatter",
     "recalibration",
     "samples",
     "scenes",
@@ -70,6 +83,7 @@ __all__ = [
     "selection",
     "shuffle_units",
     "straight_through",
+    "structures",
     "superkernel",
     "thresholds",
     "trade_off",

@@ -7,7 +7,7 @@ import torch
 from nasedu.hardware.count import count
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
-from nasedu.storage import tensors_hash
+from nasedu.storage import content_hash, tensors_hash
 
 
 @register("params", needs="nothing", passes="none")
@@ -34,7 +34,7 @@ def random(probe: Probe) -> float:
 
     `generator` makes it another.
     """
-    if probe.given is not None:
-        return float(torch.randn((), generator=probe.given))
-    own = int(tensors_hash(probe.original.parameters())[:8], 16)
-    return float(torch.randn((), generator=torch.Generator().manual_seed(own ^ probe.own_seed)))
+    if probe.generator.initial_seed() != probe.own_seed:
+        return float(torch.randn((), generator=probe.generator))
+    network = [repr(probe.original), tensors_hash(probe.original.parameters()), probe.own_seed]
+    return float(torch.randn((), generator=torch.Generator().manual_seed(int(content_hash(network), 16) >> 1)))

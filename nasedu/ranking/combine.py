@@ -16,7 +16,7 @@ from nasedu.errors import ParameterError, check_name
 
 METHODS = ("log_rank", "average_rank", "min_rank", "vote", "z_log")
 FORMS = ("log", "sqrt")
-# a proxy that is a combination: its parts and how they are combined (TE-NAS, ICLR 2021, 3.3; AZ-NAS, CVPR 2024, 3.4)
+# a proxy that is a combination: its parts and how they are combined (TE-NAS, ICLR 2021; AZ-NAS, CVPR 2024)
 COMPOSITES = {
     "te_nas": (("ntk", "linear_regions"), "average_rank"),
     "az_nas": (("az_expressivity", "az_progressivity", "az_trainability", "macs"), "log_rank"),
@@ -40,7 +40,7 @@ def combine(
     With r the rank in a column (1 worst, n best, ties averaged, failures last) and w the column's weight:
 
     - "log_rank": Σ w ln(r/n), at most 0. It falls steeply towards low ranks, so an architecture must be good in every
-      column. This is AZ-NAS's non-linear rank sum as well (Lee and Ham, CVPR 2024, eq. 11).
+      column. This is AZ-NAS's non-linear rank sum as well (Lee and Ham, CVPR 2024).
     - "average_rank": Σ w r / Σ w, the plain mean, as in TE-NAS.
     - "min_rank": n · min (r/n)^w, the worst rank; a heavier column binds sooner, one of weight 0 never.
     - "vote": how many of the n - 1 others it beats, an undecided pair counting half (Copeland's method). In a pair each

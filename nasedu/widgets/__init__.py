@@ -2,7 +2,8 @@
 
 from nasedu.widgets.evolution import EvolutionWidget
 from nasedu.widgets.gumbel import GumbelWidget
+from nasedu.widgets.proxies import ProxyMixWidget
 from nasedu.widgets.space import SpaceWidget
 from nasedu.widgets.wzdnas import SearchWidget
 
-__all__ = ["EvolutionWidget", "GumbelWidget", "SearchWidget", "SpaceWidget"]
+__all__ = ["EvolutionWidget", "GumbelWidget", "ProxyMixWidget", "SearchWidget", "SpaceWidget"]

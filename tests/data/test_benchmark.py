@@ -185,3 +185,25 @@ def test_twins_are_counted_once():
     conv = "|none~0|+|none~0|{}~1|+|nor_conv_3x3~0|none~1|none~2|"  # nothing reaches node 1
     dead, open_ = conv.format("skip_connect"), conv.format("none")
     assert tuple(rows.loc[dead]) == tuple(rows.loc[open_]) and not {dead, open_} <= set(truth.distinct)
+
+
+def test_stored_scores_are_the_same_cells_for_every_seed(published):
+    if not (benchmark.FOLDER / "proxies_nasbench201.csv.gz").exists():
+        pytest.skip("datasets/proxies_nasbench201.csv.gz is not made yet")
+    stored = benchmark.proxy_scores()
+    first = stored[0]
+    assert len(stored) == 3 and all(frame.index.equals(first.index) for frame in stored.values())
+    assert len(first) == 200 and set(first.index) <= set(published.frame.index)
+    assert not first.isna().any().any()
+    params = published.frame.params[first.index]
+    assert np.allclose(first["params"], params, rtol=1e-5)  # both count the same network
+    truth = published.scores("test")[first.index]
+    for name, least in (("naswot", 0.70), ("jacob_cov", 0.68), ("params", 0.70), ("snip", 0.5), ("grad_norm", 0.5)):
+        mean = sum(frame[name] for frame in stored.values()) / len(stored)
+        assert mean.corr(truth, method="spearman") >= least, name
+
+
+def test_stored_scores_that_are_damaged_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "FOLDER", tmp_path)
+    with pytest.raises(DataError, match="cannot be read"):
+        benchmark.proxy_scores()

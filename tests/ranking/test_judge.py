@@ -123,12 +123,12 @@ def test_intervals_are_those_of_pools_drawn_one_by_one(pool):
         assert estimate.low <= estimate.value <= estimate.high
 
 
-def test_large_pools_are_resampled_in_blocks_and_repeatably():
+def test_large_pools_are_resampled_in_blocks():
     rng = np.random.default_rng(0)
-    truth, order = rng.normal(size=3000), ranks(rng.normal(size=3000))
-    first, second = (_bootstrap(order, truth, 30, 1000, np.random.default_rng(5)) for _ in range(2))
-    assert first.shape == (2, 1000) and np.array_equal(first, second)
-    assert first[0].mean() == pytest.approx(0.01, abs=0.02)  # by chance
+    truth, order = rng.normal(size=2000), ranks(rng.normal(size=2000))
+    found = _bootstrap(order, truth, 20, 2000, rng)  # two blocks
+    assert found.shape == (2, 2000) and np.isfinite(found).all()
+    assert found[0].mean() == pytest.approx(0.01, abs=0.02)  # by chance
 
 
 def test_the_seed_alone_decides_the_interval(pool):

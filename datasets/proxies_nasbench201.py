@@ -1,0 +1,82 @@
+"""Score 200 random cells of NAS-Bench-201 with zero-cost proxies: `proxies_nasbench201.csv.gz`.
+
+    NASEDU_DATA=... python datasets/proxies_nasbench201.py [--state FOLDER] [--group NAME ...]
+
+One batch of 64 real CIFAR-10 images, three initialisations a cell, the benchmark's own network (16 channels, 15 cells).
+The scores are this project's; the accuracies that judge them are the benchmark's and are not stored. Killed, it goes on
+where it was, group by group.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from nasedu import data, proxies, spaces
+from nasedu.data import benchmark
+from nasedu.hardware.latency import describe_device
+
+HERE = Path(__file__).parent
+CELLS, SEEDS, BATCH = 200, (0, 1, 2), 64
+GROUPS = {  # what shares passes stands together
+    "gradients": (
+        *("params", "macs", "l2_norm", "grad_norm", "snip", "plain", "fisher", "jacob_cov", "naswot", "synflow"),
+    ),
+    "second_order": ("grasp", "epe_nas", "swap"),
+    "own_passes": (
+        *("zen", "zico", "meco", "deepmad_entropy", "az_expressivity", "az_progressivity", "az_trainability"),
+    ),
+    "per_image": ("ntk", "gradsign", "linear_regions"),
+}
+
+
+def main() -> None:
+    """Score the groups asked for; write the table when all are done."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--state", type=Path, default=HERE.parent / "runs" / "proxies_nasbench201")
+    parser.add_argument("--group", nargs="*", choices=GROUPS, default=list(GROUPS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    space, images = spaces.create("nasbench201"), data.classification("cifar10", "train", size=BATCH)
+    texts = benchmark.nasbench201().frame.index
+    archs = [space.parse(texts[i]) for i in np.random.default_rng(0).choice(len(texts), CELLS, replace=False)]
+    found = {}
+    for name in options.group:
+        with tqdm(total=CELLS * len(SEEDS), desc=name) as bar:
+            found[name] = proxies.score_pool(
+                space,
+                archs,
+                (images.images, images.labels),
+                GROUPS[name],
+                seeds=SEEDS,
+                state=options.state / f"{name}.pt",
+                progress=bar.update,
+            )
+    if set(found) == set(GROUPS):
+        write(found)
+
+
+def write(found: dict[str, proxies.PoolScores]) -> None:
+    """One row per cell and seed, one column per proxy, six digits; and how it was made."""
+    frames = [pd.concat([pool.seeds[seed] for pool in found.values()], axis=1).assign(seed=seed) for seed in SEEDS]
+    table = pd.concat(frames).rename_axis("cell").reset_index()
+    table.to_csv(
+        HERE / "proxies_nasbench201.csv.gz",
+        index=False,
+        float_format="%.6g",
+        compression={"method": "gzip", "mtime": 0},
+    )
+    errors = sum(len(pool.errors) for pool in found.values())
+    meta = {"cells": CELLS, "seeds": SEEDS, "batch": BATCH, "images": "CIFAR-10, training", "failures": errors}
+    text = json.dumps(meta | describe_device(), indent=1)
+    (HERE / "proxies_nasbench201.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
