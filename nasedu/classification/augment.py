@@ -1,0 +1,170 @@
+"""Augmentation of a batch that is already normalised, drawn from a generator of one's own.
+
+torchvision's transforms draw from the global random state. `from_torchvision` lends it to them for as long as one batch
+takes, started from the caller's generator, and then puts it back; threads that train side by side wait for one another.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms import v2
+
+from nasedu.data import ImageSet
+from nasedu.data.classification import CIFAR10_MEAN, CIFAR10_STD, DIGITS_MEAN, DIGITS_STD
+from nasedu.errors import ParameterError, check_name
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+Mix = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+POLICIES = {
+    "cifar10": v2.AutoAugmentPolicy.CIFAR10,
+    "svhn": v2.AutoAugmentPolicy.SVHN,
+    "imagenet": v2.AutoAugmentPolicy.IMAGENET,
+}
+# What suits a set: mean and std of its pixels, AutoAugment's policy, what fills emptied corners, mirror images or not.
+# Digits: the policy found for house numbers, on the digits' own black ground.
+SETS = {
+    "cifar10": (CIFAR10_MEAN, CIFAR10_STD, "cifar10", 128, True),
+    "digits": (DIGITS_MEAN, DIGITS_STD, "svhn", 0, False),
+}
+_lending = threading.Lock()
+
+
+@contextmanager
+def _global_draws(generator: torch.Generator) -> Iterator[None]:
+    """While open, the global CPU draws follow from one draw of `generator`; then the global state is as before."""
+    seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
+    with _lending:
+        before = torch.get_rng_state()
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed accelerators as well
+        try:
+            yield
+        finally:
+            torch.set_rng_state(before)
+
+
+def in_turn(*augments: Augment) -> Augment:
+    """One augmentation after the other."""
+
+    def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+        for each in augments:
+            x = each(x, generator)
+        return x
+
+    return augment
+
+
+def crop_and_flip(padding: int = 4, flip: bool = True) -> Augment:
+    """CIFAR's usual augmentation: a random crop of the image padded with zeros, and a mirror image half of the time.
+
+    A mirrored digit is another sign: set `flip` to False for digits.
+    """
+
+    def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+        """Images (B, C, H, W), each cropped, and mirrored or not, by a draw of its own."""
+        n, _, height, width = x.shape
+        top, left = torch.randint(2 * padding + 1, (2, n, 1), generator=generator).to(x.device)
+        rows = top + torch.arange(height, device=x.device)
+        columns = left + torch.arange(width, device=x.device)
+        if flip:
+            mirrored = (torch.rand(n, 1, generator=generator) < 0.5).to(x.device)
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        padded = F.pad(x, (padding,) * 4)
+        each = torch.arange(n, device=x.device)[:, None, None]
+        return padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+    return augment
+
+
+def from_torchvision(transform: Callable[[Tensor], Tensor]) -> Augment:
+    """Any transform of `torchvision.transforms.v2`, applied to each image (C, H, W) of a batch by draws of its own.
+
+    The transform must keep the image's size. It must draw from the CPU: random values made on an accelerator would not
+    follow the generator.
+    """
+
+    def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+        with _global_draws(generator):
+            return torch.stack([transform(image) for image in x])
+
+    return augment
+
+
+def auto_augment(
+    policy: str = "cifar10",
+    *,
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+    fill: int = 128,
+) -> Augment:
+    """AutoAugment (Cubuk et al. 2019) of normalised images (B, 3, H, W): one of a policy's 25 pairs of operations each.
+
+    `policy` is "cifar10", "svhn" or "imagenet". None of them mirrors an image. The operations are defined on 8-bit
+    pixels, so an image is taken back to 0..255 by the `mean` and `std` with which it was normalised (of pixels 0 to 1),
+    rounded, changed and normalised again; one that no operation changed comes back to the last bit. Values outside of
+    0..255, such as added noise, are cut off in changed images. `fill` (0..255) is what turning and moving uncover, 128
+    in Zen-NAS's public training. Raises `UnknownName`, `ParameterError`.
+    """
+    kind = POLICIES[check_name("AutoAugment policy", policy, POLICIES)]
+    shift, scale = (torch.as_tensor(v, dtype=torch.float32).reshape(-1, 1, 1) for v in (mean, std))
+    if not (scale > 0).all() or not 0 <= fill <= 255:
+        raise ParameterError(f"AutoAugment needs std above 0 and fill from 0 to 255, got {std} and {fill}")
+    each = from_torchvision(v2.AutoAugment(kind, fill=fill))
+
+    def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+        """Normalised images (B, 3, H, W) to the same."""
+        m, s = shift.to(x), scale.to(x)
+        pixels = ((x * s + m) * 255).round().clamp(0, 255).to(torch.uint8)
+        drawn = each(pixels, generator)
+        changed = (drawn != pixels).flatten(1).any(1)[:, None, None, None]
+        return torch.where(changed, (drawn.to(x) / 255 - m) / s, x)
+
+    return augment
+
+
+def random_erasing(p: float = 0.5, scale: tuple[float, float] = (0.02, 0.33)) -> Augment:
+    """A rectangle of a share `scale` of the image becomes 0, the normalised mean, with probability `p` (Zhong 2020).
+
+    Raises `ParameterError`.
+    """
+    if not 0 <= p <= 1 or not 0 <= scale[0] <= scale[1] <= 1:
+        raise ParameterError(f"erasing needs 0 <= p <= 1 and a share from 0 to 1, got p={p} and scale={scale}")
+    return from_torchvision(v2.RandomErasing(p, scale))
+
+
+def published_augment(images: ImageSet) -> Augment:
+    """What Zen-NAS's public CIFAR training does to an image: crop, mirror, AutoAugment, erase.
+
+    The crop moves by up to an eighth of the side, 4 of 32 pixels. Digits are not mirrored and follow the policy found
+    for house numbers. Mixup is apart, since it changes labels too. Raises `UnknownName` for a set not known here: put
+    one together with `in_turn`.
+    """
+    mean, std, policy, fill, flip = SETS[check_name("image set", images.name, SETS)]
+    crop = crop_and_flip(images.images.shape[-1] // 8, flip)
+    return in_turn(crop, auto_augment(policy, mean=mean, std=std, fill=fill), random_erasing())
+
+
+def mixup(classes: int, alpha: float = 0.2) -> Mix:
+    """Mixup (Zhang et al. 2018) for `batches(..., mix=)`: x (B, C, H, W) and y (B,) to mixtures x and y (B, classes).
+
+    Each image is mixed with a neighbour in its shuffled batch, all with one share, drawn from Beta(alpha, alpha).
+    Raises `ParameterError`.
+    """
+    if classes < 1 or not alpha > 0:
+        raise ParameterError(f"mixup needs at least 1 class and alpha above 0, got {classes} and {alpha}")
+    transform = v2.MixUp(alpha=alpha, num_classes=classes)
+
+    def mix(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The mixed images and the shares of their labels."""
+        if y.ndim == 1 and not 0 <= int(y.min()) <= int(y.max()) < classes:
+            raise ParameterError(f"mixup of {classes} classes got labels from {int(y.min())} to {int(y.max())}")
+        with _global_draws(generator):
+            return transform(x, y)
+
+    return mix

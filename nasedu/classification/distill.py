@@ -1,0 +1,208 @@
+"""Training by a teacher: its answers and its feature maps beside the labels (Zen-NAS's ImageNet training)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nasedu.blocks import evaluation_mode
+from nasedu.classification.steps import error, label_loss
+from nasedu.errors import ParameterError, check_name
+from nasedu.training import Step
+
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+Pairs = Sequence[str | tuple[str, str]]
+
+
+class Distilled(nn.Module):
+    """A student with the 1x1 convolutions that compare its feature maps with a teacher's; give it to `train`.
+
+    The convolutions are trained along; the network is `trained.model.student`, its average `trained.ema.student`.
+
+    `x` (B, C, H, W) is an example to find out shapes. `features` is a stride, 16 in the published training: of each
+    stride from there on, the last map of both networks is compared, among those of their top-level parts (and of the
+    parts inside a `Sequential`, `ModuleList` or `ModuleDict`) that have more than one pixel. Or it is a list of
+    layers, one name for both or a pair (student's, teacher's); an empty list compares answers alone.
+    The convolutions start near zero (N(0, 1) / sqrt(C) * 1e-4), drawn from `generator`. Neither network is changed.
+    Raises `ParameterError`, `UnknownName`.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        x: Tensor,
+        *,
+        features: int | str | Pairs = 16,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        features = [features] if isinstance(features, str) else features
+        maps, logits = _probe(student, x, "student", features, 0)
+        teacher_maps, teacher_logits = _probe(teacher, x, "teacher", features, 1)
+        _check_answers(logits, teacher_logits)
+        if isinstance(features, int):
+            self.pairs = _by_stride(maps, teacher_maps, x, features)
+        else:
+            self.pairs = tuple((_side(pair, 0), _side(pair, 1)) for pair in features)
+        self.student = student
+        convolutions = [_projection(maps[s], teacher_maps[t], generator) for s, t in self.pairs]
+        self.projections = nn.ModuleList(convolutions).to(logits.device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The student's logits (B, classes)."""
+        return self.student(x)
+
+
+def distilled_step(
+    teacher: nn.Module,
+    *,
+    feature_weight: float = 1.0,
+    logit_weight: float = 1.0,
+    temperature: float = 1.0,
+    label_smoothing: float = 0.0,
+) -> Step:
+    """A step for `train` of a `Distilled` student: labels, the teacher's answers and its feature maps.
+
+    total = CE(y, s) + logit_weight T^2 CE(softmax(t/T), softmax(s/T)) + feature_weight sum smoothL1(conv(f_s), f_t),
+    with T = 1 and both weights 1 in the published training; its parts are "label", "logit" and "feature". A teacher's
+    map of another size is resized to the student's (bilinear). The teacher sees the student's images, mixed ones too;
+    it works as a copy taken now, in eval mode and without gradients, so that the given one is left alone. For a teacher
+    at another resolution, put an `nn.Upsample` in front of it and name the layers. Raises `ParameterError`.
+    """
+    if min(feature_weight, logit_weight) < 0 or not temperature > 0:
+        raise ParameterError(
+            f"distillation needs weights of at least 0 and a temperature above 0, "
+            f"got {feature_weight}, {logit_weight} and {temperature}"
+        )
+    frozen = copy.deepcopy(teacher).eval().requires_grad_(False)
+
+    def step(model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """One batch's losses."""
+        if not isinstance(model, Distilled):
+            raise ParameterError(f"distillation trains a Distilled(student, teacher, x), not a {type(model).__name__}")
+        device = next(model.parameters()).device
+        x, y = (part.to(device) for part in batch)
+        with torch.no_grad(), _captured(frozen.to(device), [t for _, t in model.pairs]) as targets:
+            answers = frozen(x)
+        with _captured(model.student, [s for s, _ in model.pairs]) as maps:
+            logits = model(x)
+        _check_answers(logits, answers)
+        losses = {"label": label_loss(logits, y, label_smoothing), "logit": _logit_loss(logits, answers, temperature)}
+        total = losses["label"] + logit_weight * losses["logit"]
+        if model.pairs:
+            losses["feature"] = _feature_loss(model, maps, targets)
+            total = total + feature_weight * losses["feature"]
+        return losses | {"total": total, "error": error(logits, y)}
+
+    return step
+
+
+def _logit_loss(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy with the softened answers; T^2 keeps its gradient's size (Hinton et al. 2015, section 2)."""
+    return temperature**2 * F.cross_entropy(logits / temperature, (answers / temperature).softmax(1))
+
+
+def _feature_loss(model: Distilled, maps: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+    terms = []
+    for (ours, theirs), project in zip(model.pairs, model.projections, strict=True):
+        target = targets[theirs]
+        if target.shape[-2:] != maps[ours].shape[-2:]:
+            target = F.interpolate(target, maps[ours].shape[-2:], mode="bilinear", align_corners=False)
+        terms.append(F.smooth_l1_loss(project(maps[ours]), target))
+    return torch.stack(terms).sum()
+
+
+def _projection(student_map: Tensor, teacher_map: Tensor, generator: torch.Generator) -> nn.Conv2d:
+    c_in, c_out = student_map.shape[1], teacher_map.shape[1]
+    drawn = torch.randn(c_out, c_in, 1, 1, generator=generator, device=generator.device)
+    convolution = nn.utils.skip_init(nn.Conv2d, c_in, c_out, 1)  # the usual start would draw from the global state
+    convolution.weight.data.copy_(drawn / c_in**0.5 * 1e-4)
+    convolution.bias.data.zero_()
+    return convolution
+
+
+def _side(pair: str | tuple[str, str], side: int) -> str:
+    """A pair's layer on the student's (0) or the teacher's (1) side."""
+    if isinstance(pair, str):
+        return pair
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ParameterError(f"features: {pair!r} must be a layer's name or a pair (student's, teacher's)")
+    return pair[side]
+
+
+def _probe(model: nn.Module, x: Tensor, who: str, features: int | Pairs, side: int) -> tuple[dict[str, Tensor], Tensor]:
+    """The maps of the layers in question, in the order in which they are finished, and the logits; in eval mode."""
+    names = list(_stages(model)) if isinstance(features, int) else [_side(pair, side) for pair in features]
+    modules = dict(model.named_modules())
+    for name in names:
+        if name not in modules or not name:
+            check_name(f"layer of the {who}", name, _stages(model))
+    device = next((p.device for p in model.parameters()), x.device)
+    with torch.no_grad(), evaluation_mode(model), _captured(model, names) as maps:
+        logits = model(x.to(device))
+    found = {name: value for name, value in maps.items() if isinstance(value, Tensor) and value.ndim == 4}
+    for name in [] if isinstance(features, int) else names:
+        if name not in found:
+            raise ParameterError(f"layer {name!r} of the {who} gives no feature map (B, C, H, W)")
+    return found, logits
+
+
+def _by_stride(maps: dict[str, Tensor], teacher_maps: dict[str, Tensor], x: Tensor, least: int) -> tuple:
+    """Pairs of the last layers of each stride of `least` or more that both networks have."""
+    ours, theirs = (
+        {round(x.shape[-1] / m.shape[-1]): name for name, m in found.items() if min(m.shape[-2:]) > 1}
+        for found in (maps, teacher_maps)
+    )
+    common = [stride for stride in sorted(ours) if stride >= least and stride in theirs]
+    if not common:
+        raise ParameterError(
+            f"student and teacher share no feature map of stride {least} or more at {x.shape[-1]} pixels (the "
+            f"student's strides: {sorted(ours)}, the teacher's: {sorted(theirs)}): name pairs of layers as features"
+        )
+    return tuple((ours[stride], theirs[stride]) for stride in common)
+
+
+def _stages(model: nn.Module, prefix: str = "") -> Iterator[str]:
+    """Names of the top-level parts, and of the parts inside containers."""
+    for name, part in model.named_children():
+        if not isinstance(part, nn.ModuleList | nn.ModuleDict):  # these are never called themselves
+            yield prefix + name
+        if isinstance(part, CONTAINERS):
+            yield from _stages(part, f"{prefix}{name}.")
+
+
+@contextmanager
+def _captured(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """{layer: its last output} of what runs while open; no hook is left behind."""
+    maps: dict[str, Tensor] = {}
+
+    def keep(name: str):
+        def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+            maps.pop(name, None)  # a part that runs twice goes to the end
+            maps[name] = output
+
+        return hook
+
+    handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in dict.fromkeys(names)]
+    try:
+        yield maps
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _check_answers(logits: Tensor, answers: Tensor) -> None:
+    for who, value in (("student", logits), ("teacher", answers)):
+        if not isinstance(value, Tensor) or value.ndim != 2:
+            raise ParameterError(f"the {who} must return logits (B, classes)")
+    if logits.shape != answers.shape:
+        raise ParameterError(
+            f"the teacher answers with {answers.shape[1]} classes and the student with {logits.shape[1]}: "
+            f"both must know the same classes"
+        )

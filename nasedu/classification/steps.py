@@ -1,0 +1,67 @@
+"""What a training step of a classifier does, and how good the classifier is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nasedu.blocks import evaluation_mode
+from nasedu.data import ImageSet
+from nasedu.errors import ParameterError
+from nasedu.training import Step
+
+
+def classifier_step(label_smoothing: float = 0.0) -> Step:
+    """A step for `train`: cross-entropy with labels as "total", and "error", the share of wrong answers.
+
+    Labels are classes (B,) or, after mixup, shares (B, classes); then the greatest share is the right answer.
+    """
+
+    def step(model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        device = next(model.parameters()).device
+        x, y = (part.to(device) for part in batch)
+        logits = model(x)
+        return {"total": label_loss(logits, y, label_smoothing), "error": error(logits, y)}
+
+    return step
+
+
+def label_loss(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy of logits (B, classes) with labels (B,) or (B, classes). Raises `ParameterError`."""
+    if y.shape != logits.shape[:1] and y.shape != logits.shape:
+        raise ParameterError(
+            f"labels of shape {tuple(y.shape)} do not fit the model's output {tuple(logits.shape)}: "
+            f"they must be classes (B,) or shares (B, classes)"
+        )
+    return F.cross_entropy(logits, y, label_smoothing=label_smoothing)
+
+
+def error(logits: Tensor, y: Tensor) -> Tensor:
+    """The share of wrong answers; of shares (B, classes), the greatest is the right answer."""
+    right = y.argmax(1) if y.ndim == 2 else y
+    return (logits.detach().argmax(1) != right).float().mean()
+
+
+@torch.inference_mode()
+def accuracy(
+    model: nn.Module,
+    images: ImageSet,
+    forward: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    batch_size: int = 256,
+) -> float:
+    """The share of `images` that the model classifies right, 0 to 1, in eval mode; every part's mode is put back.
+
+    `forward(model, x)` returns logits (B, classes); a supernet's runs a path. Raises `ParameterError`.
+    """
+    if batch_size < 1 or len(images) < 1:
+        raise ParameterError(f"accuracy needs at least 1 image at a time, got {batch_size} of {len(images)}")
+    forward = forward or (lambda model, x: model(x))
+    device = next((p.device for p in model.parameters()), images.images.device)
+    right = 0
+    with evaluation_mode(model):
+        for x, y in zip(images.images.split(batch_size), images.labels.split(batch_size), strict=True):
+            right += int((forward(model, x.to(device)).argmax(1) == y.to(device)).sum())
+    return right / len(images)
