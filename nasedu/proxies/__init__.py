@@ -1,13 +1,16 @@
 """How good a network is without training it: one file per idea, one registry."""
 
+import nasedu.proxies.az_nas
 import nasedu.proxies.counts
+import nasedu.proxies.deepmad
 import nasedu.proxies.gradients
 import nasedu.proxies.gradsign
 import nasedu.proxies.jacobian
 import nasedu.proxies.meco
 import nasedu.proxies.ntk
 import nasedu.proxies.regions
-import nasedu.proxies.zen  # noqa: F401  each registers its proxies
+import nasedu.proxies.zen
+import nasedu.proxies.zico  # noqa: F401  each registers its proxies
 from nasedu.proxies.activations import WatchActivations
 from nasedu.proxies.batch import Batch, as_batch
 from nasedu.proxies.naswot import AgreementKernel, agreement, log_det

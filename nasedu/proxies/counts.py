@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from nasedu.hardware.count import count
@@ -18,8 +20,12 @@ def params(probe: Probe) -> float:
 
 @register("macs", needs="shape", passes="1 forward without arithmetic")
 def macs(probe: Probe) -> float:
-    """Multiply-accumulates of convolution and linear layers for one image. Higher is better; many networks tie."""
-    return count(probe.original, tuple(probe.images.shape[1:])).macs
+    """Multiply-accumulates of convolution and linear layers for one image. Higher is better.
+
+    Cannot see: what they are spent on; many networks tie.
+    """
+    abstract = copy.deepcopy(probe.original).to("meta").float()  # the counter's input is in single precision
+    return count(abstract, tuple(probe.images.shape[1:])).macs
 
 
 @register("l2_norm", needs="nothing", passes="none")

@@ -20,19 +20,26 @@ def standard_normal(model: nn.Module, generator: torch.Generator) -> nn.Module:
             part.weight.copy_(torch.randn(part.weight.shape, generator=generator))
             if part.bias is not None:
                 part.bias.zero_()
-        elif isinstance(part, _BatchNorm | nn.GroupNorm) and part.weight is not None:
-            part.weight.fill_(1.0)
-            part.bias.zero_()
+        else:
+            _plain_norm(part)
     return model
 
 
 @torch.no_grad()
 def kaiming(model: nn.Module, generator: torch.Generator) -> nn.Module:
-    """Weights of convolutions and linear layers from N(0, 2 / fan-in), biases 0 (He et al. 2015); in place."""
+    """Weights of convolutions and linear layers from N(0, 2 / fan-in), biases 0, BN 1, 0; in place (He et al. 2015)."""
     for part in model.modules():
         if isinstance(part, LAYERS):
             fan_in = part.weight[0].numel()
             part.weight.copy_(torch.randn(part.weight.shape, generator=generator) * (2 / fan_in) ** 0.5)
             if part.bias is not None:
                 part.bias.zero_()
+        else:
+            _plain_norm(part)
     return model
+
+
+def _plain_norm(part: nn.Module) -> None:
+    if isinstance(part, _BatchNorm | nn.GroupNorm) and part.weight is not None:
+        part.weight.fill_(1.0)
+        part.bias.zero_()

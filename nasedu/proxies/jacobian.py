@@ -32,12 +32,12 @@ def jacob_cov(probe: Probe) -> float:
 def epe_nas(probe: Probe, *, classes: int | None = None) -> float:
     """Sum over classes of |s_c|, s_c = Sum of ln(|corr(J_c)| + k) over the images of class c, k = 1e-5.
 
-    EPE-NAS (Lopes et al. 2021, section 3). Higher is better: within a class, images should be told apart. For more than
-    100 `classes` s_c is divided by the images n_c of the class, and the score is Sum_{c, d} |s_c - s_d| over all ordered
-    pairs, divided by the classes in the batch. `classes` is the data set's number of them; None takes the labels that
-    differ in the batch, as NASLib's code does, which for a batch of up to 100 images is the first form whatever the
-    data. A class with one image gives about 0 and says nothing: with many classes take a large batch. Raises
-    `ParameterError` where every class has one image. Cannot see: the size of J, how classes differ from one another.
+    EPE-NAS (Lopes et al. 2021, section 3). Higher is better: within a class, images should be told apart. For more
+    than 100 `classes` s_c is divided by the images n_c of the class, and the score is Sum_{c, d} |s_c - s_d| over all
+    ordered pairs, divided by the classes in the batch. `classes` is the data set's number of them; None counts those
+    in the batch, as NASLib's code does, which for a batch of up to 100 images is the first form whatever the data. A
+    class with one image gives about 0 and says nothing: with many classes take a large batch. Raises `ParameterError`
+    where every class has one image. Cannot see: the size of J, how classes differ from one another.
     """
     if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
         raise ParameterError(f"classes of epe_nas must be a whole number from 1 or None, got {classes!r}")

@@ -15,7 +15,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @register("meco", needs="shape", passes="1 forward of one image of 64 x 64 pixels")
 def meco(probe: Probe, *, modules: str = "convolutions", size: int = 64, image: str = "normal") -> float:
-    """Sum over layers of l_min(P_l), P_l the correlations of the layer's feature maps (MeCo, Jiang et al. 2023, section 4).
+    """Sum over layers of l_min(P_l), P_l the correlations of the layer's feature maps (MeCo, Jiang et al. 2023).
 
     Each channel's map is one row of observations. Higher is better. One image of N(0, 1) with the batch's channels and
     `size` x `size` pixels, in training mode. `modules`: "convolutions" counts every convolution's output once;
@@ -32,7 +32,7 @@ def meco(probe: Probe, *, modules: str = "convolutions", size: int = 64, image: 
     images = probe.images if image == "first" else probe.normal(1, probe.images.shape[1], side, side)
     hooks = [m.register_forward_hook(lambda _, __, out: found.append(_first(out))) for m in _chosen(model, modules)]
     if not hooks:
-        raise ProxyError(f"this {type(model).__name__} has no convolution as a module, so it has no feature maps to see")
+        raise ProxyError(f"this {type(model).__name__} has no convolution among its modules, so no feature maps")
     with torch.no_grad():
         run(model, images)
     values = [least_eigenvalue(maps) for maps in found if maps is not None]

@@ -11,21 +11,43 @@ import math
 import torch
 from torch import Tensor
 
-from nasedu.proxies.activations import WatchActivations
-from nasedu.proxies.probe import Probe
+from nasedu.errors import check_name
+from nasedu.proxies.activations import WatchActivations, no_activation
+from nasedu.proxies.probe import Probe, total
 from nasedu.proxies.registry import register
 
 
 @register("naswot", needs="images", reads=("codes",), passes="1 forward")
-def naswot(probe: Probe) -> float:
+def naswot(probe: Probe, *, counted: str = "all") -> float:
     """log |det K| over all activations, K = sum_l C C^T + (1 - C)(1 - C)^T (Mellor et al. 2021, eq. 2).
 
     Higher is better. -inf where K is singular, as it is for two images with the same code: in a batch of identical
     images no network tells anything apart. It grows with the batch and with the number of units, so compare networks
-    on the same batch. Cannot see: labels, scales, whatever lies behind the last activation.
+    on the same batch. `counted="reached"` leaves out activations from which nothing leads to the outputs, as the
+    authors' code does; it costs a backward pass. Cannot see: labels, scales, whatever lies behind the last activation.
     """
-    kernel = sum(agreement(code) for code in probe.codes)
+    check_name("count of naswot", counted, ("all", "reached"))
+    kernel = sum(agreement(code) for code in (probe.codes if counted == "all" else reached_codes(probe)))
     return -math.inf if singular(kernel) else log_det(kernel, jitter=0.0)
+
+
+def reached_codes(probe: Probe) -> list[Tensor]:
+    """Codes, bool (B, units), of the activations that a gradient of the outputs reaches, be it zero.
+
+    Raises `ProxyError` where there is none.
+    """
+    seen: list[tuple[Tensor, Tensor]] = []
+    images = probe.images.detach().requires_grad_()
+    with WatchActivations(lambda x: seen.append((x, x.detach().flatten(1) > 0))):
+        outputs = probe.model(images.clone())
+    seen = [(x, code) for x, code in seen if x.requires_grad]
+    if not seen:
+        raise no_activation(probe.original)
+    found = torch.autograd.grad(total(outputs), [x for x, _ in seen], allow_unused=True)
+    codes = [code for (_, code), gradient in zip(seen, found, strict=True) if gradient is not None]
+    if not codes:
+        raise no_activation(probe.original)
+    return codes
 
 
 class AgreementKernel(WatchActivations):

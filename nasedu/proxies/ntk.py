@@ -19,7 +19,7 @@ COLUMNS = 1 << 18  # parameters that are widened to float64 at a time
 
 @register("ntk", needs="images", passes="1 forward, 1 backward per image")
 def ntk(probe: Probe, *, images: int = 16, parameters: str = "weight", weights: str = "given") -> float:
-    """-kappa, kappa = l_max / l_min of the kernel K = G G^T (TE-NAS, Chen et al. 2021, section 3.1, K_N).
+    """-kappa, kappa = l_max / l_min of the kernel K = G G^T (TE-NAS, Chen et al. 2021, section 3.1.1, K_N).
 
     Row n of G is the gradient of image n's summed logits, in training mode, of the first `images` images (the public
     code's 16). Higher is better: the paper prefers a small kappa, hence the sign; at most -1. -inf where K is singular

@@ -113,6 +113,7 @@ class Probe:
                 part.inplace = False  # what a layer gave is read later: nobody may write over it
         return model.train().requires_grad_(True)
 
+    @torch.no_grad()
     def check_finite(self) -> None:
         """Raise `ProxyError` for a weight that is not finite, or has no value as yet."""
         for name, weight in self.original.named_parameters():

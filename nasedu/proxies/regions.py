@@ -46,29 +46,38 @@ def linear_regions(
     repeats: int = 3,
     weights: str = "kaiming",
     inputs: str = "normal",
+    dimensions: int | None = None,
     at_once: int = 1000,
 ) -> float:
-    """The number of linear regions that random inputs fall into, mean over `repeats` (TE-NAS, Chen et al. 2021, sec 3.1).
+    """The number of linear regions that random inputs fall into, mean over `repeats` (Chen et al. 2021, section 3.1.2).
 
-    The paper's R_N, the expectation over Kaiming-normal weights of the number of different patterns of all bits.
-    Higher is better. It **saturates** at `samples`: the paper measures a network of one channel on 3 x 3 pixels for
-    that reason, and networks of a usual width nearly always reach the ceiling and tie. `weights`: "kaiming" draws them
-    anew each time, "given" keeps the network's. `inputs`: "normal" draws N(0, 1) with the batch's channels; "crops" cuts
-    `size` x `size` patches from the batch's images, as the public code does (from one random channel of 1000 images,
-    three times). The network runs in training mode on `at_once` inputs, whose common statistics batch normalisation
-    uses. Cannot see: labels, scales, the size of a region; twins among the inputs do not add.
+    TE-NAS's R_N, the expectation over Kaiming-normal weights of the number of different patterns of all bits. Higher
+    is better. It **saturates** at `samples`: the paper measures a network of one channel on 3 x 3 pixels for that
+    reason, and networks of a usual width nearly always reach the ceiling and tie. `dimensions=1` draws the inputs from
+    a random line through the origin instead, or from another subspace, where fewer regions lie. `weights`: "kaiming"
+    draws them anew each time, "given" keeps the network's. `inputs`: "normal" draws N(0, 1) with the batch's channels;
+    "crops" cuts patches from the batch's images, as the public code does (of one random channel, 1000 images three
+    times). The network runs in training mode on `at_once` inputs, whose common statistics batch normalisation uses.
+    Cannot see: labels, scales, the size of a region; twins among the inputs do not add.
     """
     check_name("weights of linear_regions", weights, ("kaiming", "given"))
     check_name("inputs of linear_regions", inputs, ("normal", "crops"))
-    options = {"samples": samples, "size": size, "repeats": repeats, "at_once": at_once}
-    least = {"samples": 2, "at_once": 2}
-    for name, value in options.items():
-        whole(f"{name} of linear_regions", value, least.get(name, 1))
+    least = {"samples": 2, "size": 1, "repeats": 1, "at_once": 2, "dimensions": 1}
+    given = {
+        "samples": samples,
+        "size": size,
+        "repeats": repeats,
+        "at_once": at_once,
+        "dimensions": 1 if dimensions is None else dimensions,
+    }
+    for name, value in given.items():
+        whole(f"{name} of linear_regions", value, least[name])
     model, counts = probe.copy(), []
     for _ in range(repeats):
         if weights == "kaiming":
             kaiming(model, probe.generator)
-        found = [region_ids(model, _draw(probe, n, size, inputs)) for n in _parts(samples, at_once)]
+        images = _draw(probe, samples, size, inputs, dimensions)
+        found = [region_ids(model, part) for part in images.tensor_split(-(-samples // at_once))]
         counts.append(len(torch.cat(found).unique()))
     return sum(counts) / repeats
 
@@ -119,20 +128,18 @@ def _random_keys(n: int, generator: torch.Generator) -> Tensor:
     return torch.randint(-(1 << 63), (1 << 63) - 1, (n,), generator=generator)
 
 
-def _parts(samples: int, at_once: int) -> list[int]:
-    """`samples` in equal parts of at most `at_once`; a remainder of one image would have no statistics."""
-    parts = math.ceil(samples / at_once)
-    return [samples // parts + (part < samples % parts) for part in range(parts)]
-
-
-def _draw(probe: Probe, n: int, size: int, inputs: str) -> Tensor:
-    """n images (n, C, size, size): standard normal, or random patches of the batch's images."""
+def _draw(probe: Probe, n: int, size: int, inputs: str, dimensions: int | None) -> Tensor:
+    """n images (n, C, size, size): standard normal, of a random subspace or all, or patches of the batch's images."""
     b, channels, height, width = probe.images.shape
-    if inputs == "normal":
+    if inputs == "normal" and dimensions is None:
         return probe.normal(n, channels, size, size)
+    if inputs == "normal":
+        directions = probe.normal(dimensions, channels * size * size)
+        return (probe.normal(n, dimensions) @ directions).reshape(n, channels, size, size)
     if size > min(height, width):
         raise ParameterError(f"size of linear_regions must be at most {min(height, width)} for crops, got {size}")
-    places = [torch.randint(limit, (n,), generator=probe.generator) for limit in (b, height - size + 1, width - size + 1)]
+    limits = (b, height - size + 1, width - size + 1)
+    places = [torch.randint(limit, (n,), generator=probe.generator) for limit in limits]
     crops = [probe.images[i, :, y : y + size, x : x + size] for i, y, x in torch.stack(places, 1).tolist()]
     return torch.stack(crops)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import NaseduError, ParameterError, ProxyError, UnknownName, check_name
+from nasedu.errors import NaseduError, ParameterError, ProxyError, check_name
 from nasedu.proxies.batch import Batch, as_batch
 from nasedu.proxies.probe import NO_LABELS, Probe
 from nasedu.randomness import seeded
@@ -160,9 +160,12 @@ def _value(proxy: Proxy, probe: Probe, options: Mapping) -> float:
     """
     probe.start((zlib.crc32(proxy.name.encode()) << 20) + probe.seed)  # the same draws whoever runs beside it
     try:
-        with torch.inference_mode(False), torch.autocast(probe.device.type, enabled=False):
-            with seeded(probe.own_seed, probe.device):  # for layers that draw, such as dropout
-                value = float(proxy.function(probe, **options))
+        with (
+            torch.inference_mode(False),
+            torch.autocast("cuda" if probe.device.type == "cuda" else "cpu", enabled=False),
+            seeded(probe.own_seed, probe.device),  # for layers that draw, such as dropout
+        ):
+            value = float(proxy.function(probe, **options))
     except NaseduError:
         raise
     except Exception as error:

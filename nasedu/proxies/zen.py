@@ -1,4 +1,4 @@
-"""Zen-score: how strongly a network's last feature map reacts to its input, with normalisation undone (Lin et al. 2021).
+"""Zen-score: how strongly a network's last feature map reacts to its input, normalisation undone (Lin et al. 2021).
 
 Batch normalisation keeps deep networks from overflowing, but hides by how much a layer amplifies. The Zen-score
 measures the reaction of the normalised network and adds the logarithms of what every normalisation divided by.
@@ -22,6 +22,7 @@ from nasedu.proxies.registry import register
 POOLS = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d, F.avg_pool2d, Tensor.mean, torch.mean, Tensor.amax, torch.amax}
 LAYERS = {F.conv2d, F.batch_norm, *SEEN}
 EMA_EPS, EMA_MOMENTUM = 1e-3, 0.1  # of the public code's batch normalisation
+ROUNDING = 1e-5  # a variance that is smaller than this share of a BN's eps cannot be told from zero
 
 
 @register("zen", needs="shape", passes="2 forward, of random images")
@@ -63,9 +64,9 @@ def zen(
             seen = _Look(running if bn == "ema" else None)
             before, scales = seen.features(model, x), seen.scales
             after = seen.features(model, x.add_(probe.normal(*shape), alpha=alpha))
-            if bn == "ema":
-                scales = running
-            scores.append(_log(_distance(before - after, norm)) + sum(_log(float(s.mean())) / 2 for s in scales))
+            divided = [float(s.mean()) for s in (running if bn == "ema" else scales)]
+            reaction = _distance(before - after, norm)
+            scores.append(_log(reaction) + sum(math.log(v) / 2 for v in divided if v > 0))
     return sum(scores) / len(scores)
 
 
@@ -115,10 +116,8 @@ class _Look(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if function is F.batch_norm:
-            result = self._normalise(*args, **kwargs)
-        else:
-            result = function(*args, **kwargs)
+        run = self._normalise if function is F.batch_norm else function
+        result = run(*args, **kwargs)
         if function in LAYERS:
             self._passed(result)
         elif function in POOLS:
@@ -149,7 +148,8 @@ class _Look(TorchFunctionMode):
         """Batch normalisation whose variance is read off the kernel that computes it anyway."""
         eps = eps if self.running is None else EMA_EPS
         result, _, inverse = torch.native_batch_norm(input, weight, bias, None, None, True, 0.0, eps)
-        scale = inverse.pow(-2).sub(eps).clamp_min(0)
+        scale = inverse.pow(-2).sub(eps)
+        scale[scale < ROUNDING * eps] = 0  # the input was constant
         if self.running is not None:
             n = input.numel() // input.shape[1]
             _update(self.running, len(self.scales), scale * (n / max(n - 1, 1)))  # PyTorch's average is unbiased

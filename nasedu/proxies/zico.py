@@ -39,7 +39,7 @@ def split(batch: Batch, parts: int) -> list[Batch]:
         raise ParameterError(f"zico compares parts of the batch: batches must be a whole number from 2, got {parts!r}")
     if len(batch) < 2 * parts:
         raise ParameterError(
-            f"zico cuts the batch into {parts} parts of at least 2 images: it needs {2 * parts} of them, got {len(batch)}"
+            f"zico cuts the batch into {parts} parts of 2 images or more: it needs {2 * parts}, got {len(batch)}"
         )
     size = len(batch) // parts
     return [batch.take(slice(i * size, (i + 1) * size)) for i in range(parts)]

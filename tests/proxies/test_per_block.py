@@ -8,11 +8,10 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import UnknownName
-from nasedu.proxies import AgreementKernel, log_det
+from nasedu.proxies import AgreementKernel, log_det, naswot_options, zero_cost_map
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.supernet.batchnorm import recalibrate
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2
-from nasedu.proxies import naswot_options, zero_cost_map
 
 UNIFORM = {"width": torch.full((3,), 1 / 3), "depth": torch.full((4,), 1 / 4)}
 
