@@ -2,9 +2,20 @@
 
 from nasedu.blocks.cell import ActConvBN, PoolReduction, ReductionBlock, Zero
 from nasedu.blocks.common import ACTIVATIONS, Add, Concat, ConvBNAct, activation, batch_norm, evaluation_mode, pointwise
+from nasedu.blocks.cost import Cost
 from nasedu.blocks.csp import CSP, CSP2, SPPCSP, Bottleneck
 from nasedu.blocks.fbnet import FBNetBlock, skip
 from nasedu.blocks.mobile import Classifier, ConvBN, MBConv
+from nasedu.blocks.plain import (
+    Conv,
+    Part,
+    Residual,
+    ResidualUnit,
+    check_parts,
+    plain_cost,
+    plain_init,
+    plain_modules,
+)
 from nasedu.blocks.shuffle import ShuffleBlock, ShuffleXception, shuffle_split
 
 __all__ = [
@@ -17,18 +28,27 @@ __all__ = [
     "Bottleneck",
     "Classifier",
     "Concat",
+    "Conv",
     "ConvBN",
     "ConvBNAct",
+    "Cost",
     "FBNetBlock",
     "MBConv",
+    "Part",
     "PoolReduction",
     "ReductionBlock",
+    "Residual",
+    "ResidualUnit",
     "ShuffleBlock",
     "ShuffleXception",
     "Zero",
     "activation",
     "batch_norm",
+    "check_parts",
     "evaluation_mode",
+    "plain_cost",
+    "plain_init",
+    "plain_modules",
     "pointwise",
     "shuffle_split",
     "skip",

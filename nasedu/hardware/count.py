@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasedu.blocks import evaluation_mode
-
-
-@dataclass(frozen=True)
-class Cost:
-    """`macs`: multiply-accumulates of convolution and linear layers for one input; `params`: trainable parameters."""
-
-    macs: int
-    params: int
-
-    @property
-    def flops(self) -> int:
-        """2 * macs, by definition."""
-        return 2 * self.macs
+from nasedu.blocks import Cost, evaluation_mode
 
 
 def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Cost:

@@ -3,15 +3,21 @@
 from nasedu.search.bilevel import RELAXATIONS, GradientConfig, GradientResult, gradient_search
 from nasedu.search.constraints import Constraint, at_most, within
 from nasedu.search.derive import Derived, derive
-from nasedu.search.evaluators import StandAlone, SupernetAccuracy, build_seeded
+from nasedu.search.evaluators import StandAlone, SupernetAccuracy, ZeroCost, build_seeded
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
 from nasedu.search.gradient import CostLoss, Descent, DescentConfig, descend
+from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
+from nasedu.search.zen_presets import ZEN_PRESETS, ZenPreset, zen_preset
+from nasedu.search.zero_shot import ADLIK, ZENNAS, ZenConfig, zero_shot
 
 __all__ = [
+    "ADLIK",
     "RELAXATIONS",
     "SPOS",
+    "ZENNAS",
+    "ZEN_PRESETS",
     "Constraint",
     "CostLoss",
     "Derived",
@@ -20,9 +26,14 @@ __all__ = [
     "EvolutionConfig",
     "GradientConfig",
     "GradientResult",
+    "PlainBudget",
+    "PlainLatency",
     "SearchResult",
     "StandAlone",
     "SupernetAccuracy",
+    "ZenConfig",
+    "ZenPreset",
+    "ZeroCost",
     "at_most",
     "build_seeded",
     "derive",
@@ -31,4 +42,6 @@ __all__ = [
     "gradient_search",
     "random_search",
     "within",
+    "zen_preset",
+    "zero_shot",
 ]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nasedu.errors import BudgetError, CheckpointError, ParameterError, TableError
+from nasedu.errors import ArchitectureError, BudgetError, CheckpointError, ParameterError, TableError, UnknownName
 from nasedu.hardware.table import LookupTable
 from nasedu.search.constraints import Constraint, table_hash
 from nasedu.search.result import SearchResult
@@ -27,10 +27,12 @@ from nasedu.storage import content_hash, load_state, save_state
 ENUMERABLE = 20_000  # a space of so many architectures is gone through one by one where draws bring nothing new
 TRIES = 5_000  # draws in a row, in a larger space, after which it counts as exhausted
 SAVE_SECONDS = 10  # a generation that takes longer is stored in between
+SEVERAL = "scores"  # where a record keeps the scores that are yet to be combined
 FIELDS = ("index", "arch", "score", "seconds", "generation", "origin", "error")
 
-Evaluate = Callable[[Arch], float]
+Evaluate = Callable[[Arch], float | Mapping[str, float]]  # one score, or several by name for a strategy that combines
 Feasible = Callable[[Arch], bool]  # a Constraint, or any predicate
+Price = Callable[[Arch], float]  # a LookupTable, or any function
 
 
 class Pool:
@@ -81,7 +83,9 @@ class Pool:
 class Strategy:
     """How to look: `propose(history, pool)` yields (architecture, origin), without end unless the pool runs dry.
 
-    A search takes `first` proposals for generation 0 and `rest` for each one after it.
+    A search takes `first` proposals for generation 0 and `rest` for each one after it. With `combine`, `evaluate`
+    returns several scores by name, and the score of a record depends on all of those before it: `combine(records)`
+    gives it for each of the records, none of them a failure.
     """
 
     name: str
@@ -89,6 +93,7 @@ class Strategy:
     first: int
     rest: int
     propose: Callable[[list[dict], Pool], Iterator[tuple[Arch, str]]]
+    combine: Callable[[list[dict]], list[float]] | None = None
 
     def start(self, generation: int) -> int:
         """The index of the first evaluation of a generation."""
@@ -110,7 +115,7 @@ class Search:
     seed: int
     executor: Executor | None
     state: str | Path | None
-    costs: Mapping[str, LookupTable]
+    costs: Mapping[str, Price]
     progress: Callable[[int], None]
     name: str = ""
 
@@ -122,7 +127,8 @@ class Search:
                 raise ParameterError(f"a cost cannot be named {name!r}: the history has a column of that name")
         constraint = [self.feasible.table] if isinstance(self.feasible, Constraint) else []
         for table in [*self.costs.values(), *constraint]:
-            if table.space is not self.space and table.space.fingerprint != self.space.fingerprint:
+            known = isinstance(table, LookupTable) and table.space is not self.space
+            if known and table.space.fingerprint != self.space.fingerprint:
                 raise TableError(f"the {table.metric} table was made for another {table.space.name}, not for this one")
         self.history: list[dict] = []
         self.pool = Pool(self.space, self.feasible)
@@ -142,12 +148,12 @@ class Search:
             self._evaluate(proposals, generation, run)
             self._save(run)
             _succeeded(self.history)
-        return self._result(self.history[:budget])
+        return self._result(self._scored(self.history[:budget]))
 
     def _proposals(self, generation: int, budget: int) -> list[tuple[Arch, str]]:
         """What is left to evaluate of a generation: all of it unless a kill or a smaller budget cut it short."""
         start = self.strategy.start(generation)
-        past = self.history[:start]
+        past = self._scored(self.history[:start])
         self.pool.restart(self.seed, generation, past)
         size = min(self.strategy.start(generation + 1), budget) - start
         try:
@@ -165,16 +171,33 @@ class Search:
             futures, calls = [], [partial(self.evaluate, arch) for arch, _ in proposals]
         try:
             for (arch, origin), call in zip(proposals, calls, strict=True):
-                score, error = _outcome(call)
+                score, error, several = _outcome(call, self.strategy.combine is not None)
                 values = (len(self.history), arch, score, self._seconds(), generation, origin, error)
                 prices = {name: table(arch) for name, table in self.costs.items()}
-                self.history.append(dict(zip(FIELDS, values, strict=True)) | prices)
+                record = dict(zip(FIELDS, values, strict=True)) | prices
+                self.history.append(record | ({SEVERAL: several} if several else {}))
                 self.progress(1)
                 if time.perf_counter() - self.saved > SAVE_SECONDS:
                     self._save(run)
         finally:
             for future in futures:
                 future.cancel()
+
+    def _scored(self, history: list[dict]) -> list[dict]:
+        """The records with scores that are combined over all of them, each single score in a column of its own.
+
+        The stored history keeps to what `evaluate` said, so that these depend on nothing but the records.
+        """
+        if self.strategy.combine is None:
+            return history
+        alive = [record for record in history if record["error"] is None]
+        scores = dict(zip([r["index"] for r in alive], self.strategy.combine(alive) if alive else [], strict=True))
+        return [
+            {k: v for k, v in record.items() if k != SEVERAL}
+            | {"score": float(scores.get(record["index"], -math.inf))}
+            | record.get(SEVERAL, {})
+            for record in history
+        ]
 
     def _result(self, history: list[dict]) -> SearchResult:
         best = max(_succeeded(history), key=lambda r: r["score"])  # the first, among equals
@@ -187,7 +210,8 @@ class Search:
     def _save(self, run: str) -> None:
         """Store the history, unless it holds nothing but failures: a mended `evaluate` shall start afresh."""
         if self.state and not all(record["error"] for record in self.history):
-            save_state(self.state, {"history": self.history, "seconds": self._seconds()}, run)
+            plain = [record | {"arch": _plain(record["arch"])} for record in self.history]
+            save_state(self.state, {"history": plain, "seconds": self._seconds()}, run)
         self.saved = time.perf_counter()
 
     def _resume(self) -> str:
@@ -196,20 +220,23 @@ class Search:
         Raises `CheckpointError` where a stored architecture is not feasible here.
         """
         feasible = self.feasible
-        if isinstance(feasible, Constraint):
-            constraint = feasible.identity
-        else:
-            constraint = None if feasible is None else getattr(feasible, "__qualname__", type(feasible).__name__)
-        costs = {name: table_hash(table) for name, table in self.costs.items()}
+        constraint = None if feasible is None else getattr(feasible, "identity", None) or _name(feasible)
+        costs = {n: table_hash(t) if isinstance(t, LookupTable) else _name(t) for n, t in self.costs.items()}
         settings = [self.name, self.strategy.name, self.strategy.settings, int(self.seed), costs, constraint]
         run = content_hash([*settings, self.space.fingerprint])
         saved = load_state(self.state, run)
         if saved:
-            self.history = saved["history"]
+            self.history = [record | {"arch": self._restored(record["arch"])} for record in saved["history"]]
             if feasible and not all(feasible(record["arch"]) for record in self.history):
                 raise CheckpointError(f"{self.state} belongs to a search with another constraint; delete it")
             self.begin -= saved["seconds"]
         return run
+
+    def _restored(self, arch: tuple) -> Arch:
+        try:
+            return self.space.validate(arch)
+        except (ArchitectureError, UnknownName) as error:
+            raise CheckpointError(f"{self.state} holds an architecture of another space: {error}") from None
 
     def _with_costs(self, error: BudgetError) -> BudgetError:
         """The error, with the range of costs that random architectures have."""
@@ -217,6 +244,8 @@ class Search:
         archs = [self.space.sample(rng) for _ in range(200)]
         ranges = []
         for name, table in self.costs.items():
+            if not isinstance(table, LookupTable):
+                continue
             prices = [table(arch) for arch in archs]
             ranges.append(f"{name} from {min(prices):.4g} to {max(prices):.4g} {table.unit}")
         return BudgetError(f"{error}; random ones have {', '.join(ranges)}") if ranges else error
@@ -230,12 +259,39 @@ def _succeeded(history: list[dict]) -> list[dict]:
     return records
 
 
-def _outcome(call: Callable[[], float]) -> tuple[float, str | None]:
-    """A score and None, or -inf and what went wrong: a failure ranks last and never stops the search."""
+def _outcome(call: Callable[[], float | Mapping], many: bool) -> tuple[float, str | None, dict[str, float]]:
+    """A score, None and single scores; or -inf and what went wrong: a failure ranks last and never stops the search.
+
+    Raises `ParameterError` where there are several scores and nothing to combine them, or the other way round.
+    """
     try:
-        score = float(call())
+        value = call()
+        single = {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else {"score": float(value)}
     except (BrokenExecutor, CancelledError):
         raise  # the workers are gone, which says nothing about the architecture
     except Exception as error:
-        return -math.inf, f"{type(error).__name__}: {error}"
-    return (score, None) if math.isfinite(score) else (-math.inf, f"the score is {score}")
+        return -math.inf, f"{type(error).__name__}: {error}", {}
+    _check_kind(value, many)
+    failed = next((name for name, score in single.items() if not math.isfinite(score)), None)
+    if failed is not None:
+        what = f"the score {failed}" if many else "the score"
+        return -math.inf, f"{what} is {single[failed]}", single if many else {}
+    return (0.0, None, single) if many else (single["score"], None, {})
+
+
+def _check_kind(value: float | Mapping, many: bool) -> None:
+    """Raise `ParameterError` unless `value` is what the strategy can use: one score, or several by name."""
+    if isinstance(value, Mapping) != many:
+        wanted = "several scores by name, to be combined" if many else "one score: name a way to combine several"
+        raise ParameterError(f"evaluate must return {wanted}; it returned {value!r:.80}")
+    if many and (taken := set(value) & {*FIELDS, SEVERAL}):
+        raise ParameterError(f"a score cannot be named {min(taken)!r}: the history has a column of that name")
+
+
+def _plain(arch: Arch) -> tuple:
+    """The architecture as plain tuples, which a state file can hold."""
+    return tuple(_plain(entry) if isinstance(entry, tuple) else entry for entry in arch)
+
+
+def _name(function: Callable) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)

@@ -9,9 +9,10 @@ from functools import partial
 from types import MappingProxyType
 
 from nasedu.errors import check_name
-from nasedu.spaces import fairnas, fbnet, nasbench201, proxylessnas, single_path, spos
+from nasedu.spaces import fairnas, fbnet, nasbench201, plainnet, proxylessnas, single_path, spos
 from nasedu.spaces.base import Arch, Decision, Layer, Network, Path, SearchSpace, Slot
 from nasedu.spaces.macro import Options, Published, arch_of
+from nasedu.spaces.plainnet import Block, PlainBlock, PlainNetSpace, plain_block
 from nasedu.spaces.yolo import YoloSpace
 
 _SPACES = {
@@ -23,6 +24,8 @@ _SPACES = {
     "fairnas": fairnas.FairNASSpace,
     "yolo": YoloSpace,
 }
+_OTHERS = {"plainnet": PlainNetSpace}  # an architecture is no list of decisions: no supernet, no tables
+_EVERY = _SPACES | _OTHERS
 _PUBLISHED: dict[str, Mapping[str, Published]] = {
     "proxylessnas": proxylessnas.PUBLISHED,
     "fbnet": fbnet.PUBLISHED,
@@ -30,6 +33,7 @@ _PUBLISHED: dict[str, Mapping[str, Published]] = {
     "single_path": single_path.PUBLISHED,
     "nasbench201": nasbench201.PUBLISHED,
     "fairnas": fairnas.PUBLISHED,
+    "plainnet": plainnet.PUBLISHED,
 }
 
 # The options that make a classification space small enough to train on a laptop, for images of 32 px.
@@ -40,10 +44,13 @@ COURSE: Mapping[str, object] = MappingProxyType(
 __all__ = [
     "COURSE",
     "Arch",
+    "Block",
     "Decision",
     "Layer",
     "Network",
     "Path",
+    "PlainBlock",
+    "PlainNetSpace",
     "Published",
     "SearchSpace",
     "Slot",
@@ -51,18 +58,19 @@ __all__ = [
     "arch_of",
     "create",
     "names",
+    "plain_block",
     "published",
 ]
 
 
-def names() -> list[str]:
-    """The names that `create` accepts."""
-    return list(_SPACES)
+def names(every: bool = False) -> list[str]:
+    """The spaces whose architectures are lists of decisions; with `every`, all that `create` accepts."""
+    return list(_EVERY if every else _SPACES)
 
 
-def create(name: str, **options) -> SearchSpace:
+def create(name: str, **options) -> SearchSpace | PlainNetSpace:
     """A search space by name, e.g. `create("fbnet", **COURSE)`. Raises `UnknownName`, also for an option's name."""
-    kind = _SPACES[check_name("search space", name, _SPACES)]
+    kind = _EVERY[check_name("search space", name, _EVERY)]
     valid = _options(kind)
     for option in options:
         check_name(f"option of {name}", option, valid)
@@ -76,7 +84,7 @@ def published(name: str, network: str | None = None) -> tuple[SearchSpace, Arch]
 
     `space.build(arch)` is the network: `published("fbnet", "FBNet-A")`. Raises `UnknownName`.
     """
-    known = _PUBLISHED.get(check_name("search space", name, _SPACES), {})
+    known = _PUBLISHED.get(check_name("search space", name, _EVERY), {})
     if network is None:
         return dict(known)
     entry = known[check_name(f"published network of {name}", network, known)]
@@ -84,7 +92,7 @@ def published(name: str, network: str | None = None) -> tuple[SearchSpace, Arch]
     return space, arch_of(space, entry.choices)
 
 
-def _options(kind: type[SearchSpace]) -> list[str]:
+def _options(kind: type) -> list[str]:
     """The names of the options that a space's constructor takes; `**options` stands for those of `Options`."""
     taken = [p for p in inspect.signature(kind).parameters.values() if p.kind is not p.VAR_KEYWORD]
     open_ended = len(taken) < len(inspect.signature(kind).parameters)

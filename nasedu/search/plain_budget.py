@@ -1,0 +1,130 @@
+"""Which structures a zero-shot search may visit: parameters, multiply-accumulates, layers, latency.
+
+The counts are exact and in closed form, so that a structure is refused before anything is built.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from nasedu.errors import BudgetError, ParameterError
+from nasedu.hardware.latency import measure
+from nasedu.spaces.plainnet.registry import show
+from nasedu.spaces.plainnet.space import PlainArch, PlainNetSpace
+from nasedu.storage import content_hash
+
+UNITS = {"params": "parameters", "macs": "MACs", "layers": "layers", "latency_ms": "ms"}
+
+
+@dataclass(frozen=True, eq=False)
+class PlainBudget:
+    """True of the architectures of `space` within every limit that is given; None is no limit.
+
+    `params` and `macs` bound the exact counts, `layers` the depth ΣL (Zen-NAS's max_layers), `latency_ms` the value of
+    `latency(arch)` in ms, such as a `PlainLatency`. Raises `ParameterError` for a limit that is no positive number.
+    """
+
+    space: PlainNetSpace
+    params: float | None = None
+    macs: float | None = None
+    layers: int | None = None
+    latency_ms: float | None = None
+    latency: Callable[[PlainArch], float] | None = None
+
+    def __post_init__(self):
+        for metric, limit in self.limits.items():
+            if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < math.inf:
+                raise ParameterError(f"a budget of {metric} must be a positive number, got {limit!r}")
+        if (self.latency_ms is None) != (self.latency is None):
+            raise ParameterError("a budget of latency_ms needs `latency`, a function that tells an architecture's ms")
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are given, by metric."""
+        return {metric: getattr(self, metric) for metric in UNITS if getattr(self, metric) is not None}
+
+    @property
+    def identity(self) -> str:
+        """A content hash of the limits and the space."""
+        return content_hash([self.limits, self.space.fingerprint])
+
+    def values(self, arch: Sequence) -> dict[str, float]:
+        """What an architecture costs, for every limit that is given, from the cheapest to find out to the dearest."""
+        cost = self.space.cost(arch)
+        known = {"params": cost.params, "macs": cost.macs, "layers": self.space.depth(arch)}
+        return {m: self.latency(arch) if m == "latency_ms" else known[m] for m in self.limits}
+
+    def __call__(self, arch: Sequence) -> bool:
+        """Whether `arch` keeps to every limit."""
+        cost = self.space.cost(arch)
+        within = cost.params <= (self.params or math.inf) and cost.macs <= (self.macs or math.inf)
+        if not within or self.space.depth(arch) > (self.layers or math.inf):
+            return False  # before the latency, which takes a measurement
+        return self.latency is None or self.latency(arch) <= self.latency_ms
+
+    def check(self, start: Sequence) -> None:
+        """Raise `BudgetError` where a limit is below the smallest network that mutation can make of `start`.
+
+        It keeps the number of blocks and their strides, so that the smallest has 8 channels and one layer throughout.
+        """
+        for metric, limit in self.limits.items():
+            smallest = self.space.smallest(start, "macs" if metric == "macs" else "params")
+            value = PlainBudget(self.space, **{metric: limit} | self._clock(metric)).values(smallest)[metric]
+            if limit < value:
+                unit, text = UNITS[metric], self.space.format(start)
+                raise BudgetError(
+                    f"no descendant of {text[:60]}... has at most {_number(limit)} {unit}: "
+                    f"the reachable range is {_number(value)} {unit} upwards"
+                )
+
+    def unmet(self, tried: Sequence[PlainArch]) -> BudgetError:
+        """The error that says what was wanted and what the architectures that were `tried` need."""
+        wanted = ", ".join(f"{_number(limit)} {UNITS[metric]}" for metric, limit in self.limits.items())
+        values = [self.values(arch) for arch in tried]
+        ranges = [
+            f"{_number(min(v[m] for v in values))} to {_number(max(v[m] for v in values))} {UNITS[m]}"
+            for m in self.limits
+        ]
+        return BudgetError(
+            f"no architecture within {wanted} was found; {len(tried)} that were tried have {', '.join(ranges)}"
+        )
+
+    def _clock(self, metric: str) -> dict:
+        return {"latency": self.latency} if metric == "latency_ms" else {}
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.4g}"
+
+
+@dataclass
+class PlainLatency:
+    """Milliseconds of an architecture on this device: the sum of its blocks', each measured once and kept in `table`.
+
+    A call adds up what `table` holds and measures what it lacks, so that a search visits a block again at no cost and
+    gets the same value. Sums leave out what blocks share; `hardware.measure` on a built network shows how much.
+    `options` are those of `hardware.measure` (batch, repeats, threads, device); values are ms per batch.
+    """
+
+    space: PlainNetSpace
+    table: dict[str, float] = field(default_factory=dict)
+    options: Mapping = field(default_factory=dict)
+
+    def __call__(self, arch: Sequence) -> float:
+        total, size = 0.0, self.space.input_size
+        for block in self.space.validate(arch):
+            key = f"{show(block)}@{size}"
+            if key not in self.table:
+                self.table[key] = self._measured(block, size)
+            total += self.table[key]
+            size = self.space.kinds[block.name].cost(block, size)[1]
+        return total
+
+    def _measured(self, block: tuple, size: int) -> float:
+        with torch.random.fork_rng(devices=[]):  # weights are drawn from PyTorch's own generator
+            module = self.space.block(block)
+        return measure(module, (block.c_in, size, size), **self.options).median

@@ -1,0 +1,168 @@
+"""Zen-NAS's evolution: structures mutate under a budget, scored without training (Lin et al., ICCV 2021, algorithm 1).
+
+The population starts as mutations of one small network and keeps its best; a child is a mutation of any member, drawn
+uniformly. What the score is, is left to `evaluate`: any zero-cost proxy, or several that are combined by rank.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from nasedu.errors import BudgetError, ParameterError, check_name
+from nasedu.ranking.combine import METHODS
+from nasedu.ranking.combine import combine as combine_scores
+from nasedu.search.blackbox import SEVERAL, TRIES, Evaluate, Feasible, Pool, Search, Strategy
+from nasedu.search.plain_budget import PlainBudget
+from nasedu.search.result import SearchResult
+from nasedu.spaces.plainnet.mutation import RULES
+from nasedu.spaces.plainnet.space import PlainArch, PlainNetSpace
+
+Combine = Callable[[pd.DataFrame], pd.Series]
+SHOWN = 200  # architectures whose cost is told where none is within the budget
+
+
+@dataclass(frozen=True)
+class ZenConfig:
+    """How the population grows; the published rules, but for `children` and the size, which suit a laptop.
+
+    `mutation`: "uniform" over the distinct changes, "origin" with the public code's bias, "shared_ratio" as in Adlik's
+    fork. `initial` "fixed" mutates `start` until there are more than `founders`, "random" draws that many networks.
+    """
+
+    population: int = 64  # the authors' scripts keep 512, the paper 256
+    founders: int = 10
+    children: int = 8  # proposed at once, from the same population; 1 is the published loop, and leaves workers idle
+    replacements: int = 2  # blocks of a member that change; of `start`, one
+    mutation: str = "uniform"
+    initial: str = "fixed"
+
+    def __post_init__(self):
+        check_name("mutation rule", self.mutation, RULES)
+        check_name("initial population", self.initial, ("fixed", "random"))
+        if min(self.population, self.children, self.replacements) < 1 or self.founders < 0:
+            raise ParameterError(
+                "a population, its children and replacements are at least 1 and its founders 0, got "
+                f"{self.population}, {self.children}, {self.replacements} and {self.founders}"
+            )
+
+
+# The authors' evolution_search.py: one child at a time, 512 members, its own distribution of mutations.
+ZENNAS = ZenConfig(population=512, children=1, mutation="origin")
+# Adlik's fork without --fix_initialize: random founders, one ratio for width and bottleneck.
+ADLIK = ZenConfig(population=512, children=1, mutation="shared_ratio", initial="random")
+
+
+def zero_shot(
+    space: PlainNetSpace,
+    evaluate: Evaluate,
+    *,
+    budget: int,
+    start: str | Sequence | None = None,
+    feasible: PlainBudget | Feasible | None = None,
+    combine: str | Combine | None = None,
+    seed: int = 0,
+    executor: Executor | None = None,
+    state: str | Path | None = None,
+    run: str = "",
+    config: ZenConfig = ZenConfig(),
+    progress: Callable[[int], None] = lambda count: None,
+) -> SearchResult:
+    """Score `budget` distinct structures, all of them `feasible`, and return the best.
+
+    `start` is a structure string or an architecture; random founders make no use of it. `evaluate(arch)` returns a
+    score, higher is better; a failure is recorded, ranks last and is no one's parent. Where it returns several by name,
+    `combine` makes one of them: a method of `nasedu.ranking.combine`, or a function of a frame (one row per structure,
+    one column per name) to a series. Ranks are computed anew over all structures so far before every generation, and
+    the scores of the history over all of them. The history also has "params", "macs" and "layers". Everything else is
+    as in `random_search`. Raises `BudgetError` with the reachable range, `ArchitectureError`, `ParameterError`.
+    """
+    start = _founder(space, start, feasible) if config.initial == "fixed" else None
+    settings = asdict(config) | {"start": space.format(start) if start else "", "combine": _named(combine)}
+    founders = config.founders + 1 if config.initial == "fixed" else max(1, config.founders)
+    propose = partial(_propose, config, start, feasible)
+    combined = None if combine is None else partial(_combined, combine)
+    strategy = Strategy("zero_shot", settings, founders, config.children, propose, combined)
+    search = Search(strategy, space, evaluate, feasible, seed, executor, state, _costs(space), progress, run)
+    return search.run(budget)
+
+
+def _founder(space: PlainNetSpace, start: str | Sequence | None, feasible: Feasible | None) -> PlainArch:
+    """The architecture whose mutations found the population. Raises `BudgetError` where none can be feasible."""
+    if start is None:
+        raise ParameterError("a fixed initial population needs `start`: a structure string or an architecture")
+    arch = space.parse(start) if isinstance(start, str) else space.validate(start)
+    if isinstance(feasible, PlainBudget):
+        feasible.check(arch)
+    return arch
+
+
+def survivors(history: list[dict], size: int) -> list[PlainArch]:
+    """The best `size` architectures of `history`, best first; among equals the oldest goes first, as published."""
+    alive = [record for record in history if record["error"] is None]
+    alive.sort(key=lambda record: (record["score"], record["index"]), reverse=True)
+    return [record["arch"] for record in alive[:size]]
+
+
+def _propose(
+    config: ZenConfig, start: PlainArch | None, feasible: Feasible | None, history: list[dict], pool: Pool
+) -> Iterator[tuple[PlainArch, str]]:
+    """Mutations of `start`, or random networks, for the first generation; of the survivors after it."""
+    population = survivors(history, config.population)
+    tried: deque[PlainArch] = deque(maxlen=SHOWN)
+
+    def child() -> PlainArch:
+        founding = start is not None and len(population) <= config.founders
+        parent = start if founding or not population else population[pool.rng.integers(len(population))]
+        replacements = 1 if founding else config.replacements
+        arch = pool.space.mutate(parent, pool.rng, replacements=replacements, rule=config.mutation)
+        tried.append(arch)
+        return arch
+
+    def stranger() -> PlainArch:
+        tried.append(pool.space.sample(pool.rng))
+        return tried[-1]
+
+    origin, make = ("random", stranger) if config.initial == "random" and not population else ("mutation", child)
+    while (arch := pool.fresh(make, TRIES)) is not None:
+        yield arch, origin
+    if not pool.seen:
+        raise feasible.unmet(tried) if isinstance(feasible, PlainBudget) else _unmet(pool.space, origin)
+
+
+def _unmet(space: PlainNetSpace, origin: str) -> BudgetError:
+    return BudgetError(f"none of {TRIES} networks of {space.name} that were tried ({origin}) is feasible")
+
+
+def _combined(combine: str | Combine, records: list[dict]) -> list[float]:
+    """One score for every record, from the scores that `evaluate` gave all of them."""
+    frame = pd.DataFrame([record[SEVERAL] for record in records])
+    scores = combine_scores(frame, combine) if isinstance(combine, str) else combine(frame)
+    if len(scores) != len(frame):
+        raise ParameterError(f"combine must return one score for each of {len(frame)} structures, got {len(scores)}")
+    return [float(score) for score in scores]
+
+
+def _named(combine: str | Combine | None) -> str:
+    """The name of a way to combine, for a state file. Raises `UnknownName`."""
+    if combine is None or isinstance(combine, str):
+        return check_name("combination", combine, METHODS) if combine is not None else ""
+    return getattr(combine, "__qualname__", type(combine).__name__)
+
+
+def _costs(space: PlainNetSpace) -> dict[str, Callable[[PlainArch], float]]:
+    """Columns of the history."""
+
+    def params(arch: PlainArch) -> int:
+        return space.cost(arch).params
+
+    def macs(arch: PlainArch) -> int:
+        return space.cost(arch).macs
+
+    return {"params": params, "macs": macs, "layers": space.depth}
