@@ -26,6 +26,12 @@ def saliency(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> dict[s
     return {name: weights[name].detach() * gradient for name, gradient in gradients.items()}
 
 
+def _sum(saliencies: dict[str, Tensor]) -> float:
+    """Over everything: within a tensor in its own precision (pairwise, so exact enough, and fast), then in double."""
+    wide = {name: torch.promote_types(s.dtype, torch.float32) for name, s in saliencies.items()}
+    return sum(float(s.sum(dtype=wide[name])) for name, s in saliencies.items())
+
+
 @register("grad_norm", needs="labels", reads=("gradients",), passes=ONE)
 def grad_norm(probe: Probe, *, form: str = "layers") -> float:
     """Sum over layers of ||g_l||_2 (Abdelfattah et al. 2021, section 3.2). Higher is better.
@@ -35,7 +41,7 @@ def grad_norm(probe: Probe, *, form: str = "layers") -> float:
     the start; grows with the number of layers.
     """
     if check_name("form of grad_norm", form, ("layers", "zennas")) == "layers":
-        return float(sum(g.double().norm() for g in probe.gradients.values()))
+        return sum(float(g.norm(dtype=torch.promote_types(g.dtype, torch.float32))) for g in probe.gradients.values())
     model = standard_normal(probe.copy(), probe.generator)
     logits = model(probe.images.clone())
     cross_entropy(logits, probe.batch)  # complains where these are no logits
@@ -51,7 +57,7 @@ def snip(probe: Probe) -> float:
 
     Cannot see: a layer whose gradient vanishes at the start though it would train well.
     """
-    return float(sum(s.double().abs().sum() for s in saliency(probe.weights, probe.gradients).values()))
+    return _sum({name: s.abs_() for name, s in saliency(probe.weights, probe.gradients).items()})
 
 
 @register("plain", needs="labels", reads=("gradients",), passes=ONE)
@@ -61,7 +67,7 @@ def plain(probe: Probe) -> float:
     Cannot see: convolutions before batch normalisation, whose scale does not matter, so that <w, g> = 0 for them: with
     BN it measures the classifier alone.
     """
-    return float(sum(s.double().sum() for s in saliency(probe.weights, probe.gradients).values()))
+    return _sum(saliency(probe.weights, probe.gradients))
 
 
 @register("grasp", needs="labels", reads=("gradients", "curvature"), passes="1 forward, 2 backward, 1 of them double")
@@ -71,7 +77,7 @@ def grasp(probe: Probe) -> float:
     Higher is better, by the sign that Abdelfattah et al. 2021 rank with; pruning keeps the lowest instead. Cannot see:
     beyond second order; the value is a small difference of large terms, and noisy.
     """
-    return -float(sum(s.double().sum() for s in saliency(probe.weights, probe.curvature).values()))
+    return -_sum(saliency(probe.weights, probe.curvature))
 
 
 @register("fisher", needs="labels", reads=("channels", "gradients"), passes=ONE)

@@ -64,8 +64,9 @@ class Probe:
         seed: int = 0,
         generator: torch.Generator | None = None,
         wanted: set[str] | frozenset[str] = frozenset(),
+        given_away: bool = False,
     ):
-        self.original = model
+        self.original, self.given_away = model, given_away
         parameter = next(model.parameters(), torch.empty(0))
         self.device, self.dtype = parameter.device, parameter.dtype
         self.batch = batch if parameter.is_meta else batch.to(self.device, self.dtype)
@@ -98,14 +99,15 @@ class Probe:
         """Standard normal draws of `shape`, on the network's device and in its precision."""
         return torch.randn(shape, generator=self.generator).to(self.device, self.dtype)
 
-    def copy(self) -> nn.Module:
+    def copy(self, last: bool = False) -> nn.Module:
         """A copy of the network to do anything with, in training mode, every weight with a gradient.
 
+        `last` promises that the proxy reads the network no more: one that its maker gave away is then used itself.
         Raises `ProxyError` for a weight that is not finite.
         """
         self.check_finite()
         try:
-            model = copy.deepcopy(self.original)
+            model = self.original if self.given_away and last else copy.deepcopy(self.original)
         except Exception as error:  # a layer may hold anything: a lock, a process group, another graph's tensor
             raise ProxyError(f"this {type(self.original).__name__} cannot be copied: {error}") from error
         for part in model.modules():
@@ -121,7 +123,9 @@ class Probe:
                 raise ProxyError(
                     f"the weight {name} of this {type(self.original).__name__} is on the meta device: no value"
                 )
-            if not torch.isfinite(weight).all():
+            if (
+                not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all()
+            ):  # the sum is quick, but may overflow
                 raise ProxyError(f"the weight {name} of this {type(self.original).__name__} is not finite")
 
     @cached_property

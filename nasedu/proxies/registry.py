@@ -93,17 +93,19 @@ def score(
     *,
     seed: int = 0,
     generator: torch.Generator | None = None,
+    keep: bool = True,
     **options,
 ) -> float:
     """One proxy of `model` on `batch`; higher is better, -inf where the definition says so.
 
     All randomness comes from `seed`, or from `generator` where one is handed in. `options` are the proxy's own (see
-    `info(name).options`). Model and global random state stay as they are. Raises `UnknownName`; `ParameterError` for a
-    batch that does not fit; `ProxyError` where the network cannot be scored or the result is no number.
+    `info(name).options`). Model and global random state stay as they are; `keep=False` gives the model away, which
+    saves copying one that was built only to be scored. Raises `UnknownName`; `ParameterError` for a batch that does not
+    fit; `ProxyError` where the network cannot be scored or the result is no number.
     """
     proxy, batch = info(name), as_batch(batch)
     _check(proxy, batch, options)
-    probe = Probe(model, batch, seed=_whole(seed), generator=generator, wanted=proxy.reads)
+    probe = Probe(model, batch, seed=_whole(seed), generator=generator, wanted=proxy.reads, given_away=not keep)
     return _value(proxy, probe, options)
 
 

@@ -36,8 +36,8 @@ def synflow(probe: Probe, *, bn: str = "identity") -> float:
 
     In float64, for R grows exponentially with depth and overflows float32; take its logarithm to draw it. `bn`:
     "identity" is the definition; "kept" leaves batch normalisation with its running statistics in (the poor
-    `synflow_bn`); "zennas" is Zen-NAS's code: BN with the statistics of one image, and the sign turned round. Cannot
-    see: data, activations other than piecewise linear ones through the origin, any normalisation but BN.
+    `synflow_bn`); "zennas" is Zen-NAS's code: BN with the statistics of one image, and the sign turned round.
+    Cannot see: data, activations other than piecewise linear ones through the origin, any normalisation but BN.
     """
     check_name("treatment of BN", bn, ("identity", "kept", "zennas"))
     probe.check_finite()
@@ -68,4 +68,5 @@ def synflow_saliency(
     images = torch.ones(1, *input_shape, dtype=torch.float64, device=next(model.parameters(), torch.ones(())).device)
     with BatchNormAsIdentity() if bn == "identity" else nullcontext():
         flow = total(forward(model, images))
-    return {name: (weights[name] * g).abs().detach() for name, g in gradients_of(flow, weights).items()}
+    found = gradients_of(flow, weights)
+    return {name: (w.detach() * found.pop(name)).abs_() for name, w in weights.items()}  # each gradient leaves in turn

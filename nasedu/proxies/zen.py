@@ -57,10 +57,11 @@ def zen(
         raise ParameterError(f"alpha of zen must be above 0, got {alpha}")
     shape, scores, running = (images, probe.images.shape[1], *size), [], []
     with torch.inference_mode():
-        model = without_residual(probe.copy()).eval()  # no dropout; BN is ours to run
+        model = without_residual(probe.copy(last=True)).eval()  # no dropout; BN is ours to run
+        model = model.to(memory_format=torch.channels_last)  # a quarter faster
         for _ in range(_at_least_one("repeats", repeats)):
             standard_normal(model, probe.generator)
-            x = probe.normal(*shape)
+            x = probe.normal(*shape).contiguous(memory_format=torch.channels_last)
             seen = _Look(running if bn == "ema" else None)
             before, scales = seen.features(model, x), seen.scales
             after = seen.features(model, x.add_(probe.normal(*shape), alpha=alpha))

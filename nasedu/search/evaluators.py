@@ -96,7 +96,7 @@ class ZeroCost:
     def __call__(self, arch: Arch) -> float | dict[str, float]:
         network = build_seeded(self.space, arch, self.seed)
         if isinstance(self.names, str):
-            return score(self.names, network, self.batch, seed=self.seed, **self.options)
+            return score(self.names, network, self.batch, seed=self.seed, keep=False, **self.options)
         found = score_all(network, self.batch, self.names, seed=self.seed, options=self.options)
         for name, sentence in found.errors.items():
             raise ProxyError(f"{name}: {sentence}")

@@ -286,3 +286,13 @@ def test_misspelt_options_are_refused():
     for option in ({"bn": "bach"}, {"norm": "l2"}, {"alhpa": 1}):
         with pytest.raises(UnknownName):
             score("zen", small(), torch.zeros(2, 3, 8, 8), **option)
+
+
+def test_a_network_that_is_given_away_scores_the_same_and_is_used_up():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    images, before = torch.randn(4, 3, 8, 8), network[0].weight.clone()
+    kept = score("zen", network, images)
+    assert torch.equal(network[0].weight, before)
+    assert score("zen", network, images, keep=False) == kept
+    assert not torch.equal(network[0].weight, before)
