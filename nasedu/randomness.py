@@ -19,6 +19,10 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     one for the whole process, so threads take turns. `device` is the accelerator whose state is meant as well.
     """
     device = torch.device(device)
-    with _turn, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    cuda = device.type == "cuda"
+    with _turn, torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would change the state of every accelerator
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield

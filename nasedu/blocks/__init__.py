@@ -13,7 +13,6 @@ from nasedu.blocks.plain import (
     ResidualUnit,
     check_parts,
     plain_cost,
-    plain_init,
     plain_modules,
 )
 from nasedu.blocks.shuffle import ShuffleBlock, ShuffleXception, shuffle_split
@@ -47,7 +46,6 @@ __all__ = [
     "check_parts",
     "evaluation_mode",
     "plain_cost",
-    "plain_init",
     "plain_modules",
     "pointwise",
     "shuffle_split",

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from nasedu.blocks.common import ACTIVATIONS, ConvBNAct
@@ -20,7 +19,6 @@ from nasedu.errors import ParameterError, check_name
 
 NORM = partial(nn.BatchNorm2d, eps=1e-3)  # the eps of the authors' MasterNet
 SQUEEZE = 0.25  # hidden channels of squeeze-and-excitation, relative to its input's
-GAIN = 3.26033  # of the authors' initialisation for training
 
 
 class Conv(NamedTuple):
@@ -152,22 +150,3 @@ def check_parts(parts: Sequence[Part], c_in: int, c_out: int, stride: int) -> No
             channels, strides = conv.c_out, strides * conv.stride
     if (channels, strides) != (c_out, stride):
         raise ParameterError(f"a block must end at {c_out} channels, stride {stride}; got {channels}, stride {strides}")
-
-
-@torch.no_grad()
-def plain_init(network: nn.Module) -> nn.Module:
-    """Initialise for training as the authors do: Xavier with gain 3.26, and the last BN of every residual at zero.
-
-    Draws from PyTorch's generator. So every residual unit starts as its shortcut. Returns `network`.
-    """
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            nn.init.xavier_normal_(part.weight, GAIN)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.BatchNorm2d):
-            part.reset_parameters()
-    for part in network.modules():
-        if isinstance(part, ResidualUnit):
-            nn.init.zeros_([m for m in part.body.modules() if isinstance(m, nn.BatchNorm2d)][-1].weight)
-    return network

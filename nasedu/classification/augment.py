@@ -6,9 +6,7 @@ takes, started from the caller's generator, and then puts it back; threads that 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +16,7 @@ from torchvision.transforms import v2
 from nasedu.data import ImageSet
 from nasedu.data.classification import CIFAR10_MEAN, CIFAR10_STD, DIGITS_MEAN, DIGITS_STD
 from nasedu.errors import ParameterError, check_name
+from nasedu.randomness import seeded
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Mix = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -33,20 +32,6 @@ SETS = {
     "cifar10": (CIFAR10_MEAN, CIFAR10_STD, "cifar10", 128, True),
     "digits": (DIGITS_MEAN, DIGITS_STD, "svhn", 0, False),
 }
-_lending = threading.Lock()
-
-
-@contextmanager
-def _global_draws(generator: torch.Generator) -> Iterator[None]:
-    """While open, the global CPU draws follow from one draw of `generator`; then the global state is as before."""
-    seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
-    with _lending:
-        before = torch.get_rng_state()
-        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed accelerators as well
-        try:
-            yield
-        finally:
-            torch.set_rng_state(before)
 
 
 def in_turn(*augments: Augment) -> Augment:
@@ -90,7 +75,7 @@ def from_torchvision(transform: Callable[[Tensor], Tensor]) -> Augment:
     """
 
     def augment(x: Tensor, generator: torch.Generator) -> Tensor:
-        with _global_draws(generator):
+        with seeded(_drawn(generator)):
             return torch.stack([transform(image) for image in x])
 
     return augment
@@ -164,7 +149,12 @@ def mixup(classes: int, alpha: float = 0.2) -> Mix:
         """The mixed images and the shares of their labels."""
         if y.ndim == 1 and not 0 <= int(y.min()) <= int(y.max()) < classes:
             raise ParameterError(f"mixup of {classes} classes got labels from {int(y.min())} to {int(y.max())}")
-        with _global_draws(generator):
+        with seeded(_drawn(generator)):
             return transform(x, y)
 
     return mix
+
+
+def _drawn(generator: torch.Generator) -> int:
+    """A seed for the global random state, drawn from the caller's generator."""
+    return int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))

@@ -15,7 +15,8 @@ def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Cost:
     """Count `module` on one input per shape (C, H, W), at batch size 1; `module` keeps its device and weights."""
     on_meta = all(p.is_meta for p in module.parameters())
     meta = module if on_meta else copy.deepcopy(module).to("meta")
-    inputs = [torch.empty(1, *shape, device="meta") for shape in input_shapes]
+    dtype = next((p.dtype for p in module.parameters()), torch.float32)
+    inputs = [torch.empty(1, *shape, device="meta", dtype=dtype) for shape in input_shapes]
     with FlopCounterMode(display=False) as counter, evaluation_mode(meta), torch.no_grad():
         meta(*inputs)
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 
 from nasedu.hardware.count import count
@@ -24,8 +22,7 @@ def macs(probe: Probe) -> float:
 
     Cannot see: what they are spent on; many networks tie.
     """
-    abstract = copy.deepcopy(probe.original).to("meta").float()  # the counter's input is in single precision
-    return count(abstract, tuple(probe.images.shape[1:])).macs
+    return count(probe.original, tuple(probe.images.shape[1:])).macs
 
 
 @register("l2_norm", needs="nothing", passes="none")

@@ -41,24 +41,29 @@ def synflow(probe: Probe, *, bn: str = "identity") -> float:
     """
     check_name("treatment of BN", bn, ("identity", "kept", "zennas"))
     probe.check_finite()
-    found = synflow_saliency(probe.original, lambda model, x: model(x), tuple(probe.images.shape[1:]), bn)
-    parts = [float(s.sum()) for s in found.values() if s.ndim >= 2]
-    if not parts:
+    weights, gradients = _flow(probe.original, lambda model, x: model(x), tuple(probe.images.shape[1:]), bn)
+    large = [name for name, w in weights.items() if w.ndim >= 2]
+    if not large:
         raise no_weights(probe.original)
-    value = sum(parts)
+    value = sum(float(torch.dot(weights[name].flatten(), gradients[name].abs().flatten())) for name in large)
     return -value if bn == "zennas" else value
 
 
 def synflow_saliency(
-    model: nn.Module,
-    forward: Callable[[nn.Module, Tensor], object],
-    input_shape: tuple[int, ...],
-    bn: str = "identity",
+    model: nn.Module, forward: Callable[[nn.Module, Tensor], object], input_shape: tuple[int, ...]
 ) -> dict[str, Tensor]:
-    """|w * dR/dw| for every parameter, by name, in float64; `bn` as in `synflow`.
+    """|w * dR/dw| for every parameter, by name, in float64, batch normalisation taken for the identity.
 
     `forward(model, images)` runs a copy of the model on one image of `input_shape` (C, H, W).
     """
+    weights, gradients = _flow(model, forward, input_shape, "identity")
+    return {name: w * gradients[name].abs() for name, w in weights.items()}
+
+
+def _flow(
+    model: nn.Module, forward: Callable[[nn.Module, Tensor], object], input_shape: tuple[int, ...], bn: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """|w| and dR/d|w| of every parameter, by name, detached and in float64."""
     model = copy.deepcopy(model).double().train(bn == "zennas").requires_grad_(True)
     with torch.no_grad():
         for value in (*model.parameters(), *model.buffers()):
@@ -68,5 +73,5 @@ def synflow_saliency(
     images = torch.ones(1, *input_shape, dtype=torch.float64, device=next(model.parameters(), torch.ones(())).device)
     with BatchNormAsIdentity() if bn == "identity" else nullcontext():
         flow = total(forward(model, images))
-    found = gradients_of(flow, weights)
-    return {name: (w.detach() * found.pop(name)).abs_() for name, w in weights.items()}  # each gradient leaves in turn
+    gradients = gradients_of(flow, weights)
+    return {name: w.detach() for name, w in weights.items()}, gradients

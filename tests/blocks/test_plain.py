@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nasedu.blocks import Conv, Residual, ResidualUnit, check_parts, plain_cost, plain_init, plain_modules
+from nasedu.blocks import Conv, Residual, check_parts, plain_cost, plain_modules
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.hardware import count
 
@@ -50,18 +50,6 @@ def test_a_shortcut_is_added_unless_it_is_switched_off():
     strided = plain_modules([Residual((Conv(8, 16, 3, 2, act=None),))])[0]
     assert torch.equal(strided(x), torch.relu(strided.body(x) + strided.shortcut(x)))
     assert strided.shortcut.conv.bias is not None and strided.shortcut.conv.stride == (2, 2)
-
-
-def test_the_initialisation_for_training_starts_at_the_shortcuts():
-    torch.manual_seed(0)
-    model = plain_modules([Conv(3, 64, 3), *[Residual((Conv(64, 64, 3), Conv(64, 64, 3, act=None)))] * 2])
-    assert plain_init(model) is model
-    x = torch.randn(2, 3, 8, 8)
-    assert torch.allclose(model(x), model[0](x)), "the last BN of a residual body is at zero"
-    weight = model[0].conv.weight
-    assert weight.std().item() == pytest.approx(3.26033 * (2 / ((3 + 64) * 9)) ** 0.5, rel=0.1)
-    assert all(m.bias.abs().sum() == 0 for m in model.modules() if isinstance(m, nn.BatchNorm2d))
-    assert sum(isinstance(m, ResidualUnit) for m in model.modules()) == 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from nasedu import blocks
 from nasedu.classification import batches, classifier_step, mixup, published_augment, published_recipe, zen_init
 from nasedu.data import classification
 from nasedu.errors import ParameterError, UnknownName
@@ -116,3 +117,11 @@ def test_a_killed_training_with_every_draw_ends_where_it_would_have_ended(tmp_pa
         assert all(
             torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
         )
+
+
+def test_a_stack_of_plain_residuals_starts_as_its_stem():
+    unit = blocks.Residual((blocks.Conv(64, 64, 3), blocks.Conv(64, 64, 3, act=None)))
+    model = blocks.plain_modules([blocks.Conv(3, 64, 3), unit, unit])
+    zen_init(model, torch.Generator().manual_seed(0))
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.allclose(model(x), model[0](x)), "the last BN of a residual body is at zero"

@@ -90,7 +90,8 @@ def test_a_composite_is_ranks_over_this_pool(space, batch, archs):
 
 
 def test_a_failure_is_flagged_and_ranks_last_and_never_best(space, batch, broken):
-    small, large = space.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"), space.sample(np.random.default_rng(1))
+    small = space.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    large = space.sample(np.random.default_rng(1))
     pool = proxies.score_pool(space, [small, large], batch, ["fragile"])
     assert pool.frame["fragile"].tolist()[0] == -math.inf < pool.frame["fragile"].tolist()[1]
     assert pool.errors == {(0, space.format(small), "fragile"): "too small"}
