@@ -1,0 +1,75 @@
+"""Pictures of structure strings: a bar per layer, heights that are channels, shades that are resolutions."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.patches import Rectangle
+
+from nasedu import plots, spaces
+from nasedu.errors import ArchitectureError, ParameterError
+from nasedu.plots.picture import COLOURS
+from nasedu.spaces.plainnet import CIFAR_SEED
+
+DEEP = "SuperConvK3BNRELU(3,16,1,1)SuperResK1K5K1(16,40,2,8,3)SuperResK3K3(40,24,2,48,2)SuperConvK1BNRELU(24,64,1,1)"
+
+
+@pytest.fixture(scope="module")
+def space():
+    return spaces.create("plainnet", num_classes=10)
+
+
+def bars(ax, inner):
+    boxes = [p for p in ax.patches if isinstance(p, Rectangle)]
+    return [b for b in boxes if (to_hex(b.get_facecolor()) == to_hex(COLOURS[1])) == inner]
+
+
+def test_every_layer_is_a_bar_as_high_as_its_channels_with_its_bottleneck_inside(space):
+    picture = plots.structures(space, {"deep": DEEP})
+    outer, inner = bars(picture.axes[0], False), bars(picture.axes[0], True)
+    assert [b.get_height() for b in outer] == [16, 40, 40, 40, 24, 24, 64]
+    assert [b.get_height() for b in inner] == [8, 8, 8, 48, 48]
+    for left, right in zip(outer, outer[1:], strict=False):
+        assert left.get_x() + left.get_width() < right.get_x()
+    assert [t.get_text() for t in picture.axes[0].texts] == ["ConvK3", "K1K5K1", "K3K3", "ConvK1"]
+
+
+def test_the_shade_darkens_with_every_stride_and_the_title_has_the_exact_counts(space):
+    picture = plots.structures(space, {"deep": DEEP, "seed": CIFAR_SEED})
+    light = [sum(b.get_facecolor()[:3]) for b in bars(picture.axes[0], False)]
+    assert light[0] > light[1] == light[2] == light[3] > light[4] == light[5] == light[6]
+    assert "90,962 parameters, 6.71 M MACs" in picture.axes[1].get_title("left")
+    assert picture.axes[0].get_xlim() == picture.axes[1].get_xlim()  # so that depths can be compared
+    assert [t.get_text() for t in picture.legends[0].get_texts()] == ["32 px", "16 px", "8 px", "4 px", "bottleneck"]
+
+
+def test_an_architecture_and_its_string_are_drawn_alike_and_others_refused(space):
+    a, b = (plots.structures(space, {"x": arch}).png() for arch in (DEEP, space.parse(DEEP)))
+    assert a == b
+    with pytest.raises(ParameterError, match="nothing to draw"):
+        plots.structures(space, {})
+    with pytest.raises(ArchitectureError):
+        plots.structures(space, {"x": DEEP[:-1]})
+
+
+def test_shares_of_types_stand_in_percent_beside_the_uniform_line():
+    shares = {"uniform": {"SuperResK3K3": 0.5, "SuperResK1K3K1": 0.5}, "biased": {"SuperResK3K3": 0.75}}
+    ax = plots.mutation_types(shares).axes[0]
+    assert [list(line.get_xdata()) for line in ax.lines] == [[50, 50], [75, 0], [50, 50]]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["K3K3", "K1K3K1"]
+    with pytest.raises(ParameterError):
+        plots.mutation_types({"uniform": {}})
+
+
+def test_a_contest_shows_every_training_and_the_mean():
+    ax = plots.contest({"winner": [90, 92, 94], "random": [91, 91, 91]}).axes[0]
+    assert [list(line.get_xdata()) for line in ax.lines] == [[90, 92, 94], [92], [91, 91, 91], [91]]
+    assert [t.get_text() for t in ax.texts] == ["92.0", "91.0"]
+
+
+def test_curves_over_two_axes_share_names_and_styles():
+    picture = plots.lines({"layers": ([1, 2], {"a": [1, 2], "b": [3, 4]}), "width": ([8, 16], {"b": [5, 6]})}, "Zen")
+    first, second = picture.axes
+    assert first.get_ylabel() == "Zen" and second.get_xlabel() == "width"
+    assert np.array_equal(second.lines[0].get_ydata(), [5, 6])
+    assert second.lines[0].get_color() == first.lines[1].get_color()
+    assert [t.get_text() for t in picture.legends[0].get_texts()] == ["a", "b"]
