@@ -24,7 +24,8 @@ from nasedu.hardware.latency import describe_device
 
 HERE = Path(__file__).parent
 CELLS, SEEDS, BATCH = 200, (0, 1, 2), 64
-GROUPS = {  # what shares passes stands together
+# What shares passes stands together. NTK, GradSign and linear regions take seconds a network and are left out.
+GROUPS = {
     "gradients": (
         *("params", "macs", "l2_norm", "grad_norm", "snip", "plain", "fisher", "jacob_cov", "naswot", "synflow"),
     ),
@@ -32,7 +33,6 @@ GROUPS = {  # what shares passes stands together
     "own_passes": (
         *("zen", "zico", "meco", "deepmad_entropy", "az_expressivity", "az_progressivity", "az_trainability"),
     ),
-    "per_image": ("ntk", "gradsign", "linear_regions"),
 }
 
 

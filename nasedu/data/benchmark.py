@@ -47,10 +47,12 @@ class Benchmark:
 
     @property
     def distinct(self) -> list[str]:
-        """One architecture's text for every different network, as far as scores tell.
+        """One architecture's text for every different training, as far as scores tell.
 
         Cells that differ only in edges from or to a node that nothing reaches compute the same; trained with the same
-        seeds they have the same scores to the last digit. In statistics they are copies, not evidence.
+        seeds they have the same scores to the last digit. In statistics they are copies, not evidence. Those left may
+        still be equal but for the random draws: where one has convolutions on edges that lead nowhere, or where two
+        are mirror images of one another.
         """
         return list(self.frame[[c for c in self.frame if c.startswith(PARTS)]].drop_duplicates().index)
 

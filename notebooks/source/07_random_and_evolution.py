@@ -73,9 +73,10 @@ figures["truth"]
 
 # %%
 Markdown(
-    f"729 strings, but only **{len(bench.distinct)} different networks**: an edge that leads from or to a node that "
+    f"729 strings, but only **{len(bench.distinct)} different trainings**: an edge that leads from or to a node that "
     "nothing reaches changes nothing, and such twins have the same scores to the last digit. A search that visits a "
-    "twin spends an evaluation on nothing new. (NAS-Bench-201 has twins, too.)"
+    "twin spends an evaluation on nothing new. Of these again some are copies but for unused weights and luck "
+    "(notebook 08). NAS-Bench-201 has twins, too."
 )
 
 # %% [markdown]
