@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from concurrent.futures import BrokenExecutor
 
 
 class NaseduError(Exception):
@@ -54,6 +55,10 @@ class TrainingDiverged(NaseduError, ArithmeticError):
 
 class TrainingStopped(NaseduError, RuntimeError):
     """A training that ended early because one beside it failed or was interrupted."""
+
+
+class WorkersLost(NaseduError, BrokenExecutor):
+    """An executor whose workers died or were called back in the middle of a search."""
 
 
 class OutputError(NaseduError, OSError):

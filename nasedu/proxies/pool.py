@@ -102,6 +102,7 @@ def _collect(done: dict, texts: list[str], seeds: list[int], wanted: list[str]) 
             if name in COMPOSITES:
                 parts, method = COMPOSITES[name]
                 failed = (frame[list(parts)] == -math.inf).any(axis=1)
-                frame[name] = combine(frame[list(parts)], method).where(~failed, -math.inf)
+                combined = -math.inf if failed.all() else combine(frame[list(parts)], method)
+                frame[name] = pd.Series(combined, frame.index).where(~failed, -math.inf)
         frames[seed] = frame[wanted]
     return PoolScores(frames, errors)

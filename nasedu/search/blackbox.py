@@ -17,7 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from nasedu.errors import ArchitectureError, BudgetError, CheckpointError, ParameterError, TableError, UnknownName
+from nasedu.errors import (
+    ArchitectureError,
+    BudgetError,
+    CheckpointError,
+    ParameterError,
+    TableError,
+    UnknownName,
+    WorkersLost,
+)
 from nasedu.hardware.table import LookupTable
 from nasedu.search.constraints import Constraint, table_hash
 from nasedu.search.result import SearchResult
@@ -26,7 +34,8 @@ from nasedu.storage import content_hash, load_state, save_state
 
 ENUMERABLE = 20_000  # a space of so many architectures is gone through one by one where draws bring nothing new
 TRIES = 5_000  # draws in a row, in a larger space, after which it counts as exhausted
-SAVE_SECONDS = 10  # a generation that takes longer is stored in between
+SAVE_SECONDS = 10  # what takes longer is stored in between
+SHORT = 1_000  # a history so short is stored after every generation
 SEVERAL = "scores"  # where a record keeps the scores that are yet to be combined
 FIELDS = ("index", "arch", "score", "seconds", "generation", "origin", "error")
 
@@ -40,13 +49,17 @@ class Pool:
 
     def __init__(self, space: SearchSpace, feasible: Feasible | None):
         self.space, self.feasible = space, feasible
-        self.rng, self.seen = np.random.default_rng(0), set()
+        self.rng, self.seen, self._known = np.random.default_rng(0), set(), 0
         self._sample = feasible.sample if isinstance(feasible, Constraint) else space.sample
 
     def restart(self, seed: int, generation: int, history: list[dict]) -> None:
         """Forget everything but (seed, generation) and the architectures of `history`."""
         self.rng = np.random.default_rng([seed, generation])
-        self.seen = {record["arch"] for record in history}
+        if len(history) < self._known or self._known == 0:
+            self.seen, self._known = set(), 0
+        # a search's history only grows: going through all of it in every generation would be quadratic
+        self.seen.update(record["arch"] for record in history[self._known :])
+        self._known = len(history)
 
     def fresh(self, make: Callable[[], Arch], tries: int) -> Arch | None:
         """The first of `tries` architectures of `make` that is feasible and new, from now on seen."""
@@ -133,6 +146,7 @@ class Search:
         self.history: list[dict] = []
         self.pool = Pool(self.space, self.feasible)
         self.begin = self.saved = time.perf_counter()
+        self.saving = 0.0  # seconds that storing took: a long history is stored less often
 
     def run(self, budget: int) -> SearchResult:
         """Evaluate up to `budget` architectures."""
@@ -144,10 +158,17 @@ class Search:
             generation = self.strategy.generation(len(self.history))
             proposals = self._proposals(generation, budget)
             if not proposals:
+                self._save(run)
                 break  # the space is exhausted
-            self._evaluate(proposals, generation, run)
-            self._save(run)
-            _succeeded(self.history)
+            try:
+                self._evaluate(proposals, generation, run)
+            except (BrokenExecutor, CancelledError) as error:
+                self._save(run)
+                raise self._lost() from error
+            if len(self.history) <= SHORT or len(self.history) >= budget:
+                self._save(run)
+            if all(record["error"] for record in self.history):
+                _succeeded(self.history)
         return self._result(self._scored(self.history[:budget]))
 
     def _proposals(self, generation: int, budget: int) -> list[tuple[Arch, str]]:
@@ -177,11 +198,18 @@ class Search:
                 record = dict(zip(FIELDS, values, strict=True)) | prices
                 self.history.append(record | ({SEVERAL: several} if several else {}))
                 self.progress(1)
-                if time.perf_counter() - self.saved > SAVE_SECONDS:
+                if time.perf_counter() - self.saved > SAVE_SECONDS * (1 + 2 * self.saving):
                     self._save(run)
         finally:
             for future in futures:
                 future.cancel()
+
+    def _lost(self) -> WorkersLost:
+        done = len(self.history)
+        after = (
+            f"run it again with state={str(self.state)!r} to go on" if self.state else "a `state` file would keep them"
+        )
+        return WorkersLost(f"the executor's workers are gone after {done} evaluations; {after}")
 
     def _scored(self, history: list[dict]) -> list[dict]:
         """The records with scores that are combined over all of them, each single score in a column of its own.
@@ -192,12 +220,7 @@ class Search:
             return history
         alive = [record for record in history if record["error"] is None]
         scores = dict(zip([r["index"] for r in alive], self.strategy.combine(alive) if alive else [], strict=True))
-        return [
-            {k: v for k, v in record.items() if k != SEVERAL}
-            | {"score": float(scores.get(record["index"], -math.inf))}
-            | record.get(SEVERAL, {})
-            for record in history
-        ]
+        return [_combined(record, scores.get(record["index"], -math.inf)) for record in history]
 
     def _result(self, history: list[dict]) -> SearchResult:
         best = max(_succeeded(history), key=lambda r: r["score"])  # the first, among equals
@@ -209,10 +232,12 @@ class Search:
 
     def _save(self, run: str) -> None:
         """Store the history, unless it holds nothing but failures: a mended `evaluate` shall start afresh."""
+        start = time.perf_counter()
         if self.state and not all(record["error"] for record in self.history):
             plain = [record | {"arch": _plain(record["arch"])} for record in self.history]
             save_state(self.state, {"history": plain, "seconds": self._seconds()}, run)
         self.saved = time.perf_counter()
+        self.saving = self.saved - start
 
     def _resume(self) -> str:
         """Load the history and return the run's identity: everything but the budget and what `evaluate` is.
@@ -222,7 +247,8 @@ class Search:
         feasible = self.feasible
         constraint = None if feasible is None else getattr(feasible, "identity", None) or _name(feasible)
         costs = {n: table_hash(t) if isinstance(t, LookupTable) else _name(t) for n, t in self.costs.items()}
-        settings = [self.name, self.strategy.name, self.strategy.settings, int(self.seed), costs, constraint]
+        evaluator = getattr(self.evaluate, "identity", "")
+        settings = [self.name, self.strategy.name, self.strategy.settings, int(self.seed), costs, constraint, evaluator]
         run = content_hash([*settings, self.space.fingerprint])
         saved = load_state(self.state, run)
         if saved:
@@ -257,6 +283,12 @@ def _succeeded(history: list[dict]) -> list[dict]:
     if not records:
         raise ParameterError(f"evaluate failed on all of {len(history)} architectures: {history[0]['error']}")
     return records
+
+
+def _combined(record: dict, score: float) -> dict:
+    """A record with its combined score, each single score in a column of its own; -inf is a failure."""
+    plain = {k: v for k, v in record.items() if k != SEVERAL} | {"score": score} | record.get(SEVERAL, {})
+    return plain | {"error": "combined it is a failure"} if score == -math.inf and not record["error"] else plain
 
 
 def _outcome(call: Callable[[], float | Mapping], many: bool) -> tuple[float, str | None, dict[str, float]]:

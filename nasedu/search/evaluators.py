@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 
 from nasedu.classification import accuracy, batches, classifier_step
 from nasedu.data.classification import ImageSet
-from nasedu.errors import ParameterError, ProxyError
+from nasedu.errors import ParameterError, ProxyError, check_name
 from nasedu.proxies import Batch, as_batch, info, score, score_all
 from nasedu.spaces.base import Arch, Network, SearchSpace
 from nasedu.spaces.seeded import build_seeded
+from nasedu.storage import content_hash, tensors_hash
 from nasedu.supernet.batchnorm import recalibrated
 from nasedu.training import TrainingConfig, train
 
@@ -56,6 +58,12 @@ class SupernetAccuracy:
                 self.cache[arch] = self._evaluate(arch)
             return self.cache[arch]
 
+    @property
+    def identity(self) -> str:
+        """A content hash of all that a score depends on but the architecture, the supernet's weights among them."""
+        tensors = [*self.supernet.state_dict().values(), *self.images, self.val.images, self.val.labels]
+        return content_hash([self.space.fingerprint, tensors_hash(tensors)])
+
     def _evaluate(self, arch: Arch) -> float:
         def forward(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
             return network(x, arch)
@@ -76,7 +84,8 @@ class SupernetAccuracy:
 class ZeroCost:
     """Zero-cost proxies of an architecture, freshly initialised with `seed`: no training at all.
 
-    With one name, the score; with several, a dict of scores, for a search that combines them by rank. Raises
+    With one name, the score, and `options` are the proxy's own; with several, a dict of scores, for a search that
+    combines them by rank, and `options` maps a name to that proxy's own. Raises `UnknownName`. A call raises
     `ProxyError` where a proxy fails: a search records that and ranks the architecture last.
     """
 
@@ -90,11 +99,22 @@ class ZeroCost:
         **options,
     ):
         self.space, self.names, self.batch, self.seed, self.options = space, names, as_batch(batch), seed, options
-        for name in [names] if isinstance(names, str) else names:
+        alone = isinstance(names, str)
+        for name in [names] if alone else names:
             info(name)
+            for option in options if alone else options.get(name, {}):
+                check_name(f"option of {name}", option, info(name).options)
+        for name in [] if alone else options:
+            check_name("proxy with options", name, names)
+
+    @property
+    def identity(self) -> str:
+        """A content hash of all that a score depends on but the architecture."""
+        batch = [t for t in (self.batch.images, self.batch.labels) if t is not None]
+        return content_hash([self.space.fingerprint, self.names, self.options, self.seed, tensors_hash(batch)])
 
     def __call__(self, arch: Arch) -> float | dict[str, float]:
-        network = build_seeded(self.space, arch, self.seed)
+        network = build_seeded(self.space, arch, self.seed).to(self.batch.images.device)
         if isinstance(self.names, str):
             return score(self.names, network, self.batch, seed=self.seed, keep=False, **self.options)
         found = score_all(network, self.batch, self.names, seed=self.seed, options=self.options)
@@ -119,6 +139,13 @@ class StandAlone:
     ):
         self.space, self.train, self.val, self.config = space, train, val, config
         self.batch_size, self.seed, self.device = batch_size, seed, device
+
+    @property
+    def identity(self) -> str:
+        """A content hash of all that a score depends on but the architecture."""
+        images = [part for split in (self.train, self.val) for part in (split.images, split.labels)]
+        settings = [self.space.fingerprint, asdict(self.config), self.batch_size, self.seed, tensors_hash(images)]
+        return content_hash(settings)
 
     def __call__(self, arch: Arch) -> float:
         network = build_seeded(self.space, arch, self.seed)

@@ -6,6 +6,8 @@ uniformly. What the score is, is left to `evaluate`: any zero-cost proxy, or sev
 
 from __future__ import annotations
 
+import bisect
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -83,10 +85,14 @@ def zero_shot(
     the scores of the history over all of them. The history also has "params", "macs" and "layers". Everything else is
     as in `random_search`. Raises `BudgetError` with the reachable range, `ArchitectureError`, `ParameterError`.
     """
+    if isinstance(feasible, PlainBudget) and feasible.space.fingerprint != space.fingerprint:
+        raise ParameterError("the PlainBudget counts in another space: make it with the one that is searched")
     start = _founder(space, start, feasible) if config.initial == "fixed" else None
     settings = asdict(config) | {"start": space.format(start) if start else "", "combine": _named(combine)}
     founders = config.founders + 1 if config.initial == "fixed" else max(1, config.founders)
-    propose = partial(_propose, config, start, feasible)
+    population = Population(config.population)
+    members = (lambda: Population(config.population)) if combine is not None else (lambda: population)
+    propose = partial(_propose, config, start, feasible, members)
     combined = None if combine is None else partial(_combined, combine)
     strategy = Strategy("zero_shot", settings, founders, config.children, propose, combined)
     search = Search(strategy, space, evaluate, feasible, seed, executor, state, _costs(space), progress, run)
@@ -103,36 +109,62 @@ def _founder(space: PlainNetSpace, start: str | Sequence | None, feasible: Feasi
     return arch
 
 
-def survivors(history: list[dict], size: int) -> list[PlainArch]:
-    """The best `size` architectures of `history`, best first; among equals the oldest goes first, as published."""
-    alive = [record for record in history if record["error"] is None]
-    alive.sort(key=lambda record: (record["score"], record["index"]), reverse=True)
-    return [record["arch"] for record in alive[:size]]
+class Population:
+    """The best `size` structures of a history that grows, best first; among equals the oldest goes first, as published.
+
+    Reads only what is new: with one child a generation, sorting all of it each time would be quadratic. A history
+    whose scores change, as combined ones do, has to be read by a fresh one.
+    """
+
+    def __init__(self, size: int):
+        self.size, self.known, self._alive = size, 0, []
+
+    def read(self, history: list[dict]) -> list[PlainArch]:
+        """The members after `history`. A failure is no member."""
+        if len(history) < self.known:
+            self.known, self._alive = 0, []
+        for record in history[self.known :]:
+            if record["error"] is None:
+                bisect.insort(self._alive, (-record["score"], -record["index"], record["arch"]))
+                del self._alive[self.size :]
+        self.known = len(history)
+        return [arch for _, _, arch in self._alive]
 
 
 def _propose(
-    config: ZenConfig, start: PlainArch | None, feasible: Feasible | None, history: list[dict], pool: Pool
+    config: ZenConfig,
+    start: PlainArch | None,
+    feasible: Feasible | None,
+    members: Callable[[], Population],
+    history: list[dict],
+    pool: Pool,
 ) -> Iterator[tuple[PlainArch, str]]:
-    """Mutations of `start`, or random networks, for the first generation; of the survivors after it."""
-    population = survivors(history, config.population)
+    """Mutations of `start`, or random networks, for the first generation; of the population after it."""
+    population = members().read(history)
+    founding = start is not None and len(population) <= config.founders
+    parents, replacements = ([start], 1) if founding else (population, config.replacements)
+    born: list[PlainArch] = []
     tried: deque[PlainArch] = deque(maxlen=SHOWN)
 
-    def child() -> PlainArch:
-        founding = start is not None and len(population) <= config.founders
-        parent = start if founding or not population else population[pool.rng.integers(len(population))]
-        replacements = 1 if founding else config.replacements
-        arch = pool.space.mutate(parent, pool.rng, replacements=replacements, rule=config.mutation)
-        tried.append(arch)
-        return arch
-
-    def stranger() -> PlainArch:
-        tried.append(pool.space.sample(pool.rng))
+    def make() -> PlainArch:
+        if parents:
+            parent = parents[pool.rng.integers(len(parents))]
+            tried.append(pool.space.mutate(parent, pool.rng, replacements=replacements, rule=config.mutation))
+        else:
+            tried.append(pool.space.sample(pool.rng))
         return tried[-1]
 
-    origin, make = ("random", stranger) if config.initial == "random" and not population else ("mutation", child)
-    while (arch := pool.fresh(make, TRIES)) is not None:
-        yield arch, origin
+    while True:
+        arch = pool.fresh(make, TRIES)
+        if arch is not None:
+            born.append(arch)
+            yield arch, "mutation" if parents else "random"
+        elif founding and born:  # within a tight budget `start` has fewer neighbours than founders: go on from theirs
+            founding, parents, replacements = False, [start, *born], config.replacements
+        else:
+            break
     if not pool.seen:
+        origin = "mutation" if parents else "random"
         raise feasible.unmet(tried) if isinstance(feasible, PlainBudget) else _unmet(pool.space, origin)
 
 
@@ -146,7 +178,10 @@ def _combined(combine: str | Combine, records: list[dict]) -> list[float]:
     scores = combine_scores(frame, combine) if isinstance(combine, str) else combine(frame)
     if len(scores) != len(frame):
         raise ParameterError(f"combine must return one score for each of {len(frame)} structures, got {len(scores)}")
-    return [float(score) for score in scores]
+    scores = [-math.inf if math.isnan(score) else float(score) for score in scores]
+    if math.inf in scores:
+        raise ParameterError("combine returned +inf, which would rank best whatever it stands for")
+    return scores
 
 
 def _named(combine: str | Combine | None) -> str:

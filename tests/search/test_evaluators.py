@@ -13,9 +13,9 @@ from nasedu import spaces
 from nasedu.blocks import evaluation_mode
 from nasedu.classification import accuracy, batches, recipe
 from nasedu.data import classification
-from nasedu.errors import ArchitectureError, ParameterError
+from nasedu.errors import ArchitectureError, CheckpointError, ParameterError, UnknownName
 from nasedu.sampling import Uniform, supernet_step
-from nasedu.search import StandAlone, SupernetAccuracy, build_seeded, random_search
+from nasedu.search import StandAlone, SupernetAccuracy, ZeroCost, build_seeded, random_search
 from nasedu.supernet.batchnorm import recalibrated
 from nasedu.training import train
 
@@ -198,3 +198,24 @@ def test_spaces_travel_to_other_processes(name):
         evaluate = SupernetAccuracy(space, supernet, images, images, batches=1)
         arch = (1,) * len(space.choices)
         assert pickle.loads(pickle.dumps(evaluate))(arch) == evaluate(arch)
+
+
+def test_another_evaluator_does_not_go_on_with_the_scores_of_the_first(tmp_path):
+    space, state = spaces.create("nasbench201", width=0.25, depth=0.2), tmp_path / "s.pt"
+    images = torch.randn(4, 3, 16, 16)
+    random_search(space, ZeroCost(space, "l2_norm", images), budget=4, state=state)
+    random_search(space, ZeroCost(space, "l2_norm", images.clone()), budget=5, state=state)
+    others = [("params", images, {}), ("l2_norm", images + 1, {}), ("l2_norm", images, {"seed": 1})]
+    for name, batch, options in others:
+        with pytest.raises(CheckpointError):
+            random_search(space, ZeroCost(space, name, batch, **options), budget=6, state=state)
+
+
+def test_the_options_of_a_zero_cost_evaluator_are_checked_at_once():
+    space, images = spaces.create("nasbench201", width=0.25, depth=0.2), torch.randn(4, 3, 16, 16)
+    with pytest.raises(UnknownName, match="'bn'"):
+        ZeroCost(space, "zen", images, bm="ema")
+    with pytest.raises(UnknownName, match="'bn'"):
+        ZeroCost(space, ["zen", "naswot"], images, zen={"bm": "ema"})
+    with pytest.raises(UnknownName, match="'zen'"):
+        ZeroCost(space, ["zen", "naswot"], images, zenn={"bn": "ema"})

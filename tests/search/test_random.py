@@ -177,7 +177,7 @@ def test_lost_workers_are_no_failed_architectures(toy):
         def die(self, arch):
             raise BrokenExecutor("a worker was killed")
 
-    with Lost(1) as pool, pytest.raises(BrokenExecutor):
+    with Lost(1) as pool, pytest.raises(BrokenExecutor, match="workers are gone after 0 evaluations; a `state` file"):
         random_search(toy(CHOICES), weigh, budget=5, executor=pool)
 
 

@@ -20,7 +20,7 @@ from nasedu.errors import BudgetError, CheckpointError, ParameterError, UnknownN
 from nasedu.hardware import count
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.search.zen_presets import ZEN_PRESETS, zen_preset
-from nasedu.search.zero_shot import ADLIK, ZENNAS, ZenConfig, survivors, zero_shot
+from nasedu.search.zero_shot import ADLIK, ZENNAS, Population, ZenConfig, zero_shot
 from nasedu.spaces.plainnet import CIFAR_SEED, KINDS, plain_block
 
 SPACE = spaces.create("plainnet", num_classes=10)
@@ -101,7 +101,7 @@ def test_survivors_are_what_dropping_the_worst_one_by_one_leaves():
         while len(population) > 40:
             scores = [r["score"] for r in population]
             population.pop(scores.index(min(scores)))  # the public loop
-    assert set(survivors(history, 40)) == {r["arch"] for r in population}
+    assert set(Population(40).read(history)) == {r["arch"] for r in population}
 
 
 def test_a_failure_is_recorded_ranks_last_and_has_no_children():
@@ -315,3 +315,52 @@ def test_a_dask_cluster_that_loses_a_worker_finds_the_same(facts):
 
         assert facts(run(executor=client.get_executor(), progress=progress)) == alone
     assert killed == [pids[0]]
+
+
+def test_a_tight_budget_goes_on_from_the_first_neighbours():
+    """`start` has fewer neighbours within the budget than the first generation needs; others are reached from those."""
+    start = SPACE.parse("SuperConvK3BNRELU(3,8,1,1)SuperResK3K3(8,8,1,8,1)")
+    budget = PlainBudget(SPACE, params=2 * SPACE.cost(start).params, layers=3)
+    one_step = {SPACE.mutate(start, np.random.default_rng(i), replacements=1) for i in range(3000)}
+    near = [arch for arch in one_step if budget(arch) and arch != start]
+    config = ZenConfig(founders=len(near) + 5, children=2)
+    found = zero_shot(SPACE, depth_and_width, start=start, budget=len(near) + 8, feasible=budget, config=config)
+    assert len(found.history) == len(near) + 8
+    assert all(budget(record["arch"]) for record in found.history)
+
+
+def test_the_population_that_is_read_as_it_grows_is_the_sorted_history():
+    rng, population = np.random.default_rng(0), Population(5)
+    history = [
+        {"index": i, "arch": (i,), "score": float(rng.integers(6)), "error": "failed" if i % 7 == 3 else None}
+        for i in range(60)
+    ]
+    for end in (0, 1, 4, 4, 30, 60, 20):  # the last one is another, shorter history
+        alive = sorted((r for r in history[:end] if not r["error"]), key=lambda r: (-r["score"], -r["index"]))
+        assert population.read(history[:end]) == [r["arch"] for r in alive[:5]]
+
+
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+def test_what_a_combination_cannot_rank_is_never_best(bad):
+    def combine(frame):
+        combined = frame["small"] + frame["deep"]
+        combined[combined.idxmax()] = bad
+        return combined
+
+    found = search(two_scores, combine=combine, budget=20)
+    assert math.isfinite(found.score)
+    (failed,) = [record for record in found.history if record["error"]]
+    assert failed["score"] == -math.inf and failed["arch"] != found.best
+
+
+def test_a_combination_of_infinities_or_of_failures_alone_is_refused():
+    with pytest.raises(ParameterError, match="would rank best"):
+        search(two_scores, combine=lambda frame: frame["small"] + math.inf, budget=12)
+    with pytest.raises(ParameterError, match="failed on all of 12"):
+        search(two_scores, combine=lambda frame: frame["small"] - math.inf, budget=12)
+
+
+def test_a_budget_that_counts_in_another_space_is_refused():
+    other = PlainBudget(spaces.create("plainnet", num_classes=1000), params=2e5)
+    with pytest.raises(ParameterError, match="another space"):
+        search(feasible=other, budget=3)
