@@ -35,7 +35,7 @@ from nasedu.storage import content_hash, load_state, save_state
 ENUMERABLE = 20_000  # a space of so many architectures is gone through one by one where draws bring nothing new
 TRIES = 5_000  # draws in a row, in a larger space, after which it counts as exhausted
 SAVE_SECONDS = 10  # what takes longer is stored in between
-SHORT = 1_000  # a history so short is stored after every generation
+SHORT = 200  # a history so short is stored after every generation
 SEVERAL = "scores"  # where a record keeps the scores that are yet to be combined
 FIELDS = ("index", "arch", "score", "seconds", "generation", "origin", "error")
 
