@@ -2,37 +2,61 @@
 
 from __future__ import annotations
 
+import operator
+
 import torch
 from torch import Tensor, nn
 
 from nasedu.errors import NaseduError, ParameterError, ProxyError
 
 
-def whole(option: str, value: object, least: int = 1) -> int:
-    """`value` if it is a whole number from `least`; `option` is its name for the message. Raises `ParameterError`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ParameterError(f"{option} must be a whole number from {least}, got {value!r}")
-    return value
+def whole(option: str, value: object, least: int = 1, most: int | None = None) -> int:
+    """`value` as an int if it is a whole number from `least` (to `most`), NumPy's included; `option` is its name.
+
+    Raises `ParameterError`.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or number < least or (most is not None and number > most):
+        limit = f"from {least}" if most is None else f"from {least} to {most}"
+        raise ParameterError(f"{option} must be a whole number {limit}, got {value!r}")
+    return number
 
 
-def run(model: nn.Module, images: Tensor) -> object:
-    """What the network returns for images that it may not have been made for. Raises `ProxyError` where it cannot."""
+def run(model: nn.Module, images: Tensor, advice: str = "") -> object:
+    """What the network returns for images that it may not have been made for.
+
+    Raises `ProxyError` where it cannot, with `advice` at the end of the sentence.
+    """
     try:
         return model(images)
     except NaseduError:
         raise
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # a network may raise anything: ViT's is an AssertionError
         shape = " x ".join(str(side) for side in images.shape)
         reason = str(error).strip().split("\n")[0]
-        raise ProxyError(f"this {type(model).__name__} cannot run in training mode on {shape}: {reason}") from None
+        way_out = f"; {advice}" if advice else ""
+        raise ProxyError(
+            f"this {type(model).__name__} cannot run in training mode on {shape}: {reason}{way_out}"
+        ) from None
 
 
 def logits_of(outputs: object) -> Tensor:
     """Outputs (B, ...) as (B, outputs). Raises `ProxyError` for a network that returns anything but one tensor."""
     if not isinstance(outputs, torch.Tensor) or outputs.ndim < 2:
-        raise ProxyError(f"this proxy needs a network that returns one tensor (B, outputs), got {_kind(outputs)}")
+        raise ProxyError(f"this proxy needs a network that returns one tensor (B, outputs), got {kind(outputs)}")
     return outputs.flatten(1)
 
 
-def _kind(outputs: object) -> str:
-    return f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+def kind(outputs: object) -> str:
+    """In words what a network returned, and, where it was several outputs, what to do about it."""
+    if isinstance(outputs, Tensor):
+        return f"shape {tuple(outputs.shape)}"
+    if isinstance(outputs, tuple | list | dict):
+        return (
+            f"{type(outputs).__name__}, several outputs: wrap it in a module that returns the logits alone "
+            "(some networks have an option for it, such as aux_logits=False)"
+        )
+    return type(outputs).__name__

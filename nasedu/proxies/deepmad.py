@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.proxies.checks import whole
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
 from nasedu.proxies.units import run_units
@@ -42,6 +43,7 @@ def deepmad_entropy(
     *,
     form: str = "paper",
     depths: Sequence[int] | None = None,
+    skip: int | None = None,
     limit: float | None = None,
     layers: str | Sequence[str] | None = None,
 ) -> float:
@@ -49,12 +51,14 @@ def deepmad_entropy(
 
     Shen et al. 2023 (DeepMAD, CVPR, section 4): C_s and r_s are a stage's last channels and resolution, a_s is 1, and 8
     for the last stage. Higher is better. Shortcuts are no layers. `depths`, the number of layers per stage, are those
-    handed in, else the network's attribute `depths`, else unknown, and then nothing is subtracted. `limit`: -inf for a
-    network whose `effectiveness` rho is above (the papers maximise the entropy below 0.5).
+    handed in, else the network's attribute `depths`, else unknown, and then nothing is subtracted. A network of the
+    plainnet space has it: the residual units of each super-block. `limit`: -inf for a network whose `effectiveness` rho
+    is above (the papers maximise the entropy below 0.5).
 
     `form="incorporated"` is Incorporated-NAS's code (Nguyen and Han 2024): all a_s = 1, 1/2 ln w, and the standard
-    deviation in place of the variance, of all depths but the first. `layers` names the blocks, see `units.run_units`.
-    Cannot see: data, weights, activations, where shortcuts are; it rewards resolution.
+    deviation in place of the variance, without the first `skip` depths: by default the network's attribute
+    `depths_skipped`, else 1. `layers` names the blocks, see `units.run_units`. Cannot see: data, weights, activations,
+    where shortcuts are; it rewards resolution.
     """
     check_name("form of deepmad_entropy", form, FORMS)
     found = stages(probe.original, tuple(probe.images.shape[1:]), layers)
@@ -67,18 +71,22 @@ def deepmad_entropy(
         weight = LAST_STAGE if own and i == len(found) else 1.0
         total += weight * math.log(stage.channels * stage.pixels) * expressed
     depths = depths if depths is not None else getattr(probe.original, "depths", None)
-    return total - uneven(depths, form)
+    skip = skip if skip is not None else getattr(probe.original, "depths_skipped", 1)
+    return total - uneven(depths, form, skip)
 
 
-def uneven(depths: Sequence[int] | None, form: str = "paper") -> float:
-    """What is subtracted for stages of different depth; 0 where the depths are not known. Raises `ParameterError`."""
+def uneven(depths: Sequence[int] | None, form: str = "paper", skip: int = 1) -> float:
+    """What is subtracted for stages of different depth; 0 where the depths are not known. Raises `ParameterError`.
+
+    `skip` first depths are left out of the incorporated form, unless no other is there.
+    """
     if depths is None:
         return 0.0
     depths = list(depths)
     if not depths or not all(isinstance(d, int) and d > 0 for d in depths):
         raise ParameterError(f"depths of deepmad_entropy must be whole numbers from 1, one per stage, got {depths}")
     if form == "incorporated":
-        depths = depths[1:] or depths
+        depths = depths[whole("skip of deepmad_entropy", skip, 0) :] or depths
     spread = statistics.pvariance(depths) if form == "paper" else statistics.pstdev(depths)
     return PENALTY * math.exp(min(spread, 700.0))  # exp(710) overflows
 

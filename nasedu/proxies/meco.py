@@ -34,7 +34,7 @@ def meco(probe: Probe, *, modules: str = "convolutions", size: int = 64, image: 
     if not hooks:
         raise ProxyError(f"this {type(model).__name__} has no convolution among its modules, so no feature maps")
     with torch.no_grad():
-        run(model, images)
+        run(model, images, "" if image == "first" else "`size` can be that of the network's own images")
     values = [least_eigenvalue(maps) for maps in found if maps is not None]
     if all(value is None for value in values):
         raise ProxyError(f"no layer of this {type(model).__name__} has feature maps that vary and are finite")

@@ -11,6 +11,8 @@ from nasedu.proxies.batch import Batch
 from nasedu.proxies.checks import run
 from nasedu.proxies.probe import cross_entropy, gradients_of
 
+ADVICE = 'forward="together" runs the batch at once'
+
 
 def together(values: Tensor, weights: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     """d values_n / dw by name, for each of values (B,) in turn, through the one graph that made them all.
@@ -37,4 +39,4 @@ def alone(model: nn.Module, batch: Batch, weights: dict[str, Tensor]) -> Iterato
     """
     for n in range(len(batch)):
         one = batch.take(slice(n, n + 1))
-        yield gradients_of(cross_entropy(run(model, one.images), one), weights)
+        yield gradients_of(cross_entropy(run(model, one.images, ADVICE), one), weights)

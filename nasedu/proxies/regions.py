@@ -117,7 +117,7 @@ def region_ids(model: torch.nn.Module, images: Tensor) -> Tensor:
             ids.add_((bits * key).sum(1))
 
     with WatchActivations(see):
-        run(model, images)
+        run(model, images, f"`size` can be larger than {images.shape[-1]}")
     if not seen:
         raise no_activation(model)
     return ids

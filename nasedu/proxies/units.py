@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -42,25 +43,46 @@ def run_units(
     nothing, `ProxyError` for fewer than two blocks.
     """
     found: list[Unit] = []
+
+    def keep(name: str, output: Tensor) -> Tensor:
+        found.append(Unit(name, output, mark()))
+        return output.clone()  # the network may write over what it goes on with
+
+    _watched(model, images, _parts(model, layers), keep)
+    if len(found) < 2:
+        raise _too_few(model, images, len(found))
+    return found
+
+
+def _watched(
+    model: nn.Module, images: Tensor, parts: dict[str, nn.Module], see: Callable[[str, Tensor], Tensor | None]
+) -> None:
+    """Run `model` on images; `see` gets the name and the map of each of `parts` and may hand another one on."""
     hooks = []
 
-    def keep(name: str, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4:
-            found.append(Unit(name, output, mark()))
+    def hook(name: str, output: object) -> Tensor | None:
+        return see(name, output) if isinstance(output, Tensor) and output.ndim == 4 else None
 
     try:
-        for name, part in _parts(model, layers).items():
-            hooks.append(part.register_forward_hook(lambda _, __, y, name=name: keep(name, y)))
+        for name, part in parts.items():
+            hooks.append(part.register_forward_hook(lambda _, __, y, name=name: hook(name, y)))
         model(images)
     finally:
-        for hook in hooks:
-            hook.remove()
-    if len(found) < 2:
-        raise ProxyError(
-            f"{len(found)} blocks with a map (B, C, H, W) were seen in this {type(model).__name__}, two or more are "
-            "needed; `layers` can name them"
-        )
-    return found
+        for handle in hooks:
+            handle.remove()
+
+
+def _too_few(model: nn.Module, images: Tensor, blocks: int) -> ProxyError:
+    """The error for a network with fewer than two blocks: can `layers` help, or has it no feature maps?"""
+    maps: list[str] = []
+    parts = {name: part for name, part in model.named_modules() if name}
+    with torch.no_grad():
+        _watched(model, images, parts, lambda name, _: maps.append(name))
+    way_out = "; `layers` can name them" if len(maps) > 1 else ", but the network has no feature maps to compare"
+    return ProxyError(
+        f"{blocks} blocks with a map (B, C, H, W) were seen in this {type(model).__name__}, two or more are "
+        f"needed{way_out}"
+    )
 
 
 def _parts(model: nn.Module, layers: str | Sequence[str] | None) -> dict[str, nn.Module]:

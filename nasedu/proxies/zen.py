@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from nasedu.errors import ParameterError, ProxyError, check_name
 from nasedu.proxies.activations import SEEN
+from nasedu.proxies.checks import whole
 from nasedu.proxies.initialise import standard_normal
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
@@ -46,20 +47,20 @@ def zen(
     `bn="ema"` is the public code: s^2 is the running average (from 1, with momentum 0.1, after both forward passes,
     never reset over repeats), which takes about 0.8 off per layer. `norm` is "frobenius" (the paper's) or "l1" (the
     code's); by default it goes with `bn`. Cannot see: data, resolution but for f's size, the classifier, whether a
-    depth trains without shortcuts; normalisation other than BN hides scale. `features(x)` of the model gives f if there
-    is one; else it is what the last global pooling reads, or what the last layer returns.
+    depth trains without shortcuts; normalisation other than BN hides scale. f is what the last global pooling reads, or
+    else what the last layer returns; a method `features(x)` of the model is asked where neither is seen.
     """
     check_name("variance of BN", bn, ("batch", "ema"))
     norm = check_name("norm of zen", norm or ("frobenius" if bn == "batch" else "l1"), ("frobenius", "l1"))
-    images = _at_least_one("images", len(probe.images) if images is None else images)
-    size = probe.images.shape[2:] if resolution is None else (_at_least_one("resolution", resolution),) * 2
-    if not alpha > 0:
-        raise ParameterError(f"alpha of zen must be above 0, got {alpha}")
+    images = whole("images of zen", len(probe.images) if images is None else images)
+    size = probe.images.shape[2:] if resolution is None else (whole("resolution of zen", resolution),) * 2
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
+        raise ParameterError(f"alpha of zen must be a number above 0, got {alpha!r}")
     shape, scores, running = (images, probe.images.shape[1], *size), [], []
     with torch.inference_mode():
         model = without_residual(probe.copy(last=True)).eval()  # no dropout; BN is ours to run
         model = model.to(memory_format=torch.channels_last)  # a quarter faster
-        for _ in range(_at_least_one("repeats", repeats)):
+        for _ in range(whole("repeats of zen", repeats)):
             standard_normal(model, probe.generator)
             x = probe.normal(*shape).contiguous(memory_format=torch.channels_last)
             seen = _Look(running if bn == "ema" else None)
@@ -82,8 +83,8 @@ def without_residual(model: nn.Module) -> nn.Module:
 def feature_map(model: nn.Module, images: Tensor) -> Tensor:
     """The feature map (B, C, H, W) before global pooling, normalised by the batch's own statistics.
 
-    It is `model.features(images)` where that exists, else what the last global pooling reads, or, where nothing pools,
-    what the last convolution, batch normalisation or activation returns. Raises `ProxyError` where none is seen.
+    It is what the last global pooling reads, or, where nothing pools, what the last convolution, batch normalisation or
+    activation returns; where none of these is seen, `model.features(images)`. Raises `ProxyError` where there is none.
     """
     return _Look().features(model, images)
 
@@ -101,14 +102,14 @@ class _Look(TorchFunctionMode):
 
     def features(self, model: nn.Module, images: Tensor) -> Tensor:
         self.scales, self.map, self.pooled = [], None, False
-        method = getattr(model, "features", None)
         with self:
-            found = method(images) if callable(method) and not isinstance(method, nn.ModuleList) else None
-            if not isinstance(found, Tensor) or found.ndim != 4:
+            model(images)  # the whole network: `features` may be followed by convolutions
+            found = self.map
+            method = getattr(model, "features", None)
+            if found is None and callable(method) and not isinstance(method, nn.ModuleList):
                 self.scales = []
-                model(images)
-                found = self.map
-        if found is None:
+                found = method(images)
+        if not isinstance(found, Tensor) or found.ndim != 4:
             raise ProxyError(
                 f"no feature map (B, C, H, W) was seen in this {type(model).__name__}: no 2-d convolution, batch "
                 "normalisation, activation or global pooling ran; a method features(images) can return it"
@@ -177,9 +178,3 @@ def _distance(difference: Tensor, norm: str) -> float:
 
 def _log(value: float) -> float:
     return math.log(value) if value > 0 else -math.inf
-
-
-def _at_least_one(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ParameterError(f"{name} of zen must be a whole number from 1, got {value!r}")
-    return value

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nasedu.errors import ParameterError, ProxyError, check_name
 from nasedu.proxies.batch import Batch
+from nasedu.proxies.checks import whole
 from nasedu.proxies.probe import Probe, cross_entropy, gradients_of
 from nasedu.proxies.registry import register
 
@@ -35,9 +36,7 @@ def zico(probe: Probe, *, batches: int = 2, spread: str = "signed") -> float:
 
 def split(batch: Batch, parts: int) -> list[Batch]:
     """Consecutive parts of equal size. Raises `ParameterError` unless each has an image and there are at least two."""
-    if isinstance(parts, bool) or not isinstance(parts, int) or parts < 2:
-        raise ParameterError(f"zico compares parts of the batch: batches must be a whole number from 2, got {parts!r}")
-    if len(batch) < 2 * parts:
+    if len(batch) < 2 * whole("batches of zico", parts, 2):
         raise ParameterError(
             f"zico cuts the batch into {parts} parts of 2 images or more: it needs {2 * parts}, got {len(batch)}"
         )

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
 from nasedu.errors import BudgetError, ParameterError
 from nasedu.hardware.latency import measure
+from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.registry import show
 from nasedu.spaces.plainnet.space import PlainArch, PlainNetSpace
 from nasedu.storage import content_hash
@@ -47,15 +49,14 @@ class PlainBudget:
         """The limits that are given, by metric."""
         return {metric: getattr(self, metric) for metric in UNITS if getattr(self, metric) is not None}
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """A content hash of the limits and the space."""
         return content_hash([self.limits, self.space.fingerprint])
 
     def values(self, arch: Sequence) -> dict[str, float]:
         """What an architecture costs, for every limit that is given, from the cheapest to find out to the dearest."""
-        cost = self.space.cost(arch)
-        known = {"params": cost.params, "macs": cost.macs, "layers": self.space.depth(arch)}
+        known = self._counted(arch)
         return {m: self.latency(arch) if m == "latency_ms" else known[m] for m in self.limits}
 
     def __call__(self, arch: Sequence) -> bool:
@@ -66,14 +67,19 @@ class PlainBudget:
             return False  # before the latency, which takes a measurement
         return self.latency is None or self.latency(arch) <= self.latency_ms
 
-    def check(self, start: Sequence) -> None:
+    def check(self, start: Sequence, rule: str | None = None) -> None:
         """Raise `BudgetError` where a limit is below the smallest network that mutation can make of `start`.
 
         It keeps the number of blocks and their strides, so that the smallest has 8 channels and one layer throughout.
+        Without the mutation's `rule`, that of the widest reach is taken. A latency is not checked: nobody knows which
+        network has the least; `unmet` tells what a search has seen.
         """
         for metric, limit in self.limits.items():
-            smallest = self.space.smallest(start, "macs" if metric == "macs" else "params")
-            value = PlainBudget(self.space, **{metric: limit} | self._clock(metric)).values(smallest)[metric]
+            if metric == "latency_ms":
+                continue
+            rules = RULES if rule is None else [rule]
+            smallest = [self.space.smallest(start, "macs" if metric == "macs" else "params", r) for r in rules]
+            value = min(self._counted(arch)[metric] for arch in smallest)
             if limit < value:
                 unit, text = UNITS[metric], self.space.format(start)
                 raise BudgetError(
@@ -93,8 +99,9 @@ class PlainBudget:
             f"no architecture within {wanted} was found; {len(tried)} that were tried have {', '.join(ranges)}"
         )
 
-    def _clock(self, metric: str) -> dict:
-        return {"latency": self.latency} if metric == "latency_ms" else {}
+    def _counted(self, arch: Sequence) -> dict[str, float]:
+        cost = self.space.cost(arch)
+        return {"params": cost.params, "macs": cost.macs, "layers": self.space.depth(arch)}
 
 
 def _number(value: float) -> str:

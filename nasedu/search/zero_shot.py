@@ -87,7 +87,7 @@ def zero_shot(
     """
     if isinstance(feasible, PlainBudget) and feasible.space.fingerprint != space.fingerprint:
         raise ParameterError("the PlainBudget counts in another space: make it with the one that is searched")
-    start = _founder(space, start, feasible) if config.initial == "fixed" else None
+    start = _founder(space, start, feasible, config.mutation) if config.initial == "fixed" else None
     settings = asdict(config) | {"start": space.format(start) if start else "", "combine": _named(combine)}
     founders = config.founders + 1 if config.initial == "fixed" else max(1, config.founders)
     population = Population(config.population)
@@ -99,13 +99,13 @@ def zero_shot(
     return search.run(budget)
 
 
-def _founder(space: PlainNetSpace, start: str | Sequence | None, feasible: Feasible | None) -> PlainArch:
+def _founder(space: PlainNetSpace, start: str | Sequence | None, feasible: Feasible | None, rule: str) -> PlainArch:
     """The architecture whose mutations found the population. Raises `BudgetError` where none can be feasible."""
     if start is None:
         raise ParameterError("a fixed initial population needs `start`: a structure string or an architecture")
     arch = space.parse(start) if isinstance(start, str) else space.validate(start)
     if isinstance(feasible, PlainBudget):
-        feasible.check(arch)
+        feasible.check(arch, rule)
     return arch
 
 

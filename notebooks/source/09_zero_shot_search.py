@@ -939,8 +939,7 @@ images32 = torch.zeros(cfg.score_batch, 3, 32, 32)
 for name in ("ZenNet-1.0M", "EZenNet-l", "EZenNet-s"):
     its_space, arch = spaces.published("plainnet", name)
     network = search.build_seeded(its_space, arch, 0)
-    depths = [block.layers for block in arch if block.name in its_space.searched]
-    entropy = proxies.score("deepmad_entropy", network, images32, form="incorporated", depths=depths)
+    entropy = proxies.score("deepmad_entropy", network, images32, form="incorporated")
     ratio = depth_to_width(arch, its_space)
     rows[name] = {"zen": proxies.score("zen", network, images32, bn="ema"), "entropy": entropy, "rho": ratio}
 three = pd.DataFrame(rows).T

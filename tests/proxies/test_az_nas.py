@@ -178,6 +178,32 @@ def test_a_wrapper_is_looked_into_and_one_block_is_too_few():
         names_of(nn.Sequential(Block(3, 4), nn.Flatten()))
 
 
+class Clamped(nn.Module):
+    """Blocks with an activation between them, as a call that may work in place."""
+
+    def __init__(self, inplace: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.inplace = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 8, 3), inplace
+
+    def forward(self, x):
+        x = F.relu(self.first(x), inplace=self.inplace)
+        return F.relu(self.second(x), inplace=self.inplace).mean((2, 3))
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_call_that_works_in_place_does_not_write_over_a_map(name):
+    assert score(name, Clamped(True), images()) == score(name, Clamped(False), images())
+
+
+@pytest.mark.parametrize("name", ["az_expressivity", "deepmad_entropy"])
+def test_a_network_without_feature_maps_is_told_so_and_not_of_layers(name):
+    vit = torchvision.models.VisionTransformer(8, 4, 2, 2, 16, 16)
+    with pytest.raises(ProxyError, match="the network has no feature maps") as caught:
+        score(name, vit, images())
+    assert "layers" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_weights_are_drawn_and_images_are_noise_by_default(name):
     model, other = network(), network()

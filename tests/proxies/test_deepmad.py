@@ -52,6 +52,44 @@ def test_the_network_may_know_its_depths():
             uneven(depths)
 
 
+@pytest.mark.parametrize(
+    ("network", "entropy", "ratio"),
+    [
+        ("EZenNet-s", 5286, 0.437),  # ../shared/reference/zero_cost.md, section 3
+        ("ZenNet-1.0M", 4893, 0.754),
+        ("EZenNet-l", 6155, 0.478),  # our reading of the stored string; 5054 and .490 there are another version's
+    ],
+)
+def test_incorporated_form_gives_the_numbers_of_the_public_code(network, entropy, ratio):
+    space, arch = spaces.published("plainnet", network)
+    model = space.build(arch)
+    value = score("deepmad_entropy", model, torch.zeros(2, 3, 32, 32), form="incorporated")
+    assert value == pytest.approx(entropy, abs=0.6)
+    assert effectiveness(model, (3, 32, 32)) == pytest.approx(ratio, abs=5e-4)
+
+
+def test_a_plainnet_is_penalised_for_the_units_of_its_blocks():
+    space = spaces.create("plainnet")
+    stem, head = "SuperConvK3BNRELU(3,8,1,1)", "SuperConvK1BNRELU(8,16,1,1)"
+
+    def built(*blocks):
+        return space.build(space.parse(f"{stem}{''.join(blocks)}{head}"))
+
+    uneven_net = built("SuperResK3K3(8,8,1,8,5)", "SuperResK1K3K1(8,8,2,8,1)", "SuperResK3K3(8,8,1,8,3)")
+    assert (uneven_net.depths, uneven_net.depths_skipped) == ([5, 2, 3], 1)
+    assert built("SuperResK1K3K1(8,8,1,8,2)").depths_skipped == 2 and space.build(space.parse(stem)).depths is None
+    penalised = score("deepmad_entropy", uneven_net, IMAGES)
+    uneven_net.depths = None
+    assert score("deepmad_entropy", uneven_net, IMAGES) - penalised == pytest.approx(10 * math.exp(14 / 9))
+
+
+def test_depths_that_are_skipped():
+    assert uneven([9, 2, 6], "incorporated", skip=0) == pytest.approx(10 * math.exp((74 / 9) ** 0.5))
+    assert uneven([9, 2, 6], "incorporated", skip=2) == 10
+    with pytest.raises(ParameterError, match="skip of deepmad_entropy"):
+        score("deepmad_entropy", chain(), IMAGES, form="incorporated", depths=[1, 2], skip=-1)
+
+
 def test_effectiveness_is_the_worst_stage_and_may_be_a_limit():
     ratios = [2 / (27 * 72) ** (1 / 2), 4 / (27 * 72 * 72 * 36) ** (1 / 4)]
     rho = effectiveness(chain(), (3, 8, 8))

@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
 
@@ -160,7 +161,7 @@ def test_what_cannot_be_counted_is_said():
         with pytest.raises(ProxyError, match="no activation ran"):
             score(name, nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten()), images)
     valid = nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU())
-    with pytest.raises(ProxyError, match=r"cannot run in training mode on .* x 3 x 3 x 3"):
+    with pytest.raises(ProxyError, match=r"cannot run .* on .* x 3 x 3 x 3: .*; `size` can be larger than 3"):
         score("linear_regions", valid, images)
     assert score("linear_regions", valid, images, size=5, samples=50) > 1
     for wrong in ({"samples": 1}, {"size": 0}, {"repeats": True}, {"at_once": 1}, {"dimensions": 0}):
@@ -172,6 +173,14 @@ def test_what_cannot_be_counted_is_said():
         score("linear_regions", valid, images, weights="kaimnig")
     with pytest.raises(UnknownName, match="did you mean 'crops'"):
         score("linear_regions", valid, images, inputs="crop")
+
+
+def test_a_network_that_asserts_its_size_is_told_of_the_option():
+    vit = torchvision.models.VisionTransformer(32, 16, 1, 2, 16, 16)
+    for name, hint in {"linear_regions": "`size` can be larger", "meco": "`size` can be that"}.items():
+        with pytest.raises(ProxyError, match=f"cannot run in training mode .*; {hint}"):
+            score(name, vit, torch.zeros(2, 3, 32, 32))
+    assert score("linear_regions", vit, torch.zeros(2, 3, 32, 32), size=32, samples=4, repeats=1) > 1
 
 
 def test_swap_reads_the_shared_pass():

@@ -214,7 +214,7 @@ def test_the_map_is_the_heads_input_and_not_that_of_squeeze_and_excitation():
     assert feature_map(model, torch.randn(2, 3, 8, 8)) is model.map
 
 
-def test_a_method_features_or_the_last_layer_gives_the_map():
+def test_the_last_layer_gives_the_map_and_a_method_features_where_no_layer_is_seen():
     class Own(nn.Module):
         def __init__(self):
             super().__init__()
@@ -223,15 +223,33 @@ def test_a_method_features_or_the_last_layer_gives_the_map():
         def forward(self, x):
             return self.linear(torch.tanh(self.conv(x)).flatten(1))
 
-    class Named(Own):
+    class Unseen(nn.Module):
+        def forward(self, x):
+            return self.features(x).flatten(1)
+
         def features(self, x):
-            return torch.tanh(self.conv(x))
+            return torch.tanh(2 * x)
 
     x = torch.randn(2, 3, 8, 8)
     torch.manual_seed(0)
-    own, named = Own(), Named()
+    own = Own()
     assert torch.equal(feature_map(own, x), own.conv(x))
-    assert torch.equal(feature_map(named, x), torch.tanh(named.conv(x)))
+    assert torch.equal(feature_map(Unseen(), x), torch.tanh(2 * x))
+
+
+def test_features_that_convolutions_follow_are_not_the_last_map():
+    class Headed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 7, 1)
+            self.linear = nn.Linear(7, 2)
+
+        def forward(self, x):
+            self.map = self.last(self.features(x))
+            return self.linear(self.map.mean((2, 3)))
+
+    model = Headed()
+    assert feature_map(model, torch.randn(2, 3, 8, 8)) is model.map
 
 
 def test_dropout_is_off_and_a_branch_that_is_dead_does_not_spoil_the_score():
@@ -275,7 +293,17 @@ def test_overflow_and_a_network_without_maps_are_explained():
 
 
 @pytest.mark.parametrize(
-    "option", [{"alpha": 0}, {"images": 0}, {"repeats": 0}, {"resolution": 1.5}, {"repeats": True}]
+    "option",
+    [
+        {"alpha": 0},
+        {"alpha": "a"},
+        {"alpha": True},
+        {"alpha": math.inf},
+        {"images": 0},
+        {"repeats": 0},
+        {"resolution": 1.5},
+        {"repeats": True},
+    ],
 )
 def test_bad_options_are_refused(option):
     with pytest.raises(ParameterError, match="of zen must be"):

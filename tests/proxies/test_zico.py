@@ -86,7 +86,7 @@ def test_bad_batches_and_options_are_refused():
     with pytest.raises(ParameterError, match="needs 4, got 3"):
         score("zico", network(), (images, labels))
     for batches in (1, 2.0, True):
-        with pytest.raises(ParameterError, match="whole number from 2"):
+        with pytest.raises(ParameterError, match="batches of zico must be a whole number from 2"):
             score("zico", network(), data(), batches=batches)
     with pytest.raises(ParameterError, match="labels"):
         score("zico", network(), data()[0])

@@ -19,6 +19,7 @@ from nasedu.search.evolution import EvolutionConfig, evolution
 from nasedu.search.random import random_search
 from nasedu.spaces.plainnet import CIFAR_SEED, KINDS, Block, plain_block, read_parts, write_parts
 from nasedu.spaces.plainnet.families import HEAD, INVERTED, STEMS
+from nasedu.spaces.plainnet.grammar import read
 from nasedu.spaces.plainnet.mutation import RULES, origin_weights, uniform, widths
 
 # true parameters and multiply-accumulates, from ../shared/reference/zero_cost.md, section 4; depth ΣL
@@ -132,6 +133,11 @@ def test_blanks_and_labels_are_read_and_not_printed():
         ("SuperConvK3BNRELU(3,8,1)", ArchitectureError, "takes 4 numbers .*got 3"),
         ("SuperConvK3BNRELU(3,8,1,1)SuperResK3K3(16,8,1,8,1)", ArchitectureError, "block 2.*takes 16 channels.* 8"),
         ("SuperConvK3BNRELU(4,8,1,1)", ArchitectureError, "takes 4 channels.*image has 3"),
+        ("SuperConvK3BNRELU(3,8;1;1)", ArchitectureError, "expected ',' or '\\)' .* character 22"),
+        ("SuperConvK3BNRELU(;3,8,1,1)", ArchitectureError, "expected a whole number"),
+        ("SuperConvK3BNRELU(3, 8 ,;1,1)", ArchitectureError, "expected a whole number"),
+        ("SuperConvK3BNRELU(3,8,1,1,)", ArchitectureError, "expected a whole number"),
+        ("superconvk3bnrelu(3,8,1,1)", UnknownName, "did you mean 'SuperConvK3BNRELU'"),
         ("SuperConvK3BNRELU(3,8,,1)", ArchitectureError, "expected a whole number"),
         ("SuperConvK3BNRELU(3,8.5,1,1)", ArchitectureError, "expected ',' or"),
         ("SuperConvK3BNRELU(3,1e3,1,1)", ArchitectureError, "takes 4 numbers|expected"),
@@ -156,6 +162,14 @@ def test_a_wrong_structure_string_is_refused_in_one_sentence(text, kind, words):
         spaces.create("plainnet").parse(text)
     assert isinstance(caught.value, NaseduError)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_semicolon_ends_a_branch():
+    first, second, last, number = read("Sum(Conv(1);BN(2)RELU(3);,4)")[0].arguments
+    assert (first.name, second.name, last.name, number) == ("Conv", "BN", "RELU", 4)
+    for text in ("Sum(1;BN(2))", "Sum(BN(2);3)", "Sum(;BN(2))", "Sum(BN(2);;)", "Sum(1 BN(2))"):
+        with pytest.raises(ArchitectureError, match="expected"):
+            read(text)
 
 
 SEED = spaces.create("plainnet").parse(CIFAR_SEED)
@@ -185,6 +199,11 @@ def test_what_is_no_architecture_is_refused(arch):
 
 
 def test_options_are_checked():
+    for option, value in [("num_classes", "10"), ("num_classes", 10.5), ("num_classes", True), ("input_size", 32.5)]:
+        with pytest.raises(ParameterError, match=f"{option} must be a whole number from"):
+            spaces.create("plainnet", **{option: value})
+    with pytest.raises(ParameterError, match="list of block names, got 5"):
+        spaces.create("plainnet", blocks=5)
     for options in ({"num_classes": 0}, {"input_size": 4}, {"split": 1}, {"max_channels": 4}, {"blocks": []}):
         with pytest.raises(ParameterError):
             spaces.create("plainnet", **options)
@@ -334,14 +353,19 @@ def test_random_networks_suit_the_input_size(size, final):
 IDW_SEED = "SuperConvK3BNRELU(3,8,2,1)SuperResIDWE6K3(8,32,2,8,1)SuperConvK1BNRELU(32,64,1,1)"
 
 
-@pytest.mark.parametrize(("blocks", "text"), [("xxbl", CIFAR_SEED), ("idw", IDW_SEED)])
-def test_the_smallest_descendant_is_below_all_others(blocks, text):
+NARROW = "SuperConvK3BNRELU(3,4,1,1)SuperResK3K3(4,4,1,4,1)SuperConvK1BNRELU(4,4,1,1)"
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("blocks", "text"), [("xxbl", CIFAR_SEED), ("idw", IDW_SEED), ("xxbl", NARROW)])
+def test_the_smallest_descendant_is_below_all_others(blocks, text, rule):
     space, rng = spaces.create("plainnet", blocks=blocks), RNG(0)
     arch = start = space.parse(text)
     for metric in ("params", "macs"):
-        low = getattr(space.cost(space.smallest(start, metric)), metric)
+        low = getattr(space.cost(space.smallest(start, metric, rule)), metric)
+        assert getattr(space.cost(start), metric) >= low
         for _ in range(300):
-            arch = space.mutate(arch, rng)
+            arch = space.mutate(arch, rng, rule=rule)
             assert getattr(space.cost(arch), metric) >= low
             arch = start if len(arch) > 8 else arch
 
@@ -397,6 +421,13 @@ def test_blocks_without_a_bottleneck_mix_with_others(own):
         ("no good", lambda c_in, c_out, stride, layers: [], "letters, digits"),
         ("Mine", lambda c_in, c_out: [], "must take"),
         ("Mine", lambda c_in, c_out, stride, layers: [Conv(c_in, c_out)], "stride"),
+        ("Mine", lambda c_in, c_out, stride, layers: None, "must yield Conv and Residual, got NoneType"),
+        ("Mine", lambda c_in, c_out, stride, layers: [1 // 0], "raises ZeroDivisionError"),
+        ("Mine", lambda c_in, c_out, stride, layers: (c for c in [undefined]), "raises NameError"),  # noqa: F821
+        ("Mine", lambda c_in, c_out, stride, layers: [Residual(())], "one Conv or more"),
+        ("Mine", lambda c_in, c_out, stride, layers: [Residual(7)], "one Conv or more"),
+        ("Mine", lambda c_in, c_out, stride, layers: [Conv(c_in, c_out / 1, 3, stride)], "whole numbers"),
+        ("Mine", lambda c_in, c_out, stride, layers: [(c_in, c_out)], "made of Conv and Residual"),
         ("Mine", lambda c_in, c_out, stride, layers: [Conv(c_in, 8, 3, stride)], "must end at 32 channels"),
     ],
 )
@@ -468,6 +499,11 @@ def test_an_expansion_is_read_back_and_costs_the_same(network):
         ("ResBlock(8,1,ConvKX(8,8,3,1)BN(8))ConvKX(8,8,3,1)", "followed by RELU, got ConvKX"),
         ("ResBlock(8,2,ConvKX(8,8,3,1)BN(8))RELU(8)", "says 8 channels at stride 2"),
         ("ResBlock(8,1)RELU(8)", "needs convolutions"),
+        ("ResBlockProj(8,1,ConvKX(8,8,3,1)BN(8))RELU(9)", "followed by RELU\\(8\\)"),
+        ("ResBlock(8,1,ConvKX(8,8,3,1)BN(8))RELU()", "followed by RELU\\(8\\)"),
+        ("ResBlock(8,1,7,ConvKX(8,8,3,1)BN(8))RELU(8)", "then convolutions only"),
+        ("ResBlock(8,1,ConvKX(8,8,3,1)BN(8),7)RELU(8)", "then convolutions only"),
+        ("convkx(3,8,3,1)", "did you mean 'ConvKX'"),
         ("ConvKX(3,8,3,1)ConvKX(16,8,3,1)", "takes 16 channels where 8 arrive"),
     ],
 )

@@ -1,7 +1,7 @@
 """The grammar of structure strings: text to a tree of calls, by recursive descent.
 
     net      := block+                        block := name '(' [label '|'] [argument (',' argument)*] ')'
-    argument := integer | branch              branch := block+ [';' branch]
+    argument := integer | branch              branch := block+ [';' [branch]]
 
 as in "SuperConvK3BNRELU(3,8,1,1)SuperResK3K3(8,16,1,8,1)" (Zen-NAS, the authors' PlainNet). Blanks may stand between
 any two tokens. Nothing here knows what a block is, and nothing is evaluated.
@@ -10,9 +10,10 @@ any two tokens. Nothing here knows what a block is, and nothing is evaluated.
 from __future__ import annotations
 
 import string
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from nasedu.errors import ArchitectureError
+from nasedu.errors import ArchitectureError, UnknownName, check_name
 
 MOST_CHARACTERS = 100_000
 MOST_DEPTH = 20  # blocks within blocks
@@ -43,6 +44,15 @@ def read(text: str) -> list[Call]:
     if not calls:
         raise ArchitectureError("the structure string is empty: it needs at least one block")
     return calls
+
+
+def check_word(kind: str, name: str, valid: Iterable[str]) -> str:
+    """`check_name` for a name in a structure string, which finds the near one in any case. Raises `UnknownName`."""
+    valid = list(valid)
+    meant = {word.lower(): word for word in valid}.get(name.lower(), name)
+    if meant != name and name not in valid:
+        raise UnknownName(f"unknown {kind} {name!r}: did you mean {meant!r}? valid: {', '.join(valid)}")
+    return check_name(kind, name, valid)
 
 
 class _Reader:
@@ -84,13 +94,13 @@ class _Reader:
         if self.next() != "(":
             raise self.error(f"expected '(' after {name[:40]}")
         self.at += 1
-        label, arguments = self.label(), []
-        while self.next() != ")":
-            if arguments and self.next() == ",":
-                self.at += 1
-            elif arguments and self.next() not in LETTERS | {";"}:
-                raise self.error(f"expected ',' or ')' in the arguments of {name[:40]}")
+        label = self.label()
+        arguments = [] if self.next() == ")" else self.argument(name, depth)
+        while self.next() == ",":
+            self.at += 1
             arguments += self.argument(name, depth)
+        if self.next() != ")":
+            raise self.error(f"expected ',' or ')' in the arguments of {name[:40]}")
         self.at += 1
         return Call(name, label, tuple(arguments), start)
 
@@ -105,11 +115,13 @@ class _Reader:
         return ""
 
     def argument(self, name: str, depth: int) -> list[int | Call]:
-        """An integer or a branch; ';' ends a branch."""
-        if self.next() == ";":
-            self.at += 1
+        """An integer, or the blocks of a branch; ';' ends a branch, and another one may follow."""
         if self.next() in LETTERS:
-            return list(self.blocks(depth + 1))
+            branch = self.blocks(depth + 1)
+            if self.next() == ";":
+                self.at += 1
+                branch += self.argument(name, depth) if self.next() in LETTERS else []
+            return branch
         start, sign = self.at, self.next()
         self.at += sign in ("-", "+")
         digits = self.word(DIGITS)

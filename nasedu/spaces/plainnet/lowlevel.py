@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from nasedu.blocks import Conv, Part, Residual, check_parts
-from nasedu.errors import ArchitectureError, ParameterError, check_name
-from nasedu.spaces.plainnet.grammar import Call, read
+from nasedu.errors import ArchitectureError, ParameterError
+from nasedu.spaces.plainnet.grammar import Call, check_word, read
 
 GROUPED = {f"ConvKXG{g}": g for g in (2, 4, 8, 16, 32)}
 CONVS = {"ConvKX": 4, "ConvDW": 3} | dict.fromkeys(GROUPED, 4)  # how many numbers they take
@@ -66,10 +66,13 @@ def _parts(calls: Sequence[Call]) -> tuple[Part, ...]:
     parts: list[Part] = []
     closed = True  # whether the last residual has had its ReLU
     for call in calls:
-        check_name(f"basic block at character {call.at}:", call.name, BASIC)
+        check_word(f"basic block at character {call.at}:", call.name, BASIC)
         if not closed:
             if call.name != "RELU":
                 raise ArchitectureError(f"at character {call.at}: a ResBlock is followed by RELU, got {call.name}")
+            channels = parts[-1].convs[-1].c_out
+            if call.arguments != (channels,):
+                raise ArchitectureError(f"at character {call.at}: the ResBlock before is followed by RELU({channels})")
             closed = True
         elif call.name in RESIDUALS:
             parts.append(_read_residual(call))
@@ -105,8 +108,10 @@ def _read_conv(call: Call) -> Conv:
 def _read_residual(call: Call) -> Residual:
     """A written residual block, whose channels and stride must be those of what is in it."""
     c_in, stride = _numbers(call, 2)
-    inner = _parts([argument for argument in call.arguments[2:] if isinstance(argument, Call)])
-    if not inner or not all(isinstance(part, Conv) for part in inner) or len(call.arguments) < 3:
+    if not all(isinstance(argument, Call) for argument in call.arguments[2:]):
+        raise ArchitectureError(f"at character {call.at}: {call.name} takes 2 numbers, then convolutions only")
+    inner = _parts(call.arguments[2:])
+    if not inner or not all(isinstance(part, Conv) for part in inner):
         raise ArchitectureError(f"at character {call.at}: {call.name} needs convolutions, and no other ResBlock, in it")
     residual = Residual(inner, projection=call.name == "ResBlockProj")
     reached = residual.shortcut.stride if residual.shortcut else 1

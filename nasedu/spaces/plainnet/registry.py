@@ -64,13 +64,24 @@ def _arguments(describe: Callable) -> tuple[str, ...]:
 @lru_cache(maxsize=20_000)
 def _parts(kind: PlainBlock, block: Block) -> tuple[Part, ...]:
     """The checked description of a block."""
-    values = {name: getattr(block, name) for name in kind.arguments}
-    parts = tuple(kind.describe(**values))
+    parts = _described(kind, block)
     try:
         check_parts(parts, block.c_in, block.c_out, block.stride)
     except ParameterError as error:
         raise ArchitectureError(f"{show(block)}: {error}") from None
     return parts
+
+
+def _described(kind: PlainBlock, block: Block) -> tuple[Part, ...]:
+    """What the block's function returns or yields; it may be a learner's. Raises `ArchitectureError`."""
+    values = {name: getattr(block, name) for name in kind.arguments}
+    try:
+        parts = kind.describe(**values)
+        if isinstance(parts, Iterable):
+            return tuple(parts)
+    except Exception as error:
+        raise ArchitectureError(f"{show(block)}: its function raises {type(error).__name__}: {error}") from error
+    raise ArchitectureError(f"{show(block)}: its function must yield Conv and Residual, got {type(parts).__name__}")
 
 
 @lru_cache(maxsize=100_000)

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
-from nasedu.blocks import Classifier, Cost, plain_modules
+from nasedu.blocks import Classifier, Cost, Residual, plain_modules
 from nasedu.errors import ArchitectureError, ParameterError, UnknownName, check_name
 from nasedu.spaces.base import Layer, Network
 from nasedu.spaces.plainnet import mutation
 from nasedu.spaces.plainnet.families import BASIC, BOTTLENECKS, HEAD, INVERTED, STEMS
-from nasedu.spaces.plainnet.grammar import Call, read
+from nasedu.spaces.plainnet.grammar import Call, check_word, read
 from nasedu.spaces.plainnet.lowlevel import write_parts
 from nasedu.spaces.plainnet.registry import KINDS, Block, PlainBlock, checked, find, is_published, show
 from nasedu.storage import content_hash
@@ -53,6 +53,10 @@ class PlainNetSpace:
     `max_channels` and `fixed_head` (a 1x1 convolution keeps its width) bound mutation, `split` is the number of layers
     from which a mutated block becomes two; None stands for the published value. `squeeze_excite` follows each block's
     marked convolutions. Raises `ParameterError`, `UnknownName`.
+
+    A learner's own block is sent along with the space by its function. cloudpickle (Dask) sends the function itself;
+    plain pickle (`ProcessPoolExecutor`) its name only, so that a worker must be able to import it: define it in a
+    module, not in the notebook or script itself, or the pool breaks.
     """
 
     name = "plainnet"
@@ -78,12 +82,12 @@ class PlainNetSpace:
         self.input_size, self.num_classes, self.threshold = input_size, num_classes, split
         self.squeeze_excite = squeeze_excite
         self._seen: dict[Block, Block] = {}  # blocks that were found to be valid
-        if num_classes < 1 or input_size < 8:
-            raise ParameterError(
-                f"a space needs at least 1 class and 8 px, got {num_classes} classes and {input_size} px"
-            )
-        if not SMALLEST <= self.max_channels <= MOST_CHANNELS or split < 2:
-            raise ParameterError(f"max_channels is from {SMALLEST} to {MOST_CHANNELS} and split at least 2")
+        limits = {"num_classes": 1, "input_size": 8, "max_channels": SMALLEST, "split": 2}
+        for option, value in zip(limits, (num_classes, input_size, self.max_channels, split), strict=True):
+            if isinstance(value, bool) or not isinstance(value, int) or value < limits[option]:
+                raise ParameterError(f"{option} must be a whole number from {limits[option]}, got {value!r}")
+        if self.max_channels > MOST_CHANNELS:
+            raise ParameterError(f"max_channels must be at most {MOST_CHANNELS}, got {self.max_channels}")
         self.input_shape = (3, input_size, input_size)
         sent = tuple(name for name in self.searched) if all(map(is_published, self.searched.values())) else None
         self._made = {
@@ -97,7 +101,7 @@ class PlainNetSpace:
         }
 
     def __reduce__(self):
-        # blocks of a learner's own travel along: another process has not run the cell that registers them
+        # blocks of a learner's own are sent, as pickle sends functions: another process may not have registered them
         return _remade, (self._made,)
 
     @cached_property
@@ -151,7 +155,11 @@ class PlainNetSpace:
         return total + Cost(weights, weights + self.num_classes)
 
     def build(self, arch: Sequence, residual: bool = True) -> Network:
-        """The network of `arch`, freshly initialised; `residual` False leaves every shortcut out of the sums."""
+        """The network of `arch`, freshly initialised; `residual` False leaves every shortcut out of the sums.
+
+        Its attributes `depths` (residual units per super-block that has any; None where none has) and `depths_skipped`
+        are what the proxy "deepmad_entropy" takes for uneven depths.
+        """
         arch = self.validate(arch)
         parts: dict[str, nn.Module] = {}
         for number, block in enumerate(arch, 1):
@@ -161,6 +169,11 @@ class PlainNetSpace:
         for part in network.modules():
             if hasattr(part, "residual"):
                 part.residual = residual
+        units = (sum(isinstance(p, Residual) for p in self.kinds[b.name].parts(b)) for b in arch)
+        network.depths = [n for n in units if n] or None
+        # Incorporated-NAS leaves the first bottleneck or basic block out, and after a first bottleneck the second
+        second = arch[1].name if len(arch) > 1 else ""
+        network.depths_skipped = 2 if second in BOTTLENECKS else int(second in BASIC)
         return network
 
     def block(self, block: Block) -> nn.Module:
@@ -181,8 +194,7 @@ class PlainNetSpace:
         Neighbours take the new widths; blocks of `split` or more layers become two. With `p`, every block is replaced
         with that probability instead, and at least one. Raises `UnknownName`.
         """
-        check_name("mutation rule", rule, mutation.RULES)
-        blocks = list(self.validate(arch))
+        fixed, blocks = self._keeps_head(rule), list(self.validate(arch))
         drawn = [int(i) for i in rng.integers(len(blocks), size=replacements)]
         if p is not None:
             drawn = np.flatnonzero(rng.random(len(blocks)) < p).tolist() or drawn[:1]
@@ -190,7 +202,6 @@ class PlainNetSpace:
             if blocks[i].name in self.searched:
                 blocks[i] = mutation.RULES[rule](blocks[i], self.groups, rng, self.max_channels)
             else:
-                fixed = self.fixed_head and rule != "shared_ratio"
                 blocks[i] = mutation.change_frame(blocks[i], rng, self.max_channels, fixed)
         return self.split(mutation.rechanneled(blocks))
 
@@ -226,24 +237,34 @@ class PlainNetSpace:
         blocks.append(Block(HEAD, 0, _width(rng), 1, 0, 1))
         return self.split(mutation.rechanneled(blocks))
 
-    def smallest(self, arch: Sequence, metric: str = "params") -> PlainArch:
-        """The descendant of `arch` of the lowest "params" or "macs": mutation keeps number and strides of blocks."""
+    def smallest(self, arch: Sequence, metric: str = "params", rule: str = "uniform") -> PlainArch:
+        """The descendant of `arch` of the lowest "params" or "macs": mutation keeps number and strides of blocks.
+
+        `rule` is that of `mutate`: "shared_ratio" does not keep a fixed head. A block that starts below 8 channels
+        counts with as few, since it may stay. Raises `UnknownName`.
+        """
         blocks, size = [], self.input_size
-        channels = 3
+        channels, fixed = 3, self._keeps_head(rule)
         for block in self.validate(arch):
+            least = min(SMALLEST, block.c_out)
             if block.name in self.searched:
+                narrow = min(SMALLEST, block.bottleneck or SMALLEST)
                 options = [
-                    Block(kind.name, channels, SMALLEST, block.stride, SMALLEST * kind.has_bottleneck, 1)
+                    Block(kind.name, channels, least, block.stride, narrow * kind.has_bottleneck, 1)
                     for kind in self.searched.values()
                 ]
             else:
-                kept = self.fixed_head and block.name == HEAD
-                options = [block._replace(c_in=channels, c_out=block.c_out if kept else SMALLEST)]
+                kept = fixed and block.name == HEAD
+                options = [block._replace(c_in=channels, c_out=block.c_out if kept else least)]
             priced = [(self.kinds[b.name].cost(b, size, self.squeeze_excite), b) for b in options]
             (_, size), cheapest = min(priced, key=lambda entry: getattr(entry[0][0], metric))
             blocks.append(cheapest)
             channels = cheapest.c_out
         return tuple(blocks)
+
+    def _keeps_head(self, rule: str) -> bool:
+        """Whether mutation by `rule` leaves a 1x1 convolution's width alone. Raises `UnknownName`."""
+        return check_name("mutation rule", rule, mutation.RULES) != "shared_ratio" and self.fixed_head
 
     def _block(self, call: Call) -> Block:
         """A written block as a `Block`."""
@@ -269,7 +290,7 @@ class PlainNetSpace:
         name = str(name)[:60]
         if name in KINDS and name not in self.kinds:
             raise UnknownName(f"block {name} is not one of this space's: {', '.join(self.kinds)}")
-        return self.kinds[check_name("block", name, self.kinds)]
+        return self.kinds[check_word("block", name, self.kinds)]
 
     def _checked(self, values: Sequence, number: int) -> Block:
         """One block's values within their limits. Raises `ArchitectureError`, `UnknownName`."""
@@ -304,6 +325,8 @@ def _block_set(blocks: str | Sequence[str | PlainBlock]) -> BlockSet:
     """The groups of block names or kinds that `blocks` stands for."""
     if isinstance(blocks, str):
         return SETS[check_name("set of blocks", blocks, SETS)]
+    if not isinstance(blocks, Sequence):
+        raise ParameterError(f"blocks are the name of a set or a list of block names, got {blocks!r:.80}")
     names = [kind.name if isinstance(kind, PlainBlock) else kind for kind in blocks]
     if not names or len(set(names)) != len(names) or set(names) & set(STEMS):
         raise ParameterError(f"blocks are different names, none of them {STEMS[0]} and the like, got {names!r:.80}")
