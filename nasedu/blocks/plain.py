@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
+from numbers import Integral
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -136,17 +137,27 @@ def check_parts(parts: Sequence[Part], c_in: int, c_out: int, stride: int) -> No
     """Raise `ParameterError` unless parts fit one another and lead from `c_in` to `c_out` channels at `stride`."""
     channels, strides = c_in, 1
     for part in parts:
-        for conv in part.convs if isinstance(part, Residual) else (part,):
-            if not isinstance(conv, Conv):
-                raise ParameterError(f"a block is made of Conv and Residual, got {conv!r:.60}")
-            if conv.c_in != channels:
-                raise ParameterError(f"a convolution takes {conv.c_in} channels where {channels} arrive")
-            if conv.kernel % 2 == 0 or min(conv.kernel, conv.stride, conv.groups, conv.c_out) < 1:
-                raise ParameterError(f"kernels are odd, and strides, groups and channels at least 1, got {conv}")
-            if conv.c_in % conv.groups or conv.c_out % conv.groups:
-                raise ParameterError(f"{conv.groups} groups do not divide {conv.c_in} and {conv.c_out} channels")
-            if conv.act is not None:
-                check_name("activation", conv.act, ACTIVATIONS)
+        convs = part.convs if isinstance(part, Residual) else (part,)
+        if not isinstance(convs, tuple | list) or not convs:
+            raise ParameterError(f"a Residual is made of one Conv or more, got {convs!r:.60}")
+        for conv in convs:
+            _check_conv(conv, channels)
             channels, strides = conv.c_out, strides * conv.stride
     if (channels, strides) != (c_out, stride):
         raise ParameterError(f"a block must end at {c_out} channels, stride {stride}; got {channels}, stride {strides}")
+
+
+def _check_conv(conv: object, arriving: int) -> None:
+    """Raise `ParameterError` unless `conv` is a possible convolution of `arriving` channels."""
+    if not isinstance(conv, Conv):
+        raise ParameterError(f"a block is made of Conv and Residual, got {conv!r:.60}")
+    if not all(isinstance(number, Integral) for number in conv[:5]):
+        raise ParameterError(f"channels, kernels, strides and groups are whole numbers, got {conv}")
+    if conv.c_in != arriving:
+        raise ParameterError(f"a convolution takes {conv.c_in} channels where {arriving} arrive")
+    if conv.kernel % 2 == 0 or min(conv.kernel, conv.stride, conv.groups, conv.c_out) < 1:
+        raise ParameterError(f"kernels are odd, and strides, groups and channels at least 1, got {conv}")
+    if conv.c_in % conv.groups or conv.c_out % conv.groups:
+        raise ParameterError(f"{conv.groups} groups do not divide {conv.c_in} and {conv.c_out} channels")
+    if conv.act is not None:
+        check_name("activation", conv.act, ACTIVATIONS)

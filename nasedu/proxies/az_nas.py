@@ -91,7 +91,7 @@ def _units(probe: Probe, layers: Layers, weights: str, inputs: str) -> list[Unit
 
 def _gain(probe: Probe, before: Unit, after: Unit) -> float:
     """2 - s - 1 / (s + 1e-6) of one block; -inf for an identity."""
-    signs = torch.randint(0, 2, after.map.shape, generator=probe.generator).to(after.map) * 2 - 1
+    signs = torch.randint(0, 2, after.map.shape, generator=probe.generator, device="cpu").to(after.map) * 2 - 1
     reached = None
     if after.map.requires_grad:
         (reached,) = torch.autograd.grad(after.map, before.map, signs, retain_graph=True, allow_unused=True)

@@ -37,7 +37,10 @@ def random(probe: Probe) -> float:
 
     `generator` makes it another.
     """
-    if probe.generator.initial_seed() != probe.own_seed:
-        return float(torch.randn((), generator=probe.generator))
-    network = [repr(probe.original), tensors_hash(probe.original.parameters()), probe.own_seed]
-    return float(torch.randn((), generator=torch.Generator().manual_seed(int(content_hash(network), 16) >> 1)))
+    generator = probe.given
+    if generator is None:
+        # NumPy, which the hash goes through, does not know bfloat16
+        weights = [p.float() if p.dtype == torch.bfloat16 else p for p in probe.original.parameters()]
+        network = [repr(probe.original), tensors_hash(weights), probe.own_seed]
+        generator = torch.Generator("cpu").manual_seed(int(content_hash(network), 16) >> 1)
+    return float(torch.randn((), generator=generator, dtype=torch.float32, device="cpu"))

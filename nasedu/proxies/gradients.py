@@ -1,13 +1,12 @@
 """Proxies that read one gradient of the loss at initialisation, as collected by Abdelfattah et al. 2021.
 
-L is the mean cross-entropy of one batch, w a weight of a convolution or linear layer, g = dL/dw. The network runs in
-training mode. Biases and normalisation are left out.
+L is the mean cross-entropy of one batch, w a weight of a convolution, linear or attention layer (see
+`probe.layer_weights`), g = dL/dw. The network runs in training mode. Biases and normalisation are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +44,8 @@ def grad_norm(probe: Probe, *, form: str = "layers") -> float:
     model = standard_normal(probe.copy(), probe.generator)
     logits = model(probe.images.clone())
     cross_entropy(logits, probe.batch)  # complains where these are no logits
-    labels = torch.randint(logits.shape[1], (len(probe.images),), generator=probe.generator).to(probe.device)
-    loss = cross_entropy(logits, type(probe.batch)(probe.images, labels))
+    drawn = torch.randint(logits.shape[1], (len(probe.images),), generator=probe.generator, device="cpu")
+    loss = cross_entropy(logits, type(probe.batch)(probe.images, drawn.to(probe.device)))
     gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
     return float(sum(g.double().square().sum() for g in gradients if g is not None).sqrt())
 
@@ -75,7 +74,8 @@ def grasp(probe: Probe) -> float:
     """-Sum of w * (H g), H the Hessian over the weights (GraSP, Wang et al. 2020, eq. 8, temperature 1).
 
     Higher is better, by the sign that Abdelfattah et al. 2021 rank with; pruning keeps the lowest instead. Cannot see:
-    beyond second order; the value is a small difference of large terms, and noisy.
+    beyond second order; the value is a small difference of large terms, and noisy. Attention runs as plain products and
+    hardsigmoid as ReLU6, for PyTorch's own kernels have no second derivative: the same functions but for rounding.
     """
     return -_sum(saliency(probe.weights, probe.curvature))
 
@@ -85,14 +85,13 @@ def fisher(probe: Probe, *, fan_in: bool = False) -> float:
     """Sum over channels of 1/2 mean_n (sum_hw a * dL/da)^2, a a layer's output (Theis et al. 2018; Turner et al. 2020).
 
     Higher is better. `fan_in=True` is the widely used code, which spreads a channel's value over its filter's weights
-    before it sums them, and so multiplies it by the fan-in c_in k^2 / groups. Cannot see: channels that do not vary
-    yet; what a residual connection adds behind the layer.
+    before it sums them, and so multiplies it by the fan-in c_in k^2 / groups. Layers are seen as calls, of a module or
+    inside `forward`; two that share a weight count as one that runs twice. Raises `ProxyError` where none is seen.
+    Cannot see: channels that do not vary yet; what a residual connection adds behind the layer; the projections
+    inside `nn.MultiheadAttention`, and products by other means (`@`, `torch.einsum`).
     """
-    parts = []
-    for name, products in probe.channels.items():
-        value = 0.5 * products.double().square().mean(0).sum()
-        parts.append(value * (attrgetter(name)(probe.model)[0].numel() if fan_in else 1))
-    return float(sum(parts))
+    parts = {name: 0.5 * products.double().square().mean(0).sum() for name, products in probe.channels.items()}
+    return float(sum(value * (probe.fan_in[name] if fan_in else 1) for name, value in parts.items()))
 
 
 def snip_saliency(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> dict[str, Tensor]:

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
-@torch.no_grad()
 def standard_normal(model: nn.Module, generator: torch.Generator) -> nn.Module:
     """Weights of convolutions and linear layers from N(0, 1), biases 0, batch normalisation 1 and 0; in place.
 
     Zen-NAS's initialisation (Lin et al. 2021, section 3.2). Drawn on the CPU: every device gets the same.
     """
-    for part in model.modules():
-        if isinstance(part, LAYERS):
-            part.weight.copy_(torch.randn(part.weight.shape, generator=generator))
-            if part.bias is not None:
-                part.bias.zero_()
-        else:
-            _plain_norm(part)
-    return model
+    return _fresh(model, generator, lambda weight: 1.0)
+
+
+def kaiming(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Weights of convolutions and linear layers from N(0, 2 / fan-in), biases 0, BN 1, 0; in place (He et al. 2015)."""
+    return _fresh(model, generator, lambda weight: (2 / weight[0].numel()) ** 0.5)
 
 
 @torch.no_grad()
-def kaiming(model: nn.Module, generator: torch.Generator) -> nn.Module:
-    """Weights of convolutions and linear layers from N(0, 2 / fan-in), biases 0, BN 1, 0; in place (He et al. 2015)."""
+def _fresh(model: nn.Module, generator: torch.Generator, deviation: Callable[[Tensor], float]) -> nn.Module:
+    """Weights from N(0, deviation(weight)^2), whatever the caller's default precision and device; in place."""
     for part in model.modules():
         if isinstance(part, LAYERS):
-            fan_in = part.weight[0].numel()
-            part.weight.copy_(torch.randn(part.weight.shape, generator=generator) * (2 / fan_in) ** 0.5)
+            draws = torch.randn(part.weight.shape, generator=generator, dtype=torch.float32, device="cpu")
+            part.weight.copy_(draws.mul_(deviation(part.weight)))
             if part.bias is not None:
                 part.bias.zero_()
         else:

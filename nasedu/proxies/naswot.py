@@ -24,7 +24,8 @@ def naswot(probe: Probe, *, counted: str = "all") -> float:
     Higher is better. -inf where K is singular, as it is for two images with the same code: in a batch of identical
     images no network tells anything apart. It grows with the batch and with the number of units, so compare networks
     on the same batch. `counted="reached"` leaves out activations from which nothing leads to the outputs, as the
-    authors' code does; it costs a backward pass. Cannot see: labels, scales, whatever lies behind the last activation.
+    authors' code does; it costs a backward pass. Cannot see: labels, scales, whatever lies behind the last activation;
+    activations by `torch.where` or by products with a mask, which are left out without a word where others are seen.
     """
     check_name("count of naswot", counted, ("all", "reached"))
     kernel = sum(agreement(code) for code in (probe.codes if counted == "all" else reached_codes(probe)))
@@ -60,7 +61,7 @@ class AgreementKernel(WatchActivations):
     def take(self) -> Tensor:
         """K (B, B) in float64 over everything that ran since the last call."""
         kernel, self._kernel = self._kernel, None
-        return kernel if kernel is not None else torch.zeros(())
+        return kernel if kernel is not None else torch.zeros((), dtype=torch.float64, device="cpu")
 
     def _add(self, x: Tensor) -> None:
         kernel = agreement(x.detach())

@@ -11,7 +11,7 @@ from nasedu.errors import ProxyError, check_name
 from nasedu.proxies.checks import logits_of, run, whole
 from nasedu.proxies.initialise import kaiming
 from nasedu.proxies.per_image import together
-from nasedu.proxies.probe import Probe
+from nasedu.proxies.probe import Probe, layer_weights
 from nasedu.proxies.registry import register
 
 COLUMNS = 1 << 18  # parameters that are widened to float64 at a time
@@ -34,7 +34,8 @@ def ntk(probe: Probe, *, images: int = 16, parameters: str = "weight", weights: 
     model = probe.copy()
     if weights == "kaiming":
         kaiming(model, probe.generator)
-    chosen = {name: p for name, p in model.named_parameters() if _counts(name, p, parameters)}
+    named = layer_weights(model) if parameters == "layers" else dict(model.named_parameters())
+    chosen = {name: p for name, p in named.items() if parameters != "weight" or "weight" in name}
     if not chosen:
         raise ProxyError(f"this {type(probe.original).__name__} has no parameters of the kind {parameters!r}")
     outputs = logits_of(run(model, probe.images[: whole("images of ntk", images, 2)])).sum(1)
@@ -58,9 +59,3 @@ def condition_number(kernel: Tensor) -> float:
     values = torch.linalg.eigvalsh(kernel / trace)  # a unit trace keeps the smallest eigenvalues from underflow
     rounding = len(values) * torch.finfo(values.dtype).eps * values[-1]
     return float(values[-1] / values[0]) if values[0] > rounding else math.inf
-
-
-def _counts(name: str, parameter: Tensor, parameters: str) -> bool:
-    if parameters == "weight":
-        return "weight" in name
-    return parameters == "all" or parameter.ndim >= 2

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from nasedu.errors import ParameterError, ProxyError
 from nasedu.proxies.activations import WatchActivations, no_activation
 from nasedu.proxies.batch import Batch
+from nasedu.proxies.checks import kind
+from nasedu.proxies.initialise import LAYERS
 from nasedu.randomness import seeded
 
-READINGS = ("gradients", "curvature", "channels", "jacobian", "codes")
 BY_LOSS = {"gradients", "curvature", "channels"}
-LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+WEIGHTED = (*LAYERS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.MultiheadAttention)
+CONVOLUTIONS = {F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d}
 NO_LABELS = "this proxy needs labels: hand in a pair of images (B, C, H, W) and labels (B,)"
 
 
@@ -33,16 +37,18 @@ class Overwritten(Exception):
 
 @dataclass
 class Readings:
-    """What one pass found. Weights are those of convolution and linear layers, by name.
+    """What one pass found. Weights are those of `layer_weights`, by name.
 
     `gradients`: dL/dw of the mean cross-entropy L. `curvature`: H g, the Hessian over all weights times the gradient.
-    `channels`: per layer sum over positions of a * dL/da (B, channels), a being its output. `jacobian`: the gradient
-    of the sum of an image's logits to that image (B, C*H*W). `codes`: per activation 1[input > 0], bool (B, units).
+    `channels`: per layer sum over positions of a * dL/da (B, channels), a being its output; `fan_in` goes with it, the
+    weights per channel. `jacobian`: the gradient of the sum of an image's logits to that image (B, C*H*W). `codes`: per
+    activation 1[input > 0], bool (B, units).
     """
 
     gradients: dict[str, Tensor] = field(default_factory=dict)
     curvature: dict[str, Tensor] = field(default_factory=dict)
     channels: dict[str, Tensor] = field(default_factory=dict)
+    fan_in: dict[str, int] = field(default_factory=dict)
     jacobian: Tensor | None = None
     codes: list[Tensor] = field(default_factory=list)
 
@@ -51,9 +57,11 @@ class Probe:
     """What a proxy may read of `model` on `batch`, computed when first read.
 
     Readings named in `wanted` come from one forward pass and the backward passes that they need; another one costs a
-    pass of its own. `seed` makes every draw, dropout's included; `generator` replaces it. Raises `ProxyError` where a
-    weight is not finite, `ParameterError` where the batch has no labels or labels out of range. The shared pass draws
-    from `seed` whoever reads it first; `start` gives the proxy that reads next a seed for its own draws.
+    pass of its own. `seed` makes every draw; `generator`, on the CPU, makes the proxy's own draws in its place, while
+    layers that draw, such as dropout, go on following `seed`. Raises `ProxyError` where a weight is not finite,
+    `ParameterError` for a model or a generator that is none, and where the batch has no labels or labels out of range.
+    The shared pass draws from `seed` whoever reads it first; `start` gives the proxy that reads next a seed for its own
+    draws.
     """
 
     def __init__(
@@ -66,8 +74,12 @@ class Probe:
         wanted: set[str] | frozenset[str] = frozenset(),
         given_away: bool = False,
     ):
+        if not isinstance(model, nn.Module):
+            raise ParameterError(f"model must be an nn.Module, got {type(model).__name__}")
+        if generator is not None and not (isinstance(generator, torch.Generator) and generator.device.type == "cpu"):
+            raise ParameterError("generator must be a torch.Generator on the CPU, so that every device draws the same")
         self.original, self.given_away = model, given_away
-        parameter = next(model.parameters(), torch.empty(0))
+        parameter = next(model.parameters(), torch.empty(0, dtype=torch.float32, device="cpu"))
         self.device, self.dtype = parameter.device, parameter.dtype
         self.batch = batch if parameter.is_meta else batch.to(self.device, self.dtype)
         self.seed, self.own_seed, self.given, self._wanted = seed, seed, generator, set(wanted)
@@ -88,7 +100,7 @@ class Probe:
     @cached_property
     def generator(self) -> torch.Generator:
         """The source of this proxy's own draws, on the CPU, so that every device sees the same."""
-        return self.given or torch.Generator().manual_seed(self.own_seed)
+        return self.given or torch.Generator("cpu").manual_seed(self.own_seed)
 
     def start(self, own_seed: int) -> None:
         """The proxy that reads from now on draws from `own_seed`, whatever was drawn before."""
@@ -97,7 +109,8 @@ class Probe:
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal draws of `shape`, on the network's device and in its precision."""
-        return torch.randn(shape, generator=self.generator).to(self.device, self.dtype)
+        draws = torch.randn(shape, generator=self.generator, dtype=torch.float32, device="cpu")
+        return draws.to(self.device, self.dtype)
 
     def copy(self, last: bool = False) -> nn.Module:
         """A copy of the network to do anything with, in training mode, every weight with a gradient.
@@ -135,14 +148,8 @@ class Probe:
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
-        """Weights of convolutions and linear layers, by name: every parameter with two dimensions or more.
-
-        Biases and normalisation have one. Raises `ProxyError` where there are none.
-        """
-        weights = {name: p for name, p in self.model.named_parameters() if p.ndim >= 2}
-        if not weights:
-            raise no_weights(self.original)
-        return weights
+        """The layers' weights, by name; see `layer_weights`. Raises `ProxyError` where there are none."""
+        return layer_weights(self.model)
 
     @property
     def gradients(self) -> dict[str, Tensor]:
@@ -156,8 +163,23 @@ class Probe:
 
     @property
     def channels(self) -> dict[str, Tensor]:
-        """Per layer's weight name sum over positions of a * dL/da, (B, channels). See `Readings`."""
-        return self._read("channels")
+        """Per layer, by its weight's name, sum over positions of a * dL/da, (B, channels). See `Readings`.
+
+        Raises `ProxyError` where no layer was seen that leads from a weight to the loss.
+        """
+        channels = self._read("channels")
+        if not channels:
+            raise ProxyError(
+                f"no layer was seen in this {type(self.original).__name__}: convolutions and linear layers are, as "
+                "modules and as calls (F.conv2d, F.linear), if the loss depends on them"
+            )
+        return channels
+
+    @property
+    def fan_in(self) -> dict[str, int]:
+        """The weights per channel of the layers in `channels`."""
+        self._read("channels")
+        return self._readings["fan_in"]
 
     @property
     def jacobian(self) -> Tensor:
@@ -194,6 +216,8 @@ class Probe:
             except Overwritten:
                 continue
             self._readings |= {key: getattr(found, key) for key in wanted}
+            if "channels" in wanted:
+                self._readings["fan_in"] = found.fan_in
             return
 
 
@@ -202,31 +226,50 @@ def observe(
 ) -> Readings:
     """One forward pass, then one backward pass for each of: the jacobian, the gradients, the curvature.
 
-    Raises `Overwritten` where a layer's output was, unless it is to `keep` copies of them.
+    Where the curvature is wanted, layers without a second derivative are computed by other means, the same but for
+    rounding. Raises `Overwritten` where a layer's output was, unless it is to `keep` copies of them.
     """
     found = Readings()
-    by_loss, by_image = bool(wanted & BY_LOSS), "jacobian" in wanted
-    images = batch.images.detach().requires_grad_(by_image)
-    with ChannelReader(model, found.channels if "channels" in wanted else None, keep) as reader:
-        with torch.set_grad_enabled(by_loss or by_image), _codes(found.codes if "codes" in wanted else None):
-            logits = model(images.clone())  # which the network may write over
-        if by_image:
-            (jacobian,) = torch.autograd.grad(total(logits), images, retain_graph=by_loss, allow_unused=True)
-            found.jacobian = _or_zero(jacobian, images).flatten(1)
-        if by_loss:
-            loss, reader.reading = cross_entropy(logits, batch), True
-            gradients = gradients_of(loss, weights, create_graph="curvature" in wanted)
-            found.gradients = {name: gradient.detach() for name, gradient in gradients.items()}
-            reader.reading = False
-        if "curvature" in wanted:  # d(g . c)/dw = H g where c is held at g
-            product = sum((g * g.detach()).sum() for g in gradients.values())
-            found.curvature = gradients_of(product, weights)
+    by_loss, by_image, curved = bool(wanted & BY_LOSS), "jacobian" in wanted, "curvature" in wanted
+    images, reader = batch.images.detach().requires_grad_(by_image), ChannelReader(model, found, keep)
+    with ExitStack() as forward:
+        forward.enter_context(torch.set_grad_enabled(by_loss or by_image))
+        if curved:  # the first to enter is the last to see a call, so that the others see it as it was
+            forward.enter_context(sdpa_kernel([SDPBackend.MATH]))
+            forward.enter_context(TwiceDifferentiable())
+        if "channels" in wanted:
+            forward.enter_context(reader)
+        if "codes" in wanted:
+            forward.enter_context(WatchActivations(lambda x: found.codes.append(x.detach().flatten(1) > 0)))
+        logits = model(images.clone())  # which the network may write over
+    if by_image:
+        (jacobian,) = torch.autograd.grad(total(logits), images, retain_graph=by_loss, allow_unused=True)
+        found.jacobian = _or_zero(jacobian, images).flatten(1)
+    if by_loss:
+        loss, reader.reading = cross_entropy(logits, batch), True
+        gradients = gradients_of(loss, weights, create_graph=curved)
+        found.gradients = {name: gradient.detach() for name, gradient in gradients.items()}
+        reader.reading = False
+    if curved:  # d(g . c)/dw = H g where c is held at g
+        product = sum((g * g.detach()).sum() for g in gradients.values())
+        found.curvature = gradients_of(product, weights)
     return found
 
 
-def no_weights(model: nn.Module) -> ProxyError:
-    """The error for a network without convolutions and linear layers."""
-    return ProxyError(f"this {type(model).__name__} has no weights of convolutions or linear layers")
+def layer_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Weights of convolution, linear and attention modules, by name, a shared one once: no bias, no normalisation.
+
+    Their parameters of two dimensions or more, so that of a layer under weight normalisation both parts count. Not
+    embeddings, class tokens or layer scales, nor a layer of one's own that is no subclass of these; but in a network
+    without any such module, all parameters of two dimensions or more. Raises `ProxyError` where there are none.
+    """
+    layers = [part for part in model.modules() if isinstance(part, WEIGHTED)]
+    own = {id(p) for part in layers for name, p in part.named_parameters() if "bias" not in name}
+    large = {name: p for name, p in model.named_parameters() if p.ndim >= 2}
+    weights = {name: p for name, p in large.items() if id(p) in own} if layers else large
+    if not weights:
+        raise ProxyError(f"this {type(model).__name__} has no weights of convolutions or linear layers")
+    return weights
 
 
 def total(outputs: Tensor | list | tuple | dict) -> Tensor:
@@ -242,8 +285,9 @@ def cross_entropy(logits: Tensor, batch: Batch, reduction: str = "mean") -> Tens
     Raises `ProxyError` for outputs of another shape, `ParameterError` for labels that are missing or out of range.
     """
     if not isinstance(logits, Tensor) or logits.ndim != 2:
-        got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise ProxyError(f"a proxy with a loss needs a classifier's logits (B, classes), the network returned {got}")
+        raise ProxyError(
+            f"a proxy with a loss needs a classifier's logits (B, classes), the network returned {kind(logits)}"
+        )
     if batch.labels is None:
         raise ParameterError(NO_LABELS)
     if batch.labels.max() >= logits.shape[1]:
@@ -266,45 +310,51 @@ def _or_zero(gradient: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if gradient is None else gradient
 
 
-def _codes(into: list[Tensor] | None):
-    """A context in which every activation's code joins the list, or one in which nothing does."""
-    return nullcontext() if into is None else WatchActivations(lambda x: into.append(x.detach().flatten(1) > 0))
+class TwiceDifferentiable(TorchFunctionMode):
+    """While the context is open, the hard sigmoid is what it is by definition, for its kernel has no second derivative.
 
-
-class ChannelReader:
-    """Adds a * dL/da, summed over positions, of every convolution and linear layer to `into`, by its weight's name.
-
-    Only of backward passes that run while `reading` is set. a (B, channels, ...) is the layer's output; with `keep` the
-    network goes on with a copy of it, which it may write over (`conv(x).add_(y)`). The hooks leave with the context.
+    `sdpa_kernel([SDPBackend.MATH])` does the same for attention.
     """
 
-    def __init__(self, model: nn.Module, into: dict[str, Tensor] | None, keep: bool = False):
-        layers = [] if into is None else [(n, m) for n, m in model.named_modules() if isinstance(m, LAYERS)]
-        self.into, self.keep, self.reading = into, keep, False
-        self._hooks = [m.register_forward_hook(partial(self._watch, f"{n}.weight".lstrip("."))) for n, m in layers]
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is F.hardsigmoid:
+            return F.relu6((args[0] if args else kwargs["input"]) + 3) / 6
+        return function(*args, **(kwargs or {}))
 
-    def __enter__(self) -> ChannelReader:
-        return self
 
-    def __exit__(self, *_) -> None:
-        for hook in self._hooks:
-            hook.remove()
+class ChannelReader(TorchFunctionMode):
+    """Finds a * dL/da, summed over positions, of every convolution and linear layer, be it a module or a call.
 
-    def _watch(self, name: str, layer: nn.Module, inputs: tuple, output: Tensor) -> Tensor | None:
-        if output.requires_grad:
-            output.register_hook(
-                partial(self._read, name, isinstance(layer, nn.Linear), output.detach(), output._version)
-            )
-        return output.clone() if self.keep else None
+    Of those that run while the context is open. It joins `found` by the weight's name, with the fan-in, during those
+    backward passes that run while `reading` is set. a (B, channels, ...) is the layer's output; with `keep` the network
+    goes on with a copy of it, which it may write over (`conv(x).add_(y)`).
+    """
 
-    def _read(self, name: str, linear: bool, output: Tensor, version: int, gradient: Tensor) -> None:
+    def __init__(self, model: nn.Module, found: Readings, keep: bool = False):
+        super().__init__()
+        self.names = {id(p): name for name, p in model.named_parameters()}
+        self.found, self.keep, self.reading, self.calls = found, keep, False, 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        output = function(*args, **kwargs)
+        if (function is not F.linear and function not in CONVOLUTIONS) or not output.requires_grad:
+            return output
+        weight = args[1] if len(args) > 1 else kwargs["weight"]
+        self.calls += 1
+        name = self.names.get(id(weight), f"call {self.calls}")  # a weight that is computed has no name
+        axis = output.ndim - 1 if function is F.linear else 1
+        self.found.fan_in[name] = weight.numel() // output.shape[axis]
+        output.register_hook(partial(self._read, name, axis, output.detach(), output._version))
+        return output.clone() if self.keep else output
+
+    def _read(self, name: str, axis: int, output: Tensor, version: int, gradient: Tensor) -> None:
         """Raises `Overwritten` where the output was; a layer that runs twice has the sum of both."""
         if not self.reading:
             return
         if output._version != version:
             raise Overwritten(name)
         product = output * gradient.detach()
-        channel = product.ndim - 1 if linear else 1
-        positions = [axis for axis in range(1, product.ndim) if axis != channel]
+        positions = [at for at in range(1, product.ndim) if at != axis]
         product = product.sum(positions) if positions else product
-        self.into[name] = self.into.get(name, 0) + product
+        self.found.channels[name] = self.found.channels.get(name, 0) + product

@@ -125,7 +125,7 @@ def region_ids(model: torch.nn.Module, images: Tensor) -> Tensor:
 
 def _random_keys(n: int, generator: torch.Generator) -> Tensor:
     """n random 64-bit numbers, int64 (n,)."""
-    return torch.randint(-(1 << 63), (1 << 63) - 1, (n,), generator=generator)
+    return torch.randint(-(1 << 63), (1 << 63) - 1, (n,), generator=generator, device="cpu")
 
 
 def _draw(probe: Probe, n: int, size: int, inputs: str, dimensions: int | None) -> Tensor:
@@ -139,7 +139,7 @@ def _draw(probe: Probe, n: int, size: int, inputs: str, dimensions: int | None) 
     if size > min(height, width):
         raise ParameterError(f"size of linear_regions must be at most {min(height, width)} for crops, got {size}")
     limits = (b, height - size + 1, width - size + 1)
-    places = [torch.randint(limit, (n,), generator=probe.generator) for limit in limits]
+    places = [torch.randint(limit, (n,), generator=probe.generator, device="cpu") for limit in limits]
     crops = [probe.images[i, :, y : y + size, x : x + size] for i, y, x in torch.stack(places, 1).tolist()]
     return torch.stack(crops)
 

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import NaseduError, ParameterError, ProxyError, check_name
+from nasedu.errors import NaseduError, ParameterError, ProxyError, UnknownName, check_name
 from nasedu.proxies.batch import Batch, as_batch
-from nasedu.proxies.probe import NO_LABELS, Probe
+from nasedu.proxies.checks import whole
+from nasedu.proxies.probe import BY_LOSS, NO_LABELS, Probe
 from nasedu.randomness import seeded
+from nasedu.ranking.combine import COMPOSITES
 
 NEEDS = ("nothing", "shape", "images", "labels")
+MOST_SEED = (1 << 63) - 1  # PyTorch takes twice that, but a proxy's own seed lies above the one that is given
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,14 @@ _PROXIES: dict[str, Proxy] = {}
 def register(name: str, *, needs: str, passes: str, reads: Iterable[str] = (), least: int | None = None):
     """A decorator that adds `function(probe, *, option=default, ...) -> float` under `name`.
 
-    `least` defaults to 2 for a proxy that looks at images, else to 1.
+    `least` defaults to 2 for a proxy that looks at images, else to 1. A proxy of one's own may be registered again;
+    raises `ParameterError` for a name that is one of nasedu's, `UnknownName` for a need that is none.
     """
     check_name("need of a proxy", needs, NEEDS)
 
     def add(function: Callable[..., float]) -> Callable[..., float]:
+        if name in COMPOSITES or (name in _PROXIES and not _may_replace(_PROXIES[name].function, function)):
+            raise ParameterError(f"{name!r} is one of nasedu's own proxies: register yours under another name")
         fewest = least if least is not None else 2 if needs in ("images", "labels") else 1
         _PROXIES[name] = Proxy(name, function, needs, passes, frozenset(reads), fewest)
         return function
@@ -74,7 +80,13 @@ def names() -> list[str]:
 
 
 def info(name: str) -> Proxy:
-    """What is known of a proxy. Raises `UnknownName`."""
+    """What is known of a proxy. Raises `UnknownName`, for a composite (te_nas, az_nas) as well: it scores pools."""
+    if name in COMPOSITES:
+        parts, method = COMPOSITES[name]
+        raise UnknownName(
+            f"{name!r} is a rank over a pool, no score of one network: score its parts ({', '.join(parts)}), or use "
+            f"score_pool, or a search that scores all parts with combine={method!r}"
+        )
     return _PROXIES[check_name("proxy", name, _PROXIES)]
 
 
@@ -98,21 +110,22 @@ def score(
 ) -> float:
     """One proxy of `model` on `batch`; higher is better, -inf where the definition says so.
 
-    All randomness comes from `seed`, or from `generator` where one is handed in. `options` are the proxy's own (see
+    All randomness comes from `seed`; a `generator` (on the CPU) makes the proxy's own draws in its place, so that they
+    can be compared, while layers that draw, such as dropout, go on following `seed`. `options` are the proxy's own (see
     `info(name).options`). Model and global random state stay as they are; `keep=False` gives the model away, which
-    saves copying one that was built only to be scored. Raises `UnknownName`; `ParameterError` for a batch that does not
-    fit; `ProxyError` where the network cannot be scored or the result is no number.
+    saves copying one that was built only to be scored. Raises `UnknownName`; `ParameterError` for a model, seed or
+    batch that does not fit; `ProxyError` where the network cannot be scored or the result is no number.
     """
     proxy, batch = info(name), as_batch(batch)
     _check(proxy, batch, options)
-    probe = Probe(model, batch, seed=_whole(seed), generator=generator, wanted=proxy.reads, given_away=not keep)
+    probe = Probe(model, batch, seed=_seed(seed), generator=generator, wanted=proxy.reads, given_away=not keep)
     return _value(proxy, probe, options)
 
 
 def score_all(
     model: nn.Module,
     batch: Batch | Tensor | tuple[Tensor, Tensor],
-    names: Iterable[str],
+    names: str | Iterable[str],
     *,
     seed: int = 0,
     options: Mapping[str, Mapping] | None = None,
@@ -122,7 +135,8 @@ def score_all(
     A proxy that fails scores -inf and is explained in `.errors`; so is one whose score is -inf by definition. Raises
     `UnknownName` and `ParameterError` as `score` does: what the caller got wrong is no fault of the network.
     """
-    names, batch, options = list(dict.fromkeys(names)), as_batch(batch), options or {}
+    names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
+    batch, options, seed = as_batch(batch), options or {}, _seed(seed)
     for name in options:
         check_name("proxy with options", name, names)
     proxies = [info(name) for name in names]
@@ -130,7 +144,7 @@ def score_all(
         _check(proxy, batch, options.get(proxy.name, {}))
     found = Scores.fromkeys(names, -math.inf)
     wanted = frozenset().union(*(proxy.reads for proxy in proxies))
-    probe = Probe(model, batch, seed=_whole(seed), wanted=wanted)
+    probe = Probe(model, batch, seed=seed, wanted=wanted)
     for proxy in sorted(proxies, key=lambda p: not p.reads):
         if not proxy.reads:
             probe = Probe(model, batch, seed=seed)  # in place of the one before, whose readings are no longer needed
@@ -148,9 +162,8 @@ def _check(proxy: Proxy, batch: Batch, options: Mapping) -> None:
     for option in options:
         check_name(f"option of {proxy.name}", option, proxy.options)
     if len(batch) < proxy.least:
-        raise ParameterError(
-            f"{proxy.name} compares images: it needs a batch of at least {proxy.least}, got {len(batch)}"
-        )
+        why = "runs in training mode, with batch normalisation over" if proxy.reads & BY_LOSS else "compares"
+        raise ParameterError(f"{proxy.name} {why} images: it needs a batch of at least {proxy.least}, got {len(batch)}")
     if proxy.needs == "labels" and batch.labels is None:
         raise ParameterError(f"{proxy.name}: {NO_LABELS}")
 
@@ -179,7 +192,11 @@ def _value(proxy: Proxy, probe: Probe, options: Mapping) -> float:
     return value
 
 
-def _whole(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ParameterError(f"seed must be a whole number from 0, got {seed!r}")
-    return seed
+def _seed(seed: object) -> int:
+    return whole("seed", seed, 0, MOST_SEED)
+
+
+def _may_replace(old: Callable, new: Callable) -> bool:
+    """Whether `old` is no proxy of the package's own, or `new` is the same one in a module that is loaded again."""
+    ours = old.__module__.startswith("nasedu.")
+    return not ours or (old.__module__, old.__qualname__) == (new.__module__, new.__qualname__)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from nasedu.errors import check_name
-from nasedu.proxies.probe import Probe, gradients_of, no_weights, total
+from nasedu.proxies.probe import Probe, gradients_of, layer_weights, total
 from nasedu.proxies.registry import register
 
 
@@ -32,7 +32,7 @@ class BatchNormAsIdentity(TorchFunctionMode):
 
 @register("synflow", needs="shape", passes="1 forward, 1 backward, of one image in float64")
 def synflow(probe: Probe, *, bn: str = "identity") -> float:
-    """Sum of |w * dR/dw| over convolution and linear weights (Tanaka et al. 2020, eq. 1). Higher is better.
+    """Sum of |w * dR/dw| over the layers' weights (Tanaka et al. 2020, eq. 1). Higher is better.
 
     In float64, for R grows exponentially with depth and overflows float32; take its logarithm to draw it. `bn`:
     "identity" is the definition; "kept" leaves batch normalisation with its running statistics in (the poor
@@ -42,10 +42,8 @@ def synflow(probe: Probe, *, bn: str = "identity") -> float:
     check_name("treatment of BN", bn, ("identity", "kept", "zennas"))
     probe.check_finite()
     weights, gradients = _flow(probe.original, lambda model, x: model(x), tuple(probe.images.shape[1:]), bn)
-    large = [name for name, w in weights.items() if w.ndim >= 2]
-    if not large:
-        raise no_weights(probe.original)
-    value = sum(float(torch.dot(weights[name].flatten(), gradients[name].abs().flatten())) for name in large)
+    layers = layer_weights(probe.original)
+    value = sum(float(torch.dot(weights[name].flatten(), gradients[name].abs().flatten())) for name in layers)
     return -value if bn == "zennas" else value
 
 
@@ -70,7 +68,8 @@ def _flow(
             if value.is_floating_point():  # a mask of bool has no sign
                 value.abs_()
     weights = dict(model.named_parameters())
-    images = torch.ones(1, *input_shape, dtype=torch.float64, device=next(model.parameters(), torch.ones(())).device)
+    device = next((p.device for p in model.parameters()), "cpu")
+    images = torch.ones(1, *input_shape, dtype=torch.float64, device=device)
     with BatchNormAsIdentity() if bn == "identity" else nullcontext():
         flow = total(forward(model, images))
     gradients = gradients_of(flow, weights)

@@ -141,6 +141,55 @@ def test_fisher_of_tied_weights_and_of_a_lone_layer(batch):
         score("fisher", lone, pair)
 
 
+def test_fisher_of_calls_and_of_none(batch):
+    class Calls(nn.Module):
+        """A convolution as a call beside one that is a module; a weight that is computed in `forward`."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv, self.kernel = nn.Conv2d(3, 4, 1), nn.Parameter(torch.randn(6, 2, 3, 3))
+            self.fc = nn.Linear(6, 5)
+
+        def forward(self, x):
+            x = F.conv2d(self.conv(x).relu(), self.kernel, groups=2).relu().mean((2, 3))
+            return F.linear(x, self.fc.weight * 2)
+
+    torch.manual_seed(0)
+    network = Calls()
+    modules = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, groups=2, bias=False), nn.ReLU())
+    modules = nn.Sequential(*modules, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5, bias=False))
+    pairs = [(modules[0].weight, network.conv.weight), (modules[0].bias, network.conv.bias)]
+    pairs += [(modules[2].weight, network.kernel), (modules[6].weight, network.fc.weight * 2)]
+    for mine, its in pairs:
+        mine.data.copy_(its.data)
+    for fan_in in (False, True):
+        expected = score("fisher", modules, batch, fan_in=fan_in)
+        assert score("fisher", network, batch, fan_in=fan_in) == pytest.approx(expected, rel=CLOSE)
+
+    class Products(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix = nn.Parameter(torch.randn(3, 5))
+
+        def forward(self, x):
+            return x.mean((2, 3)) @ self.matrix
+
+    with pytest.raises(ProxyError, match=r"no layer was seen in this Products: .*F\.conv2d, F\.linear"):
+        score("fisher", Products(), batch)
+    found = score_all(Products(), batch, ["fisher", "snip"])
+    assert list(found.errors) == ["fisher"] and found["snip"] > 0
+
+
+def test_grasp_of_torchvisions_mobilenet_and_vision_transformer(batch):
+    models = pytest.importorskip("torchvision").models
+    pair = (torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)), batch[1][:2])
+    size = {"patch_size": 16, "num_layers": 1, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 8, "num_classes": 5}
+    torch.manual_seed(0)
+    for network in (models.mobilenet_v3_small(num_classes=5), models.VisionTransformer(image_size=32, **size)):
+        found = score_all(network, pair, ["grasp", "snip", "naswot"])
+        assert not found.errors and found["snip"] == pytest.approx(score("snip", network, pair), rel=1e-4)
+
+
 def test_scale_invariance_leaves_plain_nothing_of_a_convolution_before_batch_norm(build, batch):
     """<w, g> = 0 for every output channel, though |w * g| is not."""
     from nasedu.proxies.batch import as_batch

@@ -101,6 +101,17 @@ WAYS = {
     "leaky": lambda x: F.leaky_relu(x, 0.0),
     "PReLU": lambda x: F.prelu(x, x.new_zeros(1)),
     "ReLU6": F.relu6,  # cuts off above, the same sign
+    "clamp": lambda x: x.clamp(min=0),
+    "clamp by position": lambda x: torch.clamp(x, 0.0),
+    "clamp in place": lambda x: torch.clamp_(x, min=torch.zeros(())),
+    "clamp from 0 to 6": lambda x: x.clamp(0, 1e9),
+    "clamp_min": lambda x: x.clamp_min(0),
+    "clip": lambda x: torch.clip(x, min=0),
+    "threshold": lambda x: F.threshold(x, 0.0, 0.0),
+    "Threshold": nn.Threshold(0, 0),
+    "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "maximum, the other way round": lambda x: torch.maximum(x.new_zeros(()), x),
+    "max": lambda x: torch.max(x, other=x.new_zeros(1)),
     "hardtanh": lambda x: F.hardtanh(x, 0.0, 1e9),
 }
 
@@ -113,6 +124,27 @@ def test_a_call_counts_like_a_module(build, batch, way, counted):
     assert score("naswot", Calls(inner, WAYS[way]), batch, counted=counted) == pytest.approx(
         score("naswot", inner, batch), rel=1e-3 if way == "ReLU6" else 1e-12
     )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: torch.max(x, 0).values + 0 * x,  # the largest along an axis
+        lambda x: x.clamp(max=6),
+        lambda x: x.clamp(min=-1),
+        lambda x: x.clamp(None, 0),
+        lambda x: torch.maximum(x, x.flip(1)),
+        lambda x: F.threshold(x, 1.0, 0.0),
+        lambda x: x * x.new_ones(3).clamp(min=0).sum(),  # no map of images
+        lambda x: x * nn.Parameter(torch.ones(3, 3)).clamp(min=0).sum(),
+        lambda x: x + x.long().clamp(min=0),
+    ],
+)
+def test_calls_that_cut_elsewhere_or_no_feature_map_do_not_count(build, batch, call):
+    inner = build("normalised")
+    only = nn.Sequential(*[part for part in inner if not isinstance(part, nn.ReLU)])
+    with pytest.raises(ProxyError, match="no activation ran"):
+        score("naswot", Calls(nn.Sequential(*only, nn.ReLU()), call), batch)
 
 
 def test_activations_that_lead_nowhere_are_left_out_on_request(build, batch):
@@ -169,7 +201,7 @@ def test_a_repeated_call_gives_the_same_value(build, batch):
 def test_a_network_without_activations_says_what_would_be_seen(batch, counted):
     for act in (nn.Identity(), nn.Sigmoid()):
         network = nn.Sequential(nn.Conv2d(3, 4, 3), act, nn.Flatten(), nn.Linear(144, 5))
-        with pytest.raises(ProxyError, match=r"no activation ran in this Sequential: ReLU, ReLU6.* clamp, are not"):
+        with pytest.raises(ProxyError, match=r"no activation ran in this Sequential: ReLU, .* torch\.where, are not"):
             score("naswot", network, batch, counted=counted)
     found = score_all(network, batch, ["naswot", "snip"])
     assert found["naswot"] == -math.inf and list(found.errors) == ["naswot"]

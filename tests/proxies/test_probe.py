@@ -11,8 +11,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from nasedu.errors import ParameterError, ProxyError
-from nasedu.proxies import Batch, Probe, as_batch
-from nasedu.proxies.probe import READINGS, cross_entropy, gradients_of, total
+from nasedu.proxies import Batch, Probe, as_batch, score
+from nasedu.proxies.initialise import kaiming, standard_normal
+from nasedu.proxies.probe import cross_entropy, gradients_of, layer_weights, total
+
+READINGS = ("gradients", "curvature", "channels", "jacobian", "codes")
 
 
 def test_readings_of_a_linear_network_by_hand():
@@ -149,3 +152,139 @@ def test_sums_losses_and_gradients(batch):
     w = torch.ones(2, requires_grad=True)
     assert gradients_of(torch.ones(()), {"w": w})["w"].tolist() == [0, 0]
     assert gradients_of((3 * torch.ones(1, requires_grad=True)).sum(), {"w": w})["w"].tolist() == [0, 0]
+
+
+# --- which parameters are weights ------------------------------------------------------------------------------------
+
+
+class Tokens(nn.Module):
+    """A small vision transformer: a class token and positions, which are no weights of layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch, self.attention = nn.Conv2d(3, 6, 4, stride=4), nn.MultiheadAttention(6, 2, batch_first=True)
+        self.token, self.position = nn.Parameter(torch.zeros(1, 1, 6)), nn.Parameter(torch.randn(1, 5, 6))
+        self.norm, self.fc = nn.LayerNorm((5, 6)), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = self.norm(torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.position)
+        return self.fc((x + self.attention(x, x, x, need_weights=False)[0]).relu()[:, 0])
+
+
+def test_weights_are_those_of_layers_and_not_all_that_has_two_dimensions():
+    expected = ["patch.weight", "attention.in_proj_weight", "attention.out_proj.weight", "fc.weight"]
+    assert sorted(layer_weights(Tokens())) == sorted(expected)
+    attention = nn.MultiheadAttention(6, 2, kdim=4, vdim=4, add_bias_kv=True)
+    assert sorted(layer_weights(attention)) == ["k_proj_weight", "out_proj.weight", "q_proj_weight", "v_proj_weight"]
+    up = nn.Sequential(nn.ConvTranspose2d(3, 4, 2), nn.Embedding(4, 4))
+    assert list(layer_weights(up)) == ["0.weight"]
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(3, 4))
+    assert len(layer_weights(normed)) == 2
+
+
+def test_proxies_of_weights_agree_on_what_they_are(batch):
+    torch.manual_seed(0)
+    network = Tokens()
+    norms = [float(w.detach().norm()) for w in layer_weights(network).values()]
+    assert len(norms) == 4 and score("l2_norm", network, batch) == pytest.approx(sum(norms))
+    probe = Probe(network, as_batch(batch))
+    assert list(probe.gradients) == list(probe.curvature) == list(layer_weights(network))
+
+
+def test_a_network_without_layer_modules_has_all_parameters_of_two_dimensions(batch):
+    class Bare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel, self.matrix = nn.Parameter(torch.randn(4, 3, 3, 3)), nn.Parameter(torch.randn(5, 4))
+            self.bias = nn.Parameter(torch.zeros(4))
+
+        def forward(self, x):
+            return F.linear(F.conv2d(x, self.kernel, bias=self.bias).relu().mean((2, 3)), weight=self.matrix)
+
+    torch.manual_seed(0)
+    bare = Bare()
+    assert list(layer_weights(bare)) == ["kernel", "matrix"]
+    modules = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    parts = (modules[0].weight, bare.kernel), (modules[0].bias, bare.bias), (modules[4].weight, bare.matrix)
+    modules[4].bias.data.zero_()
+    for mine, its in parts:
+        mine.data.copy_(its.data)
+    for name in ("snip", "fisher", "synflow", "l2_norm"):
+        assert score(name, bare, batch) == pytest.approx(score(name, modules, batch), rel=1e-5)
+    assert score("fisher", bare, batch, fan_in=True) == pytest.approx(score("fisher", modules, batch, fan_in=True))
+
+
+# --- second derivatives ----------------------------------------------------------------------------------------------
+
+
+def test_curvature_of_a_hard_sigmoid_and_of_attention(batch):
+    """Neither PyTorch's hard sigmoid nor its fused attention has a second derivative."""
+
+    class Gated(nn.Module):
+        def __init__(self, gate):
+            super().__init__()
+            self.tokens, self.gate = Tokens(), gate
+
+        def forward(self, x):
+            logits = self.tokens(x)
+            return logits * self.gate(2 * logits)
+
+    torch.manual_seed(0)
+    network = Gated(nn.Hardsigmoid()).double()
+    by_hand = Gated(lambda x: (x + 3).clamp(0, 6) / 6).double()
+    by_hand.load_state_dict(network.state_dict())
+    pair = as_batch((batch[0].double(), batch[1]))
+    probe = Probe(network, pair, wanted=frozenset(READINGS))
+    start, gradients, step = layer_weights(by_hand), probe.gradients, 1e-6
+    for name, value in Probe(by_hand, pair).gradients.items():
+        torch.testing.assert_close(gradients[name], value)
+
+    def moved(by):
+        values = {name: w.detach() + by * gradients[name] for name, w in start.items()}
+        values = {name: value.requires_grad_() for name, value in values.items()}
+        logits = torch.func.functional_call(by_hand, values, (pair.images,))
+        return gradients_of(F.cross_entropy(logits, pair.labels), values)
+
+    above, below = moved(step), moved(-step)
+    for name, value in probe.curvature.items():
+        torch.testing.assert_close(value, (above[name] - below[name]) / (2 * step), rtol=1e-4, atol=1e-8)
+    assert torch.backends.cuda.flash_sdp_enabled() and len(probe.codes) == 1  # not the ReLU6 that it is made of
+
+
+# --- draws -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draw", [standard_normal, kaiming])
+def test_draws_do_not_depend_on_the_default_precision_and_device(build, batch, draw):
+    network, pair = build("normalised"), as_batch(batch)
+
+    def drawn():
+        fresh = draw(Probe(network, pair).copy(), torch.Generator().manual_seed(3))
+        return [Probe(network, pair, seed=4).normal(5), *fresh.parameters()]
+
+    expected = drawn()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert all(torch.equal(a, b) for a, b in zip(drawn(), expected, strict=True))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.device("meta"):
+        assert all(torch.equal(a, b) for a, b in zip(drawn(), expected, strict=True))
+
+
+def test_a_generator_draws_for_the_proxy_and_the_seed_for_layers(build, batch):
+    layers = [*build("normalised")]
+    network = nn.Sequential(*layers[:6], nn.Dropout(0.5), *layers[6:])
+
+    def snip(seed, handed):
+        return score("snip", network, batch, seed=seed, generator=torch.Generator().manual_seed(handed))
+
+    assert snip(0, 1) == snip(0, 2) == score("snip", network, batch) != snip(1, 1)
+
+
+def test_what_is_no_model_and_no_generator(build, batch):
+    with pytest.raises(ParameterError, match=r"model must be an nn\.Module, got str"):
+        Probe("resnet", as_batch(batch))
+    with pytest.raises(ParameterError, match=r"generator must be a torch\.Generator on the CPU"):
+        Probe(build("normalised"), as_batch(batch), generator=3)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import math
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -268,6 +270,13 @@ def test_outputs_that_are_no_logits_fail_only_what_needs_a_loss(build, batch, wr
         score("grad_norm", network, batch, form="zennas")
 
 
+def test_several_outputs_say_what_to_do(build, batch):
+    several = namedtuple("GoogLeNetOutputs", ["logits", "aux"])
+    network = Wrapped(build("normalised"), lambda y: several(y, y))
+    with pytest.raises(ProxyError, match=r"returned GoogLeNetOutputs, several outputs: wrap .* aux_logits=False"):
+        score("snip", network, batch)
+
+
 def test_values_that_overflow_are_no_score(build, batch):
     network = build("in_place")
     for p in network.parameters():
@@ -294,8 +303,8 @@ def images(*shape, **options):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (images(1, 3, 8, 8), "snip compares images: it needs a batch of at least 2, got 1"),
-        ((images(1, 3, 8, 8), torch.tensor([0])), "snip compares images: it needs a batch of at least 2, got 1"),
+        (images(1, 3, 8, 8), "snip runs in training mode, with batch normalisation over images: .* at least 2, got 1"),
+        ((images(1, 3, 8, 8), torch.tensor([0])), "snip runs in training mode, .* at least 2, got 1"),
         (images(4, 3, 8, 8), "snip: this proxy needs labels"),
         ((images(4, 3, 8, 8), torch.tensor([0, 1, 2, 5])), "labels must lie between 0 and 4 .* 5 outputs, got 5"),
         ((images(4, 3, 8, 8), torch.tensor([0, -1, 2, 3])), "labels count from 0, got -1"),
@@ -328,6 +337,12 @@ def test_one_image_is_enough_for_what_does_not_look_at_it(build):
     assert not found.errors
 
 
+@pytest.mark.parametrize("name", ["naswot", "jacob_cov", "epe_nas"])
+def test_one_image_is_too_few_to_compare(build, name):
+    with pytest.raises(ParameterError, match=f"{name} compares images: it needs a batch of at least 2, got 1"):
+        score(name, build("normalised"), (images(1, 3, 8, 8), torch.tensor([0])))
+
+
 def test_wrong_names_options_and_seeds(build, batch):
     network = build("normalised")
     for call in (
@@ -341,11 +356,61 @@ def test_wrong_names_options_and_seeds(build, batch):
         score("fisher", network, batch, fanin=True)
     with pytest.raises(UnknownName, match="did you mean 'layers'"):
         score_all(network, batch, ["params", "grad_norm"], options={"grad_norm": {"form": "layer"}})
-    for seed in (-1, 1.5, True, "0"):
+    for seed in (-1, 1.5, True, "0", 2**63, 2**64):
         with pytest.raises(ParameterError, match="seed must be a whole number from 0"):
             score("params", network, batch, seed=seed)
         with pytest.raises(ParameterError, match="seed must be a whole number from 0"):
             score_all(network, batch, ["snip"], seed=seed)
+
+
+def test_whole_numbers_of_numpy_and_large_ones_are_seeds(build, batch):
+    network = dropout(build)
+    for name in ("snip", "random"):
+        assert score(name, network, batch, seed=np.int64(3)) == score(name, network, batch, seed=3)
+        assert score_all(network, batch, [name], seed=np.int64(3))[name] == score(name, network, batch, seed=3)
+        assert math.isfinite(score(name, network, batch, seed=2**63 - 1))
+
+
+def test_what_is_no_model(batch):
+    for call in (lambda: score("snip", "resnet", batch), lambda: score_all("resnet", batch, ["params"])):
+        with pytest.raises(ParameterError, match=r"model must be an nn\.Module, got str"):
+            call()
+
+
+def test_one_name_is_not_read_letter_by_letter(build, batch):
+    assert dict(score_all(build("normalised"), batch, "snip")) == {"snip": score("snip", build("normalised"), batch)}
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [("te_nas", "ntk, linear_regions"), ("az_nas", "az_expressivity, az_progressivity, az_trainability, macs")],
+)
+def test_a_composite_says_what_it_is(build, batch, name, parts):
+    said = rf"'{name}' is a rank over a pool, .*score its parts \({parts}\), or use score_pool, .*combine="
+    calls = (lambda: info(name), lambda: score(name, 0, batch), lambda: score_all(build("normalised"), batch, [name]))
+    for call in calls:
+        with pytest.raises(UnknownName, match=said):
+            call()
+
+
+def test_a_published_proxy_is_not_replaced_and_ones_own_is(build, batch):
+    def mine(probe) -> float:
+        """Mine."""
+        return 1.0
+
+    before = dict(_PROXIES)
+    try:
+        for name in ("zen", "snip", "te_nas"):
+            with pytest.raises(ParameterError, match=f"'{name}' is one of nasedu's own proxies"):
+                register(name, needs="nothing", passes="none")(mine)
+        assert before == _PROXIES
+        register("mine", needs="nothing", passes="none")(mine)
+        register("mine", needs="nothing", passes="none")(lambda probe: 2.0)
+        assert score("mine", build("normalised"), batch) == 2.0
+        importlib.reload(importlib.import_module("nasedu.proxies.counts"))  # registers its own again
+    finally:
+        _PROXIES.clear()
+        _PROXIES.update(before)
 
 
 # --- the caller's surroundings ---------------------------------------------------------------------------------------
@@ -375,10 +440,26 @@ def test_other_precisions(build, batch, dtype):
     """Half a precision gives about the same score; what it cannot run is flagged."""
     chosen = ["grad_norm", "snip", "fisher", "jacob_cov", "naswot", "synflow", "params", "macs", "l2_norm"]
     expected = score_all(build("normalised"), batch, chosen)
-    found = score_all(build("normalised").to(dtype), batch, chosen)
+    found = score_all(build("normalised").to(dtype), batch, [*chosen, "random"])
     assert not found.errors
     for name in chosen:
         assert found[name] == pytest.approx(expected[name], rel=1e-4 if dtype == torch.float64 else 0.1)
+
+
+@pytest.mark.parametrize("name", ["random", "grad_norm", "naswot", "jacob_cov", "synflow", "snip", "grasp", "fisher"])
+def test_the_default_precision_and_device_do_not_matter(build, batch, name):
+    options = {"form": "zennas"} if name == "grad_norm" else {}
+    network, expected = build("normalised"), score(name, build("normalised"), batch, **options)
+    own = torch.Generator().manual_seed(1)
+    handed = score(name, network, batch, generator=own, **options)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert score(name, network, batch, **options) == expected
+        assert score(name, network, batch, generator=own.manual_seed(1), **options) == handed
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.device("meta"):
+        assert score(name, network, batch, **options) == expected
 
 
 def test_hooks_of_the_user_stay_and_run_as_a_part_of_the_network(build, batch):

@@ -84,6 +84,19 @@ def test_biases_do_not_count_as_weights(batch):
     assert score("synflow", network, batch) == 64 * 3 + 64 * 4
 
 
+def test_scales_of_layers_do_not_count_as_weights():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.scale = nn.Conv2d(3, 2, 1, bias=False), nn.Parameter(torch.full((2, 1, 1), -5.0))
+            self.conv.weight.data.fill_(1.0)
+
+        def forward(self, x):
+            return self.conv(x) * self.scale
+
+    assert score("synflow", Scaled(), torch.randn(1, 3, 4, 4)) == 5 * 2 * 3 * 16
+
+
 def test_double_precision_is_finite_where_single_overflows():
     torch.manual_seed(0)
     layers = [part for _ in range(40) for part in (nn.Conv2d(64, 64, 1, bias=False), nn.ReLU())]
