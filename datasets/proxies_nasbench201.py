@@ -10,6 +10,7 @@ where it was, group by group.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 from pathlib import Path
 
@@ -72,8 +73,19 @@ def write(found: dict[str, proxies.PoolScores]) -> None:
         float_format="%.6g",
         compression={"method": "gzip", "mtime": 0},
     )
-    errors = sum(len(pool.errors) for pool in found.values())
-    meta = {"cells": CELLS, "seeds": SEEDS, "batch": BATCH, "images": "CIFAR-10, training", "failures": errors}
+    space = spaces.create("nasbench201")
+    meta = {
+        "cells": CELLS,
+        "seeds": SEEDS,
+        "batch": BATCH,
+        "images": "CIFAR-10, training",
+        "input_shape": space.input_shape,
+        "precision": "float32 (SynFlow float64)",
+        "threads": 1,
+        "space": space.fingerprint,
+        "failures": sum(len(pool.errors) for pool in found.values()),
+        "date": datetime.date.today().isoformat(),
+    }
     text = json.dumps(meta | describe_device(), indent=1)
     (HERE / "proxies_nasbench201.json").write_text(text + "\n")
 
