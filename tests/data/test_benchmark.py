@@ -195,7 +195,7 @@ def test_stored_scores_are_the_same_cells_for_every_seed(published):
     assert len(first) == 200 and set(first.index) <= set(published.frame.index)
     assert not first.isna().any().any()
     params = published.frame.params[first.index]
-    assert np.allclose(first["params"], params, rtol=1e-5)  # both count the same network
+    assert np.allclose(first["params"], params, rtol=0, atol=5)  # the published file has three digits less
     truth = published.scores("test")[first.index]
     mean = sum(stored.values()) / len(stored)
     wanted = {"naswot": 0.70, "jacob_cov": 0.68, "synflow": 0.68, "params": 0.70, "snip": 0.50, "grad_norm": 0.50}
