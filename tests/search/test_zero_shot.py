@@ -262,7 +262,7 @@ def test_latency_is_a_function_or_a_table_of_measured_blocks():
     feasible = PlainBudget(SPACE, latency_ms=50.0, latency=lambda arch: 10.0 * len(arch))
     short = search(feasible=feasible, start=SEED[:4])
     assert all(len(r["arch"]) <= 5 for r in short.history)
-    with pytest.raises(BudgetError, match="that were tried have 60 to .* ms"):
+    with pytest.raises(BudgetError, match=r"that were tried have 60 to .* ms"):
         search(feasible=feasible)
 
 
