@@ -109,6 +109,7 @@ def region_ids(model: torch.nn.Module, images: Tensor) -> Tensor:
     ids = ids.to(images.device)
 
     def see(x: Tensor) -> None:
+        """Add the keys of the units that are on, image by image."""
         seen.append(True)
         code = x.detach().reshape(len(images), -1) > 0
         own = _random_keys(code.shape[1], keys).to(code.device)

@@ -101,6 +101,7 @@ class _Look(TorchFunctionMode):
         self.running, self.scales, self.map, self.pooled = running, [], None, False
 
     def features(self, model: nn.Module, images: Tensor) -> Tensor:
+        """The map before global pooling (B, C, H, W); see `feature_map`."""
         self.scales, self.map, self.pooled = [], None, False
         with self:
             model(images)  # the whole network: `features` may be followed by convolutions

@@ -147,6 +147,7 @@ def _propose(
     tried: deque[PlainArch] = deque(maxlen=SHOWN)
 
     def make() -> PlainArch:
+        """A mutation of a random parent; a random network where there are none."""
         if parents:
             parent = parents[pool.rng.integers(len(parents))]
             tried.append(pool.space.mutate(parent, pool.rng, replacements=replacements, rule=config.mutation))

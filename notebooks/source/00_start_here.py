@@ -524,8 +524,8 @@ print("samplers", *sampling.names())
 # | [05_sampling](05_sampling.ipynb) | training a supernet: three samplers, and their ranking |
 # | [06_gradient_search](06_gradient_search.ipynb) | softmax, Gumbel softmax, binary gates; collapse onto skip |
 # | [07_random_and_evolution](07_random_and_evolution.ipynb) | random search, evolution, constraints, regret |
-# | 08_zero_cost_proxies | scores without any training |
-# | 09_zero_shot_search | searching by such a score alone |
+# | [08_zero_cost_proxies](08_zero_cost_proxies.ipynb) | scores without any training |
+# | [09_zero_shot_search](09_zero_shot_search.ipynb) | searching by such a score alone |
 # | 10_hardware_cost | MACs, parameters, latency; a table for *your* device |
 # | 11_hardware_loss | searching towards a budget |
 # | 12_ranking | teaching a supernet to rank |

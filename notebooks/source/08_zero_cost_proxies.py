@@ -5,8 +5,9 @@
 #
 # Training a network says how good it is, and costs minutes to days. A **zero-cost proxy** looks at the *untrained*
 # network, with one batch of images or none, and takes milliseconds. About twenty of them have been published. Most are
-# a few lines of code; many of the public versions of these lines are wrong. Here you write seven, break them on
-# purpose, and then judge all of them against the truth, beside the humblest score there is: the number of parameters.
+# a few lines of code; many of the public versions of these lines are wrong. Here eight are built from scratch, you
+# write the core of three; you break them on purpose, and then judge all of them against the truth, beside the humblest
+# score there is: the number of parameters.
 #
 # **Afterwards you can**
 #
@@ -30,7 +31,7 @@ preset: str = None  # smoke, quick, full or gpu; it sets every parameter below t
 benchmark: str = None  # table of trained architectures, the truth
 data_root: str = None  # folder that holds nb201, for NAS-Bench-201; None: the one that NASEDU_DATA names, if any
 proxies: list[str] = None  # which to judge in section 5; te_nas and az_nas are possible, too
-cells: int = None  # how many of the 204 different networks to judge them on
+cells: int = None  # how many of the 204 different trainings to judge them on
 seeds: int = None  # initialisations of every network
 batch_size: int = None  # images that a proxy sees
 top: float = None  # share of the networks that counts as the top
@@ -190,7 +191,8 @@ check_snip(snip)
 # %% [markdown]
 # **GraSP** looks one step further: how would removing $w$ change the *size of the gradient*, that is, how fast the
 # rest learns? That takes the Hessian $H$, but only its product with $g$: the gradient of $\frac12 g \cdot g$. Its score
-# is $-\sum w \cdot (H g)$. Mind the minus: GraSP was made for pruning, and pruning sorts the other way round.
+# is $-\sum w \cdot (H g)$. The minus is the paper's own; only the use is
+# turned round: pruning *keeps* the weights with the lowest values, ranking networks prefers the *highest* sum.
 
 
 # %%
@@ -206,7 +208,7 @@ assert same(my_grasp(net, images, labels), "grasp", tolerance=1e-3)
 # %% [markdown]
 # Where do these gradients sit? Every marker is a convolution of network A, in order, the last is the classifier. The
 # names say stage and edge of the cell. No layer is starved: one far below all others would hardly learn. (The two
-# reductions have small kernels, 1×1, and so the smallest shares.)
+# reductions have small kernels, 1×1, and so add least.)
 
 # %%
 names = [n.split(".")[1] for n, p in net.named_parameters() if p.ndim >= 2]
@@ -214,7 +216,7 @@ names = [n.replace("cell", "").replace("_1_", " ").replace("to", "→") for n in
 pairs = list(zip(weights(net), gradients(net, images, labels), strict=True))
 by_layer = {"SNIP: Σ |w · g|": [float((w * g).detach().abs().sum()) for w, g in pairs]}
 by_layer["gradient norm: ‖g‖"] = [float(g.norm()) for _, g in pairs]
-figures["layers"] = plots.profile(by_layer, names, xlabel="layer", ylabel="share of the score")
+figures["layers"] = plots.profile(by_layer, names, xlabel="layer", ylabel="what the layer adds")
 figures["layers"]
 
 # %% [markdown]
@@ -322,9 +324,11 @@ check_flow(flow)
 # ### NASWOT: which ReLUs does an image switch on?
 #
 # At each ReLU an input is above 0 (on) or not. All these bits are an image's **code**. Two images with the same code
-# lie in the same linear piece of the network: it treats them alike, and has no way yet to tell them apart. The
-# **kernel** $K_{ij}$ counts the bits on which images $i$ and $j$ agree. NASWOT is $\ln\lvert\det K\rvert$: large when
-# all codes differ much.
+# lie in the same linear piece of the network: it treats both with the same linear function, which makes
+# them hard to tell apart. The
+# **kernel** $K_{ij}$ counts the bits on which images $i$ and $j$ agree. NASWOT is
+# $\ln\lvert\det K\rvert$. It is large for two reasons: many bits ($\det K$ grows like their number to the power $B$),
+# and codes that differ.
 
 
 # %%
@@ -351,8 +355,9 @@ assert same(my_naswot(net, images), "naswot", tolerance=1e-6)
 
 # %% [markdown]
 # Left: the codes of 24 images (rows) at the last 60 bits of network A, yellow is on. Then kernels as shares of equal
-# bits. Two images agree on about half of the bits by chance alone. In A nearly all pairs stay close to that. In D,
-# which has no convolution in its cells and few bits, some pairs agree on most of them: hard to tell apart.
+# bits. In both networks two images agree on a little more than half of the bits; in D, which has no convolution in its
+# cells, the pairs scatter more, and some agree on most bits. But look at the titles, too: A has far more bits than D,
+# and that makes most of the difference between their scores.
 
 # %%
 some = images[:24]
@@ -424,9 +429,10 @@ figures["jacobian"]
 #
 # Draw an image $x$ of pure noise and move it a little: $x + \alpha\varepsilon$. By how much does the last feature map
 # $f$ move? More means a more expressive network. But batch normalisation divides each layer by its standard deviation
-# and so hides how much it amplified; the Zen-score adds these divisors back in:
-# $\ln \text{mean}_n\lVert f(x_n) - f(x_n + \alpha\varepsilon_n)\rVert + \sum_\text{BN} \frac12\ln \text{mean}_c
-# \sigma_c^2$. Weights are drawn from $N(0, 1)$. No data at all.
+# and so hides how much it amplified; the Zen-score adds these divisors back in: $\ln \text{mean}_n\lVert f(x_n) - f(x_n
+# + \alpha\varepsilon_n)\rVert + \sum_\text{BN} \frac12\ln \text{mean}_c \sigma_c^2$. Weights are drawn from $N(0, 1)$.
+# No data at all. (The theory is one of chains, so Zen-NAS takes shortcuts out first. Our cells have no switch for that:
+# here they stay in.)
 
 
 # %%
@@ -478,7 +484,7 @@ facts = [zero_cost.info(name) for name in zero_cost.names()]
 pd.DataFrame({"needs": [p.needs for p in facts], "costs": [p.passes for p in facts]}, index=[p.name for p in facts])
 
 # %% [markdown]
-# ## 4 · Break each of them
+# ## 4 · Break them
 #
 # Every failure below was found in public code or in published tables. A broken proxy still returns a number. So you
 # must know what a *right* one does.
@@ -524,12 +530,12 @@ print(f"without twins {honest:.0f}; with twins, naively: {', '.join(f'{value:.0e
 print(f"in {sum(value > honest for value in naive)} of {len(naive)} batches with twins the failure would rank best")
 
 # %% [markdown]
-# **Normalisation in the wrong mode.** Before training, the running statistics are 0 and 1, so in `eval` mode batch
-# normalisation does nothing. Then the signs of NASWOT's codes are those of a network that will never run like that:
-# many units give all images the same bit. They say nothing.
+# **Normalisation in the wrong mode.** In `eval` mode normalisation uses the running statistics, 0 and 1 in a fresh
+# network, instead of the batch's: it does nothing. Then the signs of NASWOT's codes are those of a network that will
+# never run like that, and more of its units give all images the same bit. They say nothing.
 
 # %%
-modes = {"train": net.train(), "eval": copy.deepcopy(net).eval()}
+modes = {"eval": untrained(four["A"]).eval(), "train": untrained(four["A"]).train()}
 dead = {mode: float((codes(m, images).std(0) == 0).double().mean()) for mode, m in modes.items()}
 assert dead["eval"] > dead["train"]
 print(", ".join(f"{mode}: {share:.1%} of the units are the same for all images" for mode, share in dead.items()))
@@ -595,8 +601,8 @@ figures["regions"]
 
 # %% [markdown]
 # **Splitting a batch is not neutral.** A code that runs out of memory likes to take half of the batch twice and to add
-# up. The gradient norm of a half is larger (less averages out), so such networks get a better score *because they are
-# too large*.
+# up. Adding two halves doubles the gradient norm, and each half's is larger still (less averages out): so such
+# networks get a better score *because they are too large*.
 
 # %%
 half = len(images) // 2
@@ -607,8 +613,9 @@ print(f"in one go {whole:.2f}, in two halves {halves:.2f}")
 
 # %% [markdown]
 # **Blind to depth.** Most scores grow with every layer: more bits, more gradients, more paths. Below: chains of
-# convolutions *without shortcuts*, like C, trained for real, all equally long. Everything is divided by its value for
-# the shallowest chain. The scores rise and rise. The accuracy does not: the deep chains fail.
+# convolutions *without shortcuts*, like C, all trained for the same number of epochs. Everything is divided by its
+# value for the shallowest chain, only to be in one picture. The scores rise and rise. The accuracy does not: the deep
+# chains fail.
 
 
 # %%
@@ -694,8 +701,8 @@ check_identify(identify)
 # %% [markdown]
 # ## 5 · Judged against the truth
 #
-# Now all of them, with several initialisations. `score_pool` shares forward and backward passes between the proxies,
-# marks what fails, and goes on where it was if you interrupt it.
+# Now a dozen of them (`full`: twenty), with several initialisations. `score_pool` shares forward and backward passes
+# between the proxies, marks what fails, and goes on where it was if you interrupt it.
 
 # %%
 every = truth if cfg.cells >= len(truth) else truth.sample(cfg.cells, random_state=cfg.seed)
@@ -743,13 +750,16 @@ figures["scatter"] = plots.proxy_scatter(mean, pool, ylabel="test accuracy (%)")
 figures["scatter"]
 
 # %% [markdown]
-# Each dot is a network: its rank by the score (mean of all initialisations) and its accuracy. Crosses are failures.
+# Each dot is a network: its rank by the score (mean of all initialisations) and its accuracy. Crosses would be
+# failures.
 # Vertical stacks are ties. (MACs order as parameters do in this space, where every convolution has the same size of
 # kernel.) Read the right end first, for a search picks there.
 #
 # The numbers, all with the sign that was fixed *before* looking: **ρ** (Spearman) and **τ** (Kendall) over all networks
 # with a bootstrap interval, its spread over initialisations, **precision**: the share of the proxy's top tenth that is
-# truly in the top tenth, and **regret**: how many points its pick is below the best network.
+# truly in the top tenth, and **regret**: how many points its pick is below the best network. The table judges every
+# initialisation by itself and averages; the figures and section 7 average the *scores* first, which takes noise away
+# and makes ρ a little higher.
 
 # %%
 judged = ranking.judge_all(frames, pool, top=cfg.top, resamples=cfg.resamples, seed=cfg.seed)
@@ -779,6 +789,9 @@ Markdown(
 )
 
 # %% [markdown]
+# (One training's ρ is no ceiling for the column above: its rank is that of one run, held against two others; a proxy is
+# held against the mean of three.)
+#
 # **Signs.** A sign chosen after looking is cheating: it makes every correlation positive. GraSP's pruning sign, or the
 # flipped SynFlow of a public code, turn ρ round, exactly; and normalisation in the wrong mode costs even without the
 # flip.
@@ -823,7 +836,8 @@ check_ranks(ranks)
 #
 # A correlation over *all* networks is mostly earned with the bad ones: that a network without convolutions is poor,
 # everybody sees. So the same again among the **better half** of the networks; and within networks of the **same size**,
-# where parameters know nothing at all.
+# where parameters know nothing at all. Part of what is lost is noise in the truth, not the proxies' fault: good
+# networks lie close together.
 
 # %%
 top_half = pool[pool >= pool.median()].index
@@ -871,7 +885,8 @@ figures["heat"]
 # ### What does it cost?
 #
 # Milliseconds for one network, each proxy *alone*, median over a few networks. (`score_all` shares passes and takes far
-# less than the sum.)
+# less than the sum.) On networks this small one mostly times Python, not arithmetic: so counting MACs takes longer than
+# computing. Read the orders of magnitude; the cluster at the right is a tie.
 
 
 # %%
@@ -904,7 +919,9 @@ Markdown(
 #
 # The benchmark that most papers report: 15,625 cells on CIFAR-10. This project has scored 200 random ones, each with
 # three initialisations and one real batch; those scores are stored with it. The accuracies are the benchmark's own and
-# are not: set `NASEDU_DATA`, or `data_root`, to the folder that holds `nb201`. Otherwise this section is skipped.
+# are **not** stored here: set `NASEDU_DATA`, or `data_root`, to the folder that holds `nb201` (see
+# `datasets/README.md`). Otherwise this section is skipped. Copies stay in, for the published figures have them, too;
+# `info(name).formula` explains the columns that are new.
 #
 # Beside them **the authors' figures, not ours**: of Abdelfattah et al. (ICLR 2021), from their published notebook, over
 # all cells, given there without sign; and recomputed from the scores that NAS-Bench-Suite-Zero (Krishnakumar et al.,
@@ -975,8 +992,9 @@ Markdown(
 )
 
 # %% [markdown]
-# That choice was made *looking at the truth*, so it flatters. Notebook 09 combines proxies where no truth is at hand,
-# and searches with them.
+# Most pairs lose. Those at the left, all with `plain`, differ most and lose most: to differ is not enough, each must
+# know something. And the choice of the best pair was made *looking at the truth*, so it flatters. Notebook 09 combines
+# proxies where no truth is at hand, and searches with them.
 #
 # **Move it yourself**: tick proxies, weigh them, choose how to combine (Tab and the arrow keys work, too). Can you beat
 # the best pair? Can you make a mixture that is worse than each of its parts?
@@ -1006,7 +1024,7 @@ figures["mix"]
 #   signs put back, a failure that ranks last.
 # - Test a proxy by its *properties*: what must not change it, what must scale it, what must break it.
 # - Judge it beside parameters and dice, with intervals, and at the top. Correlations among good networks are lower.
-# - Combine what differs. The same thing said twice adds nothing.
+# - Combine what differs *and is good by itself*. The same thing said twice adds nothing.
 #
 # **Pitfalls**
 #
@@ -1020,7 +1038,8 @@ figures["mix"]
 # **Further reading**
 #
 # - SNIP: Lee, Ajanthan, Torr, ICLR 2019. GraSP: Wang, Zhang, Grosse, ICLR 2020. SynFlow: Tanaka et al., NeurIPS 2020
-# - NASWOT and the Jacobian covariance: Mellor, Turner, Storkey, Crowley, ICML 2021
+# - NASWOT: Mellor, Turner, Storkey, Crowley, *Neural Architecture Search without Training*, ICML 2021; the Jacobian
+#   covariance is in its first version (arXiv, 2020)
 # - Six proxies compared: Abdelfattah, Mehrotra, Dudziak, Lane, *Zero-Cost Proxies for Lightweight NAS*, ICLR 2021
 # - Zen-score: Lin et al., *Zen-NAS*, ICCV 2021. Neural tangent kernel and linear regions: Chen, Gong, Wang (TE-NAS),
 #   ICLR 2021

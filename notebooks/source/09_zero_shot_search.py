@@ -66,6 +66,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 
 import numpy as np
@@ -77,6 +78,7 @@ from nasedu import classification, course, data, errors, hardware, plots, proxie
 from nasedu.course.checks.zero_shot import check_canonical, check_log_rank, check_params, check_widen, check_within
 from nasedu.data import benchmark as tables
 from nasedu.proxies.deepmad import effectiveness
+from nasedu.proxies.synflow import synflow_saliency
 from nasedu.ranking.combine import COMPOSITES
 from nasedu.spaces import plainnet
 
@@ -99,9 +101,10 @@ cfg
 # convolutions: from 16 channels to 32, stride 2, by way of a *bottleneck* of 16 channels, 1 layer of them. At the end
 # follow a pooling and a linear classifier.
 #
-# Below, from left to right: the network where the authors' searches on CIFAR start, and the one with a million
-# parameters that they ended at. Every bar is a layer, so **depth** is the number of bars; their height is the **width**
-# in channels, and the darker, the lower the **resolution**.
+# Below, from top to bottom: the network where the authors' searches on CIFAR start, and the one with a million
+# parameters that they ended at. From left to right every bar is a **layer**: one unit of two convolutions in `K3K3`, of
+# six in `K1K3K1`; ×n says how many a block has. Their height is the **width** in channels (on a compressed axis),
+# orange the bottleneck's, and the darker, the lower the **resolution**.
 
 # %%
 STARTS = {
@@ -286,8 +289,9 @@ def depthwise(c_in, c_out, stride, layers):
 
 
 # %% [markdown]
-# A search space is a list of names. Here ours competes with one of the published blocks; a few dozen mutations of a
-# small start, scored by the Zen-score, already mix both. (Scores and evolution are explained below.)
+# A search space is a list of names. Here ours competes with one of the published blocks, from a start that has one of
+# each. A few dozen mutations, scored by the Zen-score, which asks for depth: see which block it is bought with. (Scores
+# and evolution are explained below.)
 
 # %%
 SIZE = cfg.image_size if cfg.image_size <= 32 else 32  # for what is shown beside the search
@@ -315,9 +319,10 @@ figures["own"]
 # ## 4 · What the Zen-score sees
 #
 # Zen asks: *how strongly does the last feature map react when the input moves a little, with normalisation undone?*
-# (Formula and code are in notebook 08.) Every convolution multiplies a signal, by more the more inputs it sums up. So
-# the score grows with **depth**, and with **width**. Before scoring, it takes the **shortcuts** out: its theory is one
-# of plain chains. (A sum is not normalised: its growth would be counted again in every layer behind it.)
+# (Formula and code are in notebook 08, which left the shortcuts in.) Every convolution multiplies a signal, by more the
+# more inputs it sums up. So the score grows with **depth**, and with **width**. Before scoring, it takes the
+# **shortcuts** out: its theory is one of plain chains. (A sum is not normalised: its growth would be counted again in
+# every layer behind it.)
 #
 # The public code reads each normalisation's *running average* in place of the batch's variance. The average still
 # remembers the 1 it started with, which takes up to 0.83 off for every normalisation: a price on depth that is in no
@@ -403,7 +408,7 @@ def my_evolution(space, evaluate, start, allowed, evaluations, rng, population=3
 # %% [markdown]
 # A **mutation** replaces a block: another type, output and bottleneck times one of 2.5, 2, 1.5, 1.25, 1 and their
 # inverses (in multiples of 8), and up to two layers more or fewer. The stride stays. Neighbours take over the new
-# width. Each row is a child of the one above:
+# width; first and last block change theirs only. Each row makes two replacements in the one above, with no budget yet:
 
 # %%
 space = spaces.create("plainnet", blocks=cfg.blocks, input_size=cfg.image_size, num_classes=cfg.classes)
@@ -533,22 +538,8 @@ for winner, scores in ((best, asked), (theirs.best, {r["arch"]: r["score"] for r
 
 # %% [markdown]
 # Now the search of this notebook's parameters. What is scored, and how several scores become one, depends on `proxy`;
-# section 7 explains the combinations. With Incorporated-NAS, a network that is too deep for its width is refused as if
-# it broke a budget.
-
-
-# %%
-class Incorporated:
-    """Zen, DeepMAD's entropy with the depths of the residual blocks, as `ranking.incorporated` wants them."""
-
-    def __init__(self, space, batch):
-        self.space, self.batch = space, batch
-
-    def __call__(self, arch):
-        network = search.build_seeded(self.space, arch, cfg.seed)
-        depths = [block.layers for block in arch if block.name in self.space.searched]
-        options = {"deepmad_entropy": {"form": "incorporated", "depths": depths}}
-        return proxies.score_all(network, self.batch, ("zen", "deepmad_entropy"), options=options)
+# section 7 explains the combinations, so skip the next cells on a first reading. With Incorporated-NAS, a network that
+# is too deep for its width is refused as if it broke a budget.
 
 
 # %%
@@ -581,7 +572,10 @@ scored = proxies.Batch(batch, labels).to(cfg.device)
 # %%
 combine, feasible = None, budget
 if cfg.proxy in INCORPORATED:
-    evaluate, combine = Incorporated(space, scored), partial(incorporate, INCORPORATED[cfg.proxy])
+    evaluate = search.ZeroCost(
+        space, ["zen", "deepmad_entropy"], scored, seed=cfg.seed, deepmad_entropy={"form": "incorporated"}
+    )
+    combine = partial(incorporate, INCORPORATED[cfg.proxy])
 
     def feasible(arch):
         return budget(arch) and depth_to_width(arch) <= 0.5
@@ -712,14 +706,20 @@ if train_set and cfg.epochs:
     results = training.side_by_side(train_one, entries, cfg.threads, cfg.device)
 accuracies = {kind: [a for name, (a, _) in results.items() if kind in name] for kind in ("winner", "random")}
 
+
 # %%
-summary = pd.DataFrame(
-    {
-        name: (space.cost(a).params, space.cost(a).macs / 1e6, space.depth(a), results.get(name, (math.nan,))[0])
-        for name, a in entries.items()
-    },
-    index=["parameters", "M MACs", "layers", "test accuracy (%)"],
-).T
+def convolutions(arch):
+    """How many follow one another, shortcuts left out: what "deep" means to a gradient."""
+    with torch.device("meta"):
+        parts = space.build(arch).named_modules()
+    return sum(isinstance(part, torch.nn.Conv2d) and "shortcut" not in name for name, part in parts)
+
+
+rows = {}
+for name, arch in entries.items():
+    cost, accuracy = space.cost(arch), results.get(name, (math.nan,))[0]
+    rows[name] = cost.params, cost.macs / 1e6, space.depth(arch), convolutions(arch), accuracy
+summary = pd.DataFrame(rows, index=["parameters", "M MACs", "layers", "convolutions", "test accuracy (%)"]).T
 summary.round(1)
 
 # %%
@@ -746,9 +746,10 @@ def verdict(a, b):
 Markdown(verdict(*accuracies.values()) if results else "Nothing was trained.")
 
 # %% [markdown]
-# **Read it with care.** Zen pays for depth, whether or not it can be trained: deep and thin networks learn slowly, and
-# a short training punishes them; the published one takes 1,440 epochs. And a proxy that correlates with accuracy over
-# *all* networks may know little among those that fill the same budget. The loss below shows who is still learning:
+# **Read it with care.** "The same budget" means the same limits, not the same cost. And layers hide depth: one of
+# `K1K3K1` is six convolutions, one of `K3K3` two. Zen pays for depth whether or not it can be trained in the time there
+# is; the published training takes 1,440 epochs. Last, a proxy that correlates with accuracy over *all* networks may
+# know little among those that fill the same budget. The loss of one training each:
 
 # %%
 if results:
@@ -759,8 +760,8 @@ figures.get("loss", "Nothing was trained.")
 # **The authors' figures, not ours** (single runs on CIFAR-10, a million parameters, their training): Zen-score 96.2 %,
 # NASWOT 96.0, TE-NAS 96.1, SynFlow 95.1, random 93.5, FLOPs 93.1, gradient norm 92.8; Incorporated-NAS 96.7 and 96.9
 # (Lin et al. 2021; Nguyen and Han 2024, who took over the other rows). Presets `cifar_zen` and so on repeat the
-# searches. Two of the public scores were not what their names say: its SynFlow keeps batch normalisation and turns the
-# sign round, its TE-NAS is the kernel alone. Ours follow the methods' own papers.
+# searches. Two of the public scores are not what their names say: in Zen-NAS's code SynFlow keeps batch normalisation
+# and turns the sign round, and TE-NAS is the kernel alone. Ours follow the methods' own papers.
 #
 # ## 7 · Several proxies, one score
 #
@@ -814,15 +815,25 @@ check_log_rank(log_rank)
 # %% [markdown]
 # ### What is combining for?
 #
-# Notebook 08's table knows the truth of 204 different cells. We score some, and add proxies one by one, in two orders.
-# **Alike**: four that all grow with the size of weights and gradients. **Different**: four that ask different
-# questions. Where proxies agree, the sum says nothing new; where they differ and each knows something, errors cancel.
+# Notebook 08's table knows the truth. We score some of its cells, without those that are copies of smaller ones, and
+# add proxies one by one, in two orders. **Alike**: four that all grow with the size of weights and gradients.
+# **Different**: four that ask different questions.
 
 # %%
 bench = tables.load("cells_digits")
 cell_space = spaces.create("nasbench201", **bench.space_options)
 real = data.classification(**bench.task, split="train", size=64, seed=cfg.seed)
-picked = np.random.default_rng(cfg.seed).permutation(bench.distinct)[: cfg.cells]
+
+
+def is_whole(text):
+    """Whether something flows through every convolution; else the cell is a copy of a smaller one (notebook 08)."""
+    network = search.build_seeded(cell_space, cell_space.parse(text), 0)
+    flow = synflow_saliency(network, lambda model, x: model(x), cell_space.input_shape)
+    return min(float(s.sum()) for s in flow.values() if s.ndim == 4) > 0
+
+
+shuffled = np.random.default_rng(cfg.seed).permutation(bench.distinct)
+picked = list(islice(filter(is_whole, shuffled), cfg.cells))
 
 # %%
 LADDERS = {
@@ -878,7 +889,12 @@ Markdown(
 )
 
 # %% [markdown]
-# How to combine matters less than what. All methods on the two that notebook 08 found so different:
+# Where proxies agree, as gradient norm and SNIP do, the second says nothing new. Where they differ *and* each knows
+# something, errors cancel. Neither is a law: a better score among those that are alike still lifts the sum, and a weak
+# one among those that differ drags it down.
+#
+# And *how* to combine? All methods on the pair that the literature likes best. (With two proxies, vote and average rank
+# give the same order.)
 
 # %%
 duo = ["synflow", "jacob_cov"]
@@ -930,8 +946,9 @@ figures["places"]
 # ### Incorporated-NAS: what really decides?
 #
 # Nguyen and Han (2024) add DeepMAD's **entropy** $H$ to Zen: $0.9\,\text{Zen} + 0.1\,\varphi(H)$, with $\varphi$ the
-# logarithm ("l") or the root ("s"). And they refuse every network whose depth over width, $\rho$, is above ½. Their two
-# networks and Zen-NAS's, at 32 px, Zen as their code computes it (running average):
+# logarithm ("l") or the root ("s"). And they refuse every network whose depth over width, which DeepMAD calls $\rho$
+# (no correlation), is above ½. Their two networks and Zen-NAS's, at 32 px, Zen as their code computes it (running
+# average):
 
 # %%
 rows = {}
@@ -966,7 +983,8 @@ Markdown(
 #
 # Scores do not depend on one another, so any executor of `concurrent.futures` can share them out: processes here, a
 # cluster with Dask's `client.get_executor()`. What is found doesn't depend on who was faster: every generation is drawn
-# from the seed and the history alone.
+# from the seed and the history alone. At this size starting the processes costs more than it saves; they pay from
+# thousands of structures on.
 
 # %%
 if cfg.workers > 1:
@@ -985,9 +1003,10 @@ if cfg.workers > 1:
 #
 # - A structure string is a network: parse it, print it, count it exactly, and refuse it with a sentence.
 # - Zen-NAS is mutation under a budget, a score, and dropping the worst. The score is the only part that is deep.
-# - Zen grows with depth and width and sees nothing else. A budget of layers is what holds its depth back.
+# - Zen grows with depth and width, and sees neither data nor whether the depth can be trained. A budget of layers is
+#   what holds its depth back.
 # - Train the winner *and* random networks of the same budget, with several seeds. Otherwise you praise the budget.
-# - Combine proxies that differ; rank again whenever the pool changes.
+# - Combine proxies that differ and are good by themselves; rank again whenever the pool changes.
 #
 # **Pitfalls**
 #
