@@ -132,14 +132,12 @@ class Probe:
     def check_finite(self) -> None:
         """Raise `ProxyError` for a weight that is not finite, or has no value as yet."""
         for name, weight in self.original.named_parameters():
+            whose = f"the weight {name} of this {type(self.original).__name__}"
             if weight.is_meta:
-                raise ProxyError(
-                    f"the weight {name} of this {type(self.original).__name__} is on the meta device: no value"
-                )
-            if (
-                not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all()
-            ):  # the sum is quick, but may overflow
-                raise ProxyError(f"the weight {name} of this {type(self.original).__name__} is not finite")
+                raise ProxyError(f"{whose} is on the meta device: no value")
+            # the sum is quick, but may overflow where every value is finite
+            if not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all():
+                raise ProxyError(f"{whose} is not finite")
 
     @cached_property
     def model(self) -> nn.Module:
