@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import torch
-
 from nasedu.errors import BudgetError, ParameterError
 from nasedu.hardware.latency import measure
+from nasedu.randomness import seeded
 from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.registry import show
 from nasedu.spaces.plainnet.space import PlainArch, PlainNetSpace
@@ -132,6 +131,6 @@ class PlainLatency:
         return total
 
     def _measured(self, block: tuple, size: int) -> float:
-        with torch.random.fork_rng(devices=[]):  # weights are drawn from PyTorch's own generator
+        with seeded(0):  # weights are drawn from PyTorch's own generator
             module = self.space.block(block)
         return measure(module, (block.c_in, size, size), **self.options).median
