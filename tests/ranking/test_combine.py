@@ -105,7 +105,7 @@ def test_z_log_depends_on_distances_but_not_on_units(frame):
 
 
 def test_one_wild_value_swamps_z_scores_and_leaves_ranks():
-    """What happens to jacob_cov's -1e8 in z-scores of the raw values, the reference's .745 against .906."""
+    """What happens to jacob_cov's -1e8 in z-scores of the raw values, .745 against .906 on the published scores."""
     rng = np.random.default_rng(1)
     truth = rng.normal(size=200)
     frame = pd.DataFrame({"a": truth + 0.5 * rng.normal(size=200) + 9, "b": truth + 0.5 * rng.normal(size=200) - 70})

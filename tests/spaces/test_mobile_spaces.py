@@ -24,18 +24,6 @@ def meta(space, arch):
         return space.build(arch)
 
 
-def randomised(network):
-    """Statistics and affine parameters as different from their defaults as training makes them."""
-    generator = torch.Generator().manual_seed(1)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3, generator=generator)
-            module.running_var.uniform_(0.5, 2, generator=generator)
-            module.weight.data.uniform_(0.5, 1.5, generator=generator)
-            module.bias.data.normal_(0, 0.3, generator=generator)
-    return network.eval()
-
-
 def influence(block, channels, at=0):
     """For every output channel, whether input channel `at` reaches it."""
     x = torch.randn(1, channels, 6, 6, requires_grad=True)
@@ -121,7 +109,7 @@ def test_tables_are_exact_for_100_random_architectures(name):
         ("spos", {"projection": "half", "squeeze_excite": True}),
     ],
 )
-def test_one_hot_hard_mixed_and_inherited_agree(name, options):
+def test_one_hot_hard_mixed_and_inherited_agree(name, options, randomised):
     space = spaces.create(name, **TINY, **options)
     torch.manual_seed(0)
     supernet, images, rng = randomised(space.supernet()), torch.randn(2, 3, 32, 32), np.random.default_rng(0)

@@ -158,22 +158,10 @@ def test_options_change_what_they_say(full):
     assert odd.build((1,) * 6)(torch.zeros(2, 3, 9, 9)).shape == (2, 10)
 
 
-def randomised(network):
-    """Statistics and affine parameters as different from their defaults as training makes them."""
-    generator = torch.Generator().manual_seed(1)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3, generator=generator)
-            module.running_var.uniform_(0.5, 2, generator=generator)
-            module.weight.data.uniform_(0.5, 1.5, generator=generator)
-            module.bias.data.normal_(0, 0.3, generator=generator)
-    return network.eval()
-
-
 @pytest.mark.parametrize(
     "options", [{}, {"reduction": "pool", "operations": OPERATIONS[:4]}, {"squeeze_excite": True, "activation": "silu"}]
 )
-def test_one_hot_hard_mixed_and_inherited_agree(options):
+def test_one_hot_hard_mixed_and_inherited_agree(options, randomised):
     space = spaces.create("nasbench201", **SMALL, **options)
     torch.manual_seed(0)
     supernet, images, rng = randomised(space.supernet()), torch.randn(2, 3, 16, 16), np.random.default_rng(0)
@@ -192,7 +180,7 @@ def test_one_hot_hard_mixed_and_inherited_agree(options):
     assert min((a - b).abs().max() for i, a in enumerate(outputs) for b in outputs[:i]) > 1e-3
 
 
-def test_a_soft_path_is_the_weighted_sum_at_every_edge():
+def test_a_soft_path_is_the_weighted_sum_at_every_edge(randomised):
     """On one edge that is soft, the node's input is the mixture: not one operation, nor a mean over all."""
     space = spaces.create("nasbench201", **SMALL)
     torch.manual_seed(0)

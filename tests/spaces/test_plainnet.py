@@ -22,7 +22,7 @@ from nasedu.spaces.plainnet.families import HEAD, INVERTED, STEMS
 from nasedu.spaces.plainnet.grammar import read
 from nasedu.spaces.plainnet.mutation import RULES, origin_weights, uniform, widths
 
-# true parameters and multiply-accumulates, from ../shared/reference/zero_cost.md, section 4; depth ΣL
+# parameters and multiply-accumulates, counted on the networks that the public code builds; depth ΣL
 REFERENCE = {
     "CIFAR seed": (90_962, 6.711e6, 6),
     "ZenNet-0.5M": (0.500e6, 136.1e6, 16),

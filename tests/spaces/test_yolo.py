@@ -22,18 +22,6 @@ def build_meta(space, arch):
         return space.build(arch)
 
 
-def randomised(network):
-    """Statistics and affine parameters as different from their defaults as training makes them."""
-    generator = torch.Generator().manual_seed(1)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(generator=generator)
-            module.running_var.uniform_(0.5, 2, generator=generator)
-            module.weight.data.uniform_(0.5, 1.5, generator=generator)
-            module.bias.data.normal_(generator=generator)
-    return network.eval()
-
-
 def test_p5_supernet_has_the_published_parameters(p5):
     with torch.device("meta"):
         params = sum(p.numel() for p in p5.supernet().parameters())
@@ -54,7 +42,7 @@ def test_sizes_of_the_other_templates(template, size):
 
 
 @pytest.mark.parametrize("template", ["course", "tiny", "csp"])
-def test_one_hot_and_hard_paths_equal_the_stand_alone_network(template):
+def test_one_hot_and_hard_paths_equal_the_stand_alone_network(template, randomised):
     space = spaces.create("yolo", template=template, num_classes=3, image_size=64)
     torch.manual_seed(0)
     supernet = randomised(space.supernet())
@@ -71,7 +59,7 @@ def test_one_hot_and_hard_paths_equal_the_stand_alone_network(template):
         assert torch.stack([m.std() for m in alone]).min() > 0
 
 
-def test_faithful_semantics_leak_through_masked_channels():
+def test_faithful_semantics_leak_through_masked_channels(randomised):
     space = spaces.create("yolo", num_classes=3, image_size=64, semantics="faithful")
     torch.manual_seed(0)
     supernet = randomised(space.supernet())
