@@ -22,7 +22,8 @@ from nasedu.blocks import Bottleneck
 from nasedu.errors import ArchitectureError, TableError, check_name
 from nasedu.hardware.count import count
 from nasedu.hardware.latency import describe_device, measure
-from nasedu.spaces.base import Arch, Layer, Path, SearchSpace, Slot
+from nasedu.hardware.pieces import pieces
+from nasedu.spaces.base import Arch, Path, SearchSpace
 from nasedu.storage import write_atomically
 from nasedu.supernet.mixed import dense
 
@@ -93,18 +94,17 @@ class LookupTable:
         """
         check_name("metric", metric, UNITS)
         device = options.get("device", "cpu") if metric == "latency_ms" else "meta"
-
-        def price(layer: Layer, *choice: int) -> float:
-            with torch.device(device):
-                module = layer.make(*choice)
-            return _PRICES[metric](module, space.input_shapes[layer.name], **options)
-
-        fixed = sum(price(layer) for layer in space.layers if not isinstance(layer, Slot))
-        entries = {group: torch.zeros([space.choices[d] for d in group], dtype=torch.float64) for group in space.groups}
-        for slot in space.slots:  # slots that are decided together add up
-            for choice in itertools.product(*(range(len(d.choices)) for d in slot.decisions)):
-                entries[space.deciding[slot.name]][choice] += price(slot, *choice)
-        return cls(space, metric, UNITS[metric], float(fixed), list(entries.values()), _provenance(metric, options))
+        fixed, entries = (
+            0.0,
+            [torch.zeros([space.choices[d] for d in group], dtype=torch.float64) for group in space.groups],
+        )
+        for piece in pieces(space):
+            cost = _PRICES[metric](piece.make(device), piece.input_shapes, **options)
+            if piece.group is None:
+                fixed += cost
+            else:
+                entries[piece.group][piece.option] += cost
+        return cls(space, metric, UNITS[metric], float(fixed), entries, _provenance(metric, options))
 
     def save(self, path: str | FilePath) -> None:
         """Write as JSON with schema, unit, choices, the space's fingerprint and provenance."""

@@ -9,7 +9,7 @@ from functools import partial
 from types import MappingProxyType
 
 from nasedu.errors import check_name
-from nasedu.spaces import fairnas, fbnet, nasbench201, plainnet, proxylessnas, single_path, spos
+from nasedu.spaces import fairnas, fbnet, nasbench201, plainnet, proxylessnas, single_path, spos, yolo
 from nasedu.spaces.base import Arch, Decision, Layer, Network, Path, SearchSpace, Slot
 from nasedu.spaces.macro import Options, Published, arch_of
 from nasedu.spaces.plainnet import Block, PlainBlock, PlainNetSpace, plain_block
@@ -69,14 +69,30 @@ def names(every: bool = False) -> list[str]:
 
 
 def create(name: str, **options) -> SearchSpace | PlainNetSpace:
-    """A search space by name, e.g. `create("fbnet", **COURSE)`. Raises `UnknownName`, also for an option's name."""
+    """A search space by name, e.g. `create("fbnet")`, with a variant, `create("fbnet:course")`, or with options.
+
+    A variant is a detector's template (`yolo:p5`) or, for classification spaces, `course`, which stands for the options
+    `COURSE`; further options override it. Raises `UnknownName`, also for an option's name.
+    """
+    name, _, variant = name.partition(":")
     kind = _EVERY[check_name("search space", name, _EVERY)]
+    options = _variant(name, variant) | options
     valid = _options(kind)
     for option in options:
         check_name(f"option of {name}", option, valid)
     space = kind(**options)
     space.made = (partial(create, name, **options), ())
     return space
+
+
+def _variant(name: str, variant: str) -> dict[str, object]:
+    """The options that the part of a space's name after the colon stands for."""
+    if not variant:
+        return {}
+    if name == "yolo":
+        return {"template": check_name("template", variant, yolo.TEMPLATES)}
+    check_name(f"variant of {name}", variant, ["course"] if name in _SPACES else [])
+    return dict(COURSE)
 
 
 def published(name: str, network: str | None = None) -> tuple[SearchSpace, Arch] | dict[str, Published]:
