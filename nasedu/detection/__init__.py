@@ -12,13 +12,14 @@ from nasedu.detection.average_precision import Metrics, evaluate
 from nasedu.detection.batches import batches
 from nasedu.detection.boxes import decode, decode_boxes, encode_boxes
 from nasedu.detection.losses import DetectionLoss
-from nasedu.detection.postprocess import detect
+from nasedu.detection.postprocess import Predictor, detect, suppress
 
 __all__ = [
     "Assignment",
     "Augment",
     "DetectionLoss",
     "Metrics",
+    "Predictor",
     "assign",
     "batches",
     "best_possible_recall",
@@ -28,4 +29,5 @@ __all__ = [
     "encode_boxes",
     "evaluate",
     "fit_anchors",
+    "suppress",
 ]

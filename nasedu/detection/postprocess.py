@@ -5,17 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from nasedu.detection.boxes import decode
 
 
+class Predictor(nn.Module):
+    """A detector with its head decoded, for use outside this package: images (B, 3, H, W) in, two tensors out.
+
+    Boxes (B, N, 4) are x1 y1 x2 y2 in pixels within the image, scores (B, N, classes) objectness times class
+    probability, N over scales, anchors, rows and columns. `suppress` makes detections of them.
+    """
+
+    def __init__(self, network: nn.Module, anchors: Tensor, strides: Sequence[int]):
+        super().__init__()
+        self.network, self.strides = network, tuple(strides)
+        self.register_buffer("anchors", anchors)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return _predictions(self.network(images), self.anchors, self.strides)
+
+
+def detect(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int], **options) -> list[dict[str, Tensor]]:
+    """Detections of each image from raw maps (B, A, H, W, 5 + classes); `options` and result as in `suppress`."""
+    return suppress(*_predictions(maps, anchors, strides), **options)
+
+
+def _predictions(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> tuple[Tensor, Tensor]:
+    predictions = decode(maps, anchors, strides)
+    size = (maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0])
+    return clip_boxes_to_image(predictions[..., :4], size), predictions[..., 4:5] * predictions[..., 5:]
+
+
 @torch.no_grad()
-def detect(
-    maps: Sequence[Tensor],
-    anchors: Tensor,
-    strides: Sequence[int],
+def suppress(
+    boxes: Tensor,
+    scores: Tensor,
     confidence: float = 0.001,
     iou: float = 0.65,
     max_detections: int = 300,
@@ -24,15 +50,11 @@ def detect(
 ) -> list[dict[str, Tensor]]:
     """Detections of each image, best first: dict(boxes (k, 4) pixels in the image, scores (k,), labels (k,)).
 
-    A score is objectness times class probability and must exceed `confidence`. `multi_label` lets a place
-    propose every class above the threshold, else only its best one. Boxes of different classes never
-    suppress each other. Only the `candidates` best of an image enter the suppression, whose time grows with
-    their square: an untrained network proposes everything everywhere.
+    `boxes` (B, N, 4) and `scores` (B, N, classes) as a `Predictor` gives them. A score must exceed `confidence`.
+    `multi_label` lets a place propose every class above the threshold, else only its best one. Boxes of different
+    classes never suppress each other. Only the `candidates` best of an image enter the suppression, whose time grows
+    with their square: an untrained network proposes everything everywhere.
     """
-    predictions = decode(maps, anchors, strides)
-    scores = predictions[..., 4:5] * predictions[..., 5:]
-    size = (maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0])
-    boxes = clip_boxes_to_image(predictions[..., :4], size)
     return [
         _suppress(*_candidates(*image, confidence, multi_label, candidates), iou, max_detections)
         for image in zip(boxes, scores, strict=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nasedu.detection import detect, encode_boxes
+from nasedu.detection import Predictor, detect, encode_boxes, suppress
 
 STRIDES = (8, 16)
 
@@ -84,3 +84,26 @@ def test_boxes_end_at_the_border_and_nan_detects_nothing(plant, anchors):
     assert y1 == pytest.approx(1, abs=0.01)
     broken = [torch.full_like(raw, torch.nan) for raw in maps]
     assert [len(found["scores"]) for found in detect(broken, anchors, STRIDES)] == [0, 0]
+
+
+def test_a_predictor_gives_what_detect_finds(plant, anchors):
+    maps, put = plant
+    put([12, 14, 30, 28], [0.9, 0.0, 0.3])
+    put([40, 40, 66, 62], [0.0, 0.6, 0.0], image=1, row=6, column=6)  # reaches beyond the image's edge
+    predictor = Predictor(Fixed(maps), anchors, STRIDES)
+    boxes, scores = predictor(torch.zeros(2, 3, 64, 64))
+    assert boxes.shape == (2, 2 * (64 + 16), 4) and scores.shape == (2, 2 * (64 + 16), 3)
+    assert float(boxes.min()) >= 0 and float(boxes.max()) <= 64
+    for ours, theirs in zip(suppress(boxes, scores), detect(maps, anchors, STRIDES), strict=True):
+        assert len(ours["boxes"]) and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+class Fixed(torch.nn.Module):
+    """A network that always says the same."""
+
+    def __init__(self, maps):
+        super().__init__()
+        self.maps = maps
+
+    def forward(self, images):
+        return self.maps
