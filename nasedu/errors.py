@@ -33,6 +33,10 @@ class TableError(NaseduError, ValueError):
     """A lookup table that is malformed or was made for another space."""
 
 
+class KitError(NaseduError, ValueError):
+    """A kit for another device, or its results, that are cut short, damaged or do not belong together."""
+
+
 class BudgetError(NaseduError, ValueError):
     """A cost target that no architecture of the space can meet."""
 
@@ -59,6 +63,10 @@ class TrainingStopped(NaseduError, RuntimeError):
 
 class WorkersLost(NaseduError, BrokenExecutor):
     """An executor whose workers died or were called back in the middle of a search."""
+
+
+class BackendError(NaseduError, RuntimeError):
+    """A backend that is not installed, or that this machine cannot run."""
 
 
 class OutputError(NaseduError, OSError):

@@ -1,23 +1,251 @@
-"""What a network costs on paper: multiply-accumulates and parameters, counted without allocating memory."""
+"""What a network costs on paper, layer by layer: multiply-accumulates, parameters, bytes; counted without memory."""
 
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasedu.blocks import Cost, evaluation_mode
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
-def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Cost:
-    """Count `module` on one input per shape (C, H, W), at batch size 1; `module` keeps its device and weights."""
-    on_meta = all(p.is_meta for p in module.parameters())
-    meta = module if on_meta else copy.deepcopy(module).to("meta")
-    dtype = next((p.dtype for p in module.parameters()), torch.float32)
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One call of one layer, or what a module that holds layers does between them (an addition, say).
+
+    `kind` is the layer's class, or the names of the operations. `params` (trainable) and `weight_bytes` (all parameters
+    and stored buffers) stand at a layer's first call and are 0 where weights were counted before. `activation_bytes`
+    is the size of the results, in place or not; views have none. `moved_bytes` is what a call has to read and write
+    at least: inputs, results, and weights at every call. `shape` is the first result's, without the batch.
+    """
+
+    name: str
+    kind: str
+    macs: int
+    params: int
+    shape: tuple[int, ...]
+    activation_bytes: int
+    weight_bytes: int
+    moved_bytes: int
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity: MACs per byte moved (0 where nothing moves)."""
+        return _ratio(self.macs, self.moved_bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Count(Cost):
+    """A network's cost with its `layers`, in the order in which they run; every total is the sum over them.
+
+    Compares, adds and hashes as the `Cost` that it is: by MACs and parameters.
+    """
+
+    layers: tuple[LayerCost, ...] = field(default=(), repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Cost):
+            return NotImplemented
+        return (self.macs, self.params) == (other.macs, other.params)
+
+    def __hash__(self) -> int:
+        return hash((self.macs, self.params))
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of all layers' results for one input: what training keeps, an upper bound of what inference holds."""
+        return sum(layer.activation_bytes for layer in self.layers)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the parameters and buffers that are stored with the network."""
+        return sum(layer.weight_bytes for layer in self.layers)
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that all layers read and write, each on its own."""
+        return sum(layer.moved_bytes for layer in self.layers)
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity: MACs per byte moved."""
+        return _ratio(self.macs, self.moved_bytes)
+
+    def frame(self):
+        """A pandas DataFrame with a row per layer, in order, and a last row "total"."""
+        import pandas as pd
+
+        columns = ["kind", "shape", "macs", "params", "activation_bytes", "weight_bytes", "moved_bytes", "intensity"]
+        rows = [{"layer": layer.name} | {c: getattr(layer, c) for c in columns} for layer in self.layers]
+        total = {"layer": "total", "kind": "", "shape": ()} | {c: getattr(self, c) for c in columns[2:]}
+        return pd.DataFrame([*rows, total]).set_index("layer")
+
+
+def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Count:
+    """Count `module` in eval mode on one input per shape (C, H, W), at batch size 1, layer by layer.
+
+    MACs are those of convolutions and matrix products, half of what PyTorch's `FlopCounterMode` counts. Nothing is
+    allocated or computed: a copy without data ("meta" device) runs, and `module` stays as it is. A tensor that `module`
+    keeps in a list or dictionary of its own is copied with its data. Hooks on `module` do not run.
+    """
+    stored = {id(t) for t in module.state_dict(keep_vars=True).values() if isinstance(t, Tensor)}
+    tensors = list(_tensors(module))
+    if all(t.is_meta for t in tensors):
+        meta = module
+    else:
+        memo = {id(t): _without_data(t) for t in tensors}
+        stored = {id(memo[t]) for t in stored if t in memo}
+        meta = copy.deepcopy(module, memo)
+    dtype = next((p.dtype for p in meta.parameters() if p.is_floating_point()), torch.float32)
     inputs = [torch.empty(1, *shape, device="meta", dtype=dtype) for shape in input_shapes]
-    with FlopCounterMode(display=False) as counter, evaluation_mode(meta), torch.no_grad():
+    recorder = _Recorder(meta, stored)
+    with recorder.running(), evaluation_mode(meta), torch.no_grad():
         meta(*inputs)
-    params = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    return Cost(counter.get_total_flops() // 2, params)
+    layers = tuple(recorder.finish())
+    return Count(sum(layer.macs for layer in layers), sum(layer.params for layer in layers), layers)
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters, buffers and plain tensor attributes."""
+    for part in module.modules():
+        for held in (part._parameters, part._buffers, vars(part)):
+            yield from (t for t in held.values() if isinstance(t, Tensor))
+
+
+def _without_data(tensor: Tensor) -> Tensor:
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(torch.empty_like(tensor, device="meta"), tensor.requires_grad)
+    return torch.empty_like(tensor, device="meta", requires_grad=False)
+
+
+def _bytes(tensors: list[Tensor]) -> int:
+    """The size of the tensors, each once."""
+    return sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values())
+
+
+def _ratio(macs: int, size: int) -> float:
+    return macs / size if size else 0.0
+
+
+class _Frame:
+    """A module that is running: what its own operations, outside the modules in it, have done so far."""
+
+    __slots__ = ("inner", "inputs", "leaf", "module", "name", "operations", "read", "shape", "start", "written")
+
+    def __init__(self, module: nn.Module, name: str, inputs: list[Tensor], start: int):
+        self.module, self.name, self.inputs, self.start = module, name, inputs, start
+        self.leaf = not module._modules
+        self.inner = 0  # MACs of the modules that it called
+        self.operations: dict[str, None] = {}
+        self.read = self.written = 0
+        self.shape: tuple[int, ...] = ()
+
+
+class _Recorder(TorchDispatchMode):
+    """Keeps a stack of the running modules, and writes a `LayerCost` whenever one of them ends."""
+
+    def __init__(self, root: nn.Module, stored: set[int]):
+        super().__init__()
+        self.names = {part: name or type(root).__name__ for name, part in root.named_modules()}
+        self.stored, self.counted = stored, set()
+        self.layers: list[LayerCost] = []
+        self.stack: list[_Frame] = []
+        self.flops = FlopCounterMode(display=False)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Everything that runs in the context is recorded; the network's own hooks are set aside."""
+        with ExitStack() as stack:
+            stack.enter_context(_without_hooks(list(self.names)))
+            stack.enter_context(self.flops)
+            for handle in (register_module_forward_pre_hook(self.enter), register_module_forward_hook(self.leave)):
+                stack.callback(handle.remove)
+            stack.enter_context(self)
+            yield
+
+    def macs(self) -> int:
+        return self.flops.get_total_flops() // 2
+
+    def enter(self, module: nn.Module, inputs: tuple) -> None:
+        name = self.names.get(module, type(module).__name__)
+        self.stack.append(_Frame(module, name, inputs, self.macs()))
+
+    def leave(self, module: nn.Module, inputs: tuple, output) -> None:
+        """Write what `module` did itself: a leaf at every call, another module where something is left for it."""
+        frame = self.stack.pop()
+        total = self.macs() - frame.start
+        if self.stack:
+            self.stack[-1].inner += total
+        if frame.leaf and frame.operations:
+            results = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
+            frame.shape = tuple(results[0].shape[1:]) if results else ()
+            frame.written = _bytes(results)
+            frame.read = _bytes([t for t in tree_leaves(frame.inputs) if isinstance(t, Tensor)])
+        if frame.leaf or frame.operations:
+            kind = type(module).__name__ if frame.leaf else ", ".join(frame.operations)
+            self.write(frame, kind, total - frame.inner)
+
+    def write(self, frame: _Frame, kind: str, macs: int) -> None:
+        own = [*frame.module._parameters.values(), *frame.module._buffers.values()]
+        own = [t for t in own if t is not None]
+        params, weights = self.first_time(own)
+        moved = frame.read + frame.written + (_bytes(own) if frame.leaf and frame.operations else 0)
+        shape, written = frame.shape, frame.written
+        self.layers.append(LayerCost(frame.name, kind, macs, params, shape, written, weights, moved))
+
+    def first_time(self, own: list[Tensor]) -> tuple[int, int]:
+        """Trainable parameters and stored bytes among tensors that were not counted before."""
+        new = {id(t): t for t in own if id(t) not in self.counted}
+        self.counted |= new.keys()
+        params = sum(t.numel() for t in new.values() if isinstance(t, nn.Parameter) and t.requires_grad)
+        return params, _bytes([t for key, t in new.items() if key in self.stored])
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if operation is torch.ops.aten.native_batch_norm.default:
+            # PyTorch works out its shapes through eight smaller operations: half of a count's time
+            result = torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
+        else:
+            result = operation(*args, **(kwargs or {}))
+        returns = operation._schema.returns
+        if self.stack and any(r.alias_info is None or r.alias_info.is_write for r in returns):  # no mere view
+            frame = self.stack[-1]
+            frame.operations[operation.__name__.split(".")[0].strip("_")] = None
+            if not frame.leaf:
+                results = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
+                frame.shape = tuple(results[0].shape[1:]) if results else ()
+                frame.written += _bytes(results)
+                frame.read += _bytes([t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)])
+        return result
+
+    def finish(self) -> list[LayerCost]:
+        """All layers, with a row for every module whose weights no call has shown (it did not run, or no layer's)."""
+        for module, name in self.names.items():
+            own = [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
+            if any(id(t) not in self.counted for t in own):
+                self.write(_Frame(module, name, [], 0), type(module).__name__, 0)
+        return self.layers
+
+
+@contextmanager
+def _without_hooks(modules: list[nn.Module]) -> Iterator[None]:
+    """No forward hook of `modules` runs in the context; afterwards all are there again."""
+    kept = [(module, name, getattr(module, name)) for module in modules for name in HOOKS]
+    kept = [entry for entry in kept if entry[2]]
+    for module, name, _ in kept:
+        setattr(module, name, OrderedDict())
+    try:
+        yield
+    finally:
+        for module, name, hooks in kept:
+            setattr(module, name, hooks)

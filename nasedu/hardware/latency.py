@@ -1,64 +1,183 @@
-"""How long a network takes on this device."""
+"""How long a network takes on this device: the median of many runs, and whether the machine was free to tell."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
-import time
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from nasedu.blocks import evaluation_mode
 from nasedu.errors import ParameterError
+from nasedu.hardware.backends import BACKENDS, Clock, Program, make_job, onnx_program
+
+SHORTEST = 2e-4  # seconds that one repeat lasts at least: a thousand times what a clock's tick and reading it cost
+ATTEMPTS = 3
+SPREAD = 0.15  # (high - low) / median of a free machine is a few hundredths
+SHARE = 0.9  # of a repeat's time: a program that has a core to itself computes all the time that passes
+
+
+class NoisyMeasurement(UserWarning):
+    """The machine was busy with something else while a latency was measured."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds per batch: `median`, and the quartiles `low` and `high` over `repeats` timed runs."""
+    """Milliseconds per batch: `median`, and the quartiles `low` and `high` over `repeats`.
+
+    `overhead` is the timer's own median in ms, which each repeat holds once. `noisy`: all `attempts` were disturbed,
+    and this is the calmest.
+    """
 
     median: float
     low: float
     high: float
     repeats: int
     batch: int
+    threads: int = 1
+    backend: str = "torch"
+    precision: str = "float32"
+    overhead: float = 0.0
+    noisy: bool = False
+    attempts: int = 1
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        parts = [f"{_short(self.median)} ms ({_short(self.low)} to {_short(self.high)})", f"batch {self.batch}"]
+        parts += [threads, self.backend] + [self.precision] * (self.precision != "float32")
+        return ", ".join(parts + ["noisy"] * self.noisy)
 
 
 def measure(
     module: nn.Module,
     *input_shapes: tuple[int, ...],
+    backend: str = "torch",
     batch: int = 1,
+    threads: int = 1,
     repeats: int = 30,
     warmup: int = 5,
-    threads: int = 1,
-    device: str | torch.device = "cpu",
+    precision: str = "float32",
+    device: str | torch.device | None = None,
+    clock: Clock | None = None,
 ) -> Latency:
-    """Time `module` in eval and inference mode on random inputs (batch, C, H, W), one per shape.
+    """Time `module` in eval mode on random inputs (batch, C, H, W), one per shape (C, H, W).
 
-    The module is moved to `device` and put back into its mode. Threads are fixed while it runs and the accelerator is
-    synchronised. Raises `ParameterError` for fewer than 3 repeats.
+    `backend` is one of `BACKENDS`; `precision` float16 or bfloat16 is for cuda only; `device` is the module's own
+    unless given. `module` stays as it is, and threads are fixed meanwhile. After `warmup` runs (at least one, which
+    tells how long a run is), each repeat lasts 0.2 ms or more: short modules run several times in it. Where another
+    program took the processor, or the quartiles lie more than 15 % apart, it is tried again, three times in all; the
+    calmest counts, with a `NoisyMeasurement` warning if it was disturbed, too. `clock` replaces the real one.
+
+    Raises `UnknownName`, `ParameterError` (fewer than 3 repeats, say) and `BackendError` for what is not installed.
     """
-    if repeats < 3:
-        raise ParameterError(f"latency needs at least 3 repeats, got {repeats}")
-    device = torch.device(device)
-    module = module.to(device)
-    generator = torch.Generator().manual_seed(0)
-    inputs = [torch.randn(batch, *shape, generator=generator).to(device) for shape in input_shapes]
-    with fixed_threads(threads), evaluation_mode(module), torch.inference_mode():
-        times = [_once(module, inputs, device) for _ in range(warmup + repeats)][warmup:]
-    low, median, high = statistics.quantiles(times, n=4)
-    return Latency(median, low, high, repeats, batch)
+    _check(batch, threads, repeats, warmup)
+    job = make_job(backend, module, input_shapes, batch, threads, precision, device)
+    with fixed_threads(threads), BACKENDS[backend](job) as program:
+        timed = _timed(program, repeats, warmup, clock or Clock())
+    return _latency(timed, repeats=repeats, batch=batch, threads=threads, backend=backend, precision=precision)
 
 
-def _once(module: nn.Module, inputs: list[torch.Tensor], device: torch.device) -> float:
-    start = time.perf_counter()
-    module(*inputs)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return 1e3 * (time.perf_counter() - start)
+def measure_onnx(
+    path: str | Path,
+    *input_shapes: tuple[int, ...],
+    batch: int = 1,
+    threads: int = 1,
+    repeats: int = 30,
+    warmup: int = 5,
+    clock: Clock | None = None,
+) -> Latency:
+    """Time an ONNX file, written by `export_onnx` at this batch size, in ONNX Runtime; the rest is as in `measure`."""
+    _check(batch, threads, repeats, warmup)
+    program = onnx_program(path, input_shapes, batch, threads)
+    timed = _timed(program, repeats, warmup, clock or Clock())
+    return _latency(timed, repeats=repeats, batch=batch, threads=threads, backend="onnxruntime")
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """Seconds per run, and `share`: of a repeat's time, how much this process had a processor (1 on accelerators).
+
+    It is a median, as the time is: a few repeats that another program held up do not matter.
+    """
+
+    low: float
+    median: float
+    high: float
+    share: float
+
+    @property
+    def spread(self) -> float:
+        return (self.high - self.low) / self.median if self.median > 0 else 0.0
+
+    @property
+    def disturbance(self) -> float:
+        return max(self.spread / SPREAD, (1 - self.share) / (1 - SHARE))
+
+    @property
+    def calm(self) -> bool:
+        return self.disturbance <= 1
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """The calmest attempt, of how many, and the timer's own seconds."""
+
+    best: _Attempt
+    attempts: int
+    overhead: float
+
+
+def _timed(program: Program, repeats: int, warmup: int, clock: Clock) -> _Timed:
+    """Warm up, then try until an attempt is calm, or the last."""
+    overhead = statistics.median(program.idle().seconds(1, clock) for _ in range(30))
+    fastest = min(program.seconds(1, clock) for _ in range(max(warmup, 1)))
+    runs = max(1, math.ceil(SHORTEST / max(fastest - overhead, overhead, 1e-9)))
+    tries = [_attempt(program, repeats, runs, clock)]
+    while not tries[-1].calm and len(tries) < ATTEMPTS:
+        tries.append(_attempt(program, repeats, runs, clock))
+    return _Timed(min(tries, key=lambda t: t.disturbance), len(tries), overhead)
+
+
+def _latency(timed: _Timed, **settings) -> Latency:
+    """What the caller of the caller gets, in ms, with a warning if every attempt was disturbed."""
+    best = timed.best
+    if not best.calm:
+        warnings.warn(
+            "the machine was busy while latency was measured: close other programs, or read the figures as rough ones",
+            NoisyMeasurement,
+            stacklevel=3,
+        )
+    times = {"median": 1e3 * best.median, "low": 1e3 * best.low, "high": 1e3 * best.high}
+    return Latency(**times, **settings, overhead=1e3 * timed.overhead, noisy=not best.calm, attempts=timed.attempts)
+
+
+def _attempt(program: Program, repeats: int, runs: int, clock: Clock) -> _Attempt:
+    times, shares = [], []
+    for _ in range(repeats):
+        wall, cpu = clock.wall(), clock.cpu()
+        times.append(program.seconds(runs, clock) / runs)
+        cpu, wall = clock.cpu() - cpu + clock.tick, clock.wall() - wall
+        shares.append(min(1.0, cpu / wall) if program.on_cpu and wall > 0 else 1.0)
+    return _Attempt(*statistics.quantiles(times, n=4), statistics.median(shares))
+
+
+def _check(batch: int, threads: int, repeats: int, warmup: int) -> None:
+    given = {"batch": (batch, 1), "threads": (threads, 1), "repeats": (repeats, 3), "warmup": (warmup, 0)}
+    for name, (value, least) in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ParameterError(f"latency needs at least {least} {name}, got {value!r}")
+
+
+def _short(ms: float) -> str:
+    """Three digits."""
+    return f"{ms:.3g}" if ms < 1000 else f"{ms:,.0f}"
 
 
 @contextmanager
@@ -72,9 +191,9 @@ def fixed_threads(threads: int):
         torch.set_num_threads(before)
 
 
-def describe_device(device: str | torch.device = "cpu") -> dict[str, str | int]:
-    """The device and the software that a measurement was made with."""
-    device = torch.device(device)
+def describe_device(device: str | torch.device | None = None, backend: str = "torch") -> dict[str, str | int]:
+    """The device and the software that a measurement was made with; `device` None is the CPU, or the GPU for cuda."""
+    device = torch.device(device or ("cuda" if backend == "cuda" else "cpu"))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "device": name,
@@ -82,7 +201,7 @@ def describe_device(device: str | torch.device = "cpu") -> dict[str, str | int]:
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-    }
+    } | ({"onnxruntime": metadata.version("onnxruntime")} if backend == "onnxruntime" else {})
 
 
 def _processor() -> str:

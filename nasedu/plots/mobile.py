@@ -12,6 +12,7 @@ from matplotlib.patches import Polygon, Rectangle
 from torch import nn
 
 from nasedu.hardware import LookupTable, count
+from nasedu.hardware.table_file import options
 from nasedu.plots.picture import COLOURS, LINES, MARKERS, Picture
 
 PALE, SKY, DEEP = "#c6dbef", "#6aaed6", "#1f5a96"
@@ -78,11 +79,12 @@ def wiring(layers: Mapping[str, Sequence[np.ndarray]], groups: int = 2) -> Pictu
 
 
 def price_map(table: LookupTable, unit: str = "MACs (millions)", scale: float = 1e-6) -> Picture:
-    """A table as a picture: a column for every block, a row for every operation; colour and number are its entry."""
-    rows = list(dict.fromkeys(name for decision in table.space.decisions for name in decision.choices))
+    """A table as a picture: a column for every decision group, a row for every option; colour and number: its entry."""
+    named = options(table.space)
+    rows = list(dict.fromkeys(name for names in named.values() for name in names))
     values = np.full((len(rows), len(table.entries)), np.nan)
-    for column, (decision, entry) in enumerate(zip(table.space.decisions, table.entries, strict=True)):
-        values[[rows.index(name) for name in decision.choices], column] = entry.numpy() * scale
+    for column, (names, entry) in enumerate(zip(named.values(), table.entries, strict=True)):
+        values[[rows.index(name) for name in names], column] = entry.flatten().numpy() * scale
     picture = Picture(11, 0.9 + 0.34 * len(rows))
     ax = picture.subplots()
     image = ax.imshow(values, cmap="cividis", aspect="auto", vmin=0)
@@ -90,10 +92,11 @@ def price_map(table: LookupTable, unit: str = "MACs (millions)", scale: float = 
         if not np.isnan(value):
             shade = "white" if value < 0.6 * np.nanmax(values) else "black"
             ax.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=7.5, color=shade)
-    names = [decision.name.removeprefix("stage").replace("_", ".") for decision in table.space.decisions]
+    stages = all(name.startswith("stage") for name in named)
+    names = [name.removeprefix("stage").replace("_", ".") if stages else name for name in named]
     ax.set_xticks(range(len(names)), names, fontsize=8)
     ax.set_yticks(range(len(rows)), rows, fontsize=9)
-    ax.set(xlabel="block (stage.number)")
+    ax.set(xlabel="block (stage.number)" if stages else "block")
     ax.grid(False)
     ax.spines[:].set_visible(False)
     picture.colorbar(image, ax=ax, label=unit, pad=0.01)

@@ -1,43 +1,144 @@
-"""The timer: what it waits for. How long anything takes is a matter of benchmarks."""
+"""The timer, on a clock that the tests turn: how long anything takes is a matter of benchmarks."""
 
 from __future__ import annotations
+
+import itertools
+import warnings
 
 import pytest
 import torch
 from torch import nn
 
 from nasedu.errors import ParameterError
-from nasedu.hardware import latency
+from nasedu.hardware import Latency, NoisyMeasurement, measure
+from nasedu.hardware.backends import Clock
 
 
-def test_the_timer_waits_for_an_accelerator_and_reads_the_clock_after_it(monkeypatch):
-    events = []
+class Turned:
+    """A network whose runs take so many ms each, the last for ever, on a clock that nothing else moves.
 
-    class Clock:
-        @staticmethod
-        def perf_counter():
-            events.append("clock")
-            return float(len(events))
+    Of that time the processor computes the share `cpu`; reading the clock takes `reading` ms.
+    """
 
-    monkeypatch.setattr(latency, "time", Clock)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: events.append("wait"))
+    def __init__(self, *durations: float, cpu: float = 1.0, reading: float = 0.0):
+        self.durations, self.cpu, self.reading = (
+            itertools.chain(durations, itertools.repeat(durations[-1])),
+            cpu,
+            reading,
+        )
+        self.now = self.computed = 0.0
+        self.runs = 0
+        self.clock = Clock(self.read, lambda: self.computed / 1e3, 0.0)
 
-    class Network(nn.Module):
-        def forward(self, x):
-            events.append("run")
-            return x
+    def read(self) -> float:
+        self.pass_by(self.reading)
+        return self.now / 1e3
 
-    taken = latency._once(Network(), [torch.zeros(1)], torch.device("cuda"))
-    assert events == ["clock", "run", "wait", "clock"] and taken == 3000
-    events.clear()
-    latency._once(Network(), [torch.zeros(1)], torch.device("cpu"))
-    assert events == ["clock", "run", "clock"]
+    def pass_by(self, ms: float, cpu: float = 1.0) -> None:
+        self.now += ms
+        self.computed += cpu * ms
+
+    def network(self) -> nn.Module:
+        turned = self
+
+        class Network(nn.Module):
+            def forward(self, x):
+                turned.runs += 1
+                turned.pass_by(next(turned.durations), turned.cpu)
+                return x
+
+        return Network()
+
+    def measured(self, **options) -> Latency:
+        return measure(self.network(), (1,), clock=self.clock, **options)
 
 
-def test_it_leaves_mode_and_threads_as_they_were_and_refuses_too_few_repeats():
-    model, threads = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train(), torch.get_num_threads()
-    measured = latency.measure(model, (2,), batch=3, repeats=3, warmup=1)
-    assert (measured.repeats, measured.batch) == (3, 3) and 0 < measured.low <= measured.median <= measured.high
-    assert model.training and model[1].training and torch.get_num_threads() == threads
-    with pytest.raises(ParameterError, match="at least 3 repeats"):
-        latency.measure(model, (2,), repeats=2)
+def test_the_median_and_the_quartiles_of_the_repeats_without_the_warm_up():
+    turned = Turned(500, 400, 300, 10, 10.1, 10.2, 10.3, 10.4, 10.5, 50)
+    measured = turned.measured(warmup=3, repeats=7)
+    assert measured.median == pytest.approx(10.3)
+    assert (measured.low, measured.high) == pytest.approx((10.1, 10.5))
+    assert (measured.repeats, measured.attempts, measured.noisy) == (7, 1, False)
+    assert turned.runs == 10
+
+
+def test_a_short_module_runs_often_in_one_repeat_and_its_time_is_that_of_one_run():
+    turned = Turned(0.003, reading=0.001)
+    measured = turned.measured(warmup=2, repeats=10)
+    inner = (turned.runs - 2) / 10
+    assert 0.2 <= inner * 0.003 < 0.31
+    assert measured.median == pytest.approx(0.003, rel=0.01) and not measured.noisy
+    assert measured.overhead == pytest.approx(0.001)
+
+
+def test_a_run_before_the_first_repeat_is_never_counted_even_without_warm_up():
+    assert Turned(100, 1, 1, 1).measured(warmup=0, repeats=3).high == pytest.approx(1)
+
+
+def test_a_busy_machine_is_tried_again_and_calm_in_the_end():
+    turned = Turned(1, *[1, 2, 3], *[5, 5, 5])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measured = turned.measured(warmup=1, repeats=3)
+    assert (measured.median, measured.attempts, measured.noisy) == (pytest.approx(5), 2, False)
+
+
+def test_of_three_disturbed_attempts_the_calmest_is_kept_with_one_warning():
+    turned = Turned(1, *[1, 2, 3], *[8, 10, 12], *[10, 30, 50])
+    with pytest.warns(NoisyMeasurement, match="machine was busy") as warned:
+        measured = turned.measured(warmup=1, repeats=3)
+    assert (measured.median, measured.attempts, measured.noisy) == (pytest.approx(10), 3, True)
+    assert len(warned) == 1 and warned[0].filename == __file__ and "noisy" in str(measured)
+
+
+def test_a_processor_that_another_program_took_is_noise_even_where_all_repeats_agree():
+    with pytest.warns(NoisyMeasurement):
+        assert Turned(1, cpu=0.7).measured(repeats=5).noisy
+    assert not Turned(1, cpu=0.95).measured(repeats=5).noisy
+    assert not Turned(1, cpu=2.0).measured(repeats=5, threads=2).noisy
+
+
+def test_a_few_repeats_held_up_do_not_matter():
+    assert not Turned(1, *[1, 1, 1, 1, 9, 1, 1, 1, 1]).measured(warmup=1, repeats=9).noisy
+
+
+def test_it_leaves_the_module_and_the_threads_as_they_were():
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Dropout()).double().train()
+    model[1].eval()
+    threads, seen = torch.get_num_threads(), []
+    kept = {name: (id(t), t.dtype, t.clone()) for name, t in model.state_dict(keep_vars=True).items()}
+    model.register_forward_pre_hook(lambda module, inputs: seen.append((inputs[0], torch.get_num_threads())))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoisyMeasurement)
+        measured = measure(model, (2, 5, 5), batch=3, repeats=3, warmup=1, threads=threads + 1)
+    assert (measured.batch, measured.threads, measured.backend) == (3, threads + 1, "torch")
+    assert 0 < measured.low <= measured.median <= measured.high
+    inputs, used = seen[0]
+    assert inputs.shape == (3, 2, 5, 5) and inputs.dtype == torch.float32 and used == threads + 1
+    assert [part.training for part in model] == [True, False, True] and torch.get_num_threads() == threads
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        key, dtype, value = kept[name]
+        assert (id(tensor), tensor.dtype) == (key, dtype) and torch.equal(tensor, value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"repeats": 2}, "at least 3 repeats, got 2"),
+        ({"repeats": 3.5}, "at least 3 repeats"),
+        ({"warmup": -1}, "at least 0 warmup"),
+        ({"batch": 0}, "at least 1 batch, got 0"),
+        ({"threads": True}, "at least 1 threads, got True"),
+        ({"device": "cpuu"}, "unknown device 'cpuu'"),
+        ({"precision": "float16"}, "cuda backend only"),
+    ],
+)
+def test_impossible_settings_are_refused(options, words):
+    with pytest.raises(ParameterError, match=words):
+        measure(nn.ReLU(), (2,), **options)
+
+
+def test_a_latency_reads_as_a_sentence():
+    assert str(Latency(4.982, 4.9, 5.1, 30, 1)) == "4.98 ms (4.9 to 5.1), batch 1, 1 thread, torch"
+    noisy = Latency(4.982, 4.9, 5.1, 30, 8, 2, "cuda", "float16", noisy=True)
+    assert str(noisy) == "4.98 ms (4.9 to 5.1), batch 8, 2 threads, cuda, float16, noisy"

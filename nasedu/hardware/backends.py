@@ -1,0 +1,193 @@
+"""What runs a network when its time is taken: PyTorch as it is or compiled, ONNX Runtime, CUDA with its own events.
+
+A backend is a context manager that makes a `Program` of a network; how often it runs, and how the times are summed up,
+is `nasedu.hardware.latency`'s business.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nasedu.blocks import evaluation_mode
+from nasedu.errors import BackendError, ParameterError, check_name
+from nasedu.hardware.export import example_inputs, export_onnx, onnx_session
+
+PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where the time comes from, in seconds: `wall` the clock on the wall, `cpu` what this process has computed.
+
+    `cpu` may lag behind by a `tick`: it is coarse on Windows.
+    """
+
+    wall: Callable[[], float] = time.perf_counter
+    cpu: Callable[[], float] = time.process_time
+    tick: float = 1 / 64 if os.name == "nt" else 0.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network to be timed on random maps (batch, C, H, W), one per shape; names are known to be valid."""
+
+    module: nn.Module
+    input_shapes: Sequence[tuple[int, ...]]
+    batch: int
+    threads: int
+    precision: str
+    device: torch.device
+
+
+class Program:
+    """A network that is ready to run: `call` starts one run, and `wait` returns when all that started have ended."""
+
+    def __init__(self, call: Callable[[], object], wait: Callable[[], object] = lambda: None, on_cpu: bool = True):
+        self.call, self.wait, self.on_cpu = call, wait, on_cpu
+
+    def seconds(self, runs: int, clock: Clock) -> float:
+        """How long so many runs take together."""
+        self.wait()
+        start = clock.wall()
+        for _ in range(runs):
+            self.call()
+        self.wait()
+        return clock.wall() - start
+
+    def idle(self) -> Program:
+        """A program that does nothing, timed the same way: what is left is the timer's own time."""
+        return type(self)(lambda: None, self.wait, self.on_cpu)
+
+
+class CudaProgram(Program):
+    """A program whose time is that between two events in CUDA's queue: without what starting it costs the CPU."""
+
+    def seconds(self, runs: int, clock: Clock) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(runs):
+            self.call()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3
+
+
+@contextmanager
+def eager(job: Job) -> Iterator[Program]:
+    """PyTorch, one operation after the other, on any device."""
+    with _ready(job) as (module, inputs), torch.inference_mode():
+        yield Program(lambda: module(*inputs), _waiting(job.device), job.device.type == "cpu")
+
+
+@contextmanager
+def compiled(job: Job) -> Iterator[Program]:
+    """`torch.compile` for these shapes. What was compiled before is forgotten: many networks share one limit.
+
+    Raises `BackendError` where the platform cannot compile.
+    """
+    with _ready(job) as (module, inputs), torch.no_grad():
+        module(*inputs)  # a network that does not run at all is its maker's mistake, not the compiler's
+        try:
+            torch.compiler.reset()
+            program = torch.compile(module, dynamic=False)
+            program(*inputs)
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise BackendError(f"torch.compile does not work for this network on this machine: {reason[0]}") from error
+        yield Program(lambda: program(*inputs), _waiting(job.device), job.device.type == "cpu")
+
+
+@contextmanager
+def onnxruntime(job: Job) -> Iterator[Program]:
+    """ONNX Runtime on the CPU, for the network exported to a temporary file. Raises `BackendError`."""
+    _needs("onnx", "onnxscript", "onnxruntime")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        with _ready(job) as (module, _):
+            export_onnx(module, path, *job.input_shapes, batch=job.batch)
+        yield onnx_program(path, job.input_shapes, job.batch, job.threads)
+
+
+def onnx_program(path: str | Path, input_shapes: Sequence[tuple[int, ...]], batch: int, threads: int) -> Program:
+    """An ONNX file with inputs x0, x1 ... in ONNX Runtime, on the CPU. Raises `BackendError`."""
+    _needs("onnxruntime")
+    session = onnx_session(path, threads)
+    inputs = {f"x{i}": x.numpy() for i, x in enumerate(example_inputs(input_shapes, batch))}
+    return Program(lambda: session.run(None, inputs))
+
+
+def _needs(*packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BackendError(f"the onnxruntime backend needs packages that are not installed: {', '.join(missing)}")
+
+
+@contextmanager
+def cuda(job: Job) -> Iterator[Program]:
+    """PyTorch on an NVIDIA GPU, timed by CUDA events, at any precision."""
+    with _ready(job) as (module, inputs), torch.inference_mode(), torch.cuda.device(job.device):
+        yield CudaProgram(lambda: module(*inputs), on_cpu=False)
+
+
+BACKENDS = {"torch": eager, "compiled": compiled, "onnxruntime": onnxruntime, "cuda": cuda}
+
+
+def make_job(backend: str, module, input_shapes, batch, threads, precision, device) -> Job:
+    """Check what a measurement is asked for. Raises `UnknownName`, `ParameterError`, `BackendError`."""
+    check_name("backend", backend, BACKENDS)
+    check_name("precision", precision, PRECISIONS)
+    if precision != "float32" and backend != "cuda":
+        raise ParameterError(f"{precision} is timed by the cuda backend only, not by {backend}")
+    return Job(module, input_shapes, batch, threads, precision, _device(backend, module, device))
+
+
+def _device(backend: str, module: nn.Module, device: torch.device | str | None) -> torch.device:
+    """Where to run: `device`, or where the backend has to, or where the module is."""
+    own = next((t.device for t in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    needed = {"cuda": "cuda", "onnxruntime": "cpu"}.get(backend)
+    try:
+        device = torch.device(needed or own) if device is None else torch.device(device)
+    except RuntimeError:
+        raise ParameterError(f"unknown device {device!r}: valid ones are cpu, cuda, cuda:1 ...") from None
+    if "meta" in (own.type, device.type):
+        raise ParameterError("a network on the meta device has no weights to run with: build it on the CPU")
+    if device.type != (needed or device.type):
+        raise BackendError(f"the {backend} backend runs on {needed}, not on {device}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):  # the last two: PyTorch was built without it
+        raise BackendError(f"this machine, or this build of PyTorch, has no device {str(device)!r}") from None
+    return device
+
+
+@contextmanager
+def _ready(job: Job) -> Iterator[tuple[nn.Module, list[Tensor]]]:
+    """The module in eval mode with its inputs, on the job's device; a copy where it would have to be moved."""
+    dtype = PRECISIONS[job.precision]
+    tensors = [*job.module.parameters(), *job.module.buffers()]
+    floating = {t.dtype for t in tensors if t.is_floating_point()}
+    stays = all(_same(t.device, job.device) for t in tensors) and floating <= {dtype}
+    module = job.module if stays else copy.deepcopy(job.module).to(job.device, dtype)
+    inputs = [x.to(job.device, dtype) for x in example_inputs(job.input_shapes, job.batch)]
+    with evaluation_mode(module):
+        yield module, inputs
+
+
+def _same(one: torch.device, other: torch.device) -> bool:
+    return one.type == other.type and (other.index is None or one.index == other.index)
+
+
+def _waiting(device: torch.device) -> Callable[[], object]:
+    """What returns when the device has done all that it was given."""
+    return (lambda: None) if device.type == "cpu" else lambda: torch.accelerator.synchronize(device)

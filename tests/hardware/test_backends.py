@@ -1,0 +1,167 @@
+"""What a backend does before, while and after it runs a network, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from nasedu import spaces
+from nasedu.errors import BackendError, NaseduError, ParameterError, UnknownName
+from nasedu.hardware import BACKENDS, LookupTable, NoisyMeasurement, backends, measure
+from nasedu.hardware.backends import Clock, CudaProgram, Job, Program
+from nasedu.hardware.export import export_onnx
+from nasedu.hardware.latency import describe_device, measure_onnx
+
+pytestmark = pytest.mark.filterwarnings("ignore::nasedu.hardware.NoisyMeasurement")
+
+
+def small() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
+
+
+def logged(events: list, name: str, value=None):
+    def note(*_, **__):
+        events.append(name)
+        return value
+
+    return note
+
+
+def test_the_clock_is_read_when_the_device_has_done_everything():
+    events = []
+    clock = Clock(logged(events, "clock", 1.0), None)
+    program = Program(logged(events, "run"), logged(events, "wait"))
+    program.seconds(2, clock)
+    assert events == ["wait", "clock", "run", "run", "wait", "clock"]
+    events.clear()
+    program.idle().seconds(1, clock)
+    assert events == ["wait", "clock", "wait", "clock"]
+
+
+def test_eager_waits_for_the_accelerator_and_not_for_the_cpu(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    backends._waiting(torch.device("cpu"))()
+    assert waited == []
+    backends._waiting(torch.device("cuda", 1))()
+    assert waited == [torch.device("cuda", 1)]
+
+
+def test_cuda_times_what_lies_between_its_events(monkeypatch):
+    events = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            events.append("record")
+
+        def synchronize(self):
+            events.append("wait")
+
+        def elapsed_time(self, end):
+            return 8.0  # ms
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    assert CudaProgram(logged(events, "run"), on_cpu=False).seconds(2, Clock()) == 8e-3
+    assert events == ["record", "run", "run", "record", "wait"]
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_another_precision_is_a_copys(precision):
+    module = small()
+    job = Job(module, [(2, 5, 5)], 3, 1, precision, torch.device("cpu"))
+    with backends._ready(job) as (copied, (x,)):
+        assert {x.dtype, copied[0].weight.dtype, copied(x).dtype} == {getattr(torch, precision)}
+        assert x.shape == (3, 2, 5, 5) and not copied.training
+    assert module.training and module[0].weight.dtype == torch.float32
+    with backends._ready(Job(module, [(2, 5, 5)], 1, 1, "float32", torch.device("cpu"))) as (same, _):
+        assert same is module and not same[1].training
+    assert module.training
+
+
+def test_onnx_runtime_runs_the_exported_network_with_its_own_threads(monkeypatch, tmp_path):
+    made, module = [], small()
+    session = backends.onnx_session
+    monkeypatch.setattr(backends, "onnx_session", lambda path, threads: made.append(threads) or session(path, threads))
+    measured = measure(module, (2, 6, 6), backend="onnxruntime", batch=2, threads=2, repeats=3)
+    assert made == [2] and (measured.backend, measured.batch, measured.threads) == ("onnxruntime", 2, 2)
+    assert measured.median > 0 and module.training
+    export_onnx(module, tmp_path / "network.onnx", (2, 6, 6), batch=2)
+    again = measure_onnx(tmp_path / "network.onnx", (2, 6, 6), batch=2, repeats=3)
+    assert made == [2, 1] and (again.backend, again.batch, again.threads) == ("onnxruntime", 2, 1)
+    assert "onnxruntime" in describe_device(backend="onnxruntime") and "onnxruntime" not in describe_device()
+
+
+def test_compiled_runs_what_the_compiler_made_and_not_the_module(monkeypatch):
+    events = []
+    module = small()
+    module.register_forward_hook(logged(events, "eager"))
+    monkeypatch.setattr(torch, "compile", lambda module, dynamic: logged(events, "compiled"))
+    measured = measure(module, (2, 6, 6), backend="compiled", repeats=3, warmup=1)
+    assert measured.backend == "compiled" and events[:2] == ["eager", "compiled"] and events.count("eager") == 1
+
+
+def test_a_compiler_that_is_missing_is_one_sentence_and_a_broken_network_its_own_error(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("No working C++ compiler found in cpp.cxx\n\nSet TORCHDYNAMO_VERBOSE=1 for more")
+
+    monkeypatch.setattr(torch, "compile", lambda module, dynamic: fails)
+    module = small()
+    with pytest.raises(BackendError, match=r"torch.compile does not work .*: No working C\+\+ compiler.*cxx$"):
+        measure(module, (2, 6, 6), backend="compiled")
+    assert module.training
+    with pytest.raises(RuntimeError) as caught:
+        measure(module, (3, 6, 6), backend="compiled")
+    assert not isinstance(caught.value, NaseduError)
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
+    with pytest.raises(BackendError, match=r"not installed: onnxruntime$"):
+        measure(small(), (2, 6, 6), backend="onnxruntime")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_device_that_is_not_there_is_one_sentence(backend, monkeypatch):
+    device = "cpu" if backend == "cuda" else "xpu"
+    with pytest.raises(BackendError) as caught:
+        measure(small(), (2, 6, 6), backend=backend, device=device)
+    assert device in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_cuda_its_backend_says_so():
+    with pytest.raises(BackendError, match="no device 'cuda'"):
+        measure(small(), (2, 6, 6), backend="cuda", precision="float16")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_cuda_measures_at_every_precision(precision):
+    module = small()
+    measured = measure(module, (2, 6, 6), backend="cuda", precision=precision, repeats=3)
+    assert measured.median > 0 and measured.precision == precision
+    assert module[0].weight.device.type == "cpu" and module[0].weight.dtype == torch.float32
+
+
+def test_names_are_checked_and_meta_networks_refused():
+    with pytest.raises(UnknownName, match="did you mean 'onnxruntime'"):
+        measure(small(), (2, 6, 6), backend="onxruntime")
+    with pytest.raises(UnknownName, match="precision 'float61'"):
+        measure(small(), (2, 6, 6), backend="cuda", precision="float61")
+    with pytest.raises(ParameterError, match="meta device"):
+        measure(small().to("meta"), (2, 6, 6))
+
+
+def test_a_latency_table_takes_the_options_of_measure():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoisyMeasurement)
+        with pytest.raises(BackendError, match="onnxruntime backend"):
+            LookupTable.build(spaces.create("fbnet:course"), "latency_ms", backend="onnxruntime", device="cuda")

@@ -1,0 +1,148 @@
+"""Counting, layer by layer: exact, complete, and without touching or copying the network."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nasedu import spaces
+from nasedu.blocks import Cost
+from nasedu.hardware import count
+
+
+class Twice(nn.Module):
+    """A layer that runs twice, a tied one, an addition, a product of matrices, a frozen and an idle layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        self.tied = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        self.tied.weight = self.conv.weight
+        self.frozen = nn.Linear(5, 5).requires_grad_(False)
+        self.idle = nn.Linear(7, 2)
+        self.scale = nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, x):
+        y = self.conv(self.conv(x)) + self.tied(x)
+        return torch.einsum("bchw,bchv->bcwv", self.scale * y, self.frozen(y))
+
+
+def pytorchs(module, *shapes):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(*(torch.zeros(1, *shape) for shape in shapes))
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "macs"),
+    [
+        (nn.Conv2d(4, 6, 3, stride=2, padding=1), (4, 9, 9), 5 * 5 * 6 * 4 * 9),
+        (nn.Conv2d(4, 6, 3, groups=2), (4, 5, 5), 3 * 3 * 6 * 2 * 9),
+        (nn.Conv2d(4, 4, 3, groups=4, dilation=2), (4, 5, 5), 4 * 9),
+        (nn.ConvTranspose2d(4, 6, 2, stride=2), (4, 5, 5), 5 * 5 * 4 * 6 * 4),
+        (nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2), (4, 5, 5), 5 * 5 * 4 * 3 * 4),
+        (nn.Conv1d(3, 2, 3), (3, 7), 5 * 2 * 3 * 3),
+        (nn.Linear(8, 3), (5, 8), 5 * 8 * 3),
+    ],
+)
+def test_convolution_and_linear_layers_are_counted_as_by_hand_and_as_by_pytorch(module, shape, macs):
+    counted = count(module, shape)
+    assert (counted.macs, counted.flops) == (macs, pytorchs(module, shape))
+    assert counted.params == sum(p.numel() for p in module.parameters())
+    assert counted == Cost(macs, counted.params) == counted and Cost(macs, 0) != counted
+    assert counted + Cost(1, 2) == Cost(macs + 1, counted.params + 2)
+    assert len(counted.layers) == 1 and counted.layers[0].kind == type(module).__name__
+
+
+def test_bytes_of_one_layer():
+    (layer,) = count(nn.Conv2d(3, 8, 3, padding=1), (3, 10, 10)).layers
+    assert layer.shape == (8, 10, 10) and layer.activation_bytes == 4 * 800
+    assert layer.weight_bytes == 4 * (8 * 27 + 8)
+    assert layer.moved_bytes == 4 * 300 + 4 * 800 + layer.weight_bytes
+    assert layer.intensity == 100 * 8 * 27 / layer.moved_bytes
+    half = count(nn.Conv2d(3, 8, 3, padding=1).half(), (3, 10, 10))
+    assert half.moved_bytes == layer.moved_bytes / 2 and half.intensity == 2 * layer.intensity
+    grid = nn.ReLU()
+    grid.register_buffer("made_anew", torch.zeros(50), persistent=False)
+    assert count(grid, (3, 10, 10)).weight_bytes == 0
+    norm = count(nn.BatchNorm2d(8), (8, 2, 2))
+    assert (norm.params, norm.weight_bytes) == (16, 4 * 32 + 8)  # the statistics and the number of batches travel, too
+
+
+def test_nothing_is_counted_twice_and_nothing_is_lost():
+    module = Twice()
+    counted = count(module, (4, 5, 5))
+    assert counted.flops == pytorchs(module, (4, 5, 5))
+    assert counted.params == sum(p.numel() for p in module.parameters() if p.requires_grad) == 144 + 16 + 4
+    assert counted.weight_bytes == 4 * sum(p.numel() for p in module.parameters())
+    for total in ("macs", "params", "weight_bytes", "activation_bytes", "moved_bytes"):
+        assert getattr(counted, total) == sum(getattr(layer, total) for layer in counted.layers)
+    calls = [(layer.name, layer.macs, layer.params) for layer in counted.layers]
+    convs = 25 * 16 * 9
+    assert calls[:4] == [("conv", convs, 144), ("conv", convs, 0), ("tied", convs, 0), ("frozen", 500, 0)]
+    assert calls[4:] == [("Twice", 4 * 5 * 5 * 5, 4), ("idle", 0, 16)]
+    assert counted.layers[0].moved_bytes == counted.layers[1].moved_bytes  # weights are read at every call
+    assert "add" in counted.layers[4].kind and counted.layers[4].activation_bytes == 4 * 3 * 100  # +, *, product
+
+
+def test_memory_does_not_depend_on_doing_it_in_place_and_views_have_none():
+    shape = (4, 6, 6)
+    in_place, fresh = (count(nn.Sequential(nn.ReLU(flag), nn.Flatten()), shape) for flag in (True, False))
+    assert [layer.activation_bytes for layer in in_place.layers] == [4 * 144, 0]
+    assert in_place.layers == fresh.layers
+
+
+def test_the_layers_of_a_space_add_up_and_the_frame_ends_with_the_total():
+    space = spaces.create("yolo:course")
+    with torch.device("meta"):
+        network = space.build(space.hand_designed)
+    counted = count(network, space.input_shape)
+    frame = counted.frame()
+    assert frame.index[-1] == "total" and len(frame) == len(counted.layers) + 1
+    numbers = ["macs", "params", "activation_bytes", "weight_bytes", "moved_bytes"]
+    assert (frame[numbers][:-1].sum() == frame[numbers].iloc[-1]).all()
+    assert frame["intensity"].iloc[-1] == counted.macs / counted.moved_bytes
+    assert counted.weight_bytes == sum(t.numel() * t.element_size() for t in network.state_dict().values())
+
+
+def test_the_network_is_neither_copied_nor_changed(monkeypatch):
+    """Storage that refuses to be copied stands for weights that would not fit twice."""
+    seen = []
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()).train()
+    module[1].eval()
+    module[0].register_forward_hook(lambda *_: seen.append("hook"))
+    module[0].anchors = torch.ones(3)
+    before = {name: (id(t), t.device, t.clone()) for name, t in module.state_dict(keep_vars=True).items()}
+    hooks = copy.copy(module[0]._forward_hooks)
+    for copies in ("__deepcopy__", "clone", "to", "cpu"):
+        monkeypatch.setattr(torch.Tensor, copies, lambda *_, **__: pytest.fail("copied"))
+    monkeypatch.setattr(nn.Parameter, "__deepcopy__", lambda *_: pytest.fail("copied"))
+    count(module, (3, 8, 8))
+    monkeypatch.undo()
+    assert [part.training for part in module] == [True, False, True] and module.training
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        key, device, value = before[name]
+        assert (id(tensor), tensor.device) == (key, device) and torch.equal(tensor, value)
+    assert not seen and module[0]._forward_hooks == hooks
+    module(torch.zeros(2, 3, 8, 8))
+    assert seen == ["hook"]
+
+
+def test_a_network_larger_than_the_memory_is_counted():
+    with torch.device("meta"):
+        layer = nn.Linear(10**6, 10**7)
+    counted = count(layer, (10**6,))
+    assert counted.macs == 10**13 and counted.weight_bytes == 4 * (10**13 + 10**7)
+
+
+def test_networks_without_weights_on_several_inputs():
+    class Add(nn.Module):
+        def forward(self, x, y):
+            return x + y
+
+    counted = count(Add(), (2, 3, 3), (2, 3, 3))
+    assert (counted.macs, counted.params, counted.moved_bytes, counted.intensity) == (0, 0, 4 * 18 * 3, 0)
