@@ -1,4 +1,4 @@
-"""The command line: `python -m nasedu run` and `python -m nasedu build`.
+"""The command line: `python -m nasedu run`, `build`, `kit` and `import-kit`.
 
 Exit status: 0 done, 1 something failed, 2 a mistake in what was asked for, 130 interrupted.
 """
@@ -6,10 +6,11 @@ Exit status: 0 done, 1 something failed, 2 a mistake in what was asked for, 130 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from nasedu.errors import NaseduError
+from nasedu.errors import NaseduError, ParameterError
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,6 +43,67 @@ def build(args: argparse.Namespace) -> int:
     return 0
 
 
+def kit(args: argparse.Namespace) -> int:
+    """Export a space's blocks for another device; the exit status."""
+    from nasedu.hardware.kit import write_kit
+
+    space = named_space(args.space, args.settings)
+    made = write_kit(
+        space,
+        args.out,
+        args.networks,
+        args.seed,
+        args.batch,
+        workers=args.workers or os.cpu_count() or 1,
+        progress=True,
+    )
+    files = [entry["file"] for entry in made["entries"] if entry["file"]]
+    size = sum((args.out / file).stat().st_size for file in files) / 1e6
+    print(f"{args.out}: {len(files)} files, {size:.1f} MB. Copy the folder to the device and run there:")
+    print("  python -m pip install numpy onnxruntime")
+    print("  python run_kit.py")
+    return 0
+
+
+def named_space(name: str, settings: list[str]):
+    """The space of this name with the options of `NAME=VALUE` texts, whose values are YAML. Raises `NaseduError`."""
+    import yaml
+
+    from nasedu import spaces
+
+    options = {}
+    for setting in settings:
+        option, equals, text = setting.partition("=")
+        if not equals:
+            raise ParameterError(f"-p {setting}: expected name=value")
+        try:
+            options[option] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ParameterError(f"-p {setting}: the value is no YAML") from None
+    try:
+        return spaces.create(name, **options)
+    except NaseduError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{name} cannot be made with {' '.join(settings)}: {error}") from None
+
+
+def import_kit(args: argparse.Namespace) -> int:
+    """Make a lookup table of what was measured with a kit; the exit status."""
+    from nasedu.hardware import kit as kits
+
+    found = kits.import_kit(args.folder, args.results)
+    out = args.out or args.folder / "latency_ms.json"
+    found.table.save(out)
+    print(found)
+    print(f"{out}: the table as measured")
+    if found.corrected:
+        corrected = out.with_name(f"{out.stem}_corrected{out.suffix}")
+        found.corrected.save(corrected)
+        print(f"{corrected}: the table with the correction")
+    return 0
+
+
 def fail(problem: object, status: int) -> int:
     print(f"nasedu: {problem}", file=sys.stderr)
     return status
@@ -49,7 +111,9 @@ def fail(problem: object, status: int) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """What may stand on the command line."""
-    top = argparse.ArgumentParser("python -m nasedu", description="Run and build the course's notebooks.")
+    top = argparse.ArgumentParser(
+        "python -m nasedu", description="Run and build the course's notebooks, and time blocks on other devices."
+    )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("run", help="run notebooks and keep their results in runs/NAME-TIME/")
@@ -66,6 +130,23 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--preset", default="quick", help="smoke, quick, full or gpu (default: quick)")
     command.add_argument("--check", action="store_true", help="only say which are not what their source says")
     command.add_argument("--no-execute", action="store_true", help="write them without outputs")
+
+    command = commands.add_parser("kit", help="export a space's blocks, to measure their latency on another device")
+    command.set_defaults(function=kit)
+    command.add_argument("--space", required=True, help="such as yolo:course, fbnet or nasbench201:course")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on with")
+    setting = {"dest": "settings", "action": "append", "default": [], "metavar": "NAME=VALUE"}
+    command.add_argument("-p", **setting, help="an option of the space, such as num_classes=20; may be repeated")
+    command.add_argument("--networks", type=int, default=20, help="whole networks to check the table (default: 20)")
+    command.add_argument("--seed", type=int, default=0, help="draws the whole networks (default: 0)")
+    command.add_argument("--batch", type=int, default=1, help="images per run (default: 1)")
+    command.add_argument("--workers", type=int, help="processes to export with (default: one per core)")
+
+    command = commands.add_parser("import-kit", help="make a latency table of what run_kit.py measured on the device")
+    command.set_defaults(function=import_kit)
+    command.add_argument("folder", type=Path, metavar="DIR", help="the kit's folder")
+    command.add_argument("--results", type=Path, metavar="FILE", help="what was measured (default: DIR/results.jsonl)")
+    command.add_argument("--out", type=Path, metavar="FILE", help="the table (default: DIR/latency_ms.json)")
     return top
 
 

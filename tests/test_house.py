@@ -92,8 +92,8 @@ def test_what_the_readme_names_exists():
         assert "://" in link or (ROOT / link).exists(), f"README links to {link}"
     for target in re.findall(r"`make ([a-z]+)", text):
         assert target in TARGETS, f"README names make {target}"
-    for command in re.findall(r"python -m nasedu (\w+)", text):
-        assert command in ("run", "build"), f"README names nasedu {command}"
+    for command in re.findall(r"python -m nasedu ([\w-]+)", text):
+        assert command in ("run", "build", "kit", "import-kit"), f"README names nasedu {command}"
 
 
 FAKE = """#!/bin/sh

@@ -6,14 +6,19 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nasedu.blocks import evaluation_mode
+from nasedu.storage import write_atomically
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def example_inputs(input_shapes: Sequence[tuple[int, ...]], batch: int = 1, seed: int = 0) -> tuple[Tensor, ...]:
@@ -22,11 +27,11 @@ def example_inputs(input_shapes: Sequence[tuple[int, ...]], batch: int = 1, seed
     return tuple(torch.randn(batch, *shape, generator=generator) for shape in input_shapes)
 
 
-def export_onnx(module: nn.Module, path: str | Path, *input_shapes: tuple[int, ...], batch: int = 1) -> None:
-    """Write `module`, in eval mode, as one ONNX file whose inputs `x0`, `x1` ... are (batch, C, H, W).
+def onnx_model(module: nn.Module, *input_shapes: tuple[int, ...], batch: int = 1) -> onnx.ModelProto:
+    """`module`, in eval mode, as an ONNX model whose inputs `x0`, `x1` ... are (batch, C, H, W).
 
     Outputs are `y0`, `y1` ... in the order in which a nested result lists its tensors. `module` may lie on any device
-    and stays as it was.
+    and stays as it was. The model says nothing of where it was made: the exporter's notes hold this machine's paths.
     """
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     inputs = tuple(x.to(device) for x in example_inputs(input_shapes, batch))
@@ -40,7 +45,14 @@ def export_onnx(module: nn.Module, path: str | Path, *input_shapes: tuple[int, .
             output_names=[f"y{i}" for i in range(len(outputs))],
             verbose=False,
         )
-        program.save(str(path), external_data=False)
+        model = program.model_proto
+    _forget_origin(model)
+    return model
+
+
+def export_onnx(module: nn.Module, path: str | Path, *input_shapes: tuple[int, ...], batch: int = 1) -> None:
+    """Write `onnx_model` of `module` as one file, whole or not at all. Raises `OutputError`."""
+    write_atomically(path, onnx_model(module, *input_shapes, batch=batch).SerializeToString(deterministic=True))
 
 
 def onnx_session(path: str | Path | bytes, threads: int = 1):
@@ -68,15 +80,39 @@ def _tensors(outputs) -> list[Tensor]:
     return [outputs] if isinstance(outputs, Tensor) else [t for part in outputs for t in _tensors(part)]
 
 
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Clear the notes of `model` and all of its parts: stack traces, the names of PyTorch's modules."""
+    for part in [model, *model.functions, *_parts(model.graph), *(x for f in model.functions for x in _parts(f))]:
+        for field in ("metadata_props", "doc_string"):
+            if field in part.DESCRIPTOR.fields_by_name:
+                part.ClearField(field)
+
+
+def _parts(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator:
+    """A graph or function, its values and its nodes, with what lies in a node's own graphs."""
+    yield graph
+    for field in ("input", "output"):
+        yield from (x for x in getattr(graph, field) if not isinstance(x, str))  # a function's are mere names
+    yield from graph.value_info
+    yield from getattr(graph, "initializer", ())
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+                yield from _parts(inner)
+
+
 @contextlib.contextmanager
 def _quiet():
     """The exporter reports its progress on stdout and warns of what does not concern its caller."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

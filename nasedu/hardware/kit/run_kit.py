@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+"""Measure this kit's blocks and networks on this device: `python run_kit.py`.
+
+Needs Python 3.9 or newer, NumPy and ONNX Runtime, nothing else and no network. Results go to results.jsonl, one line a
+block; stop it when you like, the same command goes on. A time is that of one call of ONNX Runtime with the inputs in
+main memory: on an accelerator it includes copying them there and the result back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import math
+import os
+import platform
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+
+KIT, RESULTS = "nasedu-kit-1", "nasedu-kit-results-1"
+SHORTEST = 0.2  # ms: a block that is faster runs several times in a row, so that the clock's steps do not matter
+NOISE = 0.1  # of the median: quartiles further apart than this mean that something else was running
+ATTEMPTS = 3  # at a noisy block, each after all that wait before it
+MEASURED_WITH = (
+    "device",
+    "cores",
+    "system",
+    "python",
+    "numpy",
+    "onnxruntime",
+    "provider",
+    "threads",
+    "repeats",
+    "warmup",
+)
+
+
+class Problem(Exception):
+    """Anything that the person at the device has to know, in one sentence."""
+
+
+def main(arguments=None):
+    """Measure what is not measured yet. Returns the exit status: 0 done, 2 a problem, 130 interrupted."""
+    args = parser().parse_args(arguments)
+    try:
+        return measure_kit(Path(args.kit), args)
+    except Problem as problem:
+        print(f"run_kit: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nrun_kit: interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
+
+
+def parser():
+    """What may stand on the command line."""
+    top = argparse.ArgumentParser("run_kit.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    top.add_argument("--threads", type=positive, default=1, help="CPU threads of one network (default: 1)")
+    top.add_argument("--repeats", type=positive, default=30, help="timed repeats of a block (default: 30)")
+    top.add_argument("--warmup", type=positive, default=5, help="runs before the first that counts (default: 5)")
+    top.add_argument("--provider", default="CPUExecutionProvider", help="ONNX Runtime's (default: %(default)s)")
+    top.add_argument("--out", type=Path, help="where the results go (default: results.jsonl beside this file)")
+    top.add_argument("--kit", default=Path(__file__).resolve().parent, help=argparse.SUPPRESS)
+    return top
+
+
+def positive(text):
+    """A whole number of at least 1."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
+def measure_kit(folder, args):
+    """Check the kit, then measure every block and network that has no line in the results yet."""
+    runtime = load_runtime(args.provider)
+    manifest = read_manifest(folder)
+    out = args.out or folder / "results.jsonl"
+    header = describe(manifest["id"], args, runtime)
+    done = read_results(out, header)
+    entries = [entry for entry in manifest["entries"] if entry["file"]]
+    # in a random order, always the same: a device that slows down as it warms up then slows no part in particular
+    random.Random(manifest["id"]).shuffle(entries)
+    left = [entry for entry in entries if entry["id"] not in done]
+    print(f"{header['device']}: {len(left)} of {len(entries)} to measure")
+    with open(out, "a", encoding="utf-8") as file:
+        if not file.tell():
+            append(file, header)
+
+        def one(entry):
+            return measure(folder / entry["file"], args, runtime, header["timer_ms"])
+
+        noisy = sum(done.values()) + measure_all(left, len(entries), file, one)
+    print(f"\nAll {len(entries)} are measured, {noisy} of them noisy: {out}")
+    if noisy > len(entries) / 10:
+        print("The device was busy. Stop other programs, delete that file and run this again for better figures.")
+    print("Copy it into the kit's folder where nasedu is installed, and run there: python -m nasedu import-kit FOLDER")
+    return 0
+
+
+def measure_all(left, total, file, measure_one):
+    """Write a line for each entry of `left`; a noisy one waits for a calmer moment. Returns how many stay noisy."""
+    queue, kept, noisy = list(left), {}, 0
+    started, visits = time.perf_counter(), 0
+    while queue:
+        entry = queue.pop(0)
+        name, visits = entry["id"], visits + 1
+        line = calmest(kept.pop(name, None), measure_one(entry))
+        again = line["noisy"] and line["attempts"] < ATTEMPTS
+        if again:
+            kept[name] = line
+            queue.append(entry)
+        else:
+            append(file, {"id": name, **line})
+            noisy += line["noisy"]
+        seconds = (time.perf_counter() - started) / visits * len(queue)
+        flag = "  noisy" + (", again later" if again else "") if line["noisy"] else ""
+        place = f"{total - len(queue):4}/{total}"
+        print(f"{place}  {name:30} {line['median_ms']:10.3f} ms  {clock(seconds)} left{flag}", flush=True)
+    return noisy
+
+
+def calmest(before, line):
+    """The one of two measurements whose quartiles are closer together, with the number of attempts."""
+    if before is None:
+        return line
+    best = min(before, line, key=spread)
+    return {**best, "attempts": before["attempts"] + line["attempts"]}
+
+
+def spread(line):
+    """How far the quartiles are apart, in medians."""
+    return (line["high_ms"] - line["low_ms"]) / line["median_ms"]
+
+
+def load_runtime(provider):
+    """The module onnxruntime, if it can be loaded and has the provider."""
+    try:
+        import numpy  # noqa: F401
+        import onnxruntime
+    except ImportError as error:
+        raise Problem(f"{error.name} is missing; install it with: python -m pip install numpy onnxruntime") from None
+    onnxruntime.set_default_logger_severity(3)
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        raise Problem(f"ONNX Runtime has no {provider} here; available: {', '.join(available)}")
+    return onnxruntime
+
+
+def read_manifest(folder):
+    """The kit's table of contents, when every file that it lists is there as it was made."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        entries = [entry for entry in manifest["entries"] if entry["file"]]
+        schema = manifest["schema"]
+    except OSError:
+        raise Problem(f"{folder} holds no manifest.json: the kit is not finished, or was not copied whole") from None
+    except (ValueError, KeyError, TypeError):
+        raise Problem(f"{folder / 'manifest.json'} is damaged: copy the kit again") from None
+    if schema != KIT:
+        raise Problem(f"this runner reads kits of the schema {KIT}, the kit has {schema}: copy both from one kit")
+    bad = [entry["file"] for entry in entries if digest(folder / entry["file"]) != entry["sha256"]]
+    if bad:
+        raise Problem(
+            f"{len(bad)} of {len(entries)} files are missing or damaged, such as {bad[0]}: copy the kit again"
+        )
+    return manifest
+
+
+def digest(path):
+    """The SHA-256 of a file, or None where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def describe(kit, args, runtime):
+    """The first line of the results: this kit, this device and these settings."""
+    import numpy
+
+    return {
+        "schema": RESULTS,
+        "kit": kit,
+        "device": device_name(),
+        "cores": os.cpu_count() or 1,
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "governor": read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "onnxruntime": runtime.__version__,
+        "provider": args.provider,
+        "threads": args.threads,
+        "repeats": args.repeats,
+        "warmup": args.warmup,
+        "timer_ms": timer_overhead(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def device_name():
+    """What the device calls itself: a board's model, else the processor's."""
+    board = read_text("/proc/device-tree/model")
+    if board:
+        return board
+    named = [line.split(":", 1) for line in read_text("/proc/cpuinfo").splitlines() if ":" in line]
+    names = {key.strip(): value.strip() for key, value in named}
+    known = names.get("model name") or names.get("Hardware")
+    return known or platform.processor() or platform.machine() or "unknown"
+
+
+def read_text(path):
+    """A small file of the system's, or nothing where there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0 \n")
+    except OSError:
+        return ""
+
+
+def read_results(path, header):
+    """The ids that are measured, with whether they are noisy; a last line that a kill cut short is dropped."""
+    if not path.exists():
+        return {}
+    text = path.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole != text:
+        with open(path, "r+b") as file:
+            file.truncate(len(whole))
+    if not whole:
+        return {}
+    try:
+        first, *lines = [json.loads(line) for line in whole.decode("utf-8").splitlines()]
+        kit, done = first["kit"], {line["id"]: bool(line["noisy"]) for line in lines}
+    except (ValueError, KeyError, TypeError):
+        raise Problem(f"{path} cannot be read: give another --out, or delete it to measure all again") from None
+    if kit != header["kit"]:
+        raise Problem(f"{path} holds results of another kit: give another --out, or delete it")
+    other = [
+        f"{name} {first.get(name)}, now {header[name]}" for name in MEASURED_WITH if first.get(name) != header[name]
+    ]
+    if other:
+        raise Problem(f"{path} was measured otherwise ({'; '.join(other)}): give another --out, or delete it")
+    return done
+
+
+def append(file, line):
+    """Write one line so that a kill or a power cut afterwards cannot take it back."""
+    file.write(json.dumps(line) + "\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def measure(path, args, runtime, timer_ms):
+    """Milliseconds of one run: the median of the repeats and its quartiles, and whether they are too far apart."""
+    session = load(path, args, runtime)
+    feeds = random_inputs(session)
+
+    def timed(runs):
+        """Milliseconds of each of `runs` runs in a row."""
+        start = time.perf_counter()
+        for _ in range(runs):
+            session.run(None, feeds)
+        return max(1e3 * (time.perf_counter() - start) - timer_ms, 1e-6) / runs
+
+    guess = min(timed(1) for _ in range(args.warmup))
+    runs = max(1, math.ceil(SHORTEST / guess))
+    low, median, high = quartiles([timed(runs) for _ in range(args.repeats)])
+    line = {"median_ms": round(median, 6), "low_ms": round(low, 6), "high_ms": round(high, 6)}
+    return {**line, "repeats": args.repeats, "runs": runs, "attempts": 1, "noisy": spread(line) > NOISE}
+
+
+def load(path, args, runtime):
+    """The model as a session on the provider that was asked for, and on no other."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = args.threads, 1
+    try:
+        session = runtime.InferenceSession(gzip.decompress(path.read_bytes()), options, providers=[args.provider])
+    except Exception as error:  # of ONNX Runtime's many own types
+        reason = str(error).splitlines()[0][:200]
+        raise Problem(f"ONNX Runtime {runtime.__version__} cannot run {path.name}: {reason}") from None
+    if session.get_providers()[0] != args.provider:
+        raise Problem(
+            f"{args.provider} does not start on this device, ONNX Runtime offers {session.get_providers()[0]}"
+        )
+    return session
+
+
+def random_inputs(session):
+    """Standard normal inputs of the shapes that the model asks for, always the same."""
+    import numpy
+
+    rng = numpy.random.default_rng(0)
+    return {x.name: rng.standard_normal(x.shape).astype(numpy.float32) for x in session.get_inputs()}
+
+
+def timer_overhead():
+    """Milliseconds that reading the clock twice takes."""
+    times = []
+    for _ in range(1000):
+        start = time.perf_counter()
+        times.append(1e3 * (time.perf_counter() - start))
+    return round(statistics.median(times), 6)
+
+
+def quartiles(times):
+    """The lower quartile, median and upper quartile."""
+    return statistics.quantiles(times, n=4) if len(times) > 1 else times * 3
+
+
+def clock(seconds):
+    """A time left, as minutes and seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
