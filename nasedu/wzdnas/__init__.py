@@ -3,12 +3,13 @@
 1. `warm_up` trains a supernet under the uniform architecture.
 2. `search` descends on theta over four tables: zero-cost map, FLOPs, depth, latency.
 3. `derive` takes the most probable architecture and repairs it where it misses the target.
-4. `train_detector` trains it from scratch, `test_detector` measures its average precision.
+4. `train_detector` trains it from scratch, `test_detector` measures its average precision, `deploy` exports it.
 """
 
 from nasedu.proxies.per_block import PROXIES, naswot_options, zero_cost_map
 from nasedu.search.derive import Derived, derive, least_regret, nearest, random_within
 from nasedu.wzdnas.compare import contestants, report
+from nasedu.wzdnas.deploy import Deployed, deploy
 from nasedu.wzdnas.detector import (
     DetectorConfig,
     anchors_for,
@@ -28,6 +29,7 @@ __all__ = [
     "PROXIES",
     "PUBLISHED",
     "RECIPES",
+    "Deployed",
     "Derived",
     "DetectorConfig",
     "FourTermLoss",
@@ -35,6 +37,7 @@ __all__ = [
     "anchors_for",
     "contestants",
     "cost_tables",
+    "deploy",
     "derive",
     "detection_loss",
     "detector_batches",

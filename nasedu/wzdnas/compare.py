@@ -10,6 +10,7 @@ from nasedu.detection import Metrics
 from nasedu.hardware import LookupTable, count, measure
 from nasedu.search.derive import nearest, random_within
 from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.wzdnas.deploy import Deployed
 
 
 def contestants(searched: Arch, table: LookupTable, target: float, seed: int = 0) -> dict[str, Arch]:
@@ -28,10 +29,12 @@ def report(
     metrics: Mapping[str, Metrics],
     latency: LookupTable | None = None,
     device: torch.device | str = "cpu",
+    deployed: Mapping[str, Deployed] | None = None,
 ):
     """A pandas DataFrame, one row per network: AP, FLOPs, parameters, depth and latency, batch size 1.
 
-    `latency_ms` is measured on `device` at one thread; `table_ms` is what `latency` predicts.
+    `latency_ms` is measured on `device` at one thread; `table_ms` is what `latency` predicts; `onnx_ms` what the
+    files of `deployed` take in ONNX Runtime.
     """
     import pandas as pd
 
@@ -48,5 +51,6 @@ def report(
             "params (M)": cost.params / 1e6,
             "latency_ms": measure(network, space.input_shape, device=device).median,
         }
-        rows[name] = row | ({"table_ms": latency(arch)} if latency else {})
+        row |= {"table_ms": latency(arch)} if latency else {}
+        rows[name] = row | ({"onnx_ms": deployed[name].latency.median} if deployed else {})
     return pd.DataFrame(rows).T

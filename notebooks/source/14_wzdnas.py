@@ -608,7 +608,28 @@ from nasedu.detection import evaluate
 
 found = {name: wzdnas.find_objects(space, result.ema, test_set) for name, result in trained.items()}
 metrics = {name: evaluate(test_set, found[name]) for name in archs}
-table = wzdnas.report(space, archs, metrics, latency, cfg.device)
+
+# %% [markdown]
+# ### Out of PyTorch
+#
+# A phone or a camera runs no Python. Each network goes out as one **ONNX** file, from an image to boxes and scores: the
+# decoding of the head is in it, only the suppression of overlapping boxes is left to whoever runs it. A file is worth
+# something only if it says what the network said, so both look at four training images, and then the file is timed.
+
+# %%
+deployed = {}
+for name, result in trained.items():
+    deployed[name] = wzdnas.deploy(space, result.ema, cfg.out_dir / f"{name}.onnx", images[:4].cpu())
+    assert deployed[name].difference < 1e-3, "the file gives other boxes (pixels) or scores than the network"
+Markdown(f"Largest difference in any box or score: {max(one.difference for one in deployed.values()):.1e}.")
+
+# %% [markdown]
+# Three times to compare: `latency_ms` is the network as PyTorch runs it, `table_ms` what the latency table of section 3
+# predicts for that, `onnx_ms` the exported file with its head, in ONNX Runtime, all on one thread. A table belongs to a
+# runtime as it belongs to a device: `python -m nasedu kit` makes one for ONNX Runtime, here or on another device.
+
+# %%
+table = wzdnas.report(space, archs, metrics, latency, cfg.device, deployed)
 table.round(3)
 
 # %% [markdown]
@@ -725,6 +746,7 @@ course.finish(
         "repair_nats": derived.regret,
         "warm_up": warmed.history,
         "per_class": {name: scores.per_class for name, scores in metrics.items()},
+        "onnx_difference": {name: one.difference for name, one in deployed.items()},
         "skipped": train_set.skipped + test_set.skipped,
     },
 )
