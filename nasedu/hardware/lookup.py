@@ -1,4 +1,4 @@
-"""The latency table that a search should use: stored with the project, read from a file, or measured here and now."""
+"""The table that a search should use: stored with the project, read from a file, or measured here and now."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 
 from nasedu.errors import TableError
-from nasedu.hardware.foreign import read_wzdnas
+from nasedu.hardware import table_file
+from nasedu.hardware.foreign import read_mapping, read_ofa, read_wzdnas
+from nasedu.hardware.matrix_file import read_csv
 from nasedu.hardware.table import LookupTable
 from nasedu.spaces.base import SearchSpace
 
@@ -19,9 +21,8 @@ def latency_table(space: SearchSpace, source: str = "auto", keep: str | Path | N
 
     `source`: "auto" takes the stored table made for this very space, which was measured on a CPU, and measures where
     there is none or the device is another; "measure" measures the machine that runs this (`options` as in `measure`);
-    otherwise a file, nasedu's JSON or WZDNAS's YAML. A measured table is
-    written to `keep`, and read from there the next time, so that a search that goes on prices with the same figures.
-    Raises `TableError`.
+    otherwise a file, as in `read_table`. A measured table is written to `keep`, and read from there the next time, so
+    that a search that goes on prices with the same figures. Raises `TableError`.
     """
     if source == "none":
         return None
@@ -29,16 +30,10 @@ def latency_table(space: SearchSpace, source: str = "auto", keep: str | Path | N
         table = read_table(source, space)
         if table.metric != "latency_ms":
             raise TableError(f"{source} holds {table.metric}, not latency_ms")
-        if table.fixed < 0 or any(bool((entry < 0).any()) for entry in table.entries):
-            raise TableError(f"{source} holds latencies below 0 ms")
         return table
-    stored = STORED / f"{stem(space)}-latency_ms.json"
-    on_cpu = torch.device(options.get("device", "cpu")).type == "cpu"
-    if source == "auto" and on_cpu and stored.exists():
-        try:
-            return LookupTable.load(stored, space)
-        except TableError:
-            pass  # made for another number of classes, say: measure instead
+    on_cpu = torch.device(options.get("device") or "cpu").type == "cpu" and options.get("backend", "torch") == "torch"
+    if source == "auto" and on_cpu and (table := stored(space, "latency_ms")):
+        return table
     if keep and Path(keep).exists():
         return LookupTable.load(keep, space)
     table = LookupTable.build(space, "latency_ms", **options)
@@ -47,17 +42,42 @@ def latency_table(space: SearchSpace, source: str = "auto", keep: str | Path | N
     return table
 
 
-def read_table(path: str | Path, space: SearchSpace) -> LookupTable:
-    """A table in a file: nasedu's JSON, or WZDNAS's YAML by its ending. Raises `TableError`.
+def stored(space: SearchSpace, metric: str, backend: str = "torch") -> LookupTable | None:
+    """The table of `metric` that the project stores for this very space, or None.
 
-    A relative path is looked for from here, then from the project's folder.
+    A space is known by its fingerprint, so a file made for other layers, choices or classes is passed over, whatever
+    its name. Raises `TableError` for a file that cannot be read.
+    """
+    for path in sorted(STORED.glob(file_name(f"{space.name}*", space.input_shape[-1], metric, backend))):
+        if table_file.fingerprint(path) == space.fingerprint:
+            return LookupTable.load(path, space)
+    return None
+
+
+def file_name(space: str, pixels: int, metric: str, backend: str = "torch") -> str:
+    """Under which a table is stored: SPACE-PIXELS-METRIC.json, as in `fbnet-course-32-macs.json` for fbnet:course.
+
+    What was measured with another backend has its name behind: `fbnet-course-32-latency_ms-cuda.json`.
+    """
+    behind = "" if backend == "torch" else f"-{backend}"
+    return f"{space.replace(':', '-')}-{pixels}-{metric}{behind}.json"
+
+
+def read_table(path: str | Path, space: SearchSpace, metric: str = "latency_ms") -> LookupTable:
+    """A table in a file: nasedu's JSON, a matrix in CSV, or ProxylessNAS's or WZDNAS's format in YAML or JSON.
+
+    `metric` is what a CSV holds, which does not say. A relative path is looked for from here, then from the project's
+    folder. Raises `TableError`.
     """
     path = Path(path) if Path(path).is_file() else STORED.parent / path
     if not path.is_file():
         raise TableError(f"there is no lookup table {path.name}; lookup takes auto, measure, none or a file")
-    return read_wzdnas(path, space) if path.suffix in (".yaml", ".yml") else LookupTable.load(path, space)
-
-
-def stem(space: SearchSpace) -> str:
-    """The file name, without metric and ending, under which a space's tables are stored: `yolo-course-128`."""
-    return f"{space.name.replace(':', '-')}-{space.input_shape[-1]}"
+    kind = path.suffix.lower()
+    if kind == ".csv":
+        return read_csv(path, space, metric)
+    if kind not in (".json", ".yaml", ".yml"):
+        raise TableError(f"{path.name} is no lookup table: their names end in .json, .yaml, .yml or .csv")
+    keys = [str(key) for key in read_mapping(path)]
+    if any("-input:" in key for key in keys):
+        return read_ofa(path, space)
+    return LookupTable.load(path, space) if kind == ".json" else read_wzdnas(path, space)

@@ -1,29 +1,388 @@
-"""Terms of a search's loss that keep a cost in bounds: functions of a path's weights that return a scalar tensor."""
+"""Losses that weigh a network's cost against its task: one signature for every published form, and two that hold a
+budget.
+
+`loss(task, cost, target)` is the total to minimise: `task` a loss (lower is better, never negative where a form
+multiplies it), `cost` and `target` in one unit, r = cost / target. All three broadcast, so targets may differ by row.
+`losses.create("lagrange", rho=0.2)` makes one by name, `losses.names()` lists them.
+
+Unless a docstring says otherwise a form depends on r alone, so it is the same for milliseconds and seconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from nasedu.errors import ParameterError
-from nasedu.hardware.table import LookupTable
+from nasedu.errors import ParameterError, check_name
 
-HardwareTerm = Callable[[Sequence[Tensor]], Tensor]
+LEAST = 1e-3  # logs and powers of r are flat below a thousandth of the target: their slope at 0 is infinite
+NEAR, STRIDE = 0.05, 0.1  # shares of the target: see `Lagrange`
+EDGE = 0.1  # below log(cost) = 0.1 a literal log bends, and comes to 0 at cost 0
 
 
-def target_loss(table: LookupTable, target: float, weight: float = 1.0) -> HardwareTerm:
-    """weight * (E / target - 1)^2, with E the expectation of `table` under the path: two-sided, and free of units.
+class HardwareLoss:
+    """A loss of (task, cost, target); `options` are a dataclass's fields, state is what `update` changes."""
 
-    `target` is in the table's unit. Raises `ParameterError` for one that is not positive.
+    name: ClassVar[str]
+
+    def __call__(self, task: Tensor | float, cost: Tensor | float, target: Tensor | float) -> Tensor:
+        """The total to minimise, elementwise and broadcast. Raises `ParameterError` for a target not above 0."""
+        check_target(target)
+        return self.total(task, torch.as_tensor(cost), target)
+
+    def total(self, task, cost: Tensor, target) -> Tensor:
+        """What calling it returns, for a target that is known to be a positive number."""
+        raise NotImplementedError
+
+    def check(self, target: Tensor | float) -> None:
+        """Raise `ParameterError` for a target that this form cannot take."""
+        check_target(target)
+
+    def update(self, cost: Tensor | float, target: Tensor | float) -> None:
+        """Learn from the cost reached so far: a no-op, but for `lagrange` and `log_barrier`."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What `update` has changed: tensors by name, for a checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from `state_dict()`."""
+
+    def fresh(self) -> HardwareLoss:
+        """The same loss before any update; a search works on such a copy."""
+        return replace(self)
+
+    @property
+    def options(self) -> dict:
+        """The options by name, without the state."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+
+    @property
+    def identity(self) -> list:
+        """What a stored search compares: name and options."""
+        return [self.name, self.options]
+
+
+def check_target(target: Tensor | float) -> None:
+    """Raise `ParameterError` unless every target is a positive, finite number."""
+    values = torch.as_tensor(target, dtype=torch.float64)
+    if not bool(((values > 0) & values.isfinite()).all()):
+        bad = values[~((values > 0) & values.isfinite())].flatten()[0]
+        raise ParameterError(f"a target must be positive and finite, got {float(bad):g}")
+
+
+def _check_positive(loss: HardwareLoss, *names: str) -> None:
+    for name in names:
+        value = getattr(loss, name)
+        if not (value > 0 and math.isfinite(value)):
+            raise ParameterError(f"{name} of the {loss.name} loss must be positive, got {value}")
+
+
+@dataclass
+class _LogPower(HardwareLoss):
+    """task * alpha * (a log of the cost)^beta; see `FBNet` and `ProxylessNASMultiply`."""
+
+    alpha: float = 0.2
+    beta: float = 0.6
+    literal: bool = False
+
+    def __post_init__(self):
+        _check_positive(self, "alpha", "beta")
+
+    def __call__(self, task, cost, target):
+        self.check(target)
+        return self.total(task, torch.as_tensor(cost), target)
+
+    def check(self, target) -> None:
+        check_target(target)
+        low = float(torch.as_tensor(target, dtype=torch.float64).min())
+        if self.literal and low <= 1:
+            raise ParameterError(
+                f"the literal {self.name} loss takes the log of a cost, which is not positive up to 1 unit: "
+                f"the target is {low:g}; choose a smaller unit, or literal=False"
+            )
+
+    def total(self, task, cost, target):
+        log = self._literal(cost, target) if self.literal else (cost / target).clamp_min(LEAST).log1p() / math.log(2)
+        return task * (self.alpha * log**self.beta)
+
+    def _literal(self, cost: Tensor, target) -> Tensor:
+        return guarded_log(torch.broadcast_tensors(cost, torch.as_tensor(target))[0])
+
+
+class FBNet(_LogPower):
+    """task * alpha * log(cost)^beta (Wu et al., CVPR 2019, section 3.3): alpha .2, beta .6.
+
+    The published log depends on the unit, and is negative for half a millisecond. By default log(1 + r) / log 2 stands
+    in its place: 1 at the target, 0 at no cost. `literal=True` takes the natural log of the cost in its unit, refuses
+    targets up to 1, and comes smoothly to 0 below a cost of about 1. No pull towards the target: cheaper is better.
     """
-    if not target > 0:
-        raise ParameterError(f"a target must be positive, got {target} {table.unit}")
 
-    def term(path: Sequence[Tensor]) -> Tensor:
-        # tables live on the CPU; a scalar from there joins a loss on any device
-        expected = table.expected([entry.cpu() if isinstance(entry, Tensor) else entry for entry in path])
-        return weight * (expected.squeeze() / target - 1) ** 2
+    name = "fbnet"
 
-    term.identity = [table.metric, table.fixed, [e.tolist() for e in table.entries], float(target), float(weight)]
-    return term
+
+class ProxylessNASMultiply(_LogPower):
+    """task * alpha * (log cost / log target)^beta (ProxylessNAS's public code, `mul#log`): alpha .2, beta .3.
+
+    The ratio of two logs depends on the unit; by default log(1 + r) / log 2 stands for it. `literal` as in `FBNet`.
+    """
+
+    name = "proxylessnas_multiply"
+
+    def __init__(self, alpha: float = 0.2, beta: float = 0.3, literal: bool = False):
+        super().__init__(alpha, beta, literal)
+
+    def _literal(self, cost, target):
+        return guarded_log(cost) / torch.as_tensor(target).log()
+
+
+def guarded_log(cost: Tensor) -> Tensor:
+    """log(cost), continued below log(cost) = EDGE by a power of the cost: smooth, positive, 0 at no cost."""
+    above = cost.clamp_min(math.exp(EDGE)).log()
+    below = EDGE / math.e * cost.clamp(0, math.exp(EDGE)) ** (1 / EDGE)
+    return torch.where(cost > math.exp(EDGE), above, below)
+
+
+@dataclass
+class ProxylessNASAdd(HardwareLoss):
+    """task + weight * (cost - target) / target (ProxylessNAS's public code, `add#linear`): weight .1.
+
+    Cheaper is always better, by the same amount: the target sets the unit and nothing else.
+    """
+
+    weight: float = 0.1
+    name = "proxylessnas_add"
+
+    def total(self, task, cost, target):
+        return task + self.weight * (cost / target - 1)
+
+
+@dataclass
+class SinglePath(HardwareLoss):
+    """task + weight * log(cost / target) (Single-Path NAS, Stamoulis et al. 2019, section 3): weight .020.
+
+    The paper writes log(cost); the target only adds a constant, so the slopes are the published ones in any unit. (The
+    public code multiplies by another 1000.) Flat below a thousandth of the target.
+    """
+
+    weight: float = 0.02
+    name = "single_path"
+
+    def total(self, task, cost, target):
+        return task + self.weight * (cost / target).clamp_min(LEAST).log()
+
+
+@dataclass
+class Squared(HardwareLoss):
+    """task + weight * (r - 1)^2: two-sided (the OneShot_NAS_example repository, with weight * target^2 in its units).
+
+    Its weight .005 for a target of 100 million MACs is 50 here; the default is 1.
+    """
+
+    weight: float = 1.0
+    name = "squared"
+
+    def total(self, task, cost, target):
+        return task + self.weight * (cost / target - 1).square()
+
+
+@dataclass
+class Hinge(HardwareLoss):
+    """task + weight * max(0, r - 1): no pressure within the budget. A common one-sided form; the weight 1 is ours."""
+
+    weight: float = 1.0
+    name = "hinge"
+
+    def total(self, task, cost, target):
+        return task + self.weight * (cost / target - 1).clamp_min(0)
+
+
+@dataclass
+class Linear(HardwareLoss):
+    """task + weight * r: what WZDNAS does for depth and latency, with the uniform architecture's cost as target.
+
+    The slope knows nothing of the target. A negative weight rewards a table whose values are better when higher. The
+    default 1 is ours; WZDNAS's own are in `nasedu.wzdnas.LossWeights`.
+    """
+
+    weight: float = 1.0
+    name = "linear"
+
+    def total(self, task, cost, target):
+        return task + self.weight * (cost / target)
+
+
+class _Reward(HardwareLoss):
+    """A reward for sampled search: higher is better. As a loss it is minus the reward of the quality exp(-task).
+
+    For a cross-entropy that quality is a probability of the right class, between 0 and 1 like the accuracy that the
+    published reward takes, and it exists for every task loss.
+    """
+
+    def reward(self, quality: Tensor | float, cost: Tensor | float, target: Tensor | float) -> Tensor:
+        """The reward of a quality (higher is better, not negative), broadcast. Raises `ParameterError`."""
+        check_target(target)
+        return self._reward(quality, torch.as_tensor(cost) / target)
+
+    def total(self, task, cost, target):
+        return -self._reward(torch.exp(-torch.as_tensor(task)), cost / target)
+
+
+@dataclass
+class MnasNet(_Reward):
+    """Reward quality * r^w, w = `below` for r <= 1 and `above` beyond (Tan et al., CVPR 2019, eq. 2 and 3).
+
+    The defaults are the paper's soft constraint, -.07 on both sides; (0, -1) is its hard one. As a loss: see `_Reward`.
+    Flat below a thousandth of the target.
+    """
+
+    below: float = -0.07
+    above: float = -0.07
+    name = "mnasnet"
+
+    def _reward(self, quality, r):
+        exponent = torch.where(r > 1, self.above, self.below)
+        return quality * r.clamp_min(LEAST) ** exponent
+
+
+@dataclass
+class TuNAS(_Reward):
+    """Reward quality + beta * |r - 1|, beta < 0: two-sided (Bender et al., CVPR 2020, the absolute reward).
+
+    beta is a setting of each search; the default -.07 is ours, for it gives MnasNet's slope at the target and quality
+    1. As a loss: see `_Reward`.
+    """
+
+    beta: float = -0.07
+    name = "tunas"
+
+    def __post_init__(self):
+        if not self.beta < 0:
+            raise ParameterError(f"beta of the tunas loss must be negative, got {self.beta}")
+
+    def _reward(self, quality, r):
+        return quality + self.beta * (r - 1).abs()
+
+
+@dataclass
+class Lagrange(HardwareLoss):
+    """task + multiplier * (r - 1) + stiffness * max(0, |r - 1| - band), both learnt by `update`, row by row.
+
+    The multiplier moves by rho * (r - 1), dual ascent: it starts at 0, rises while a cost is over its budget and never
+    falls below 0 (Boyd and Vandenberghe, Convex Optimization, 2004, chapter 5; rho, like all defaults, is ours). It
+    finds the right price of cost, but networks come in steps: at the right price the best one may still miss the budget
+    by one expensive choice. The second term, an exact penalty (Nocedal and Wright, Numerical Optimization, 2006, section
+    17.2), closes that gap: once a cost has crossed its target, or came within `NEAR` of it, the stiffness rises by
+    penalty * (|r - 1| - band) wherever that is positive, at most penalty * `STRIDE` at a time. It is two-sided: it holds
+    a target. For a ceiling that may be left unused take `penalty=0`, the plain multiplier.
+
+    What it learns from decides what meets the budget: an expected cost can be met
+    by a mixture that no network equals, so searches show it the most probable architecture.
+    """
+
+    rho: float = 0.3
+    penalty: float = 2.0
+    band: float = 0.02
+    name = "lagrange"
+    multiplier: Tensor = field(default_factory=lambda: torch.tensor(0.0), init=False)
+    stiffness: Tensor = field(default_factory=lambda: torch.tensor(0.0), init=False)
+    _side: Tensor = field(default_factory=lambda: torch.tensor(0.0), init=False)  # of the target, first seen
+    _close: Tensor = field(default_factory=lambda: torch.tensor(False), init=False)
+
+    def __post_init__(self):
+        _check_positive(self, "rho")
+        if min(self.penalty, self.band) < 0:
+            raise ParameterError(f"penalty and band of the lagrange loss are 0 or more, got {self.penalty}, {self.band}")
+
+    def total(self, task, cost, target):
+        excess = cost / target - 1
+        return task + self.multiplier * excess + self.stiffness * (excess.abs() - self.band).clamp_min(0)
+
+    def update(self, cost, target):
+        check_target(target)
+        excess = torch.as_tensor(cost).detach() / target - 1
+        side = excess.sign()
+        self._side = torch.where(self._side == 0, side, self._side)
+        self._close = self._close | (side != self._side) | (excess.abs() < NEAR)
+        outside = (excess.abs() - self.band).clamp(0, STRIDE)
+        self.stiffness = self.stiffness + self.penalty * outside * self._close
+        self.multiplier = (self.multiplier + self.rho * excess).clamp_min(0)
+
+    def state_dict(self):
+        return {name: getattr(self, name) for name in _DUAL}
+
+    def load_state_dict(self, state):
+        for name in _DUAL:
+            setattr(self, name, state[name].clone())
+
+
+@dataclass
+class LogBarrier(HardwareLoss):
+    """task - log(1 - r) / t within the budget, and its tangent from r = 1 - 1/t^2 on (Kervadec et al. 2022).
+
+    The extension is the paper's: finite everywhere, with slope t beyond. Each `update` multiplies t by `growth`, so
+    that the barrier is lower inside and steeper outside, up to `steepest`. Their start is 5 and their growth 1.1, for
+    updates that are whole epochs; a search has more of them, hence 1.03.
+    """
+
+    start: float = 5.0
+    growth: float = 1.03
+    steepest: float = 300.0
+    name = "log_barrier"
+    t: Tensor = field(default=None, init=False)
+
+    def __post_init__(self):
+        _check_positive(self, "start", "growth", "steepest")
+        self.t = torch.tensor(float(self.start))
+
+    def total(self, task, cost, target):
+        t, left = self.t, 1 - cost / target
+        edge = t**-2
+        beyond = (edge - left) * t - edge.log() / t
+        return task + torch.where(left > edge, -left.clamp_min(edge).log() / t, beyond)
+
+    def update(self, cost, target):
+        check_target(target)
+        self.t = (self.t * self.growth).clamp_max(self.steepest)
+
+    def state_dict(self):
+        return {"t": self.t}
+
+    def load_state_dict(self, state):
+        self.t = state["t"].clone()
+
+
+_DUAL = ("multiplier", "stiffness", "_side", "_close")
+_LOSSES: dict[str, type[HardwareLoss]] = {
+    kind.name: kind
+    for kind in (
+        FBNet,
+        ProxylessNASMultiply,
+        ProxylessNASAdd,
+        SinglePath,
+        Squared,
+        Hinge,
+        Linear,
+        MnasNet,
+        TuNAS,
+        Lagrange,
+        LogBarrier,
+    )
+}
+
+
+def names() -> list[str]:
+    """The losses that `create` makes."""
+    return list(_LOSSES)
+
+
+def create(name: str, **options) -> HardwareLoss:
+    """A loss by name, with options. Raises `UnknownName` for a name or an option, `ParameterError` for a value."""
+    kind = _LOSSES[check_name("hardware loss", name, _LOSSES)]
+    for option in options:
+        check_name(f"option of the {name} loss", option, [f.name for f in fields(kind) if f.init])
+    return kind(**options)

@@ -1,10 +1,13 @@
 """Pictures: every function returns a matplotlib figure that a notebook shows."""
 
+from nasedu.plots.additivity import additivity
 from nasedu.plots.anytime import anytime
 from nasedu.plots.blocks import blocks
+from nasedu.plots.budgets import budget_hits, loss_shapes, price_of_budget, reach, soft_costs
 from nasedu.plots.cells import cells, prices
 from nasedu.plots.detection import detections, scenes, training_curves
 from nasedu.plots.genes import genes, selection
+from nasedu.plots.hardware import layer_costs
 from nasedu.plots.ideas import matrices, profile
 from nasedu.plots.kernels import (
     bn_statistics,
@@ -16,6 +19,7 @@ from nasedu.plots.kernels import (
     superkernel,
     thresholds,
 )
+from nasedu.plots.losses import loss_curves, pareto_front
 from nasedu.plots.mobile import bottlenecks, cost_histogram, part_costs, price_map, wiring
 from nasedu.plots.picture import Picture
 from nasedu.plots.proxies import proxy_cost, proxy_heatmap, proxy_mix, proxy_pairs, proxy_scatter
@@ -32,18 +36,22 @@ from nasedu.plots.ranking import (
 from nasedu.plots.search import budget, loss_terms, probabilities, samples, score_by_depth, score_map, trade_off
 from nasedu.plots.spaces import architectures, network
 from nasedu.plots.structures import contest, lines, mutation_types, structures
+from nasedu.plots.timing import bars, runs
 from nasedu.plots.truth import agreement, images, landscape, progress
 
 __all__ = [
     "Picture",
+    "additivity",
     "agreement",
     "anytime",
     "architectures",
+    "bars",
     "before_after",
     "blocks",
     "bn_statistics",
     "bottlenecks",
     "budget",
+    "budget_hits",
     "cells",
     "channel_flow",
     "choice_counts",
@@ -57,14 +65,19 @@ __all__ = [
     "gradient_spread",
     "images",
     "landscape",
+    "layer_costs",
     "lines",
+    "loss_shapes",
+    "loss_curves",
     "loss_terms",
     "matrices",
     "mutation_types",
     "network",
     "over_epochs",
+    "pareto_front",
     "part_costs",
     "price_map",
+    "price_of_budget",
     "prices",
     "probabilities",
     "profile",
@@ -74,7 +87,9 @@ __all__ = [
     "proxy_mix",
     "proxy_pairs",
     "proxy_scatter",
+    "reach",
     "recalibration",
+    "runs",
     "samples",
     "scenes",
     "score_by_depth",
@@ -82,6 +97,7 @@ __all__ = [
     "score_scatter",
     "selection",
     "shuffle_units",
+    "soft_costs",
     "straight_through",
     "structures",
     "superkernel",

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from nasedu.blocks import evaluation_mode
 from nasedu.errors import check_name
-from nasedu.hardware.table import LookupTable
+from nasedu.hardware.table import SCORES, LookupTable
 from nasedu.proxies.gradients import snip_saliency
 from nasedu.proxies.naswot import AgreementKernel, log_det
 from nasedu.proxies.synflow import synflow_saliency
 from nasedu.spaces.base import Network, Path, SearchSpace
 
 PROXIES = ("naswot", "snip", "synflow")
-UNITS = {"naswot": "log |det K| per image", "snip": "log saliency", "synflow": "log saliency"}
 
 
 def zero_cost_map(
@@ -46,7 +45,7 @@ def zero_cost_map(
         saliency = synflow_saliency(supernet, lambda net, x: net(x, [p.double() for p in path]), space.input_shape)
         entries = _kept(space, supernet, saliency)
     provenance = {"how": f"{proxy}, block by block, batch of {len(images)}"}
-    return LookupTable(space, proxy, UNITS[proxy], 0.0, entries, provenance)
+    return LookupTable(space, proxy, SCORES[proxy], 0.0, entries, provenance)
 
 
 @torch.no_grad()

@@ -5,7 +5,9 @@ from nasedu.search.constraints import Constraint, at_most, within
 from nasedu.search.derive import Derived, derive
 from nasedu.search.evaluators import StandAlone, SupernetAccuracy, ZeroCost, build_seeded
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
-from nasedu.search.gradient import CostLoss, Descent, DescentConfig, descend
+from nasedu.search.gradient import CostLoss, Descent, DescentConfig, LearningLoss, descend
+from nasedu.search.objective import ObjectiveLoss
+from nasedu.search.pareto import Front, pareto_sweep
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
@@ -24,8 +26,11 @@ __all__ = [
     "Descent",
     "DescentConfig",
     "EvolutionConfig",
+    "Front",
     "GradientConfig",
     "GradientResult",
+    "LearningLoss",
+    "ObjectiveLoss",
     "PlainBudget",
     "PlainLatency",
     "SearchResult",
@@ -40,6 +45,7 @@ __all__ = [
     "descend",
     "evolution",
     "gradient_search",
+    "pareto_sweep",
     "random_search",
     "within",
     "zen_preset",

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from nasedu.classification import batches, recipe
 from nasedu.data.classification import ImageSet
 from nasedu.errors import ParameterError, check_name
-from nasedu.hardware.losses import HardwareTerm
+from nasedu.hardware.budget import Budget
 from nasedu.hardware.table import LookupTable
 from nasedu.sampling import annealed, binary_gates, gumbel_softmax, renormalise, softmax
 from nasedu.search.evaluators import SupernetAccuracy, build_seeded
@@ -28,6 +28,7 @@ from nasedu.spaces.base import Path as SoftPath
 from nasedu.storage import content_hash, tensors_hash
 from nasedu.training import TrainingConfig, train
 
+Hook = Callable[[Tensor, SoftPath], Tensor]  # from a task loss and a path to the loss that the logits descend on
 RELAXATIONS = ("softmax", "gumbel", "gates", "two_gates")
 
 
@@ -76,8 +77,8 @@ class GradientResult(SearchResult):
 
     `score` is the accuracy (0 to 1) of the most probable architecture with the supernet's weights, on the images that
     the logits learnt from. `history` has one record per epoch: losses ("total" of the weights, after the warm-up
-    "arch_loss" of the logits, hardware term included), temperature, probabilities, entropy (nats, mean
-    over decisions), arch.
+    "arch_loss" of the logits, hardware included), temperature, probabilities, entropy (nats, mean over decisions), arch,
+    and "budget": what a `hardware.Budget` had learnt, such as its multipliers, a dict per term.
     """
 
     path: list[Tensor] = field(default_factory=list)
@@ -89,7 +90,7 @@ def gradient_search(
     images: ImageSet,
     *,
     config: GradientConfig = GradientConfig(),
-    hardware: HardwareTerm | None = None,
+    hardware: Budget | Hook | None = None,
     costs: Mapping[str, LookupTable] | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -99,10 +100,11 @@ def gradient_search(
 ) -> GradientResult:
     """Search by descent on `images`, one half for weights and one for logits.
 
-    `hardware(path)` joins the loss of the logits: a function of the weights (n_choices,) per decision that the forward
-    pass uses (for gates, of the probabilities), such as `hardware.target_loss(table, target)`. `state` is a checkpoint
-    from which a killed search goes on; `run` names what its settings cannot: a hardware term of your own. `costs` are
-    tables that price the result and every epoch's architecture.
+    `hardware(task, path)` turns the task loss of the logits into the loss that they descend on: a `hardware.Budget`, or
+    a function of your own. `path` has the weights (n_choices,) per decision that the forward pass uses (for gates, the
+    probabilities). Where its losses learn, they do so on a copy, from the most probable architecture after every step.
+    `state` is a checkpoint from which a killed search goes on; `run` names what its settings cannot: a function of your
+    own. `costs` are tables that price the result and every epoch's architecture.
     Raises `ParameterError`, `CheckpointError`, `TrainingDiverged`.
     """
     start = time.perf_counter()
@@ -157,8 +159,9 @@ def _pairs(for_weights: ImageSet, for_logits: ImageSet, logits: Logits, config: 
 class Logits:
     """Architecture parameters (n_choices,) per decision, their optimizer, and the step that both sides take in turn."""
 
-    def __init__(self, space: SearchSpace, config: GradientConfig, hardware: HardwareTerm | None, device):
-        self.config, self.hardware, self.epoch = config, hardware, 0
+    def __init__(self, space: SearchSpace, config: GradientConfig, hardware: Budget | Hook | None, device):
+        self.config, self.epoch = config, 0
+        self.hardware = hardware.fresh() if isinstance(hardware, Budget) else hardware
         self.values = [torch.zeros(n, device=device, requires_grad=True) for n in space.choices]
         self.optimizer = torch.optim.Adam(
             self.values, lr=config.arch_lr, betas=(0.5, 0.999), weight_decay=config.arch_weight_decay
@@ -179,7 +182,7 @@ class Logits:
             loss = _unrolled(model, path, batch, held_out, self.config.of_weights)
         else:
             loss = F.cross_entropy(model(held_out[0], path), held_out[1])
-        total = loss + self.hardware(self._priced(path)) if self.hardware else loss
+        total = self.hardware(loss, self._priced(path)) if self.hardware else loss
         before = [a.detach().clone() for a in self.values]
         gradients = torch.autograd.grad(total, self.values)  # of the logits alone: the weights' are not computed
         for value, gradient in zip(self.values, gradients, strict=True):
@@ -188,6 +191,8 @@ class Logits:
         if self.config.relaxation == "two_gates":
             with torch.no_grad():
                 renormalise(self.values, before, path)
+        if isinstance(self.hardware, Budget):
+            self.hardware.update(self.architecture())
         return total.detach()
 
     def _relaxed(self, generator: torch.Generator) -> SoftPath:
@@ -228,11 +233,14 @@ class Logits:
                 "arch": self.architecture(),
             }
         )
+        if isinstance(self.hardware, Budget):
+            self.history[-1]["budget"] = self.hardware.learnt()
 
     def state_dict(self) -> dict:
         """What a checkpoint holds."""
         values = [a.detach().cpu() for a in self.values]
-        return {"values": values, "optimizer": self.optimizer.state_dict(), "history": self.history}
+        state = {"values": values, "optimizer": self.optimizer.state_dict(), "history": self.history}
+        return state | ({"budget": self.hardware.state_dict()} if isinstance(self.hardware, Budget) else {})
 
     @torch.no_grad()
     def load_state_dict(self, state: dict) -> None:
@@ -241,6 +249,8 @@ class Logits:
             value.copy_(stored)
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = list(state["history"])
+        if isinstance(self.hardware, Budget):
+            self.hardware.load_state_dict(state["budget"])
 
 
 def _unrolled(model: nn.Module, path: SoftPath, batch, held_out, training: TrainingConfig) -> Tensor:

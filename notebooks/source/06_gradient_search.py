@@ -417,14 +417,15 @@ collapsed = search("collapse", deep, few, long)
 # %% [markdown]
 # ### A remedy, through the hook
 #
-# Whatever a search should care about beside accuracy enters through one hook: a function of the weights that returns a
-# number. Costs are the usual guest (section 6). Here it limits the crowd: at most two skips per cell, *in expectation*.
+# Whatever a search should care about beside accuracy enters through one hook: a function that takes the loss and the
+# weights and returns the loss to descend on. Costs are the usual guest (section 6). Here it limits the crowd: at most
+# two skips per cell, *in expectation*.
 
 
 # %%
-def crowd(path, allowed=2.0):
-    """Grows with the expected number of skips above `allowed`."""
-    return torch.relu(sum(weights[0] for weights in path) - allowed) ** 2
+def crowd(task, path, allowed=2.0):
+    """The task loss plus a term that grows with the expected number of skips above `allowed`."""
+    return task + torch.relu(sum(weights[0] for weights in path) - allowed) ** 2
 
 
 remedied = search("limited", deep, few, long, hardware=crowd, run="crowd 2")
@@ -476,14 +477,15 @@ targets = {name: low + share * (high - low) for name, share in {"tight": 0.25, "
 
 # %%
 uniform = sampling.softmax(sampling.uniform_logits(blocks.choices))
-term = hardware.target_loss(macs, targets["tight"], weight=10.0)
+pull = hardware.losses.create("squared", weight=10.0)
+limits = {name: hardware.Budget([(macs, target, pull)]) for name, target in targets.items()}
 by_hand = 10.0 * (float(macs.expected(uniform)) / targets["tight"] - 1) ** 2
-assert abs(float(term(uniform)) / by_hand - 1) < 1e-4
+assert abs(float(limits["tight"](0.0, uniform)) / by_hand - 1) < 1e-4
 
 # %%
 pressed = GradientConfig("gates", epochs=cfg.budget_epochs, warmup_epochs=1, batch_size=32, arch_lr=0.3)
 searched = {
-    name: search(name, blocks, digits, pressed, hardware.target_loss(macs, target, 10.0), run=f"{target:.0f}")
+    name: search(name, blocks, digits, pressed, hardware=limits[name], run=f"{target:.0f}")
     for name, target in targets.items()
 }
 derived = {name: derive(result.path, macs, targets[name]) for name, result in searched.items()}

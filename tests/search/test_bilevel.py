@@ -17,7 +17,7 @@ from nasedu import spaces
 from nasedu.classification import recipe
 from nasedu.data import classification
 from nasedu.errors import CheckpointError, ParameterError, UnknownName
-from nasedu.hardware import LookupTable
+from nasedu.hardware import Budget, LookupTable, losses
 from nasedu.sampling import softmax
 from nasedu.search import RELAXATIONS, GradientConfig, build_seeded, gradient_search
 from nasedu.search.bilevel import Logits, _unrolled
@@ -190,7 +190,7 @@ def test_the_state_of_another_search_is_refused(space, images, tmp_path):
         {"config": replace(config, relaxation="gates")},
         {"seed": 1},
         {"run": "letters"},
-        {"hardware": lambda path: path[0].sum()},
+        {"hardware": lambda task, path: task + path[0].sum()},
         {"space": other_space},
         {"images": images.take(slice(60))},
     ):
@@ -210,18 +210,55 @@ def test_a_strong_hardware_term_leads_to_the_cheapest_cell(space, images, relaxa
     config = replace(CONFIG, relaxation=relaxation, epochs=4, warmup_epochs=0, batch_size=4, arch_lr=0.2)
     seen = []
 
-    def cheap(path):
+    def cheap(task, path):
         seen.append([p.detach() for p in path])
-        return 100 * table.expected(path) / high
+        return task + 100 * table.expected(path) / high
 
-    def dear(path):
-        return -cheap(path)
+    def dear(task, path):
+        return 2 * task - cheap(task, path)
 
     assert table(gradient_search(space, blank, config=config, hardware=cheap).best) == low
     assert table(gradient_search(space, blank, config=config, hardware=dear).best) == high
     for path in seen[:: len(seen) // 5]:
         assert [p.shape for p in path] == [(3,)] * 6
         torch.testing.assert_close(torch.stack(path).sum(1), torch.ones(6))
+
+
+def test_a_multiplier_is_learnt_stored_and_resumed(space, images, tmp_path):
+    """Over a budget that nothing meets it rises by rho * excess of the most probable cell, step by step."""
+    table = LookupTable.build(space, "macs")
+    budget = Budget([(table, table.bounds()[0] / 2, losses.create("lagrange", rho=0.1)), (table, 1e9, "hinge")])
+    config, state = replace(CONFIG, **SAVING), tmp_path / "state.pt"
+    with pytest.raises(Killed):
+        gradient_search(space, images, config=config, hardware=budget, state=state, progress=kill_after(2))
+    resumed = gradient_search(space, images, config=config, hardware=budget, state=state)
+    whole = gradient_search(space, images, config=config, hardware=budget)
+    assert resumed.history == whole.history and torch.equal(flat(resumed.path), flat(whole.path))
+    multipliers = [record["budget"][0]["multiplier"] for record in whole.history]
+    assert multipliers[0] == 0 < multipliers[1] < multipliers[2] and whole.history[2]["budget"][1] == {}
+    assert budget.learnt()[0]["multiplier"] == 0  # what was handed in is as it was
+    other = Budget([(table, table.bounds()[0] / 2, "lagrange"), (table, 1e9, "hinge")])
+    with pytest.raises(CheckpointError, match="other settings"):
+        gradient_search(space, images, config=config, hardware=other, state=state)
+
+
+def test_a_loss_that_multiplies_gets_the_task_loss(space, images):
+    table = LookupTable.build(space, "macs")
+    seen = []
+
+    class Watched(Budget):
+        def __call__(self, task, path):
+            seen.append((float(task.detach()), float(super().__call__(task, path).detach())))
+            return super().__call__(task, path)
+
+        def fresh(self):
+            return self
+
+    config = replace(CONFIG, epochs=1, warmup_epochs=0)
+    budget = Watched([(table, table.bounds()[1], losses.create("fbnet", alpha=1.0, beta=1.0))])
+    gradient_search(space, images, config=config, hardware=budget)
+    factors = [total / task for task, total in seen]
+    assert all(0 < factor < 1 for factor in factors) and min(task for task, _ in seen) > 0.5
 
 
 class Two(nn.Module):

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.errors import CheckpointError, ParameterError
+from nasedu.errors import CheckpointError, ParameterError, UnknownName
 from nasedu.hardware import LookupTable, TableStack
 from nasedu.search import DescentConfig, descend
-from nasedu.search.gradient import _closed, _descend_chunk, _noise
+from nasedu.search.gradient import _closed, _descend_chunk, _noise, _sampled
 from nasedu.wzdnas.loss import FourTermLoss
 
 CONFIG = DescentConfig(steps=400, every=50)
@@ -47,6 +47,37 @@ def test_closed_form_gradient_equals_autograd(space, tables):
     open_choices = _closed(space).isfinite().expand_as(theta)
     torch.testing.assert_close(theta.grad[open_choices], free.grad[open_choices], rtol=1e-4, atol=1e-6)
     assert theta.grad.abs().max() > 1e-3
+
+
+def test_the_sampled_gradient_is_that_of_the_expected_loss():
+    """In a tiny space, where every architecture can be drawn and weighed by its probability."""
+    operations = ["none", "skip_connect", "nor_conv_3x3"]
+    space = spaces.create("nasbench201", operations=operations, width=0.25, depth=0.2, input_size=8)
+    table = LookupTable.build(space, "macs")
+    low, high = table.bounds()
+    loss, stack = FourTermLoss({"flops": table}, (low + high) / 2.5), TableStack([table])
+    theta = torch.randn(1, len(space.choices), max(space.choices), generator=torch.Generator().manual_seed(1))
+    archs = torch.cartesian_prod(*(torch.arange(n) for n in space.choices))
+    noise = 1e3 * torch.nn.functional.one_hot(archs, max(space.choices)).float()  # so that every one is drawn, once
+    p, prices = _sampled(theta.expand(len(archs), -1, -1), noise, 0.7, stack, loss)
+    free = theta.clone().requires_grad_()
+    soft = torch.softmax(free[0] / 0.7, -1)
+    chances = torch.stack([soft[d, archs[:, d]] for d in range(len(space.choices))]).prod(0)
+    slopes = p * (prices - (p * prices).sum(-1, keepdim=True)) / 0.7
+    got = torch.einsum("a,adi->di", chances.detach(), slopes)
+
+    costs = torch.tensor([[table(tuple(arch))] for arch in archs.tolist()])
+    exact = torch.autograd.grad((chances * loss.value(costs)).sum(), free)[0][0]
+    torch.testing.assert_close(got, exact, rtol=1e-3, atol=1e-5)
+    assert exact.abs().max() > 0.1
+    with pytest.raises(UnknownName, match="did you mean 'sampled'"):
+        DescentConfig(gradient="sample")
+
+
+def test_rows_of_one_seed_share_their_noise(space):
+    noise = _noise(space, [3, 4, 3], 7, 2)
+    assert torch.equal(noise[:, 0], noise[:, 2]) and not torch.equal(noise[:, 0], noise[:, 1])
+    assert torch.equal(noise[:, :1], _noise(space, [3], 7, 2))
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.6])

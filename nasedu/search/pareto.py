@@ -1,0 +1,100 @@
+"""Many budgets in one descent: a row of theta for every target and seed, and the front that they draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from nasedu.errors import BudgetError, ParameterError
+from nasedu.hardware.losses import HardwareLoss
+from nasedu.hardware.table import LookupTable
+from nasedu.search.derive import TOLERANCE, derive
+from nasedu.search.gradient import Descent, DescentConfig, descend
+from nasedu.search.objective import ObjectiveLoss
+
+SWEEP = DescentConfig(steps=20_000, gradient="sampled")
+
+
+@dataclass
+class Front:
+    """What a sweep found: row i of the descent belongs to (targets x seeds)[i], seeds running fastest."""
+
+    objective: LookupTable
+    cost: LookupTable
+    targets: list[float]
+    seeds: list[int]
+    loss: HardwareLoss
+    descent: Descent
+
+    def frame(self) -> pd.DataFrame:
+        """A row per target and seed: costs in the cost table's unit, objectives in the objective's.
+
+        `arch` is the most probable architecture, `expected_cost` the price of the probabilities, `hit` whether `arch`
+        is within 3 % of the target. `derived` is the architecture after repair (`search.derive`), with its cost and
+        objective; None and NaN where no architecture meets the target.
+        """
+        return self._frame.copy()
+
+    def efficient(self) -> pd.DataFrame:
+        """The rows of `frame` whose derived architecture no other beats in cost or objective without losing in one."""
+        rows = self._frame.dropna(subset="derived_cost")
+        rows = rows.sort_values(["derived_cost", "derived_objective"], ascending=[True, False], kind="stable")
+        best_before = rows["derived_objective"].cummax().shift(fill_value=-float("inf"))
+        return rows[rows["derived_objective"] > best_before].copy()
+
+    @cached_property
+    def _frame(self) -> pd.DataFrame:
+        pairs = [(target, seed) for target in self.targets for seed in self.seeds]
+        return pd.DataFrame([self._row(i, *pair) for i, pair in enumerate(pairs)])
+
+    def _row(self, i: int, target: float, seed: int) -> dict:
+        path = self.descent.path(seed=i)
+        try:
+            found = derive(path, self.cost, target)
+            repaired = {"derived": found.arch, "derived_cost": found.cost}
+            repaired["derived_objective"] = self.objective(found.arch)
+        except BudgetError:
+            repaired = {"derived": None, "derived_cost": float("nan"), "derived_objective": float("nan")}
+        arch = tuple(int(p.argmax()) for p in path)
+        cost = self.cost(arch)
+        return {
+            "target": target,
+            "seed": seed,
+            "arch": arch,
+            "cost": cost,
+            "objective": self.objective(arch),
+            "expected_cost": float(self.cost.expected(path)),
+            "hit": abs(cost / target - 1) <= TOLERANCE,
+        } | repaired
+
+
+def pareto_sweep(
+    objective: LookupTable,
+    cost: LookupTable,
+    targets: Sequence[float],
+    seeds: Sequence[int] = (0,),
+    *,
+    loss: HardwareLoss | str = "lagrange",
+    config: DescentConfig = SWEEP,
+    state: str | Path | None = None,
+    progress: Callable[[int], None] = lambda steps: None,
+) -> Front:
+    """Search for every target with every seed, in one batched descent.
+
+    `objective` is a table whose values are better when higher, `cost` the table that `targets` are for. A seed's noise
+    is the same for every target. `state` and `progress` as in `descend`. Raises `ParameterError` for no target, no
+    seed, a target that is not positive, or an objective that is the same everywhere; `CheckpointError`.
+    """
+    targets, seeds = [float(target) for target in targets], [int(seed) for seed in seeds]
+    if not targets or not seeds:
+        raise ParameterError(f"a sweep needs a target and a seed, got {len(targets)} and {len(seeds)}")
+    by_row = torch.tensor(targets).repeat_interleave(len(seeds))
+    sweep = ObjectiveLoss(objective, [(cost, by_row, loss)])
+    rows = seeds * len(targets)
+    descent = descend(sweep.tables, sweep, config, seeds=rows, state=state, run="pareto sweep", progress=progress)
+    return Front(objective, cost, targets, seeds, sweep.losses[0], descent)
