@@ -143,11 +143,12 @@ def _report(folder: Path) -> None:
 def _from_here(name: str, value: Any) -> Any:
     """A path that is relative to the working directory, made absolute; any other value as it is.
 
-    Beside the parameters that are always paths, a text with a slash that names an existing file is one.
+    Beside the parameters that are always paths, a text is one that names an existing file or folder and has a slash in
+    it, or an existing file and has an ending: `device=cpu` stays what it is beside a file named cpu.
     """
     if not isinstance(value, str):
         return value
     path = Path(value).expanduser()
-    if parameters.is_path(name) or ("/" in value and path.exists()):
+    if parameters.is_path(name) or ("/" in value and path.exists()) or (path.suffix and path.is_file()):
         return os.path.abspath(path)
     return value

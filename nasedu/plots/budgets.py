@@ -66,11 +66,13 @@ def loss_shapes(
     return picture
 
 
-def budget_hits(frames: Mapping[str, pd.DataFrame], tolerance: float = TOLERANCE) -> Picture:
+def budget_hits(
+    frames: Mapping[str, pd.DataFrame], tolerance: float = TOLERANCE, lost: str = "objective lost (% of range)"
+) -> Picture:
     """A row of panels per target by name: left costs in % of it, right what was given up; a row in them per loss.
 
     A frame has one row per run with the columns loss, expected, most probable and derived (costs as multiples of the
-    target) and lost (% of the objective's range, of the derived network). A dot per run. Raises `ParameterError`.
+    target) and lost (what the derived network lacks; `lost` names its axis). A marker per run. Raises `ParameterError`.
     """
     names = list(dict.fromkeys(name for frame in frames.values() for name in frame["loss"]))
     if not names:
@@ -85,7 +87,7 @@ def budget_hits(frames: Mapping[str, pd.DataFrame], tolerance: float = TOLERANCE
         left.set_yticks(range(len(names)), names)
         left.set_ylim(len(names) - 0.4, -0.6)
     rows[-1, 0].set_xlabel("cost (% of the target)")
-    rows[-1, 1].set_xlabel("objective lost (% of range)")
+    rows[-1, 1].set_xlabel(lost)
     handles, labels = rows[0, 0].get_legend_handles_labels()
     picture.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=9)
     return picture

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nasedu.hardware import losses
 from nasedu.hardware.losses import HardwareLoss
-from nasedu.plots.picture import LINES, Picture, every, styles
+from nasedu.plots.picture import LINES, MARKERS, Picture, every, styles
 from nasedu.search.pareto import Front
 
 
@@ -31,7 +31,8 @@ def loss_curves(
     left, right = picture.subplots(1, 2, sharex=True)
     for i, ((label, loss), look) in enumerate(zip(chosen.items(), styles(chosen).values(), strict=True)):
         r, value, slope = _curve(loss.fresh(), task, largest, updates)
-        look = look | {"linestyle": LINES[(i + i // 8) % 4]}  # colours and markers come again after eight
+        again = i // 8  # how often the colours have come again
+        look = look | {"linestyle": LINES[(i + again) % 4], "marker": MARKERS[(i + 3 * again) % 8]}
         line = {"markevery": (2 * i, every(len(r), 5)), "markersize": 5, **look}
         left.plot(r, value, label=label, **line)
         right.plot(r, slope, **line)

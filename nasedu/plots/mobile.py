@@ -82,6 +82,8 @@ def price_map(table: LookupTable, unit: str = "MACs (millions)", scale: float = 
     """A table as a picture: a column for every decision group, a row for every option; colour and number: its entry."""
     named = options(table.space)
     rows = list(dict.fromkeys(name for names in named.values() for name in names))
+    if any(", " in name for name in rows):  # decided together, as width and depth: sorted, the widths stand together
+        rows.sort()
     values = np.full((len(rows), len(table.entries)), np.nan)
     for column, (names, entry) in enumerate(zip(named.values(), table.entries, strict=True)):
         values[[rows.index(name) for name in names], column] = entry.flatten().numpy() * scale

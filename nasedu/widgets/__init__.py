@@ -2,8 +2,18 @@
 
 from nasedu.widgets.evolution import EvolutionWidget
 from nasedu.widgets.gumbel import GumbelWidget
+from nasedu.widgets.hardware_cost import BlockCostWidget
+from nasedu.widgets.hardware_loss import BudgetWidget
 from nasedu.widgets.proxies import ProxyMixWidget
 from nasedu.widgets.space import SpaceWidget
 from nasedu.widgets.wzdnas import SearchWidget
 
-__all__ = ["EvolutionWidget", "GumbelWidget", "ProxyMixWidget", "SearchWidget", "SpaceWidget"]
+__all__ = [
+    "BlockCostWidget",
+    "BudgetWidget",
+    "EvolutionWidget",
+    "GumbelWidget",
+    "ProxyMixWidget",
+    "SearchWidget",
+    "SpaceWidget",
+]

@@ -526,8 +526,8 @@ print("samplers", *sampling.names())
 # | [07_random_and_evolution](07_random_and_evolution.ipynb) | random search, evolution, constraints, regret |
 # | [08_zero_cost_proxies](08_zero_cost_proxies.ipynb) | scores without any training |
 # | [09_zero_shot_search](09_zero_shot_search.ipynb) | searching by such a score alone |
-# | 10_hardware_cost | MACs, parameters, latency; a table for *your* device |
-# | 11_hardware_loss | searching towards a budget |
+# | [10_hardware_cost](10_hardware_cost.ipynb) | MACs, parameters, latency; a table for *your* device |
+# | [11_hardware_loss](11_hardware_loss.ipynb) | searching towards a budget |
 # | 12_ranking | teaching a supernet to rank |
 # | 13_detection | from classes to boxes |
 # | [14_wzdnas](14_wzdnas.ipynb) | a whole pipeline: search a detector for your own device |

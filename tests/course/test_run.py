@@ -52,7 +52,10 @@ def test_paths_are_taken_from_where_the_person_stands(tmp_path, monkeypatch):
         "steps": 2,
         "preset": "smoke",
     }
-    assert run.checked("01_tiny", ["mode=table.yaml"])["mode"] == "table.yaml"
+    assert run.checked("01_tiny", ["mode=table.yaml"])["mode"] == str(tmp_path / "table.yaml")
+    assert run.checked("01_tiny", ["mode=none.yaml"])["mode"] == "none.yaml"
+    Path("up").touch()
+    assert run.checked("01_tiny", ["mode=up"])["mode"] == "up"
 
 
 def test_a_mistake_that_only_the_notebook_sees_is_one_sentence_too(tmp_path, capsys):

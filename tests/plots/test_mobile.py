@@ -54,6 +54,16 @@ def test_the_price_map_shows_every_entry_and_leaves_out_what_is_no_choice():
     assert [label.get_text() for label in ax.get_yticklabels()][-1] == "skip"
 
 
+def test_options_that_are_decided_together_have_a_row_for_every_pair():
+    table = LookupTable.build(spaces.create("yolo:course"), "depth")
+    ax = plots.price_map(table, "bottlenecks", 1).axes[0]
+    rows = [label.get_text() for label in ax.get_yticklabels()]
+    assert rows == [f"{width}, {depth}" for width in ("0.25", "0.5", "0.75") for depth in range(5)]
+    drawn = np.ma.filled(ax.images[0].get_array(), np.nan)
+    assert np.allclose(drawn[[1, 2, 3, 4], 0], table.entries[0][0]) and np.isnan(drawn[0, 0])
+    assert np.allclose(drawn[[5, 6, 7, 8], 8], table.entries[8][1]) and np.isnan(drawn[9, 8])
+
+
 def test_part_costs_are_stacked_to_their_sum():
     ax = plots.part_costs({"a": {"x": 1.0, "y": 2.0}, "b": {"x": 3.0, "y": 4.0}}).axes[0]
     assert [bar.get_y() + bar.get_height() for bar in ax.patches] == [1, 3, 3, 7]
