@@ -18,7 +18,7 @@ def tables():
     space = spaces.create("yolo", image_size=64)
     counted = cost_tables(space)
     flops = counted["flops"].entries
-    score = LookupTable(space, "naswot", "log", 0.0, [(e / e.max()).log() for e in flops])
+    score = LookupTable(space, "naswot", "log |det K| per image", 0.0, [(e / e.max()).log() for e in flops])
     latency = LookupTable(space, "latency_ms", "ms", 1.0, [1e-6 * (i + 1) * e for i, e in enumerate(flops)])
     return {"zero_cost": score, **counted, "latency": latency}
 

@@ -8,15 +8,18 @@ the same can be fitted on a few measured networks and taken into the table.
 from __future__ import annotations
 
 import statistics
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from scipy import optimize, stats
 
 from nasedu.errors import ParameterError, TableError
-from nasedu.hardware.latency import Latency, measure
-from nasedu.hardware.pricing import Progress, busy_once, check_options
+from nasedu.hardware.backends import export_job, make_job
+from nasedu.hardware.latency import Latency, measure, measure_onnx
+from nasedu.hardware.pricing import Progress, busy_once, check_options, measure_defaults
 from nasedu.hardware.table import LookupTable
 from nasedu.randomness import seeded
 from nasedu.spaces.base import Arch, SearchSpace
@@ -112,7 +115,8 @@ class Correction:
 def boundaries(space: SearchSpace) -> LookupTable:
     """How many pieces of an architecture run, each of which takes a map over from another, as a table.
 
-    An identity or a missing connection runs nothing. In spaces without them the number is the same for all networks.
+    An identity or a missing connection runs nothing in a network, though a table of PyTorch's eager backend has what
+    calling it takes. In spaces without them the number is the same for all networks.
     """
     return LookupTable.build(space, "boundaries")
 
@@ -260,6 +264,8 @@ def random_networks(space: SearchSpace, n: int, seed: int = 0) -> list[Arch]:
     """`n` different architectures, drawn uniformly. Raises `ParameterError` where the space has fewer."""
     if not 1 <= n <= space.size:
         raise ParameterError(f"{space.name} has {space.size} networks, {n} different ones are asked for")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ParameterError(f"a seed is a whole number of at least 0, got {seed!r}")
     rng, drawn = np.random.default_rng(seed), {}
     while len(drawn) < n:
         drawn[space.sample(rng)] = None
@@ -289,16 +295,29 @@ def measure_networks(
     times: list[list[Latency]] = [[] for _ in archs]
     order = [i for _ in range(rounds) for i in rng.permutation(len(archs)).tolist()]
     noisy: list[bool] = []
-    with busy_once("networks", noisy):
+    with busy_once("networks", noisy), tempfile.TemporaryDirectory() as folder:
         for i in order:
-            with seeded(0):  # weights are drawn from PyTorch's own generator
-                network = space.build(archs[i])
-            latency = measure(network, space.input_shape, **options)
+            latency = _latency_of(space, archs[i], options, Path(folder) / f"{i}.onnx")
             times[i].append(latency)
             noisy.append(latency.noisy)
             if progress:
                 progress(len(noisy), len(order))
     return [_median(each) for each in times]
+
+
+def _latency_of(space: SearchSpace, arch: Arch, options: dict, exported: Path) -> Latency:
+    """One measurement of a network, which ONNX Runtime reads from `exported` once it was written there."""
+    onnx = options.get("backend") == "onnxruntime"
+    if not exported.exists():
+        with seeded(0):  # weights are drawn from PyTorch's own generator
+            network = space.build(arch)
+        if not onnx:
+            return measure(network, space.input_shape, **options)
+        how = measure_defaults() | options
+        settings = [how[name] for name in ("batch", "threads", "precision", "device")]
+        export_job(make_job("onnxruntime", network, [space.input_shape], *settings), exported)
+    left = {name: value for name, value in options.items() if name not in ("backend", "precision", "device")}
+    return measure_onnx(exported, space.input_shape, **left)
 
 
 def _median(times: list[Latency]) -> float:

@@ -71,9 +71,14 @@ class Program:
 
 
 class CudaProgram(Program):
-    """A program whose time is that between two events in CUDA's queue: without what starting it costs the CPU."""
+    """A program whose time is that between two events in CUDA's queue.
+
+    For a network whose kernels take longer than starting them that is the GPU's own time. A small one's queue runs
+    empty, and its time is how fast the CPU starts kernels.
+    """
 
     def seconds(self, runs: int, clock: Clock) -> float:
+        """What passes on the GPU between the first run's start and the last one's end; `clock` is not read."""
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         for _ in range(runs):
@@ -92,7 +97,7 @@ def eager(job: Job) -> Iterator[Program]:
 
 @contextmanager
 def compiled(job: Job) -> Iterator[Program]:
-    """`torch.compile` for these shapes. What was compiled before is forgotten: many networks share one limit.
+    """`torch.compile` for these shapes. What this process compiled before is forgotten: networks share one limit.
 
     Raises `BackendError` where the platform cannot compile.
     """
@@ -111,12 +116,17 @@ def compiled(job: Job) -> Iterator[Program]:
 @contextmanager
 def onnxruntime(job: Job) -> Iterator[Program]:
     """ONNX Runtime on the CPU, for the network exported to a temporary file. Raises `BackendError`."""
-    _needs("onnx", "onnxscript", "onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        with _ready(job) as (module, _):
-            export_onnx(module, path, *job.input_shapes, batch=job.batch)
+        export_job(job, path)
         yield onnx_program(path, job.input_shapes, job.batch, job.threads)
+
+
+def export_job(job: Job, path: Path) -> None:
+    """Write the job's network as an ONNX file for `onnx_program`. Raises `BackendError`."""
+    _needs("onnx", "onnxscript", "onnxruntime")
+    with _ready(job) as (module, _):
+        export_onnx(module, path, *job.input_shapes, batch=job.batch)
 
 
 def onnx_program(path: str | Path, input_shapes: Sequence[tuple[int, ...]], batch: int, threads: int) -> Program:
@@ -141,15 +151,25 @@ def cuda(job: Job) -> Iterator[Program]:
 
 
 BACKENDS = {"torch": eager, "compiled": compiled, "onnxruntime": onnxruntime, "cuda": cuda}
+WHOLE_PROGRAMS = ("compiled", "onnxruntime")  # these run no operator for an identity within a network
 
 
 def make_job(backend: str, module, input_shapes, batch, threads, precision, device) -> Job:
     """Check what a measurement is asked for. Raises `UnknownName`, `ParameterError`, `BackendError`."""
     check_name("backend", backend, BACKENDS)
     check_name("precision", precision, PRECISIONS)
+    _check_shapes(input_shapes)
     if precision != "float32" and backend != "cuda":
         raise ParameterError(f"{precision} is timed by the cuda backend only, not by {backend}")
     return Job(module, input_shapes, batch, threads, precision, _device(backend, module, device))
+
+
+def _check_shapes(input_shapes: Sequence[Sequence[int]]) -> None:
+    """Raise `ParameterError` unless there is a shape, and all are of whole numbers of at least 1."""
+    sides = [side for shape in input_shapes for side in (shape if isinstance(shape, Sequence) else [None])]
+    if not sides or not all(isinstance(side, int) and side >= 1 for side in sides):
+        shapes = ", ".join(map(str, input_shapes)) or "none"
+        raise ParameterError(f"a network is timed on inputs of one shape or more, such as (3, 64, 64), got {shapes}")
 
 
 def _device(backend: str, module: nn.Module, device: torch.device | str | None) -> torch.device:

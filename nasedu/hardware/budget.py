@@ -7,28 +7,33 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nasedu.errors import ParameterError, TableError
-from nasedu.hardware.losses import HardwareLoss, create
+from nasedu.errors import ParameterError
+from nasedu.hardware.losses import HardwareLoss, as_loss
+from nasedu.hardware.stack import same_space
 from nasedu.hardware.table import LookupTable
-from nasedu.spaces.base import Path
+from nasedu.spaces.base import Path, SearchSpace
 
 
 class Budget:
     """Terms (table, target, loss), applied in order: each loss takes what the one before returned as its task loss.
 
     `target` is in the table's unit; `loss` a `HardwareLoss` or the name of one. Losses that add may come in any order;
-    one that multiplies scales all that comes before it. Raises `ParameterError` for a target that is not positive or
-    no term at all, `TableError` for tables of several spaces, `UnknownName`.
+    one that multiplies scales all that comes before it. Raises `ParameterError` for a target that is not positive,
+    what is no loss, or no term at all, `TableError` for tables of several spaces, `UnknownName`.
     """
 
     def __init__(self, terms: Sequence[tuple[LookupTable, float, HardwareLoss | str]]):
-        self.terms = [(table, target, create(loss) if isinstance(loss, str) else loss) for table, target, loss in terms]
+        self.terms = [(table, target, as_loss(loss)) for table, target, loss in terms]
         if not self.terms:
             raise ParameterError("a budget needs at least one (table, target, loss)")
-        for table, target, loss in self.terms:
+        for _, target, loss in self.terms:
             loss.check(target)
-            if table.space.fingerprint != self.terms[0][0].space.fingerprint:
-                raise TableError(f"a budget has one space, got {self.terms[0][0].space.name} and {table.space.name}")
+        same_space([table for table, _, _ in self.terms], self.space)
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space of its tables."""
+        return self.terms[0][0].space
 
     def __call__(self, task: Tensor | float, path: Path) -> Tensor:
         """The total loss, a scalar on the task loss's device; `path` as in `LookupTable.expected`."""

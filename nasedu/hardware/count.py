@@ -26,8 +26,9 @@ class LayerCost:
 
     `kind` is the layer's class, or the names of the operations. `params` (trainable) and `weight_bytes` (all parameters
     and stored buffers) stand at a layer's first call and are 0 where weights were counted before. `activation_bytes`
-    is the size of the results, in place or not; views have none. `moved_bytes` is what a call has to read and write
-    at least: inputs, results, and weights at every call. `shape` is the first result's, without the batch.
+    is the size of the results, in place or not; views have none. `moved_bytes` is what a call reads and writes: inputs,
+    results, and at every call all parameters and buffers of the layer, whether it needs them or not (a batch norm's
+    counter). `shape` is the first result's, without the batch.
     """
 
     name: str
@@ -64,7 +65,10 @@ class Count(Cost):
 
     @property
     def activation_bytes(self) -> int:
-        """Bytes of all layers' results for one input: what training keeps, an upper bound of what inference holds."""
+        """Bytes of all layers' results for one input, without that input itself.
+
+        Training keeps about as much; inference holds, beside the input, no more than this at a time.
+        """
         return sum(layer.activation_bytes for layer in self.layers)
 
     @property
@@ -96,8 +100,8 @@ def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Count:
     """Count `module` in eval mode on one input per shape (C, H, W), at batch size 1, layer by layer.
 
     MACs are those of convolutions and matrix products, half of what PyTorch's `FlopCounterMode` counts. Nothing is
-    allocated or computed: a copy without data ("meta" device) runs, and `module` stays as it is. A tensor that `module`
-    keeps in a list or dictionary of its own is copied with its data. Hooks on `module` do not run.
+    allocated or computed: a copy without data ("meta" device) runs, on which the tensors that its forward pass makes
+    are, too; `module` stays as it is. Hooks on `module` do not run.
     """
     stored = {id(t) for t in module.state_dict(keep_vars=True).values() if isinstance(t, Tensor)}
     tensors = list(_tensors(module))
@@ -110,17 +114,25 @@ def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Count:
     dtype = next((p.dtype for p in meta.parameters() if p.is_floating_point()), torch.float32)
     inputs = [torch.empty(1, *shape, device="meta", dtype=dtype) for shape in input_shapes]
     recorder = _Recorder(meta, stored)
-    with recorder.running(), evaluation_mode(meta), torch.no_grad():
+    with torch.device("meta"), recorder.running(), evaluation_mode(meta), torch.no_grad():
         meta(*inputs)
     layers = tuple(recorder.finish())
     return Count(sum(layer.macs for layer in layers), sum(layer.params for layer in layers), layers)
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers and plain tensor attributes."""
+    """Parameters, buffers and other attributes, also those in lists, tuples and dictionaries."""
     for part in module.modules():
-        for held in (part._parameters, part._buffers, vars(part)):
-            yield from (t for t in held.values() if isinstance(t, Tensor))
+        yield from _held(vars(part))
+
+
+def _held(value: object) -> Iterator[Tensor]:
+    """The tensors among the contents of a container, or the tensor itself."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _held(part)
 
 
 def _without_data(tensor: Tensor) -> Tensor:
@@ -141,10 +153,10 @@ def _ratio(macs: int, size: int) -> float:
 class _Frame:
     """A module that is running: what its own operations, outside the modules in it, have done so far."""
 
-    __slots__ = ("inner", "inputs", "leaf", "module", "name", "operations", "read", "shape", "start", "written")
+    __slots__ = ("inner", "leaf", "module", "name", "operations", "read", "shape", "start", "written")
 
-    def __init__(self, module: nn.Module, name: str, inputs: list[Tensor], start: int):
-        self.module, self.name, self.inputs, self.start = module, name, inputs, start
+    def __init__(self, module: nn.Module, name: str, start: int):
+        self.module, self.name, self.start = module, name, start
         self.leaf = not module._modules
         self.inner = 0  # MACs of the modules that it called
         self.operations: dict[str, None] = {}
@@ -169,19 +181,23 @@ class _Recorder(TorchDispatchMode):
         with ExitStack() as stack:
             stack.enter_context(_without_hooks(list(self.names)))
             stack.enter_context(self.flops)
-            for handle in (register_module_forward_pre_hook(self.enter), register_module_forward_hook(self.leave)):
+            before = register_module_forward_pre_hook(self.enter)
+            after = register_module_forward_hook(self.leave, with_kwargs=True)
+            for handle in (before, after):
                 stack.callback(handle.remove)
             stack.enter_context(self)
             yield
 
     def macs(self) -> int:
+        """All that were done so far."""
         return self.flops.get_total_flops() // 2
 
     def enter(self, module: nn.Module, inputs: tuple) -> None:
+        """Put a module that begins on the stack."""
         name = self.names.get(module, type(module).__name__)
-        self.stack.append(_Frame(module, name, inputs, self.macs()))
+        self.stack.append(_Frame(module, name, self.macs()))
 
-    def leave(self, module: nn.Module, inputs: tuple, output) -> None:
+    def leave(self, module: nn.Module, inputs: tuple, named_inputs: dict, output) -> None:
         """Write what `module` did itself: a leaf at every call, another module where something is left for it."""
         frame = self.stack.pop()
         total = self.macs() - frame.start
@@ -191,12 +207,13 @@ class _Recorder(TorchDispatchMode):
             results = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
             frame.shape = tuple(results[0].shape[1:]) if results else ()
             frame.written = _bytes(results)
-            frame.read = _bytes([t for t in tree_leaves(frame.inputs) if isinstance(t, Tensor)])
+            frame.read = _bytes([t for t in tree_leaves((inputs, named_inputs)) if isinstance(t, Tensor)])
         if frame.leaf or frame.operations:
             kind = type(module).__name__ if frame.leaf else ", ".join(frame.operations)
             self.write(frame, kind, total - frame.inner)
 
     def write(self, frame: _Frame, kind: str, macs: int) -> None:
+        """Add a layer's row, with its weights where they have not been counted yet."""
         own = [*frame.module._parameters.values(), *frame.module._buffers.values()]
         own = [t for t in own if t is not None]
         params, weights = self.first_time(own)
@@ -212,6 +229,7 @@ class _Recorder(TorchDispatchMode):
         return params, _bytes([t for key, t in new.items() if key in self.stored])
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        """Run an operation, and note it for the module that is running unless it only views a tensor."""
         if operation is torch.ops.aten.native_batch_norm.default:
             # PyTorch works out its shapes through eight smaller operations: half of a count's time
             result = torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
@@ -233,7 +251,7 @@ class _Recorder(TorchDispatchMode):
         for module, name in self.names.items():
             own = [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
             if any(id(t) not in self.counted for t in own):
-                self.write(_Frame(module, name, [], 0), type(module).__name__, 0)
+                self.write(_Frame(module, name, 0), type(module).__name__, 0)
         return self.layers
 
 

@@ -7,6 +7,7 @@ import os
 import platform
 import statistics
 import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nasedu.errors import ParameterError
+from nasedu.errors import NaseduError, ParameterError
 from nasedu.hardware.backends import BACKENDS, Clock, Program, make_job, onnx_program
 
 SHORTEST = 2e-4  # seconds that one repeat lasts at least: a thousand times what a clock's tick and reading it cost
@@ -73,13 +74,16 @@ def measure(
     unless given. `module` stays as it is, and threads are fixed meanwhile. After `warmup` runs (at least one, which
     tells how long a run is), each repeat lasts 0.2 ms or more: short modules run several times in it. Where another
     program took the processor, or the quartiles lie more than 15 % apart, it is tried again, three times in all; the
-    calmest counts, with a `NoisyMeasurement` warning if it was disturbed, too. `clock` replaces the real one.
+    calmest counts, with a `NoisyMeasurement` warning if it was disturbed, too. With several threads a lost processor
+    shows only in the quartiles, as networks keep different numbers of them busy. `clock` replaces the real one.
+    The compiled backend forgets all that this process had compiled with `torch.compile`, which then compiles anew.
 
-    Raises `UnknownName`, `ParameterError` (fewer than 3 repeats, say) and `BackendError` for what is not installed.
+    Raises `UnknownName`, `ParameterError` (fewer than 3 repeats, or inputs that the network does not take, say) and
+    `BackendError` for what is not installed.
     """
     _check(batch, threads, repeats, warmup)
     job = make_job(backend, module, input_shapes, batch, threads, precision, device)
-    with fixed_threads(threads), BACKENDS[backend](job) as program:
+    with _told_of_inputs(input_shapes), fixed_threads(threads), BACKENDS[backend](job) as program:
         timed = _timed(program, repeats, warmup, clock or Clock())
     return _latency(timed, repeats=repeats, batch=batch, threads=threads, backend=backend, precision=precision)
 
@@ -100,11 +104,25 @@ def measure_onnx(
     return _latency(timed, repeats=repeats, batch=batch, threads=threads, backend="onnxruntime")
 
 
+@contextmanager
+def _told_of_inputs(input_shapes: Sequence[tuple[int, ...]]) -> Iterator[None]:
+    """Say in one sentence that a network does not run on maps of these shapes."""
+    try:
+        yield
+    except NaseduError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        shapes = ", ".join(map(str, input_shapes))
+        raise ParameterError(f"the network does not run on inputs of {shapes}: {reason}") from error
+
+
 @dataclass(frozen=True)
 class _Attempt:
-    """Seconds per run, and `share`: of a repeat's time, how much this process had a processor (1 on accelerators).
+    """Seconds per run, and `share`: of the time, how much this process had a processor at least (1 on accelerators).
 
-    It is a median, as the time is: a few repeats that another program held up do not matter.
+    It is the median over repeats, as the time is: a few that another program held up do not matter. On a clock whose
+    ticks are longer than a repeat it is that of the whole attempt, and 1 where a tick is longer than that.
     """
 
     low: float
@@ -114,14 +132,17 @@ class _Attempt:
 
     @property
     def spread(self) -> float:
+        """How far the quartiles lie apart, as a fraction of the median."""
         return (self.high - self.low) / self.median if self.median > 0 else 0.0
 
     @property
     def disturbance(self) -> float:
+        """What was worse, spread or a lost processor, each as a multiple of what is still calm."""
         return max(self.spread / SPREAD, (1 - self.share) / (1 - SHARE))
 
     @property
     def calm(self) -> bool:
+        """Whether nothing else seems to have run."""
         return self.disturbance <= 1
 
 
@@ -159,20 +180,27 @@ def _latency(timed: _Timed, **settings) -> Latency:
 
 
 def _attempt(program: Program, repeats: int, runs: int, clock: Clock) -> _Attempt:
-    times, shares = [], []
+    times, used = [], []
     for _ in range(repeats):
         wall, cpu = clock.wall(), clock.cpu()
         times.append(program.seconds(runs, clock) / runs)
-        cpu, wall = clock.cpu() - cpu + clock.tick, clock.wall() - wall
-        shares.append(min(1.0, cpu / wall) if program.on_cpu and wall > 0 else 1.0)
-    return _Attempt(*statistics.quantiles(times, n=4), statistics.median(shares))
+        used.append((clock.cpu() - cpu, clock.wall() - wall))
+    share = _share(used, clock.tick) if program.on_cpu else 1.0
+    return _Attempt(*statistics.quantiles(times, n=4), share)
+
+
+def _share(used: list[tuple[float, float]], tick: float) -> float:
+    """Of the wall's time, the processor's, at most 1; from (processor, wall) seconds of every repeat."""
+    if tick:  # most repeats see no tick at all, some a whole one
+        used = [(sum(cpu for cpu, _ in used) + tick, sum(wall for _, wall in used))]
+    return statistics.median(min(1.0, cpu / wall) if wall > 0 else 1.0 for cpu, wall in used)
 
 
 def _check(batch: int, threads: int, repeats: int, warmup: int) -> None:
     given = {"batch": (batch, 1), "threads": (threads, 1), "repeats": (repeats, 3), "warmup": (warmup, 0)}
     for name, (value, least) in given.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ParameterError(f"latency needs at least {least} {name}, got {value!r}")
+            raise ParameterError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def _short(ms: float) -> str:

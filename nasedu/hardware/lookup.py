@@ -10,20 +10,32 @@ from nasedu.errors import TableError
 from nasedu.hardware import table_file
 from nasedu.hardware.foreign import read_mapping, read_ofa, read_wzdnas
 from nasedu.hardware.matrix_file import read_csv
+from nasedu.hardware.pricing import Progress, check_options, measure_defaults
 from nasedu.hardware.table import LookupTable
 from nasedu.spaces.base import SearchSpace
 
 STORED = Path(__file__).parents[2] / "lookup"
+SETTINGS = ("batch", "threads", "backend", "precision")  # options of a measurement that ask for another latency
 
 
-def latency_table(space: SearchSpace, source: str = "auto", keep: str | Path | None = None, **options):
+def latency_table(
+    space: SearchSpace,
+    source: str = "auto",
+    keep: str | Path | None = None,
+    *,
+    progress: Progress | None = None,
+    **options,
+) -> LookupTable | None:
     """A latency table of `space` in ms, or None for the source "none".
 
     `source`: "auto" takes the stored table made for this very space, which was measured on a CPU, and measures where
     there is none or the device is another; "measure" measures the machine that runs this (`options` as in `measure`);
-    otherwise a file, as in `read_table`. A measured table is written to `keep`, and read from there the next time, so
-    that a search that goes on prices with the same figures. Raises `TableError`.
+    otherwise a file, as in `read_table`. A stored table serves only where it was measured at the batch, threads,
+    backend and precision that `options` ask for. A measured table is written to `keep`, and read from there the next
+    time, so that a search that goes on prices with the same figures; `progress` as in `LookupTable.build`.
+    Raises `UnknownName`, and `TableError`, also for a kept table that was measured otherwise.
     """
+    check_options("latency_ms", options)
     if source == "none":
         return None
     if source not in ("auto", "measure"):
@@ -32,14 +44,27 @@ def latency_table(space: SearchSpace, source: str = "auto", keep: str | Path | N
             raise TableError(f"{source} holds {table.metric}, not latency_ms")
         return table
     on_cpu = torch.device(options.get("device") or "cpu").type == "cpu" and options.get("backend", "torch") == "torch"
-    if source == "auto" and on_cpu and (table := stored(space, "latency_ms")):
+    if source == "auto" and on_cpu and (table := stored(space, "latency_ms")) and not _otherwise(table, options):
         return table
     if keep and Path(keep).exists():
-        return LookupTable.load(keep, space)
-    table = LookupTable.build(space, "latency_ms", **options)
+        table = LookupTable.load(keep, space)
+        if other := _otherwise(table, options):
+            raise TableError(f"{keep} was measured with {other}: delete it, or name another file to keep the table in")
+        return table
+    table = LookupTable.build(space, "latency_ms", progress=progress, **options)
     if keep:
         table.save(keep)
     return table
+
+
+def _otherwise(table: LookupTable, options: dict) -> str:
+    """In which settings that change a latency a table differs from what is asked for; "" where in none.
+
+    What its provenance does not name was measured before there was a choice: at the default.
+    """
+    usual = measure_defaults()
+    settings = [(name, table.provenance.get(name, usual[name]), (usual | options)[name]) for name in SETTINGS]
+    return " and ".join(f"{name} {was}, not {wanted}" for name, was, wanted in settings if was != wanted)
 
 
 def stored(space: SearchSpace, metric: str, backend: str = "torch") -> LookupTable | None:
@@ -66,12 +91,12 @@ def file_name(space: str, pixels: int, metric: str, backend: str = "torch") -> s
 def read_table(path: str | Path, space: SearchSpace, metric: str = "latency_ms") -> LookupTable:
     """A table in a file: nasedu's JSON, a matrix in CSV, or ProxylessNAS's or WZDNAS's format in YAML or JSON.
 
-    `metric` is what a CSV holds, which does not say. A relative path is looked for from here, then from the project's
-    folder. Raises `TableError`.
+    `metric` is what a CSV must hold, and is taken to hold where it does not say. A relative path is looked for from
+    here, then from the project's folder. Raises `TableError`.
     """
-    path = Path(path) if Path(path).is_file() else STORED.parent / path
+    given, path = path, Path(path) if Path(path).is_file() else STORED.parent / path
     if not path.is_file():
-        raise TableError(f"there is no lookup table {path.name}; lookup takes auto, measure, none or a file")
+        raise TableError(f"there is no lookup table {given}; lookup takes auto, measure, none or a file")
     kind = path.suffix.lower()
     if kind == ".csv":
         return read_csv(path, space, metric)

@@ -11,7 +11,9 @@ Unless a docstring says otherwise a form depends on r alone, so it is the same f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -21,22 +23,35 @@ from nasedu.errors import ParameterError, check_name
 
 LEAST = 1e-3  # logs and powers of r are flat below a thousandth of the target: their slope at 0 is infinite
 NEAR, STRIDE = 0.05, 0.1  # shares of the target: see `Lagrange`
-EDGE = 0.1  # below log(cost) = 0.1 a literal log bends, and comes to 0 at cost 0
+EDGE = 0.1  # below log(cost) = 0.1 a literal log bends, and comes to next to nothing at cost 0
 
 
 class HardwareLoss:
     """A loss of (task, cost, target); `options` are a dataclass's fields, state is what `update` changes."""
 
     name: ClassVar[str]
+    least_cost: ClassVar[float] = 0.0  # below it, a cost is a mistake
 
     def __call__(self, task: Tensor | float, cost: Tensor | float, target: Tensor | float) -> Tensor:
-        """The total to minimise, elementwise and broadcast. Raises `ParameterError` for a target not above 0."""
-        check_target(target)
-        return self.total(task, torch.as_tensor(cost), target)
+        """The total to minimise, elementwise and broadcast.
+
+        Raises `ParameterError` for a target that is not above 0, or a cost that is below 0 or not finite.
+        """
+        self.check(target)
+        return self.total(task, self._checked(cost), target)
 
     def total(self, task, cost: Tensor, target) -> Tensor:
-        """What calling it returns, for a target that is known to be a positive number."""
+        """What calling it returns, for a cost and a target that are known to be right."""
         raise NotImplementedError
+
+    def _checked(self, cost: Tensor | float) -> Tensor:
+        """`cost` as a tensor."""
+        cost = torch.as_tensor(cost)
+        good = cost.isfinite() & (cost >= self.least_cost)
+        if not bool(good.all()):
+            bad = float(cost[~good].flatten()[0])
+            raise ParameterError(f"a cost of the {self.name} loss is finite and never negative, got {bad:g}")
+        return cost
 
     def check(self, target: Tensor | float) -> None:
         """Raise `ParameterError` for a target that this form cannot take."""
@@ -68,18 +83,41 @@ class HardwareLoss:
 
 
 def check_target(target: Tensor | float) -> None:
-    """Raise `ParameterError` unless every target is a positive, finite number."""
+    """Raise `ParameterError` unless it is a number or a tensor, positive and finite throughout."""
+    if isinstance(target, bool) or not isinstance(target, Tensor | Real):
+        raise ParameterError(f"a target must be a number or a tensor, got {target!r:.40}")
     values = torch.as_tensor(target, dtype=torch.float64)
     if not bool(((values > 0) & values.isfinite()).all()):
         bad = values[~((values > 0) & values.isfinite())].flatten()[0]
         raise ParameterError(f"a target must be positive and finite, got {float(bad):g}")
 
 
-def _check_positive(loss: HardwareLoss, *names: str) -> None:
-    for name in names:
+def as_loss(loss: HardwareLoss | str) -> HardwareLoss:
+    """A loss as it is, or the one of that name. Raises `UnknownName`, and `ParameterError` for anything else."""
+    if isinstance(loss, str):
+        return create(loss)
+    if not isinstance(loss, HardwareLoss):
+        raise ParameterError(f"a hardware loss is one that losses.create made, or its name, got {loss!r:.60}")
+    return loss
+
+
+_RULES: dict[str, Callable[[float], bool]] = {
+    "finite": lambda value: True,
+    "positive": lambda value: value > 0,
+    "0 or more": lambda value: value >= 0,
+    "1 or more": lambda value: value >= 1,
+    "0 or less": lambda value: value <= 0,
+    "negative": lambda value: value < 0,
+}
+
+
+def _check_options(loss: HardwareLoss, **rules: str) -> None:
+    """Raise `ParameterError` unless every option named is a finite number that keeps to its rule, one of `_RULES`."""
+    for name, rule in rules.items():
         value = getattr(loss, name)
-        if not (value > 0 and math.isfinite(value)):
-            raise ParameterError(f"{name} of the {loss.name} loss must be positive, got {value}")
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not (number and math.isfinite(value) and _RULES[rule](value)):
+            raise ParameterError(f"{name} of the {loss.name} loss must be a number, {rule}, got {value!r:.40}")
 
 
 @dataclass
@@ -91,13 +129,12 @@ class _LogPower(HardwareLoss):
     literal: bool = False
 
     def __post_init__(self):
-        _check_positive(self, "alpha", "beta")
-
-    def __call__(self, task, cost, target):
-        self.check(target)
-        return self.total(task, torch.as_tensor(cost), target)
+        _check_options(self, alpha="positive", beta="positive")
+        if not isinstance(self.literal, bool):
+            raise ParameterError(f"literal of the {self.name} loss must be True or False, got {self.literal!r:.40}")
 
     def check(self, target) -> None:
+        """As for any loss; a literal log wants targets above 1, too."""
         check_target(target)
         low = float(torch.as_tensor(target, dtype=torch.float64).min())
         if self.literal and low <= 1:
@@ -107,6 +144,7 @@ class _LogPower(HardwareLoss):
             )
 
     def total(self, task, cost, target):
+        """The task loss, scaled by a power of the log."""
         log = self._literal(cost, target) if self.literal else (cost / target).clamp_min(LEAST).log1p() / math.log(2)
         return task * (self.alpha * log**self.beta)
 
@@ -119,7 +157,8 @@ class FBNet(_LogPower):
 
     The published log depends on the unit, and is negative for half a millisecond. By default log(1 + r) / log 2 stands
     in its place: 1 at the target, 0 at no cost. `literal=True` takes the natural log of the cost in its unit, refuses
-    targets up to 1, and comes smoothly to 0 below a cost of about 1. No pull towards the target: cheaper is better.
+    targets up to 1, and falls smoothly to next to 0 below a cost of about 1. No pull towards the target: cheaper is
+    better.
     """
 
     name = "fbnet"
@@ -141,9 +180,12 @@ class ProxylessNASMultiply(_LogPower):
 
 
 def guarded_log(cost: Tensor) -> Tensor:
-    """log(cost), continued below log(cost) = EDGE by a power of the cost: smooth, positive, 0 at no cost."""
+    """log(cost), continued below log(cost) = EDGE by a power of the cost: smooth and positive.
+
+    It is flat, at 4e-32, below a cost of LEAST: at 0 some power of it, which `beta` takes, would be infinitely steep.
+    """
     above = cost.clamp_min(math.exp(EDGE)).log()
-    below = EDGE / math.e * cost.clamp(0, math.exp(EDGE)) ** (1 / EDGE)
+    below = EDGE / math.e * cost.clamp(LEAST, math.exp(EDGE)) ** (1 / EDGE)
     return torch.where(cost > math.exp(EDGE), above, below)
 
 
@@ -157,7 +199,11 @@ class ProxylessNASAdd(HardwareLoss):
     weight: float = 0.1
     name = "proxylessnas_add"
 
+    def __post_init__(self):
+        _check_options(self, weight="0 or more")
+
     def total(self, task, cost, target):
+        """The task loss plus a line that is 0 at the target."""
         return task + self.weight * (cost / target - 1)
 
 
@@ -172,7 +218,11 @@ class SinglePath(HardwareLoss):
     weight: float = 0.02
     name = "single_path"
 
+    def __post_init__(self):
+        _check_options(self, weight="0 or more")
+
     def total(self, task, cost, target):
+        """The task loss plus a log that is 0 at the target."""
         return task + self.weight * (cost / target).clamp_min(LEAST).log()
 
 
@@ -186,7 +236,11 @@ class Squared(HardwareLoss):
     weight: float = 1.0
     name = "squared"
 
+    def __post_init__(self):
+        _check_options(self, weight="0 or more")
+
     def total(self, task, cost, target):
+        """The task loss plus a parabola about the target."""
         return task + self.weight * (cost / target - 1).square()
 
 
@@ -197,7 +251,11 @@ class Hinge(HardwareLoss):
     weight: float = 1.0
     name = "hinge"
 
+    def __post_init__(self):
+        _check_options(self, weight="0 or more")
+
     def total(self, task, cost, target):
+        """The task loss plus a line beyond the target."""
         return task + self.weight * (cost / target - 1).clamp_min(0)
 
 
@@ -205,14 +263,19 @@ class Hinge(HardwareLoss):
 class Linear(HardwareLoss):
     """task + weight * r: what WZDNAS does for depth and latency, with the uniform architecture's cost as target.
 
-    The slope knows nothing of the target. A negative weight rewards a table whose values are better when higher. The
-    default 1 is ours; WZDNAS's own are in `nasedu.wzdnas.LossWeights`.
+    The slope knows nothing of the target. A negative weight rewards a table whose values are better when higher, and
+    which may hold negative ones. The default 1 is ours; WZDNAS's own are in `nasedu.wzdnas.LossWeights`.
     """
 
     weight: float = 1.0
     name = "linear"
+    least_cost = -math.inf
+
+    def __post_init__(self):
+        _check_options(self, weight="finite")
 
     def total(self, task, cost, target):
+        """The task loss plus a line through 0."""
         return task + self.weight * (cost / target)
 
 
@@ -225,10 +288,11 @@ class _Reward(HardwareLoss):
 
     def reward(self, quality: Tensor | float, cost: Tensor | float, target: Tensor | float) -> Tensor:
         """The reward of a quality (higher is better, not negative), broadcast. Raises `ParameterError`."""
-        check_target(target)
-        return self._reward(quality, torch.as_tensor(cost) / target)
+        self.check(target)
+        return self._reward(quality, self._checked(cost) / target)
 
     def total(self, task, cost, target):
+        """Minus the reward of the quality exp(-task)."""
         return -self._reward(torch.exp(-torch.as_tensor(task)), cost / target)
 
 
@@ -243,6 +307,9 @@ class MnasNet(_Reward):
     below: float = -0.07
     above: float = -0.07
     name = "mnasnet"
+
+    def __post_init__(self):
+        _check_options(self, below="0 or less", above="0 or less")
 
     def _reward(self, quality, r):
         exponent = torch.where(r > 1, self.above, self.below)
@@ -261,8 +328,7 @@ class TuNAS(_Reward):
     name = "tunas"
 
     def __post_init__(self):
-        if not self.beta < 0:
-            raise ParameterError(f"beta of the tunas loss must be negative, got {self.beta}")
+        _check_options(self, beta="negative")
 
     def _reward(self, quality, r):
         return quality + self.beta * (r - 1).abs()
@@ -274,11 +340,11 @@ class Lagrange(HardwareLoss):
 
     The multiplier moves by rho * (r - 1), dual ascent: it starts at 0, rises while a cost is over its budget and never
     falls below 0 (Boyd and Vandenberghe, Convex Optimization, 2004, chapter 5; rho, like all defaults, is ours). It
-    finds the right price of cost, but networks come in steps: at the right price the best one may still miss the budget
-    by one expensive choice. The second term, an exact penalty (Nocedal and Wright, Numerical Optimization, 2006, section
-    17.2), closes that gap: once a cost has crossed its target, or came within `NEAR` of it, the stiffness rises by
-    penalty * (|r - 1| - band) wherever that is positive, at most penalty * `STRIDE` at a time. It is two-sided: it holds
-    a target. For a ceiling that may be left unused take `penalty=0`, the plain multiplier.
+    finds the right price of cost, but networks come in steps: at that price the best one may still miss the budget by
+    one expensive choice. The second term closes that gap, an exact penalty (Nocedal and Wright, Numerical Optimization,
+    2006, section 17.2): once a cost has crossed its target, or came within `NEAR` of it, the stiffness rises by
+    penalty * (|r - 1| - band) where that is positive, at most penalty * `STRIDE` at a time. It is two-sided, to hold a
+    target. For a ceiling that may be left unused take `penalty=0`, the plain multiplier.
 
     What it learns from decides what meets the budget: an expected cost can be met
     by a mixture that no network equals, so searches show it the most probable architecture.
@@ -294,17 +360,17 @@ class Lagrange(HardwareLoss):
     _close: Tensor = field(default_factory=lambda: torch.tensor(False), init=False)
 
     def __post_init__(self):
-        _check_positive(self, "rho")
-        if min(self.penalty, self.band) < 0:
-            raise ParameterError(f"penalty and band of the lagrange loss are 0 or more, got {self.penalty}, {self.band}")
+        _check_options(self, rho="positive", penalty="0 or more", band="0 or more")
 
     def total(self, task, cost, target):
+        """The task loss plus the price of being over the target, and the penalty of being off it."""
         excess = cost / target - 1
         return task + self.multiplier * excess + self.stiffness * (excess.abs() - self.band).clamp_min(0)
 
     def update(self, cost, target):
-        check_target(target)
-        excess = torch.as_tensor(cost).detach() / target - 1
+        """One step of dual ascent, row by row. Raises `ParameterError` as calling it does."""
+        self.check(target)
+        excess = self._checked(cost).detach() / target - 1
         side = excess.sign()
         self._side = torch.where(self._side == 0, side, self._side)
         self._close = self._close | (side != self._side) | (excess.abs() < NEAR)
@@ -336,17 +402,19 @@ class LogBarrier(HardwareLoss):
     t: Tensor = field(default=None, init=False)
 
     def __post_init__(self):
-        _check_positive(self, "start", "growth", "steepest")
+        _check_options(self, start="positive", growth="1 or more", steepest="positive")
         self.t = torch.tensor(float(self.start))
 
     def total(self, task, cost, target):
+        """The task loss plus the barrier, or its tangent."""
         t, left = self.t, 1 - cost / target
         edge = t**-2
         beyond = (edge - left) * t - edge.log() / t
         return task + torch.where(left > edge, -left.clamp_min(edge).log() / t, beyond)
 
     def update(self, cost, target):
-        check_target(target)
+        """Make the barrier steeper, whatever the cost."""
+        self.check(target)
         self.t = (self.t * self.growth).clamp_max(self.steepest)
 
     def state_dict(self):

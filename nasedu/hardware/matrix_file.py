@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,20 +16,23 @@ from nasedu.hardware.table_file import number, options, plain
 from nasedu.spaces.base import SearchSpace
 from nasedu.storage import write_atomically
 
+_ABOUT = re.compile(r"group \[(.+) (\S+)\]")
 FIXED = "fixed"  # the name of a last row with one figure: what all networks of the space cost
 
 
 def write_csv(table: LookupTable, path: str | Path) -> None:
     """A row per decision group with its name and a figure per option, under a header; the fixed part comes last.
 
-    The header has the options' names where those of every group are the first of the longest one's, else numbers.
-    Unit, space and provenance are lost: `LookupTable.save` keeps them.
+    The header has the options' names where those of every group are the first of the longest one's, else numbers. Its
+    first cell tells what the figures are, `group [METRIC FINGERPRINT]`, with the space's fingerprint. The provenance is
+    lost: `LookupTable.save` keeps it.
     """
     text, named = io.StringIO(), options(table.space)
     longest = max(named.values(), key=len)
     same = all(names == longest[: len(names)] for names in named.values())
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["group", *(longest if same else (f"option {i + 1}" for i in range(len(longest))))])
+    about = f"group [{table.metric} {table.space.fingerprint}]"
+    writer.writerow([about, *(longest if same else (f"option {i + 1}" for i in range(len(longest))))])
     for name, entry in zip(named, table.entries, strict=True):
         writer.writerow([name, *(plain(v) for v in entry.flatten().tolist())])
     writer.writerow([FIXED, plain(table.fixed)])
@@ -39,10 +43,13 @@ def read_csv(path: str | Path, space: SearchSpace, metric: str = "latency_ms") -
     """A matrix with a row per decision group, in order, and a column per option, in the unit of `metric`.
 
     A header, row names and a last row `fixed` may be there (else the fixed part is 0); cells may be empty only beyond a
-    row's options. Names of this space in another order than its own are refused. Raises `TableError`, `UnknownName`.
+    row's options. Names of this space in another order than its own are refused, and so are another metric or space
+    where the header names them, as `write_csv` does. Raises `TableError`, `UnknownName`.
     """
     check_name("metric", metric, UNITS)
-    header, names, cells, fixed = _parts(_rows(path), path)
+    rows = _rows(path)
+    _check_about(rows[0][0], path, space, metric)
+    header, names, cells, fixed = _parts(rows, path)
     named = options(space)
     if len(cells) != len(named):
         raise TableError(f"{path} has {len(cells)} rows of figures, {space.name} has {len(named)} decision groups")
@@ -75,7 +82,8 @@ def _rows(path: str | Path) -> list[list[str]]:
 
 def _parts(rows: list[list[str]], path: str | Path) -> tuple[list[str], list[str], list[list[str]], str]:
     """Header, row names (both empty where there are none), cells, and the fixed part ("0" where there is none)."""
-    header = rows[0] if rows[0][0] == "group" or not any(map(_is_number, rows[0])) else []
+    has_header = rows[0][0] == "group" or _ABOUT.fullmatch(rows[0][0]) or not any(map(_is_number, rows[0]))
+    header = rows[0] if has_header else []
     rows = rows[1:] if header else rows
     fixed = "0"
     if rows and rows[-1][0].lower() == FIXED:
@@ -85,6 +93,18 @@ def _parts(rows: list[list[str]], path: str | Path) -> tuple[list[str], list[str
     if rows and not any(_is_number(row[0]) or not row[0] for row in rows):
         return header[1:], [row[0] for row in rows], [row[1:] for row in rows], fixed
     return header, [], rows, fixed
+
+
+def _check_about(cell: str, path: str | Path, space: SearchSpace, metric: str) -> None:
+    """Refuse figures of another metric or space than those asked for, where the header's first cell names any."""
+    about = _ABOUT.fullmatch(cell)
+    if about and about[1] != metric:
+        raise TableError(f"{path} holds {about[1]}, not {metric}")
+    if about and about[2] != space.fingerprint:
+        raise TableError(
+            f"{path} was made for another space ({about[2]}) than this {space.name} at {list(space.input_shape)} "
+            f"({space.fingerprint})"
+        )
 
 
 def _check_order(found: Sequence[str], wanted: Sequence[str], where: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import FunctionType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from nasedu.blocks import Zero
 from nasedu.spaces.base import Layer, SearchSpace, Slot
 
 
@@ -45,3 +48,50 @@ def pieces(space: SearchSpace) -> Iterator[Piece]:
         for option in itertools.product(*(range(len(d.choices)) for d in layer.decisions)):
             chosen = ", ".join(d.choices[i] for d, i in zip(layer.decisions, option, strict=True))
             yield Piece(f"{layer.name} {chosen}", layer, shapes, group, option)
+
+
+def runs(module: nn.Module) -> bool:
+    """Whether a piece does anything to its maps; an identity and a missing connection do not."""
+    kinds = [type(part) for part in module.modules() if not any(True for _ in part.children())]
+    return any(kind not in (nn.Identity, Zero) for kind in kinds)
+
+
+def make_up(module: nn.Module, input_shapes: tuple[tuple[int, ...], ...]) -> str | None:
+    """A text that two modules share only if they do the same work, weights aside, on maps of the same shapes (C, H, W).
+
+    It holds every part's kind, settings and tensors' shapes. None where a setting cannot be compared, such as a
+    function made on the spot: such a piece is like no other, which costs time but is never wrong.
+    """
+    parts = []
+    for name, part in module.named_modules():
+        settings = {k: v for k, v in vars(part).items() if k not in _OF_EVERY_MODULE}
+        try:
+            told = json.dumps(settings, sort_keys=True, default=_as_plain)
+        except (TypeError, ValueError):
+            return None
+        tensors = [(n, tuple(t.shape), str(t.dtype)) for n, t in _own_tensors(part)]
+        parts.append([name, _full_name(type(part)), told, tensors])
+    return json.dumps([input_shapes, parts])
+
+
+_OF_EVERY_MODULE = set(vars(nn.Module()))
+
+
+def _own_tensors(part: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from part.named_parameters(recurse=False)
+    yield from part.named_buffers(recurse=False)
+
+
+def _as_plain(value: object) -> object:
+    """What JSON lacks, by what it holds or by a name that means one thing. Raises `TypeError` for anything else."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, (torch.dtype, torch.device)):
+        return str(value)
+    if not isinstance(value, (type, FunctionType)) or "<" in value.__qualname__:  # many have the name <lambda>
+        raise TypeError(f"{value!r} cannot be compared")
+    return _full_name(value)
+
+
+def _full_name(value: type | FunctionType) -> str:
+    return f"{value.__module__}.{value.__qualname__}"

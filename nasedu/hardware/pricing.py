@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import inspect
-import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nasedu.blocks import Bottleneck, Zero
+from nasedu.blocks import Bottleneck
 from nasedu.errors import ParameterError, check_name
+from nasedu.hardware.backends import WHOLE_PROGRAMS
 from nasedu.hardware.count import count
 from nasedu.hardware.latency import NoisyMeasurement, describe_device, measure
-from nasedu.hardware.pieces import Piece, pieces
+from nasedu.hardware.pieces import Piece, make_up, pieces, runs
 from nasedu.randomness import seeded
 from nasedu.spaces.base import SearchSpace
 
@@ -58,15 +58,9 @@ def check_options(metric: str, options: dict) -> None:
     """Raise unless `metric` takes these options: a latency those of `measure`, anything counted none."""
     if metric == "latency_ms":
         for name in options:
-            check_name("option of a latency table", name, _defaults())
+            check_name("option of a latency table", name, measure_defaults())
     elif options:
         raise ParameterError(f"a {metric} table is counted and takes no options, got {', '.join(options)}")
-
-
-def runs(module: nn.Module) -> bool:
-    """Whether a piece does anything to its maps; an identity and a missing connection do not."""
-    kinds = [type(part) for part in module.modules() if not any(True for _ in part.children())]
-    return any(kind not in (nn.Identity, Zero) for kind in kinds)
 
 
 _COUNTS: dict[str, Callable[[nn.Module, tuple], float]] = {
@@ -90,11 +84,15 @@ def _measured(found: Sequence[Piece], progress: Progress | None, options: dict) 
     """The median latency in ms of every piece, and how many measurements the machine was too busy for.
 
     In a shuffled order, or a machine that slows down meanwhile would make the last layers look dear. Pieces that are
-    the same module on the same maps, as the cells of a stage are, are measured once.
+    the same module on the same maps, as the cells of a stage are, are measured once. What runs no operator in a network
+    costs 0 with a backend that makes a program of the whole: alone it would be the price of a call.
     """
+    whole = options.get("backend") in WHOLE_PROGRAMS
     groups: dict[str, list[int]] = {}
     for i, piece in enumerate(found):
-        groups.setdefault(make_up(piece) or f"only {i}", []).append(i)
+        module = piece.make("meta")
+        if not whole or runs(module):
+            groups.setdefault(make_up(module, piece.input_shapes) or f"only {i}", []).append(i)
     alike, costs, noisy = list(groups.values()), [0.0] * len(found), []
     with busy_once("pieces", noisy):
         for done, k in enumerate(np.random.default_rng(0).permutation(len(alike)).tolist(), 1):
@@ -121,36 +119,13 @@ def busy_once(what: str, noisy: list[bool]) -> Iterator[None]:
         warnings.warn(told, NoisyMeasurement, stacklevel=3)
 
 
-def make_up(piece: Piece) -> str | None:
-    """A text that two pieces share only if they do the same work; None where that cannot be told.
-
-    It holds every part's kind, plain settings and tensors' shapes, and the shapes of the maps that the piece reads.
-    """
-    parts = []
-    for name, part in piece.make("meta").named_modules():
-        settings = {k: v for k, v in vars(part).items() if k not in _OF_EVERY_MODULE}
-        if not all(_is_plain(v) for v in settings.values()):
-            return None
-        tensors = [(n, tuple(t.shape), str(t.dtype)) for n, t in _own_tensors(part)]
-        parts.append([name, f"{type(part).__module__}.{type(part).__qualname__}", settings, tensors])
-    return json.dumps([piece.input_shapes, parts], sort_keys=True, default=sorted)
-
-
-_OF_EVERY_MODULE = set(vars(nn.Module()))
-
-
-def _own_tensors(part: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from part.named_parameters(recurse=False)
-    yield from part.named_buffers(recurse=False)
-
-
 def _is_plain(value: object) -> bool:
     if isinstance(value, (list, tuple, set)):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def _defaults() -> dict[str, object]:
+def measure_defaults() -> dict[str, object]:
     """The options of `measure` with their defaults."""
     taken = inspect.signature(measure).parameters.values()
     return {p.name: p.default for p in taken if p.kind is p.KEYWORD_ONLY}
@@ -158,7 +133,7 @@ def _defaults() -> dict[str, object]:
 
 def _measuring(options: dict) -> dict:
     """How the figures are measured: device, software, date and every option of `measure`."""
-    settings = _defaults() | options
+    settings = measure_defaults() | options
     device, _ = settings.pop("device"), settings.pop("clock")
     plain = {k: v if _is_plain(v) else str(v) for k, v in settings.items()}
     today = datetime.date.today().isoformat()

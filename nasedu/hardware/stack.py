@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from nasedu.errors import TableError
 from nasedu.spaces.base import Path, SearchSpace
 from nasedu.supernet.mixed import dense
 
@@ -17,11 +18,23 @@ if TYPE_CHECKING:
     from nasedu.hardware.table import LookupTable
 
 
+def same_space(tables: Iterable[LookupTable], space: SearchSpace) -> None:
+    """Raise `TableError` unless every table is of `space`: the same layers, choices and input."""
+    for table in tables:
+        if table.space is not space and table.space.fingerprint != space.fingerprint:
+            named = [f"{s.name} at {list(s.input_shape)} ({s.fingerprint})" for s in (table.space, space)]
+            raise TableError(f"the {table.metric} table is of {named[0]}, it is to price {named[1]}")
+
+
 class TableStack:
-    """Several tables of one space, priced together: one small matrix product gives all their expectations."""
+    """Several tables of one space, priced together: one small matrix product gives all their expectations.
+
+    Raises `TableError` for tables of several spaces.
+    """
 
     def __init__(self, tables: Sequence[LookupTable]):
         self.space = tables[0].space
+        same_space(tables, self.space)
         self.fixed = torch.tensor([table.fixed for table in tables], dtype=torch.float64).float()
         self.values = torch.stack([torch.cat([e.flatten() for e in table.entries]) for table in tables], 1).float()
         self.select = _selectors(self.space)

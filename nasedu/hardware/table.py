@@ -35,8 +35,9 @@ SCORES = {"naswot": "log |det K| per image", "snip": "log saliency", "synflow": 
 class LookupTable:
     """`fixed` plus, per decision group, a tensor with one axis per decision: entry[i, j] is the cost of (i, j).
 
-    `provenance` says how the figures came about. Raises `TableError` for entries of other shapes, not finite, or, of a
-    metric in `UNITS`, below 0.
+    `metric` is one of `UNITS` (a cost, at least 0) or `SCORES`, in its unit; with `own` it is one of your own, in any
+    unit and of any sign, which cannot be saved. `provenance` says how the figures came about.
+    Raises `TableError` for another metric or unit, and for entries of other shapes, not finite, or below 0.
     """
 
     space: SearchSpace
@@ -45,8 +46,10 @@ class LookupTable:
     fixed: float
     entries: list[Tensor]
     provenance: dict = field(default_factory=dict)
+    own: bool = field(default=False, kw_only=True)
 
     def __post_init__(self):
+        self._check_metric()
         shapes = [tuple(self.space.choices[d] for d in group) for group in self.space.groups]
         got = [tuple(entry.shape) for entry in self.entries]
         if got != shapes:
@@ -55,6 +58,13 @@ class LookupTable:
             raise TableError(f"the {self.metric} table of {self.space.name} holds entries that are not finite")
         if self.metric in UNITS:
             self._check_signs()
+
+    def _check_metric(self) -> None:
+        where, known = f"a table of {self.space.name}", UNITS | SCORES
+        if self.own and self.metric in known:
+            raise TableError(f"{where}: {self.metric} is nasedu's, a metric of your own needs another name")
+        if not self.own:
+            table_file.check_unit(self.metric, self.unit, known, where)
 
     def _check_signs(self) -> None:
         where = f"the {self.metric} table of {self.space.name}"
@@ -79,8 +89,8 @@ class LookupTable:
     def expected(self, path: Path) -> Tensor:
         """The expectation under independent choices: fixed + sum over groups of sum_ij p_i q_j entry[i, j].
 
-        `path` holds weights (..., n_choices) or indices per decision; the result has shape (...).
-        Raises `ArchitectureError` for weights of another space.
+        `path` holds weights (..., n_choices), of any precision, or indices per decision; the result has shape (...)
+        and is float32. Raises `ArchitectureError` for weights of another space and indices out of range.
         """
         shapes = [entry.shape[-1] if isinstance(entry, Tensor) and entry.ndim else None for entry in path]
         if len(path) != len(self.space.choices) or any(
@@ -89,7 +99,15 @@ class LookupTable:
             raise ArchitectureError(
                 f"a path of {self.space.name} has weights for {self.space.choices} choices, got {shapes}"
             )
-        return TableStack([self]).expected(padded(path, self.space))[..., 0]
+        for entry, decision in zip(path, self.space.decisions, strict=True):
+            if isinstance(entry, int) and not 0 <= entry < len(decision.choices):
+                raise ArchitectureError(f"{decision.name} has {len(decision.choices)} choices, got index {entry}")
+        return self._stack.expected(padded(path, self.space).float())[..., 0]
+
+    @cached_property
+    def _stack(self) -> TableStack:
+        """What `expected` multiplies with: made once, as a search asks twice a step."""
+        return TableStack([self])
 
     def bounds(self) -> tuple[float, float]:
         """The lowest and the highest value that any architecture reaches."""

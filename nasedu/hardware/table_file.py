@@ -40,7 +40,7 @@ def write(table: LookupTable, path: str | Path) -> None:
     """Write `table` to `path`, whole or not at all."""
     from nasedu.hardware.table import SCORES, UNITS  # they stand there because a table is checked by them
 
-    _check_unit(table.metric, table.unit, UNITS | SCORES, path)
+    check_unit(table.metric, table.unit, UNITS | SCORES, f"{path}")
     values = [[plain(v) for v in entry.flatten().tolist()] for entry in table.entries]
     rows = {
         name: dict(zip(names, row, strict=True))
@@ -63,11 +63,11 @@ def read(path: str | Path, space: SearchSpace, units: Mapping[str, str]) -> dict
     check_keys(stored, KEYS, f"{path}")
     if stored["fingerprint"] != space.fingerprint:
         raise TableError(
-            f"{path} was made for {stored['space']} at {stored['input_shape']}, "
-            f"not for this {space.name} at {list(space.input_shape)}: other layers, choices or classes"
+            f"{path} was made for {stored['space']} at {stored['input_shape']} ({stored['fingerprint']}), not for this "
+            f"{space.name} at {list(space.input_shape)} ({space.fingerprint}): other layers, choices or classes"
         )
     metric, unit = stored["metric"], stored["unit"]
-    _check_unit(metric, unit, units, path)
+    check_unit(metric, unit, units, f"{path}")
     if not isinstance(stored["provenance"], dict):
         raise TableError(f"{path}: provenance must map what to how, got {stored['provenance']!r:.40}")
     return {
@@ -101,10 +101,14 @@ def check_keys(found: object, wanted: object, where: str) -> None:
 
 def number(value: object, where: str, least: float = -math.inf) -> float:
     """`value` as a float. Raises `TableError` naming `where` unless it is a finite number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < least:
+    try:
+        found = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an int of more digits than a float has
+        found = math.inf
+    if not math.isfinite(found) or found < least:
         bound = "" if least == -math.inf else f" of at least {least:g}"
         raise TableError(f"{where} must be a finite number{bound}, got {value!r:.40}")
-    return float(value)
+    return found
 
 
 def plain(value: float) -> int | float:
@@ -131,13 +135,14 @@ def unique(pairs: list[tuple[str, object]], path: str | Path) -> dict:
     return found
 
 
-def _check_unit(metric: object, unit: object, units: Mapping[str, str], path: str | Path) -> None:
+def check_unit(metric: object, unit: object, units: Mapping[str, str], where: str) -> None:
+    """Raise `TableError` naming `where` unless `metric` is one of `units`, in its unit."""
     try:
         check_name("metric", metric, units)
     except UnknownName as error:
-        raise TableError(f"{path}: {error}") from None
+        raise TableError(f"{where}: {error}") from None
     if unit != units[metric]:
-        raise TableError(f"{path}: {metric} is in {units[metric]}, not in {unit!r:.40}")
+        raise TableError(f"{where}: {metric} is in {units[metric]}, not in {unit!r:.40}")
 
 
 def _entries(stored: object, space: SearchSpace, path: str | Path) -> list[torch.Tensor]:

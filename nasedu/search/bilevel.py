@@ -19,6 +19,7 @@ from nasedu.classification import batches, recipe
 from nasedu.data.classification import ImageSet
 from nasedu.errors import ParameterError, check_name
 from nasedu.hardware.budget import Budget
+from nasedu.hardware.stack import same_space
 from nasedu.hardware.table import LookupTable
 from nasedu.sampling import annealed, binary_gates, gumbel_softmax, renormalise, softmax
 from nasedu.search.evaluators import SupernetAccuracy, build_seeded
@@ -77,7 +78,7 @@ class GradientResult(SearchResult):
 
     `score` is the accuracy (0 to 1) of the most probable architecture with the supernet's weights, on the images that
     the logits learnt from. `history` has one record per epoch: losses ("total" of the weights, after the warm-up
-    "arch_loss" of the logits, hardware included), temperature, probabilities, entropy (nats, mean over decisions), arch,
+    "arch_loss" of the logits, hardware included), temperature, probabilities, entropy (nats, mean over decisions), arch
     and "budget": what a `hardware.Budget` had learnt, such as its multipliers, a dict per term.
     """
 
@@ -105,8 +106,11 @@ def gradient_search(
     probabilities). Where its losses learn, they do so on a copy, from the most probable architecture after every step.
     `state` is a checkpoint from which a killed search goes on; `run` names what its settings cannot: a function of your
     own. `costs` are tables that price the result and every epoch's architecture.
-    Raises `ParameterError`, `CheckpointError`, `TrainingDiverged`.
+    Raises `ParameterError`, `CheckpointError`, `TrainingDiverged`, and `TableError` for tables of another space.
     """
+    same_space((costs or {}).values(), space)
+    if isinstance(hardware, Budget):
+        same_space([table for table, _, _ in hardware.terms], space)
     start = time.perf_counter()
     for_weights, for_logits = images.to(device).halves(seed)
     supernet = build_seeded(space, None, seed).to(device)

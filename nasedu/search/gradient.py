@@ -22,11 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from nasedu.errors import ParameterError, check_name
+from nasedu.hardware.latency import fixed_threads
+from nasedu.hardware.stack import same_space
 from nasedu.hardware.table import LookupTable, TableStack
 from nasedu.sampling import annealed, gumbel_noise
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import content_hash, load_state, save_state
-
 
 GRADIENTS = ("relaxed", "sampled")
 
@@ -34,9 +35,11 @@ GRADIENTS = ("relaxed", "sampled")
 class CostLoss(Protocol):
     """A loss of expected costs (..., rows, tables): its value (..., rows) and its gradient (..., rows, tables)."""
 
-    def value(self, costs: Tensor) -> Tensor: ...
+    def value(self, costs: Tensor) -> Tensor:
+        """The loss of costs (..., rows, tables): (..., rows)."""
 
-    def gradient(self, costs: Tensor) -> Tensor: ...
+    def gradient(self, costs: Tensor) -> Tensor:
+        """d loss / d costs: (..., rows, tables)."""
 
 
 @runtime_checkable
@@ -48,13 +51,17 @@ class LearningLoss(CostLoss, Protocol):
 
     identity: list
 
-    def update(self, costs: Tensor) -> None: ...
+    def update(self, costs: Tensor) -> None:
+        """Learn from what the most probable architectures cost: (rows, tables)."""
 
-    def fresh(self) -> LearningLoss: ...
+    def fresh(self) -> LearningLoss:
+        """A copy that has learnt nothing."""
 
-    def state_dict(self) -> dict: ...
+    def state_dict(self) -> dict:
+        """What was learnt."""
 
-    def load_state_dict(self, state: dict) -> None: ...
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from `state_dict()`."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,8 @@ def descend(
     the costs (rows, tables) and may hold a target for each row. A `LearningLoss` learns on a copy.
     `refresh(descent, T)` returns the tables anew every `config.every` steps (zero-cost maps depend on theta); it needs
     a single seed. `state` is a file from which a killed descent goes on; `run` names what it belongs to. A seed gives
-    the same theta alone and beside others. Raises `ParameterError`, `CheckpointError`.
+    the same theta alone and beside others, up to rounding. Raises `ParameterError`, `CheckpointError`, and `TableError`
+    for tables of several spaces.
     """
     if refresh and len(seeds) > 1:
         raise ParameterError("refreshed tables depend on theta: descend with one seed at a time")
@@ -146,12 +154,14 @@ def descend(
         temperature = config.temperature_at(step)
         if refresh:
             tables = refresh(descent, temperature)
+            same_space(tables, space)
         stack = TableStack(tables)
         if step and learning:
             learning.update(_cost_of_argmax(descent, stack))
         descent.history.append(_record(descent, stack, loss, step, temperature))
         count = min(config.every, config.steps - step)
-        _descend_chunk(descent.theta, optimizer, stack, loss, _noise(space, seeds, step, count), config, step)
+        with fixed_threads(1):  # on tensors this small a second one gains a tenth, and loses all beside a busy process
+            _descend_chunk(descent.theta, optimizer, stack, loss, _noise(space, seeds, step, count), config, step)
         step += count
         if state and (refresh or step % (50 * config.every) == 0 or step == config.steps):
             saved = {"theta": descent.theta, "optimizer": optimizer.state_dict(), "history": descent.history}
@@ -191,7 +201,8 @@ def _sampled(theta: Tensor, g: Tensor, temperature: float, stack: TableStack, lo
     the drawn architecture as it is, so p's slope of this is that of the expected loss over p, without bias.
     """
     logits = theta / temperature
-    p = torch.softmax(logits + torch.where(g.isinf(), g, 0.0), -1)
+    p = torch.where(g.isinf(), g, logits - logits.amax(-1, keepdim=True)).exp_()
+    p /= p.sum(-1, keepdim=True)  # a softmax by hand: torch's takes four times as long over so few choices
     drawn = torch.zeros_like(p).scatter_(-1, (logits + g).argmax(-1, keepdim=True), 1.0)
     picked = _picked(drawn, stack)
     taken = math.prod(picked).nonzero()[:, 1].view(len(theta), -1)  # the entry drawn in every group

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from nasedu.errors import ParameterError
 from nasedu.hardware.budget import table_identity
-from nasedu.hardware.losses import HardwareLoss, create
+from nasedu.hardware.losses import HardwareLoss, as_loss
+from nasedu.hardware.stack import same_space
 from nasedu.hardware.table import LookupTable
 
 Term = tuple[LookupTable, "float | Sequence[float] | Tensor", HardwareLoss | str]
@@ -23,15 +24,17 @@ class ObjectiveLoss:
 
     The task loss is (highest - objective) / (highest - lowest), between 0 and 1 whatever the table, so that weights
     mean the same in every space. `terms` are (table, target, loss) as in `hardware.Budget`, with one target or one for
-    each row. Raises `ParameterError` for an objective that is the same everywhere, or a target that is not positive.
+    each row. Raises `ParameterError` for an objective that is the same everywhere, or a target that is not positive,
+    `TableError` for tables of several spaces.
     """
 
     def __init__(self, objective: LookupTable, terms: Sequence[Term]):
+        self.tables = [objective, *(table for table, _, _ in terms)]
+        same_space(self.tables, objective.space)
         self.low, self.high = objective.bounds()
         if not self.high > self.low:
             raise ParameterError(f"every architecture has the same {objective.metric}: there is nothing to search for")
-        self.tables = [objective, *(table for table, _, _ in terms)]
-        self.losses = [create(loss) if isinstance(loss, str) else loss for _, _, loss in terms]
+        self.losses = [as_loss(loss) for _, _, loss in terms]
         self.targets = [torch.as_tensor(target, dtype=torch.float32) for _, target, _ in terms]
         for loss, target in zip(self.losses, self.targets, strict=True):
             loss.check(target)

@@ -797,7 +797,7 @@ Markdown(
     f"{real['entropy'].mean():.2f} nats on average, {math.log(2):.2f} at the start. After repair all are on target, "
     f"with a mean accuracy of {real['accuracy'].mean():.1f} %; the best cells have "
     + ", ".join(f"{max(allowed[n]):.1f} % ({n}, median {middle[n]:.1f} %)" for n in quota)
-    + ". One seed each, and seven possible costs: an example, no contest."
+    + ". One seed each, seven possible costs, and settings picked among five: an example, no contest."
 )
 
 # %% [markdown]

@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,16 @@ from nasedu.hardware.latency import fixed_threads
 from nasedu.proxies import AgreementKernel, agreement, log_det, zero_cost_map
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.search import DescentConfig, build_seeded, pareto_sweep
+from nasedu.search.pareto import SWEEP
 from nasedu.storage import content_hash, write_atomically
 
 SPACES, SHARES, SEEDS = ("yolo:course", "proxylessnas:course", "fbnet:course"), (0.2, 0.6), range(5)
 OUT = Path(os.environ.get("NASEDU_BENCH", "runs/bench_losses"))
-STEPS, WEIGHT = 20_000, 100.0
+CONFIGS = {"sampled": SWEEP, "relaxed": DescentConfig()}  # a sweep's own settings, and WZDNAS's
+STEPS, UPDATES, WEIGHT = 8_000, 400, 100.0
 LOSSES = {
+    "lagrange": ("lagrange", {}),
+    "lagrange, no penalty": ("lagrange", {"penalty": 0.0}),
     "fbnet": ("fbnet", {}),
     "fbnet x 10": ("fbnet", {"alpha": 2.0}),
     "proxylessnas_multiply": ("proxylessnas_multiply", {}),
@@ -49,8 +54,6 @@ LOSSES = {
     "squared": ("squared", {"weight": WEIGHT}),
     "hinge": ("hinge", {"weight": WEIGHT / 10}),
     "log_barrier": ("log_barrier", {}),
-    "lagrange, no penalty": ("lagrange", {"penalty": 0.0}),
-    "lagrange": ("lagrange", {}),
 }
 
 
@@ -108,12 +111,14 @@ def run(label: str, space: str, gradient: str, steps: int) -> pd.DataFrame:
     """The rows of one loss in one space: error, hit, and objectives against the best within the budget (1)."""
     name, options = LOSSES[label]
     objective, cost = tables(space)
-    identity = content_hash([name, options, steps, gradient, [e.tolist() for e in cost.entries + objective.entries]])
+    identity = content_hash(
+        [name, options, steps, vars(CONFIGS[gradient]), [e.tolist() for e in cost.entries + objective.entries]]
+    )
     kept = OUT / f"{space.replace(':', '-')}-{gradient}-{label.replace(' ', '_')}-{identity}.json"
     if not kept.exists():
         low, high = cost.bounds()
         targets = [low + share * (high - low) for share in SHARES]
-        config = DescentConfig(steps=steps, gradient=gradient)
+        config = replace(CONFIGS[gradient], steps=steps, every=max(1, steps // UPDATES))
         loss = losses.create(name, **options)
         frame = pareto_sweep(objective, cost, targets, SEEDS, loss=loss, config=config).frame()
         floor = objective.bounds()[0]
@@ -130,10 +135,10 @@ def run(label: str, space: str, gradient: str, steps: int) -> pd.DataFrame:
     return pd.DataFrame(json.loads(kept.read_text()))
 
 
-def measure(steps: int = STEPS) -> pd.DataFrame:
+def measure(steps: int = STEPS, gradients=tuple(CONFIGS)) -> pd.DataFrame:
     """Every loss in every space with both gradients."""
     start, parts = time.perf_counter(), []
-    for gradient, label, space in itertools.product(("relaxed", "sampled"), LOSSES, SPACES):
+    for gradient, label, space in itertools.product(gradients, LOSSES, SPACES):
         parts.append(run(label, space, gradient, steps))
     print(f"\n{len(parts)} sweeps of {steps:,} steps: {time.perf_counter() - start:.0f} s")
     return pd.concat(parts, ignore_index=True)

@@ -23,7 +23,7 @@ TARGETS, SEEDS, SINGLES = 32, 8, 2
 def made_up(cost):
     generator = torch.Generator().manual_seed(0)
     entries = [(e / e.max()).sqrt() * (1 + torch.rand(e.shape, generator=generator) / 5) for e in cost.entries]
-    return LookupTable(cost.space, "made-up gain", "points", 0.0, entries)
+    return LookupTable(cost.space, "made-up gain", "points", 0.0, entries, own=True)
 
 
 def test_a_sweep_of_256_descents():

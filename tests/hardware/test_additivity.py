@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.errors import ArchitectureError, ParameterError, TableError, UnknownName
+from nasedu.errors import ArchitectureError, BackendError, ParameterError, TableError, UnknownName
 from nasedu.hardware import (
     Latency,
     LookupTable,
@@ -224,6 +224,9 @@ def test_random_networks_are_different_and_come_again(fbnet):
     assert len(set(random_networks(small, 64))) == 64
     with pytest.raises(ParameterError, match="has 64 networks, 65 different ones"):
         random_networks(small, 65)
+    for seed in (-1, 0.5, None):
+        with pytest.raises(ParameterError, match="a seed is a whole number of at least 0"):
+            random_networks(small, 2, seed)
 
 
 @pytest.fixture
@@ -255,6 +258,29 @@ def test_networks_are_measured_in_turns(drifting):
     for time, size, busy in zip(times, own, disturbed, strict=True):
         turns = [i + 1 for i, other in enumerate(sizes) if other == size]
         assert time == (sum(turns[1:]) / 2 if busy else turns[1]), "the median of its own three, without the disturbed"
+
+
+def test_networks_for_onnx_runtime_are_exported_once(monkeypatch):
+    space, exported, read = spaces.create("nasbench201", depth=0.2, width=0.25, input_size=8), [], []
+
+    def export(job, path):
+        exported.append((job.batch, job.threads, job.precision))
+        path.write_bytes(b"a network")
+
+    def measured(path, *shapes, **options):
+        assert path.read_bytes() == b"a network"
+        read.append((path.name, shapes, options))
+        return Latency(float(path.stem), 0, 0, 3, 2)
+
+    monkeypatch.setattr(additivity, "export_job", export)
+    monkeypatch.setattr(additivity, "measure_onnx", measured)
+    options = {"batch": 2, "threads": 2, "repeats": 3}
+    archs = random_networks(space, 4)
+    assert measure_networks(space, archs, backend="onnxruntime", precision="float32", **options) == [0, 1, 2, 3]
+    assert exported == [(2, 2, "float32")] * 4
+    assert len(read) == 12 and all(row[1:] == ((space.input_shape,), options) for row in read)
+    with pytest.raises(BackendError, match="runs on cpu, not on cuda"):
+        measure_networks(space, archs, backend="onnxruntime", device="cuda")
 
 
 def test_networks_are_refused_before_the_first_is_measured(drifting):

@@ -132,6 +132,40 @@ def test_the_network_is_neither_copied_nor_changed(monkeypatch):
     assert seen == ["hook"]
 
 
+class Making(nn.Module):
+    """A forward pass that makes tensors, and keeps some where no module looks."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = [torch.ones(2, 1, 1), {"more": (torch.ones(1),)}]
+
+    def forward(self, x):
+        return x + torch.ones(2, 1, 1) + torch.arange(3) * self.kept[0] * self.kept[1]["more"][0]
+
+
+def test_tensors_made_on_the_way_or_kept_in_containers_are_counted_without_data():
+    module = Making()
+    counted = count(module, (2, 3, 3))
+    assert counted.layers[0].shape == (2, 3, 3) and counted.activation_bytes == 4 * 18
+    assert not module.kept[0].is_meta and torch.ones(1).device.type == "cpu"
+
+
+def test_inputs_by_name_are_read_as_others_are():
+    class Add(nn.Module):
+        def forward(self, x, other):
+            return x + other
+
+    class Outer(nn.Module):
+        def __init__(self, named):
+            super().__init__()
+            self.add, self.named = Add(), named
+
+        def forward(self, x):
+            return self.add(x, other=x + x) if self.named else self.add(x, x + x)
+
+    assert count(Outer(True), (2, 3, 3)).moved_bytes == count(Outer(False), (2, 3, 3)).moved_bytes
+
+
 def test_a_network_larger_than_the_memory_is_counted():
     with torch.device("meta"):
         layer = nn.Linear(10**6, 10**7)

@@ -37,7 +37,9 @@ def two(tmp_path_factory):
 def test_the_file_computes_what_the_module_does(two):
     module, path = two
     assert module.training
-    assert onnx_difference(module, path, (2, 6, 6), (3, 4, 4), batch=2) < 1e-5
+    inputs = example_inputs([(2, 6, 6), (3, 4, 4)], batch=4, seed=1)  # the file takes 2 at a time
+    first, second, third = onnx_difference(module, path, *inputs)
+    assert module.training and max(first, second, third) < 1e-5
     session = onnx_session(path)
     assert {x.name: x.shape for x in session.get_inputs()} == {"x0": [2, 2, 6, 6], "x1": [2, 3, 4, 4]}
     assert [y.name for y in session.get_outputs()] == ["y0", "y1", "y2"]
@@ -45,7 +47,11 @@ def test_the_file_computes_what_the_module_does(two):
     other = copy.deepcopy(module)
     with torch.no_grad():
         other.conv.conv.weight.mul_(1.5)
-    assert onnx_difference(other, path, (2, 6, 6), (3, 4, 4), batch=2) > 1e-2
+    first, second, third = onnx_difference(other, path, *inputs)
+    assert first > 1e-2 and second == 0 and third > 1e-3  # y1 does not pass through the convolution
+    inputs[0][:2], inputs[1][:2] = 0, 0
+    alike = onnx_difference(other, path, *(x[:2] for x in inputs))[0]
+    assert onnx_difference(other, path, *inputs)[0] > max(1e-2, alike)  # every part counts
 
 
 def test_the_file_says_nothing_of_this_machine(two):
@@ -69,11 +75,26 @@ def test_a_kits_weights_leave_the_model_whole(two):
     assert not computes_nothing(model)
 
 
+class Away(nn.Module):
+    """An identity, but for a module that lies on a device that rounds."""
+
+    away = True
+
+    def forward(self, x):
+        return x + 0.01 * self.away
+
+    def cpu(self):
+        self.away = False
+        return super().cpu()
+
+
 def test_an_identity_computes_nothing(tmp_path, capfd, caplog):
     level = logging.getLogger("onnx_ir").level
     with caplog.at_level(logging.DEBUG):
         export_onnx(nn.Identity(), tmp_path / "skip.onnx", (2, 4, 4))
     assert computes_nothing(onnx.load(tmp_path / "skip.onnx"))
-    assert onnx_difference(nn.Identity(), tmp_path / "skip.onnx", (2, 4, 4)) == 0
+    assert onnx_difference(nn.Identity(), tmp_path / "skip.onnx", *example_inputs([(2, 4, 4)])) == [0]
+    lies = Away()
+    assert onnx_difference(lies, tmp_path / "skip.onnx", *example_inputs([(2, 4, 4)])) == [0] and lies.away
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("onnx_ir").level == level

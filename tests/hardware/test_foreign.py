@@ -11,7 +11,7 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import TableError, UnknownName
-from nasedu.hardware import read_csv, read_ofa, read_table, read_wzdnas, stored, write_csv
+from nasedu.hardware import latency_table, read_csv, read_ofa, read_table, read_wzdnas, stored, write_csv
 from nasedu.hardware.foreign import ofa_key
 from nasedu.hardware.pieces import pieces
 
@@ -176,7 +176,8 @@ def same(one, other):
 def test_a_matrix_comes_back_as_it_was_written(ragged, tmp_path):
     write_csv(ragged, tmp_path / "t.csv")
     lines = (tmp_path / "t.csv").read_text().splitlines()
-    assert lines[0] == "group,k3e3,k3e6,k5e3,k5e6,k7e3,k7e6,skip" and lines[-1] == f"fixed,{ragged.fixed:.0f}"
+    about = f"group [macs {ragged.space.fingerprint}]"
+    assert lines[0] == f"{about},k3e3,k3e6,k5e3,k5e6,k7e3,k7e6,skip" and lines[-1] == f"fixed,{ragged.fixed:.0f}"
     back = read_table(tmp_path / "t.csv", ragged.space, "macs")
     assert same(back, ragged) and (back.metric, back.unit) == ("macs", "MACs")
     yolo = stored(spaces.create("yolo:course"), "params")  # two decisions a group
@@ -194,6 +195,18 @@ def test_header_names_and_fixed_part_may_be_left_out(ragged, tmp_path):
         (tmp_path / "t.csv").write_text(text, newline="")
         table = read_csv(tmp_path / "t.csv", ragged.space, "macs")
         assert table.fixed == 0 and all(map(torch.equal, table.entries, ragged.entries))
+
+
+def test_a_matrix_that_says_what_it_is_serves_nothing_else(ragged, tmp_path):
+    write_csv(ragged, tmp_path / "t.csv")
+    with pytest.raises(TableError, match=r"t\.csv holds macs, not latency_ms"):
+        latency_table(ragged.space, str(tmp_path / "t.csv"))
+    larger = spaces.create("proxylessnas:course", input_size=64)
+    with pytest.raises(TableError, match=f"another space .{ragged.space.fingerprint}. than .*{larger.fingerprint}"):
+        read_csv(tmp_path / "t.csv", larger, "macs")
+    text = (tmp_path / "t.csv").read_text()
+    (tmp_path / "t.csv").write_text(text.replace(f" [macs {ragged.space.fingerprint}]", ""))
+    assert read_csv(tmp_path / "t.csv", larger, "macs").fixed == ragged.fixed, "without a word it is taken at yours"
 
 
 def cells_of(table, path):

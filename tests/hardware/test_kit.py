@@ -1,5 +1,7 @@
 import ast
+import contextlib
 import gzip
+import io
 import itertools
 import json
 import math
@@ -8,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import types
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -23,12 +26,14 @@ from nasedu import __main__ as cli
 from nasedu import spaces
 from nasedu.blocks import Add, Classifier, ConvBN, Zero
 from nasedu.errors import KitError, ParameterError
-from nasedu.hardware import LookupTable
+from nasedu.hardware import LookupTable, latency
 from nasedu.hardware.kit import import_kit, run_kit, write, write_kit
-from nasedu.hardware.pieces import pieces
+from nasedu.hardware.kit.read import spoken
+from nasedu.hardware.pieces import make_up, pieces
 from nasedu.spaces.base import Layer, SearchSpace, choice
 
 RUNNER = Path(run_kit.__file__)
+CALL_MS = 0.25  # what a call takes in results that are made up
 
 
 class TinySpace(SearchSpace):
@@ -61,7 +66,10 @@ def tiny():
 def exported(tiny, tmp_path_factory):
     """A real kit of the tiny space with two networks, made by the command line; not to be written to."""
     folder = tmp_path_factory.mktemp("kits") / "kit"
-    assert cli.main(["kit", "--space", "tiny", "--networks", "2", "--workers", "1", "--out", str(folder)]) == 0
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        assert cli.main(["kit", "--space", "tiny", "--networks", "2", "--workers", "1", "--out", str(folder)]) == 0
+    assert "With 2 whole networks there will be no corrected table: that takes 10 or more" in told.getvalue()
     return folder
 
 
@@ -96,7 +104,7 @@ def results(kit, manifest, seconds=lambda entry: 1.0):
     lines = [header]
     for entry in manifest["entries"]:
         if entry["file"]:
-            ms = seconds(entry)
+            ms = CALL_MS if entry["kind"] == "call" else seconds(entry)
             lines.append({"id": entry["id"], "median_ms": ms, "low_ms": ms, "high_ms": ms, "noisy": False})
     Path(kit, "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return lines
@@ -112,9 +120,9 @@ def read_lines(kit):
 def test_the_whole_way(kit, capsys):
     manifest = json.loads((kit / "manifest.json").read_text())
     ids = {entry["id"] for entry in manifest["entries"] if entry["file"]}
-    assert ids == {"stem", "first conv", "add", "classify", "network 00", "network 01"}
+    assert ids == {"empty call", "stem", "first conv", "add", "classify", "network 00", "network 01"}
     assert run(kit) == 0
-    assert "All 6 are measured" in capsys.readouterr().out
+    assert "All 7 are measured" in capsys.readouterr().out
     lines = {line["id"]: line for line in read_lines(kit)[1:]}
     assert lines.keys() == ids
     assert all(0 < line["low_ms"] <= line["median_ms"] <= line["high_ms"] for line in lines.values())
@@ -123,8 +131,9 @@ def test_the_whole_way(kit, capsys):
     out = capsys.readouterr().out
     assert "R² =" in out and "n = 2" in out and "no corrected table" in out
     table = LookupTable.load(kit / "latency_ms.json", spaces.create("tiny"))
-    ms = {name: line["median_ms"] for name, line in lines.items()}
-    assert table.fixed == pytest.approx(ms["stem"] + ms["add"] + ms["classify"], abs=2e-6)
+    call = lines["empty call"]["median_ms"]
+    ms = {name: max(line["median_ms"] - call, 0) for name, line in lines.items()}
+    assert table.fixed == pytest.approx(call + ms["stem"] + ms["add"] + ms["classify"], abs=2e-6)
     # both shared places run the convolution; identities and zeros run nothing in a network
     assert table.entries[0].tolist() == pytest.approx([2 * ms["first conv"], 0, 0], abs=2e-6)
     assert table.entries[1].tolist() == pytest.approx([ms["first conv"], 0], abs=2e-6)
@@ -175,7 +184,7 @@ def test_equal_pieces_are_exported_once_and_their_slots_add_up(quick, tmp_path):
     listed = {piece["name"]: piece["entry"] for piece in made["pieces"]}
     assert len(listed) == len(list(pieces(space))) == 204
     # 5 operations and sums of 1, 2 and 3 edges in each of 3 stages, 2 reductions, the stem and 3 layers at the end
-    assert len(made["entries"]) == len(quick) == 3 * (5 + 3) + 2 + 4
+    assert len(made["entries"]) - 1 == len(quick) == 3 * (5 + 3) + 2 + 4
     assert listed["cell1_2_1to3 nor_conv_3x3"] == listed["cell1_1_0to1 nor_conv_3x3"]
     assert listed["cell2_1_0to1 nor_conv_3x3"] != listed["cell1_1_0to1 nor_conv_3x3"]
     assert listed["cell1_1_node2"] != listed["cell1_1_node3"]
@@ -199,10 +208,10 @@ class Scaled(nn.Module):
     ],
 )
 def test_what_tells_two_pieces_apart(a, b):
-    piece = types.SimpleNamespace(input_shapes=((4, 8, 8),))
-    assert write.structure(a(), piece) == write.structure(a(), piece)
-    assert write.structure(a(), piece) != write.structure(b(), piece)
-    assert write.structure(a(), piece) != write.structure(a(), types.SimpleNamespace(input_shapes=((4, 4, 4),)))
+    shapes = ((4, 8, 8),)
+    assert make_up(a(), shapes) == make_up(a(), shapes) is not None
+    assert make_up(a(), shapes) != make_up(b(), shapes)
+    assert make_up(a(), shapes) != make_up(a(), ((4, 4, 4),))
 
 
 def test_a_killed_export_goes_on(quick, tmp_path, monkeypatch):
@@ -223,13 +232,53 @@ def test_a_killed_export_goes_on(quick, tmp_path, monkeypatch):
     monkeypatch.setattr(write, "onnx_model", model)
     quick.clear()
     assert write_kit(space, tmp_path / "kit", networks=3)["id"] == whole["id"]
-    assert len(quick) == total - 4
+    assert len(quick) == total - 4  # those before the kill
     assert not (tmp_path / "kit" / "manifest.part.json").exists()
     quick.clear()
     damaged = tmp_path / "kit" / "blocks" / "000.onnx.gz"
     damaged.write_bytes(damaged.read_bytes()[:-3])
     assert write_kit(space, tmp_path / "kit", networks=3)["id"] == whole["id"]
     assert len(quick) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_export_killed_at_its_very_start_goes_on(tmp_path, monkeypatch):
+    write_whole = write.write_atomically
+
+    def killed(path, content):
+        write_whole(path, content)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write, "write_atomically", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_kit(spaces.create("tiny"), tmp_path / "kit", networks=0)
+    monkeypatch.setattr(write, "write_atomically", write_whole)
+    assert write_kit(spaces.create("tiny"), tmp_path / "kit", networks=0)["entries"]
+
+
+def test_a_process_that_dies_is_one_sentence(tmp_path, monkeypatch, capsys):
+    class Pool:
+        def __init__(self, *_):
+            pass
+
+        def map(self, *_):
+            raise BrokenProcessPool("a child process terminated abruptly")
+            yield
+
+        def __enter__(self):
+            return self
+
+        def shutdown(self, *_, **__):
+            pass
+
+        __exit__ = shutdown
+
+    monkeypatch.setattr(write, "JOBS_PER_WORKER", 1)
+    monkeypatch.setattr(write, "ProcessPoolExecutor", Pool)
+    command = ["kit", "--space", "tiny", "--networks", "0", "--workers", "2", "--out", str(tmp_path / "kit")]
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "an export process was killed" in error and "--workers 1 goes on" in error
 
 
 def test_networks_differ_and_depend_on_the_seed(quick, tmp_path):
@@ -262,7 +311,7 @@ def test_networks_that_are_constant_are_passed_over():
 
 def test_batches_and_options_reach_the_files(quick, tmp_path):
     made = write_kit(spaces.create("tiny", width=8), tmp_path / "kit", networks=0, batch=4)
-    stem = gzip.decompress((tmp_path / "kit" / made["entries"][0]["file"]).read_bytes())
+    stem = gzip.decompress((tmp_path / "kit" / made["entries"][1]["file"]).read_bytes())
     assert [d.dim_value for d in onnx.load_from_string(stem).graph.input[0].type.tensor_type.shape.dim] == [4, 3, 4, 4]
     assert made["space"] == {"name": "tiny", "options": {"width": 8}} and made["batch"] == 4
 
@@ -311,6 +360,10 @@ def test_repeated_weights_keep_their_shape_and_scale():
         (["--space", "tiny", "-p", "width"], "expected name=value"),
         (["--space", "tiny", "-p", "width=[1"], "no YAML"),
         (["--space", "nasbench201", "-p", "width=wide"], "cannot be made with width=wide"),
+        (["--space", "yolo:course", "-p", "num_classes=abc"], "num_classes=abc: a value is of the wrong type"),
+        (["--space", "tiny", "--seed", "-1"], "a seed is 0 or more"),
+        (["--space", "tiny", "--workers", "0"], "1 process or more, got 0 workers"),
+        (["--space", "tiny", "--workers", "-5"], "got -5 workers"),
         (["--space", "tiny", "--batch", "0"], "batch of 1 or more"),
         (["--space", "tiny", "--networks", "7"], "6 networks, 7 different ones"),
     ],
@@ -377,7 +430,7 @@ def test_a_noisy_block_is_measured_again_later_and_the_calmest_is_kept(kit, monk
     visits = []
 
     def measured(path, *_):
-        name = ids[f"{path.parent.name}/{path.name}"]
+        name = ids[path.relative_to(kit).as_posix()]
         visits.append(name)
         high = 1 + (spreads[name].pop(0) if name in spreads else 0)
         line = {"median_ms": float(len(visits)), "low_ms": 0.0, "high_ms": (high - 1) * len(visits)}
@@ -386,13 +439,13 @@ def test_a_noisy_block_is_measured_again_later_and_the_calmest_is_kept(kit, monk
     monkeypatch.setattr(run_kit, "measure", measured)
     assert run(kit) == 0
     lines = {line["id"]: line for line in read_lines(kit)[1:]}
-    first = visits[:6]
-    assert set(first) == lines.keys() and sorted(visits[6:]) == ["add", "add", "stem"] and len(lines) == 6
+    first = visits[:7]
+    assert set(first) == lines.keys() and sorted(visits[7:]) == ["add", "add", "stem"] and len(lines) == 7
     assert (lines["stem"]["attempts"], lines["stem"]["noisy"]) == (2, False)
     assert (lines["add"]["attempts"], lines["add"]["noisy"], lines["add"]["median_ms"]) == (
         3,
         True,
-        6 + 1 + visits[6:].index("add"),
+        7 + 1 + visits[7:].index("add"),
     )
     assert lines["classify"]["attempts"] == 1
     assert "1 of them noisy" in capsys.readouterr().out
@@ -425,7 +478,7 @@ def test_a_stopped_run_goes_on(kit, monkeypatch, capsys):
     assert "3 of them noisy" in capsys.readouterr().out  # the first of each of three sessions
     lines = read_lines(kit)
     assert (kit / "results.jsonl").read_bytes().startswith(before[: before[:-1].rfind(b"\n") + 1])
-    assert len(lines) == 7 and len({line["id"] for line in lines[1:]}) == 6
+    assert len(lines) == 8 and len({line["id"] for line in lines[1:]}) == 7
     order = [line["id"] for line in lines[1:]]
     (kit / "results.jsonl").unlink()
     for _ in range(3):
@@ -451,21 +504,75 @@ def test_what_the_runner_refuses(kit, capsys):
     refused("results of another kit")
     (kit / "results.jsonl").write_text(json.dumps(header) + "\n")
     refused("measured otherwise (repeats 30, now 3)")
-    (kit / "results.jsonl").write_text("{}\n[]\n")
+    (kit / "results.jsonl").write_text(json.dumps(header) + "\n[]\n")
     refused("cannot be read")
     (kit / "results.jsonl").unlink()
-    block = kit / manifest["entries"][0]["file"]
+    refused("No such file or directory", "--out", str(kit / "nodir" / "x.jsonl"))
+    refused("directory", "--out", str(kit))
+    block = kit / manifest["entries"][1]["file"]
     block.write_bytes(block.read_bytes()[:-1])
-    refused("1 of 6 files are missing or damaged, such as blocks/000.onnx.gz")
+    refused("1 of 7 files are missing or damaged, such as blocks/000.onnx.gz")
     block.unlink()
-    refused("1 of 6 files are missing")
+    refused("1 of 7 files are missing")
     (kit / "manifest.json").write_text(json.dumps(manifest | {"schema": "nasedu-kit-0"}))
-    refused("reads kits of the schema nasedu-kit-1")
+    refused("reads kits of the schema nasedu-kit-2")
     (kit / "manifest.json").write_text(json.dumps(manifest)[:-9])
     refused("is damaged")
     (kit / "manifest.json").unlink()
     refused("not finished, or was not copied whole")
     assert not (kit / "results.jsonl").exists()
+
+
+@pytest.mark.parametrize("text", ["my thesis", "my\nthesis", '{"a": 1}\n{"b"', '{"schema": "other"}\nx', "[]\n"])
+def test_a_file_of_somebody_elses_stays_as_it_is(text, kit, capsys):
+    mine = kit.parent / "thesis.txt"
+    mine.write_text(text)
+    assert run(kit, "--out", str(mine)) == 2
+    assert "no file of this runner's results" in capsys.readouterr().err and mine.read_text() == text
+
+
+def test_a_cut_file_of_another_kit_stays_as_it_is(kit, capsys):
+    other = json.dumps({"schema": run_kit.RESULTS, "kit": "0"}) + "\n" + '{"id": "st'
+    (kit / "results.jsonl").write_text(other)
+    assert run(kit) == 2
+    assert "another kit" in capsys.readouterr().err and (kit / "results.jsonl").read_text() == other
+
+
+def test_a_header_cut_short_is_written_again(kit):
+    (kit / "results.jsonl").write_text(json.dumps({"schema": run_kit.RESULTS, "kit": "0"})[:-2])
+    assert run(kit) == 0
+    assert len(read_lines(kit)) == 8
+
+
+@pytest.mark.parametrize(("option", "text"), [("--repeats", "2"), ("--repeats", "x"), ("--threads", "0")])
+def test_what_the_runners_parser_refuses(option, text, capsys):
+    with pytest.raises(SystemExit):
+        run_kit.main([option, text])
+    assert f"argument {option}: needs a whole number" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_sentence(kit, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_kit.os, "fsync", full)
+    assert run(kit) == 2
+    assert capsys.readouterr().err == "run_kit: the results: No space left on device\n"
+
+
+def test_an_old_onnx_runtime_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.SimpleNamespace(__version__="1.9.0"))
+    with pytest.raises(run_kit.Problem, match=r"1\.9\.0 is too old, the kit needs 1\.18"):
+        run_kit.load_runtime("CPUExecutionProvider")
+
+
+def test_the_runner_judges_and_times_as_measure_does(monkeypatch):
+    assert (run_kit.NOISE, run_kit.SHORTEST / 1e3) == (latency.SPREAD, latency.SHORTEST)
+    clock = Clock([1, 1] + [1] * 4)
+    monkeypatch.setattr(run_kit, "load", lambda *_: clock)
+    monkeypatch.setattr(run_kit, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    line = run_kit.measure(None, types.SimpleNamespace(warmup=2, repeats=4), None, 0.5)
+    assert line["median_ms"] == pytest.approx(1)  # the timer's own time is told, not taken off
 
 
 # the way back
@@ -474,17 +581,26 @@ def test_what_the_runner_refuses(kit, capsys):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda lines: lines[:-2], "2 of 6 are missing ('network 00', 'network 01')"),
-        (lambda lines: lines[:1], "6 of 6 are missing ('stem', 'first conv', 'add' ...)"),
-        (lambda lines: lines + [lines[2]], "line 8: 'first conv' is there twice"),
-        (lambda lines: lines + [lines[2] | {"id": "fourth"}], "line 8: the kit has no 'fourth'"),
+        (lambda lines: lines[:-2], "2 of 7 are missing ('network 00', 'network 01')"),
+        (lambda lines: lines[:1], "7 of 7 are missing ('empty call', 'stem', 'first conv' ...)"),
+        (lambda lines: lines + [lines[3]], "line 9: 'first conv' is there twice"),
+        (lambda lines: lines + [lines[2] | {"id": "fourth"}], "line 9: the kit has no 'fourth'"),
         (lambda lines: [lines[0] | {"kit": "0"}, *lines[1:]], "another kit (0, this one is"),
         (lambda lines: [lines[0] | {"schema": "x"}, *lines[1:]], "no results of a kit"),
         (lambda lines: lines[1:], "no results of a kit"),
         (lambda lines: [], "no results of a kit"),
         (lambda lines: [lines[0], lines[1] | {"median_ms": math.nan}, *lines[2:]], "above 0 ms, got nan"),
         (lambda lines: [lines[0], lines[1] | {"median_ms": -1.0}, *lines[2:]], "above 0 ms, got -1.0"),
-        (lambda lines: [lines[0], lines[1] | {"high_ms": math.inf}, *lines[2:]], "high_ms of 'stem' must"),
+        (lambda lines: [lines[0], lines[1] | {"high_ms": math.inf}, *lines[2:]], "high_ms of 'empty call' must"),
+        (lambda lines: [lines[0], lines[1] | {"high_ms": 10**400}, *lines[2:]], "above 0 ms, got 1000"),
+        (lambda lines: [lines[0], lines[1] | {"low_ms": 0}, *lines[2:]], "above 0 ms, got 0"),
+        (lambda lines: [lines[0], lines[1] | {"low_ms": 9.0}, *lines[2:]], "about its median"),
+        (lambda lines: [lines[0], lines[1] | {"high_ms": 0.1}, *lines[2:]], "about its median"),
+        (lambda lines: [lines[0], lines[1] | {"noisy": "false"}, *lines[2:]], "true or false, got 'false'"),
+        (lambda lines: [lines[0] | {"threads": None}, *lines[1:]], "line 1: threads cannot be None"),
+        (lambda lines: [lines[0] | {"threads": 0}, *lines[1:]], "threads cannot be 0"),
+        (lambda lines: [lines[0] | {"device": 3}, *lines[1:]], "device cannot be 3"),
+        (lambda lines: [lines[0] | {"timer_ms": -1}, *lines[1:]], "timer_ms cannot be -1"),
         (lambda lines: [lines[0], lines[1] | {"median_ms": "1"}, *lines[2:]], "above 0 ms, got '1'"),
         (lambda lines: [lines[0], 3, *lines[2:]], "line 2 cannot be read"),
         (lambda lines: [{k: v for k, v in lines[0].items() if k != "threads"}, *lines[1:]], "does not say threads"),
@@ -499,11 +615,32 @@ def test_results_that_cannot_be_used(change, sentence, kit, capsys):
     assert not (kit / "latency_ms.json").exists()
 
 
+def test_the_price_of_a_call_is_paid_once(kit):
+    manifest = json.loads((kit / "manifest.json").read_text())
+    ms = {"stem": 1.0, "first conv": 0.5, "add": 0.1, "classify": 0.3}  # add: less than a call, which costs 0.25
+    results(kit, manifest, lambda entry: ms.get(entry["id"], 5.0))
+    table = import_kit(kit).table
+    assert table.fixed == pytest.approx(0.25 + 0.75 + 0.0 + 0.05)
+    assert table.entries[0].tolist() == pytest.approx([0.5, 0, 0]) and table.provenance["call_ms"] == 0.25
+
+
+def test_a_space_is_called_as_the_command_line_calls_it(kit):
+    for name, options, text in [
+        ("nasbench201:course", {}, "nasbench201:course"),
+        ("fbnet:course", {"input_size": 64}, "fbnet:course input_size=64"),
+        ("yolo:p5", {"num_classes": 3}, "yolo:p5 num_classes=3"),
+        ("tiny", {}, "tiny"),
+    ]:
+        assert spoken(spaces.create(name, **options)) == text
+    results(kit, json.loads((kit / "manifest.json").read_text()))
+    assert str(import_kit(kit)).startswith("tiny on ")
+
+
 def test_a_last_line_cut_short_is_missing(kit):
     results(kit, json.loads((kit / "manifest.json").read_text()))
     text = (kit / "results.jsonl").read_text()
     (kit / "results.jsonl").write_text(text[:-1])
-    with pytest.raises(KitError, match="1 of 6 are missing"):
+    with pytest.raises(KitError, match="1 of 7 are missing"):
         import_kit(kit)
 
 
@@ -535,15 +672,11 @@ def test_noisy_networks_are_not_judged_by(tmp_path):
     for noisy, judged in [(2, 11), (4, 13)]:
         lines = results(tmp_path, manifest, lambda entry: 1.0 + len(entry["file"]))
         for line in lines[-noisy:]:
-            line |= {"median_ms": 900.0, "noisy": True}
+            line |= {"median_ms": 900.0, "high_ms": 900.0, "noisy": True}
         (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         found = import_kit(tmp_path)
-        assert (found.noisy, len(found.networks), found.study.n, found.correction.before.n) == (
-            noisy,
-            13,
-            judged,
-            judged,
-        )
+        assert (found.noisy, len(found.networks), found.study.n) == (noisy, 13, judged)
+        assert found.correction.before.n == 11 if noisy == 2 else "10 calm networks or more, here 9" in found.note
         assert ("11 of 13 (without noisy ones)" in str(found)) == (noisy == 2)
 
 

@@ -96,6 +96,19 @@ def test_a_processor_that_another_program_took_is_noise_even_where_all_repeats_a
         assert Turned(1, cpu=0.7).measured(repeats=5).noisy
     assert not Turned(1, cpu=0.95).measured(repeats=5).noisy
     assert not Turned(1, cpu=2.0).measured(repeats=5, threads=2).noisy
+    assert not Turned(1, cpu=1.0).measured(repeats=5, threads=2).noisy, "a network may have work for one core only"
+    with pytest.warns(NoisyMeasurement):
+        assert Turned(1, cpu=0.7).measured(repeats=5, threads=2).noisy
+
+
+def test_a_coarse_clock_of_the_processor_is_read_over_the_whole_attempt():
+    """Ticks of 16 ms beside repeats of 1: most see none, and one tick for each would hide any loss."""
+    for cpu, noisy in ((0.7, True), (1.0, False)):
+        turned = Turned(1, cpu=cpu)
+        turned.clock = Clock(turned.read, lambda turned=turned: turned.computed // 16 * 16e-3, 16e-3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NoisyMeasurement)
+            assert turned.measured(repeats=200).noisy == noisy
 
 
 def test_a_few_repeats_held_up_do_not_matter():
@@ -124,11 +137,11 @@ def test_it_leaves_the_module_and_the_threads_as_they_were():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"repeats": 2}, "at least 3 repeats, got 2"),
-        ({"repeats": 3.5}, "at least 3 repeats"),
-        ({"warmup": -1}, "at least 0 warmup"),
-        ({"batch": 0}, "at least 1 batch, got 0"),
-        ({"threads": True}, "at least 1 threads, got True"),
+        ({"repeats": 2}, "repeats must be a whole number of at least 3, got 2"),
+        ({"repeats": 3.5}, "repeats must be .* at least 3"),
+        ({"warmup": -1}, "warmup must be .* at least 0"),
+        ({"batch": 0}, "batch must be .* at least 1, got 0"),
+        ({"threads": True}, "threads must be a whole number of at least 1, got True"),
         ({"device": "cpuu"}, "unknown device 'cpuu'"),
         ({"precision": "float16"}, "cuda backend only"),
     ],
@@ -136,6 +149,23 @@ def test_it_leaves_the_module_and_the_threads_as_they_were():
 def test_impossible_settings_are_refused(options, words):
     with pytest.raises(ParameterError, match=words):
         measure(nn.ReLU(), (2,), **options)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ((), "inputs of one shape or more, such as .* got none$"),
+        (((2, -1, 4),), r"one shape or more.* got \(2, -1, 4\)$"),
+        ((4,), "one shape or more.* got 4$"),
+        (((3, 6, 6),), r"does not run on inputs of \(3, 6, 6\): .*2 channels"),
+        (((2, 6, 6), (2, 6, 6)), r"does not run on inputs of \(2, 6, 6\), \(2, 6, 6\): "),
+    ],
+)
+@pytest.mark.parametrize("backend", ["torch", "compiled", "onnxruntime"])
+def test_inputs_that_a_network_does_not_take_are_one_sentence(shapes, words, backend):
+    with pytest.raises(ParameterError, match=words) as caught:
+        measure(nn.Conv2d(2, 3, 3), *shapes, backend=backend)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_latency_reads_as_a_sentence():

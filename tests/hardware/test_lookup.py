@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.errors import TableError
+from nasedu.errors import TableError, UnknownName
 from nasedu.hardware import LookupTable, count, latency_table, lookup, read_table, stored
 from nasedu.hardware.lookup import file_name
 
@@ -48,9 +48,9 @@ def shelf(tmp_path, monkeypatch):
     return tmp_path / "lookup"
 
 
-def table_of(space, metric="latency_ms", value=1.0):
+def table_of(space, metric="latency_ms", value=1.0, **provenance):
     entries = [torch.full([space.choices[d] for d in group], value, dtype=torch.float64) for group in space.groups]
-    return LookupTable(space, metric, "ms", value, entries)
+    return LookupTable(space, metric, "ms", value, entries, provenance)
 
 
 def test_a_table_is_found_by_its_space_and_not_by_its_name_alone(shelf):
@@ -71,7 +71,7 @@ def test_a_table_is_found_by_its_space_and_not_by_its_name_alone(shelf):
 def test_auto_measures_where_no_stored_table_fits(shelf, monkeypatch):
     space = spaces.create("nasbench201", depth=0.2, width=0.25, input_size=8)
     asked = []
-    monkeypatch.setattr(LookupTable, "build", lambda space, metric, **o: asked.append(o) or table_of(space, value=9.0))
+    monkeypatch.setattr(LookupTable, "build", built(asked))
     assert latency_table(space, "none") is None
     assert latency_table(space, "auto", threads=2).fixed == 9.0
     table_of(space).save(shelf / "nasbench201-8-latency_ms.json")
@@ -79,7 +79,34 @@ def test_auto_measures_where_no_stored_table_fits(shelf, monkeypatch):
     assert latency_table(space, "auto", backend="onnxruntime").fixed == 9.0
     assert latency_table(space, "auto", device="cuda").fixed == 9.0
     assert latency_table(space, "measure").fixed == 9.0
-    assert asked == [{"threads": 2}, {"backend": "onnxruntime"}, {"device": "cuda"}, {}]
+    assert latency_table(space, "auto", threads=4, batch=8).fixed == 9.0
+    assert latency_table(space, "auto", threads=1, batch=1, precision="float32", repeats=9).fixed == 1.0
+    onnx, cuda, both = {"backend": "onnxruntime"}, {"device": "cuda"}, {"threads": 4, "batch": 8}
+    assert asked == [{"threads": 2}, onnx, cuda, {}, both]
+    for source in ("auto", "measure", "none"):
+        with pytest.raises(UnknownName, match="did you mean 'threads'"):
+            latency_table(space, source, thread=4)
+
+
+def test_a_kept_table_serves_the_settings_that_it_was_measured_with(shelf, monkeypatch):
+    space, keep, asked = spaces.create("nasbench201", depth=0.2, width=0.25, input_size=8), shelf / "kept.json", []
+    monkeypatch.setattr(LookupTable, "build", built(asked))
+    assert latency_table(space, "measure", keep, threads=4, progress=print).fixed == 9.0
+    assert latency_table(space, "measure", keep, threads=4, batch=1, repeats=3).fixed == 9.0 and len(asked) == 1
+    with pytest.raises(
+        TableError, match=r"kept\.json was measured with batch 1, not 8 and threads 4, not 1: delete it"
+    ):
+        latency_table(space, "measure", keep, batch=8)
+
+
+def built(asked):
+    """Instead of measuring: a table that tells what it was asked for."""
+
+    def build(space, metric, progress, **options):
+        asked.append(options)
+        return table_of(space, value=9.0, **options)
+
+    return build
 
 
 def test_a_file_is_read_by_its_ending_and_content(shelf):
@@ -87,7 +114,7 @@ def test_a_file_is_read_by_its_ending_and_content(shelf):
     table_of(space, value=7.0).save(shelf / "t.json")
     assert read_table("lookup/t.json", space).fixed == read_table(shelf / "t.json", space).fixed == 7.0
     (shelf / "t.txt").write_text("1")
-    for name, message in (("t.txt", "names end in .json"), ("none.json", "there is no lookup table none.json")):
+    for name, message in (("t.txt", "names end in .json"), ("none.json", "there is no lookup table .*none.json")):
         with pytest.raises(TableError, match=message):
             read_table(shelf / name, space)
 

@@ -105,10 +105,13 @@ def test_literal_logs_are_guarded(name):
     loss = losses.create(name, literal=True)
     with pytest.raises(ParameterError, match="choose a smaller unit"):
         loss(1.0, 0.4, 0.5)
-    costs = torch.linspace(0.01, 3, 400, requires_grad=True)
+    costs = torch.cat([torch.logspace(-9, -2, 200), torch.linspace(0.01, 3, 400)]).requires_grad_()
     totals = loss(1.0, costs, 20.0)
     (slopes,) = torch.autograd.grad(totals.sum(), costs)
     assert totals.isfinite().all() and slopes.isfinite().all() and (slopes >= 0).all()
+    for beta in (0.01, 3.0):
+        steep = losses.create(name, literal=True, beta=beta)(1.0, costs, 20.0)
+        assert torch.autograd.grad(steep.sum(), costs)[0].isfinite().all()
 
 
 def test_the_guarded_log_is_the_log_but_for_the_first_unit():
@@ -174,10 +177,53 @@ def test_names_and_options_are_checked():
         losses.create("lagrang")
     with pytest.raises(UnknownName, match="did you mean 'weight'"):
         losses.create("squared", wieght=2.0)
-    for name, bad in (("lagrange", {"rho": 0}), ("tunas", {"beta": 0.1}), ("fbnet", {"alpha": -1}),
-                      ("log_barrier", {"growth": math.nan}), ("lagrange", {"band": -1})):  # fmt: skip
-        with pytest.raises(ParameterError, match=name):
-            losses.create(name, **bad)
+
+
+BAD = {
+    "fbnet": {"alpha": -1, "beta": 0, "literal": "yes"},
+    "proxylessnas_multiply": {"alpha": math.inf, "beta": -1},
+    "proxylessnas_add": {"weight": -1},
+    "single_path": {"weight": math.nan},
+    "squared": {"weight": "1"},
+    "hinge": {"weight": -1},
+    "linear": {"weight": math.nan},
+    "mnasnet": {"below": 0.5, "above": 0.5},
+    "tunas": {"beta": 0.1},
+    "lagrange": {"rho": "x", "penalty": math.nan, "band": -1},
+    "log_barrier": {"start": 0, "growth": 0.5, "steepest": None},
+}
+
+
+@pytest.mark.parametrize(("name", "option"), [(name, option) for name in losses.names() for option in BAD[name]])
+def test_options_that_make_no_loss(name, option):
+    for bad in (BAD[name][option], math.nan):
+        with pytest.raises(ParameterError, match=f"{option} of the {name} loss must be"):
+            losses.create(name, **{option: bad})
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_costs_that_are_none(name):
+    loss = losses.create(name)
+    for cost in (math.nan, math.inf, torch.tensor([1.0, math.nan]), *([-1.0] if name != "linear" else [])):
+        with pytest.raises(ParameterError, match=f"a cost of the {name} loss is finite"):
+            loss(1.0, cost, 1.0)
+    assert float(losses.create("linear", weight=-2.0)(1.0, -1.0, 1.0)) == 3  # a score may be below 0
+    with pytest.raises(ParameterError, match="finite"):
+        losses.create("lagrange").update(math.nan, 1.0)
+
+
+@pytest.mark.parametrize("target", [None, "5", [1.0, 2.0], True])
+def test_targets_that_are_no_numbers(target, table):
+    for name in losses.names():
+        with pytest.raises(ParameterError, match="a target must be a number or a tensor"):
+            losses.create(name)(1.0, 1.0, target)
+    with pytest.raises(ParameterError, match="a target must be a number or a tensor"):
+        Budget([(table, target, "hinge")])
+
+
+def test_a_class_is_no_loss(table):
+    with pytest.raises(ParameterError, match=r"one that losses\.create made, or its name"):
+        Budget([(table, 1.0, losses.Hinge)])
 
 
 def test_a_budget_is_its_terms_in_order(table):
@@ -190,10 +236,12 @@ def test_a_budget_is_its_terms_in_order(table):
     assert float(budget(2.0, mixed)) == pytest.approx(float(budget(2.0, path)), rel=1e-6)
 
 
-def test_the_four_terms_of_wzdnas_are_a_budget():
-    space = spaces.create("yolo:course")
-    tables = {n: LookupTable.build(space, m) for n, m in (("flops", "macs"), ("depth", "depth"), ("latency", "params"))}
-    tables = {"zero_cost": LookupTable.build(space, "depth"), **tables}
+def test_the_four_terms_of_wzdnas_are_a_budget(table):
+    space, generator = table.space, torch.Generator().manual_seed(0)
+    tables = {"flops": table}
+    for name in ("zero_cost", "depth", "latency"):
+        entries = [torch.rand(entry.shape, generator=generator) for entry in table.entries]
+        tables[name] = LookupTable(space, f"made-up {name}", "", 5.0, entries, own=True)
     target = sum(tables["flops"].bounds()) / 3
     four, uniform = FourTermLoss(tables, target), softmax(uniform_logits(space.choices))
     as_usual = {n: float(t.expected(uniform)) for n, t in tables.items()}
@@ -225,7 +273,7 @@ def test_budgets_that_are_none(table):
             Budget([(table, target, "squared")])
     with pytest.raises(ParameterError, match="at least one"):
         Budget([])
-    with pytest.raises(TableError, match="one space"):
+    with pytest.raises(TableError, match="it is to price nasbench201"):
         Budget([(table, 1.0, "squared"), (other, 1.0, "squared")])
     with pytest.raises(BudgetError, match="reachable range"):
         derive(softmax(uniform_logits(table.space.choices)), table, math.nan)

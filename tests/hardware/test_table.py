@@ -11,12 +11,11 @@ from torch import nn
 
 from nasedu import spaces
 from nasedu.blocks import Bottleneck
-from nasedu.errors import ParameterError, TableError, UnknownName
-from nasedu.hardware import Latency, LookupTable, count, pricing, stored
+from nasedu.errors import ArchitectureError, ParameterError, TableError, UnknownName
+from nasedu.hardware import Latency, LookupTable, count, pricing, stack, stored
 from nasedu.hardware.latency import NoisyMeasurement
-from nasedu.hardware.pieces import Piece
+from nasedu.hardware.pieces import make_up
 from nasedu.sampling import one_hot, softmax, uniform_logits
-from nasedu.spaces import Layer
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +65,25 @@ def test_expectation_is_differentiable_and_takes_many_seeds(space, tables):
     torch.testing.assert_close(single, expected[2])
 
 
+def test_an_expectation_takes_any_precision_and_only_choices_that_there_are(space, tables):
+    table = tables["macs"]
+    p = softmax([torch.randn(n, generator=torch.Generator().manual_seed(n)) for n in space.choices])
+    double = [q.double().requires_grad_() for q in p]
+    torch.testing.assert_close(table.expected(double), table.expected(p))
+    table.expected(double).backward()
+    assert double[0].grad.dtype == torch.float64
+    for index in (-1, 99):
+        with pytest.raises(ArchitectureError, match=f"has {space.choices[1]} choices, got index {index}"):
+            table.expected([p[0], index, *p[2:]])
+
+
+def test_what_an_expectation_multiplies_with_is_made_once(space, tables, monkeypatch):
+    table = LookupTable(space, "depth", "bottlenecks", 0.0, tables["depth"].entries)
+    table.expected((0,) * 18)
+    monkeypatch.setattr(stack, "_selectors", lambda space: pytest.fail("made again"))
+    table.expected((1,) * 18)
+
+
 def test_bounds_are_reached(space, tables):
     low, high = tables["depth"].bounds()
     assert (low, high) == (5, 5 * 4 + 4 * 3)
@@ -91,8 +109,9 @@ def test_save_and_load(space, tables, tmp_path):
     score = LookupTable(space, "snip", "log saliency", 0.0, [-1.5 * e for e in tables["depth"].entries])
     score.save(tmp_path / "score.json")
     assert LookupTable.load(tmp_path / "score.json", space)((0,) * 18) == -1.5 * 5
-    with pytest.raises(TableError, match="was made for yolo:course"):
-        LookupTable.load(path, spaces.create("yolo", num_classes=4))
+    other = spaces.create("yolo", num_classes=4)  # at the same size: only the fingerprints tell them apart
+    with pytest.raises(TableError, match=f"was made for yolo:course.*{space.fingerprint}.*not.*{other.fingerprint}"):
+        LookupTable.load(path, other)
     with pytest.raises(TableError, match="no lookup table can be read"):
         LookupTable.load(tmp_path / "none.json", space)
 
@@ -122,6 +141,7 @@ SPOILT = {  # what is changed in the stored text, and what the refusal must name
     "below 0": ("995328", "-995328", "has -995328 MACs at back1: a cost is at least 0"),
     "a fixed part below 0": ('"fixed": ', '"fixed": -', "has a fixed part of -.* at least 0"),
     "NaN": ("995328", "NaN", "back1, 0.25, 1 must be a finite number, got nan"),
+    "more digits than a float": ("995328", "1" + "0" * 400, "back1, 0.25, 1 must be a finite number, got 1000"),
     "infinite": ("995328", "1e999", "back1, 0.25, 1 must be a finite number, got inf"),
     "text": ("995328", '"fast"', "back1, 0.25, 1 must be a finite number, got 'fast'"),
     "a truth": ("995328", "true", "back1, 0.25, 1 must be a finite number, got True"),
@@ -148,9 +168,17 @@ def test_other_files_are_refused(space, whole, tmp_path, text):
 
 
 def test_seconds_are_no_milliseconds(space, tables, tmp_path):
-    seconds = LookupTable(space, "latency_ms", "s", 1.0, tables["depth"].entries)
+    entries = tables["depth"].entries
     with pytest.raises(TableError, match="latency_ms is in ms, not in 's'"):
-        seconds.save(tmp_path / "t.json")
+        LookupTable(space, "latency_ms", "s", 1.0, entries)
+    with pytest.raises(TableError, match="unknown metric 'latency_mss': did you mean 'latency_ms'"):
+        LookupTable(space, "latency_mss", "ms", 1.0, [-e for e in entries])
+    with pytest.raises(TableError, match="a metric of your own needs another name"):
+        LookupTable(space, "latency_ms", "s", 1.0, entries, own=True)
+    gain = LookupTable(space, "gain", "points", -1.0, [-e for e in entries], own=True)
+    assert gain((0,) * 18) == -1 - tables["depth"]((0,) * 18)
+    with pytest.raises(TableError, match="unknown metric 'gain'"):
+        gain.save(tmp_path / "t.json")
     assert not (tmp_path / "t.json").exists()
 
 
@@ -221,6 +249,18 @@ def test_pieces_that_are_the_same_are_measured_once_and_only_they(clockwork):
     assert len(set(table.entries[0].tolist())) == 5
 
 
+@pytest.mark.parametrize("backend", ["torch", "compiled", "onnxruntime"])
+def test_what_runs_nothing_costs_nothing_where_a_network_is_one_program(clockwork, backend):
+    space = spaces.create("nasbench201:course")
+    with pytest.warns(NoisyMeasurement):
+        table = LookupTable.build(space, "latency_ms", backend=backend)
+    idle = [space.operations.index(name) for name in ("none", "skip_connect")]
+    busy = [i for i in range(len(space.operations)) if i not in idle]
+    eager = backend == "torch"
+    assert all(bool((e[idle] > 0).all()) == eager and bool((e[busy] > 0).all()) for e in table.entries)
+    assert len(clockwork) == 30 - (0 if eager else 6)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -233,16 +273,16 @@ def test_pieces_that_are_the_same_are_measured_once_and_only_they(clockwork):
 )
 def test_pieces_that_differ_in_a_setting_are_not_the_same(one, other):
     shapes = ((4, 8, 8),)
-    first = pricing.make_up(Piece("a", Layer("a", one), shapes))
-    assert first == pricing.make_up(Piece("b", Layer("b", one), shapes)) and first is not None
-    assert first != pricing.make_up(Piece("a", Layer("a", other), shapes))
-    assert first != pricing.make_up(Piece("a", Layer("a", one), ((4, 8, 4),)))
+    first = make_up(one(), shapes)
+    assert first == make_up(one(), shapes) and first is not None
+    assert first != make_up(other(), shapes)
+    assert first != make_up(one(), ((4, 8, 4),))
 
 
 def test_what_holds_something_unknown_is_like_nothing_else():
-    def made():
+    for thing in (lambda x: x, nn.ReLU().forward, functools.partial(max, 1), torch.ones(1), object()):
         module = nn.ReLU()
-        module.function = lambda x: x
-        return module
-
-    assert pricing.make_up(Piece("a", Layer("a", made), ((4, 8, 8),))) is None
+        module.thing = thing
+        assert make_up(module, ((4, 8, 8),)) is None
+        module.thing = [nn.functional.relu, nn.ReLU, torch.float16, {1, 2}]
+        assert make_up(module, ((4, 8, 8),)) is not None

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from nasedu import spaces
 from nasedu.classification import recipe
 from nasedu.data import classification
-from nasedu.errors import CheckpointError, ParameterError, UnknownName
+from nasedu.errors import CheckpointError, ParameterError, TableError, UnknownName
 from nasedu.hardware import Budget, LookupTable, losses
 from nasedu.sampling import softmax
 from nasedu.search import RELAXATIONS, GradientConfig, build_seeded, gradient_search
@@ -355,3 +355,11 @@ def test_bad_settings_are_refused():
     for bad in ({"arch_lr": 0}, {"temperature": (5.0, 0.0)}):
         with pytest.raises(ParameterError, match="must be positive"):
             GradientConfig(**bad)
+
+
+def test_tables_of_another_space_are_refused_before_the_search(space, images):
+    other = spaces.create("nasbench201", **TINY | {"input_size": 16}, width=0.25, depth=0.2)
+    macs = LookupTable.build(other, "macs")
+    for terms in ({"hardware": Budget([(macs, 1e6, "hinge")])}, {"costs": {"macs": macs}}):
+        with pytest.raises(TableError, match="it is to price nasbench201 at"):
+            gradient_search(space, images, config=CONFIG, **terms)

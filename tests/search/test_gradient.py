@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.errors import CheckpointError, ParameterError, UnknownName
+from nasedu.errors import CheckpointError, ParameterError, TableError, UnknownName
 from nasedu.hardware import LookupTable, TableStack
 from nasedu.search import DescentConfig, descend
 from nasedu.search.gradient import _closed, _descend_chunk, _noise, _sampled
@@ -134,6 +134,15 @@ def test_a_state_cut_short_or_of_another_search_is_refused(tables, tmp_path):
 def test_refresh_needs_one_seed(tables):
     with pytest.raises(ParameterError, match="one seed"):
         descend(list(tables.values()), loss_at(tables, 0.3), CONFIG, seeds=[0, 1], refresh=lambda d, t: [])
+
+
+def test_tables_of_another_space_are_refused(space, tables):
+    larger = spaces.create("yolo", num_classes=3, image_size=64)
+    loss, elsewhere = loss_at(tables, 0.3), LookupTable(larger, "depth", "bottlenecks", 0.0, tables["depth"].entries)
+    with pytest.raises(TableError, match="it is to price yolo"):
+        TableStack([tables["flops"], elsewhere])
+    with pytest.raises(TableError, match="it is to price yolo"):
+        descend(list(tables.values()), loss, CONFIG, refresh=lambda descent, t: [elsewhere, elsewhere])
 
 
 def test_temperature_runs_from_start_to_end():

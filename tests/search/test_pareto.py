@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.errors import CheckpointError, ParameterError
+from nasedu.errors import CheckpointError, ParameterError, TableError
 from nasedu.hardware import LookupTable, losses
 from nasedu.search import DescentConfig, ObjectiveLoss, pareto_sweep
+from nasedu.search.pareto import SWEEP
 
 SHORT = DescentConfig(steps=200, every=20, gradient="sampled")
 
 
 @pytest.fixture(scope="module")
 def cost():
-    return LookupTable.build(spaces.create("yolo", num_classes=3), "macs")
+    return LookupTable.build(spaces.create("fbnet:course"), "macs")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def objective(cost):
     """Dearer is better, but ever less so, with a little chance in it."""
     generator = torch.Generator().manual_seed(0)
     entries = [(e / e.max()).sqrt() * (1 + torch.rand(e.shape, generator=generator) / 5) for e in cost.entries]
-    return LookupTable(cost.space, "gain", "points", 0.0, entries)
+    return LookupTable(cost.space, "gain", "points", 0.0, entries, own=True)
 
 
 def targets(cost, *shares):
@@ -58,7 +60,7 @@ def test_rows_are_single_runs(objective, cost, name, gradient):
 
 def test_a_multiplier_meets_what_a_slope_does_not(objective, cost):
     aims = targets(cost, 0.2, 0.35, 0.6)
-    config = DescentConfig(steps=2500, every=20, gradient="sampled")
+    config = replace(SWEEP, steps=2000, every=10)
     hits = {
         name: pareto_sweep(objective, cost, aims, [0, 1], loss=name, config=config).frame()["hit"].mean()
         for name in ("lagrange", "linear")
@@ -114,6 +116,15 @@ def test_sweeps_that_are_none(objective, cost):
             pareto_sweep(objective, cost, aims, seeds)
     with pytest.raises(ParameterError, match="must be positive and finite, got -1"):
         pareto_sweep(objective, cost, [1e9, -1], [0])
-    flat = LookupTable(cost.space, "gain", "points", 0.0, [torch.ones_like(e) for e in cost.entries])
+    for aims, seeds in ((["abc"], [0]), ([None], [0]), ([1e9], ["x"])):
+        with pytest.raises(ParameterError, match="targets are numbers and seeds whole ones"):
+            pareto_sweep(objective, cost, aims, seeds)
+    with pytest.raises(ParameterError, match="a hardware loss is one that"):
+        pareto_sweep(objective, cost, [1e9], loss=losses.Hinge)
+    larger = spaces.create("fbnet:course", input_size=64)
+    elsewhere = LookupTable(larger, "macs", "MACs", 0.0, cost.entries)
+    with pytest.raises(TableError, match=r"of fbnet at \[3, 64, 64\] .* price fbnet at \[3, 32, 32\]"):
+        pareto_sweep(objective, elsewhere, [1e9])
+    flat = LookupTable(cost.space, "gain", "points", 0.0, [torch.ones_like(e) for e in cost.entries], own=True)
     with pytest.raises(ParameterError, match="nothing to search for"):
         pareto_sweep(flat, cost, [1e9])

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from nasedu import spaces
 from nasedu.errors import KitError, TableError
 from nasedu.hardware.additivity import FEWEST, Additivity, Correction, correct, study
 from nasedu.hardware.kit.run_kit import KIT, RESULTS
-from nasedu.hardware.kit.write import MANIFEST
+from nasedu.hardware.kit.write import CALL, MANIFEST
+from nasedu.hardware.pieces import pieces
+from nasedu.hardware.pricing import add_up
 from nasedu.hardware.table import UNITS, LookupTable
 from nasedu.spaces.base import SearchSpace
 from nasedu.storage import content_hash
 
-# What the device said of itself and of how it measured, as it goes into a table's provenance.
-_PROVENANCE = (
-    *("device", "cores", "machine", "system", "governor", "python", "numpy", "onnxruntime"),
-    *("provider", "threads", "repeats", "warmup", "timer_ms", "date"),
-)
+_TEXTS = ("device", "machine", "system", "governor", "python", "numpy", "onnxruntime", "provider", "date")
+_COUNTS = ("cores", "threads", "repeats", "warmup")
+_PROVENANCE = (*_TEXTS, *_COUNTS, "timer_ms")  # what the device said of itself and of how it measured
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,9 @@ class KitResult:
     """A kit's latency table in ms, and how it compares with the whole networks that were measured beside it.
 
     `networks` has a row for each: `arch`, `measured_ms`, the quartiles `low_ms` and `high_ms`, `noisy`, and
-    `predicted_ms` by the table. Noisy ones stay out of `study` and `correction` where at least 10 others are left.
-    `study` is None for fewer than 2 networks, `correction` and the table `corrected` with it for fewer than 10; `note`
-    says why there is no corrected table.
+    `predicted_ms` by the table. Noisy ones stay out of `study` where at least 10 others are left. `study` is None for
+    fewer than 2 networks, `correction` and the table `corrected` with it for fewer than 10 calm ones; `note` says why
+    there is no corrected table.
     """
 
     table: LookupTable
@@ -51,7 +50,7 @@ class KitResult:
             judged = f"{judged} of {len(self.networks)} (without noisy ones)"
         threads = f"{made['threads']} thread{'s' if made['threads'] != 1 else ''}"
         lines = [
-            f"{self.table.space.name} on {made['device']}: {low:.4g} to {high:.4g} ms a batch of {made['batch']} "
+            f"{spoken(self.table.space)} on {made['device']}: {low:.4g} to {high:.4g} ms a batch of {made['batch']} "
             f"({made['provider']}, {threads}); {self.noisy} of {made['measured']} measurements are noisy",
             f"the table as measured, on {judged} whole networks: {self.study or 'too few to say'}",
         ]
@@ -75,14 +74,14 @@ def import_kit(folder: str | Path, results: str | Path | None = None) -> KitResu
     header, lines = read_results(results, manifest)
     table = _table(space, manifest, header, lines)
     networks = _networks(manifest, lines, table)
-    found = {"table": table, "networks": networks, "noisy": sum(bool(line.get("noisy")) for line in lines.values())}
+    found = {"table": table, "networks": networks, "noisy": sum(line["noisy"] for line in lines.values())}
     calm = networks[~networks["noisy"].astype(bool)]
     judged = calm if len(calm) >= FEWEST else networks
     archs, measured = judged["arch"].tolist(), judged["measured_ms"].tolist()
     if len(archs) >= 2:
         found["study"] = study(table, archs, measured)
-    if len(archs) < FEWEST:
-        return KitResult(**found, note=f"a correction is fitted on {FEWEST} networks or more")
+    if len(calm) < FEWEST:
+        return KitResult(**found, note=f"it is fitted on {FEWEST} calm networks or more, here {len(calm)}")
     correction = correct(table, archs, measured)
     try:
         return KitResult(**found, correction=correction, corrected=correction.apply(table))
@@ -118,6 +117,17 @@ def _space(manifest: dict, folder: Path) -> SearchSpace:
     return space
 
 
+def spoken(space: SearchSpace) -> str:
+    """A space as `spaces.create` and the command line name it, with its variant: nasbench201:course width=0.5."""
+    name, options = space.made[0].args[0], dict(space.made[0].keywords)
+    if "template" in options:
+        name += f":{options.pop('template')}"
+    elif spaces.COURSE.keys() <= options.keys():
+        name += ":course"
+        options = {k: v for k, v in options.items() if k not in spaces.COURSE or v != spaces.COURSE[k]}
+    return " ".join([name, *(f"{k}={v}" for k, v in options.items())])
+
+
 def read_results(path: Path, manifest: dict) -> tuple[dict, dict[str, dict]]:
     """The header of a kit's results, and the line of every entry by its id. Raises `KitError`."""
     try:
@@ -131,9 +141,7 @@ def read_results(path: Path, manifest: dict) -> tuple[dict, dict[str, dict]]:
         raise KitError(f"{path} holds no results of a kit (its first line needs the schema {RESULTS!r})")
     if header.get("kit") != manifest["id"]:
         raise KitError(f"{path} was measured with another kit ({header.get('kit')}, this one is {manifest['id']})")
-    absent = [name for name in _PROVENANCE if name not in header]
-    if absent:
-        raise KitError(f"{path}, line 1 does not say {', '.join(absent)}")
+    _check_header(header, path)
     wanted = [entry["id"] for entry in manifest["entries"] if entry["file"]]
     lines = {}
     for number, row in enumerate(rows[1:], 2):
@@ -154,6 +162,18 @@ def read_results(path: Path, manifest: dict) -> tuple[dict, dict[str, dict]]:
     return header, lines
 
 
+def _check_header(header: dict, path: Path) -> None:
+    """Raise `KitError` unless the device said all that a table records, each of its type."""
+    absent = [name for name in _PROVENANCE if name not in header]
+    if absent:
+        raise KitError(f"{path}, line 1 does not say {', '.join(absent)}")
+    good = {name: isinstance(header[name], str) for name in _TEXTS}
+    good |= {name: type(header[name]) is int and header[name] > 0 for name in _COUNTS}
+    good["timer_ms"] = _is_ms(header["timer_ms"], 0)
+    for name in (name for name, fine in good.items() if not fine):
+        raise KitError(f"{path}, line 1: {name} cannot be {header[name]!r:.40}")
+
+
 def _line(row: str, number: int, path: Path) -> dict:
     try:
         line = json.loads(row)
@@ -165,29 +185,39 @@ def _line(row: str, number: int, path: Path) -> dict:
 
 
 def _checked(line: dict, number: int, path: Path) -> dict:
-    """The line, if its times are times. Raises `KitError`."""
+    """The line, if its times are times in their order. Raises `KitError`."""
+    where = f"{path}, line {number}:"
     for name in ("low_ms", "median_ms", "high_ms"):
-        value = line.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise KitError(f"{path}, line {number}: {name} of {line['id']!r} must be a time above 0 ms, got {value!r}")
+        if not (value := line.get(name)) or not _is_ms(value, 0):
+            raise KitError(f"{where} {name} of {line['id']!r} must be a time above 0 ms, got {value!r:.40}")
+    if not line["low_ms"] <= line["median_ms"] <= line["high_ms"]:
+        raise KitError(f"{where} the quartiles of {line['id']!r} must lie about its median")
+    if type(line.get("noisy")) is not bool:
+        raise KitError(f"{where} noisy of {line['id']!r} must be true or false, got {line.get('noisy')!r:.40}")
     return line
 
 
+def _is_ms(value: object, least: float) -> bool:
+    """Whether a value out of a file is a number of milliseconds that a float can hold."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and least <= value <= sys.float_info.max
+
+
 def _table(space: SearchSpace, manifest: dict, header: dict, lines: dict[str, dict]) -> LookupTable:
-    """What was measured, at its place: an entry without a file costs nothing."""
-    entries = [torch.zeros([space.choices[d] for d in group], dtype=torch.float64) for group in space.groups]
-    fixed = 0.0
-    for piece in manifest["pieces"]:
-        cost = lines[piece["entry"]]["median_ms"] if piece["entry"] in lines else 0.0
-        if piece["group"] is None:
-            fixed += cost
-        else:
-            entries[piece["group"]][tuple(piece["option"])] += cost
+    """What was measured, at its place: an entry without a file costs nothing.
+
+    A file's time holds the price of a call, which a network pays once and not for every block.
+    """
+    call, found = lines[CALL]["median_ms"], list(pieces(space))
+    files = {piece["name"]: piece["entry"] for piece in manifest["pieces"]}
+    times = [lines[files[p.name]]["median_ms"] if files[p.name] in lines else 0.0 for p in found]
+    fixed, entries = add_up(space, found, [max(time - call, 0.0) for time in times])
     provenance = {"how": "measured on the device by run_kit.py of a kit", "backend": "onnxruntime"}
     provenance |= {name: header[name] for name in _PROVENANCE}
     provenance |= {"batch": manifest["batch"], "precision": "float32", "kit": manifest["id"], "measured": len(lines)}
+    provenance |= {"call_ms": call}
     provenance |= {"exported_with": manifest["versions"]}
-    return LookupTable(space, "latency_ms", UNITS["latency_ms"], fixed, entries, provenance)
+    return LookupTable(space, "latency_ms", UNITS["latency_ms"], fixed + call, entries, provenance)
 
 
 def _networks(manifest: dict, lines: dict[str, dict], table: LookupTable) -> pd.DataFrame:
@@ -197,7 +227,6 @@ def _networks(manifest: dict, lines: dict[str, dict], table: LookupTable) -> pd.
         if entry["kind"] == "network" and entry["id"] in lines:
             line, arch = lines[entry["id"]], tuple(entry["arch"])
             times = {"measured_ms": line["median_ms"], "low_ms": line["low_ms"], "high_ms": line["high_ms"]}
-            noisy = bool(line.get("noisy"))
-            rows.append({"arch": arch} | times | {"noisy": noisy, "predicted_ms": table(arch)})
+            rows.append({"arch": arch} | times | {"noisy": line["noisy"], "predicted_ms": table(arch)})
     columns = ["arch", "measured_ms", "low_ms", "high_ms", "noisy", "predicted_ms"]
     return pd.DataFrame(rows, columns=columns)

@@ -21,9 +21,10 @@ import sys
 import time
 from pathlib import Path
 
-KIT, RESULTS = "nasedu-kit-1", "nasedu-kit-results-1"
+KIT, RESULTS = "nasedu-kit-2", "nasedu-kit-results-1"
+OLDEST = (1, 18)  # ONNX Runtime that reads the kit's files
 SHORTEST = 0.2  # ms: a block that is faster runs several times in a row, so that the clock's steps do not matter
-NOISE = 0.1  # of the median: quartiles further apart than this mean that something else was running
+NOISE = 0.15  # of the median: quartiles further apart than this mean that something else was running
 ATTEMPTS = 3  # at a noisy block, each after all that wait before it
 MEASURED_WITH = (
     "device",
@@ -51,6 +52,9 @@ def main(arguments=None):
     except Problem as problem:
         print(f"run_kit: {problem}", file=sys.stderr)
         return 2
+    except OSError as error:  # no such folder, a folder in the file's place, a full disk
+        print(f"run_kit: {error.filename or 'the results'}: {error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nrun_kit: interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
@@ -60,7 +64,7 @@ def parser():
     """What may stand on the command line."""
     top = argparse.ArgumentParser("run_kit.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     top.add_argument("--threads", type=positive, default=1, help="CPU threads of one network (default: 1)")
-    top.add_argument("--repeats", type=positive, default=30, help="timed repeats of a block (default: 30)")
+    top.add_argument("--repeats", type=three_or_more, default=30, help="timed repeats of a block (default: 30)")
     top.add_argument("--warmup", type=positive, default=5, help="runs before the first that counts (default: 5)")
     top.add_argument("--provider", default="CPUExecutionProvider", help="ONNX Runtime's (default: %(default)s)")
     top.add_argument("--out", type=Path, help="where the results go (default: results.jsonl beside this file)")
@@ -70,8 +74,18 @@ def parser():
 
 def positive(text):
     """A whole number of at least 1."""
-    if int(text) < 1:
-        raise ValueError(text)
+    return at_least(1, text)
+
+
+def three_or_more(text):
+    """A whole number of at least 3: fewer times have no quartiles."""
+    return at_least(3, text)
+
+
+def at_least(least, text):
+    """The whole number that a text says, when it is that large."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"needs a whole number of {least} or more, got {text!r}")
     return int(text)
 
 
@@ -143,7 +157,12 @@ def load_runtime(provider):
         import numpy  # noqa: F401
         import onnxruntime
     except ImportError as error:
-        raise Problem(f"{error.name} is missing; install it with: python -m pip install numpy onnxruntime") from None
+        raise Problem(
+            f"{error.name} is missing; install it with: python3 -m venv env && env/bin/pip install numpy onnxruntime; "
+            "then: env/bin/python run_kit.py"
+        ) from None
+    if tuple(int(number) for number in onnxruntime.__version__.split(".")[:2]) < OLDEST:
+        raise Problem(f"ONNX Runtime {onnxruntime.__version__} is too old, the kit needs 1.18 or newer")
     onnxruntime.set_default_logger_severity(3)
     available = onnxruntime.get_available_providers()
     if provider not in available:
@@ -220,22 +239,31 @@ def read_text(path):
 
 
 def read_results(path, header):
-    """The ids that are measured, with whether they are noisy; a last line that a kill cut short is dropped."""
-    if not path.exists():
+    """The ids that are measured, with whether they are noisy; a last line that a kill cut short is dropped.
+
+    Nothing is dropped before the file has proved to be this kit's results: it may be a precious one, named by mistake.
+    """
+    text = path.read_bytes() if path.exists() else b""
+    if not text:
         return {}
-    text = path.read_bytes()
+    if not text.startswith(json.dumps({"schema": RESULTS})[:-1].encode()):
+        raise Problem(f"{path} is no file of this runner's results: give another --out")
     whole = text[: text.rfind(b"\n") + 1]
+    done = checked_results(path, whole.decode("utf-8", "replace").splitlines(), header) if whole else {}
     if whole != text:
         with open(path, "r+b") as file:
             file.truncate(len(whole))
-    if not whole:
-        return {}
+    return done
+
+
+def checked_results(path, lines, header):
+    """The ids of a results file's lines, with whether they are noisy, when its header is like the one given."""
     try:
-        first, *lines = [json.loads(line) for line in whole.decode("utf-8").splitlines()]
-        kit, done = first["kit"], {line["id"]: bool(line["noisy"]) for line in lines}
+        first, *lines = [json.loads(line) for line in lines]
+        done = {line["id"]: bool(line["noisy"]) for line in lines}
     except (ValueError, KeyError, TypeError):
         raise Problem(f"{path} cannot be read: give another --out, or delete it to measure all again") from None
-    if kit != header["kit"]:
+    if first.get("kit") != header["kit"]:
         raise Problem(f"{path} holds results of another kit: give another --out, or delete it")
     other = [
         f"{name} {first.get(name)}, now {header[name]}" for name in MEASURED_WITH if first.get(name) != header[name]
@@ -262,11 +290,11 @@ def measure(path, args, runtime, timer_ms):
         start = time.perf_counter()
         for _ in range(runs):
             session.run(None, feeds)
-        return max(1e3 * (time.perf_counter() - start) - timer_ms, 1e-6) / runs
+        return 1e3 * (time.perf_counter() - start) / runs
 
     guess = min(timed(1) for _ in range(args.warmup))
-    runs = max(1, math.ceil(SHORTEST / guess))
-    low, median, high = quartiles([timed(runs) for _ in range(args.repeats)])
+    runs = max(1, math.ceil(SHORTEST / max(guess - timer_ms, timer_ms, 1e-6)))
+    low, median, high = statistics.quantiles([timed(runs) for _ in range(args.repeats)], n=4)
     line = {"median_ms": round(median, 6), "low_ms": round(low, 6), "high_ms": round(high, 6)}
     return {**line, "repeats": args.repeats, "runs": runs, "attempts": 1, "noisy": spread(line) > NOISE}
 
@@ -302,11 +330,6 @@ def timer_overhead():
         start = time.perf_counter()
         times.append(1e3 * (time.perf_counter() - start))
     return round(statistics.median(times), 6)
-
-
-def quartiles(times):
-    """The lower quartile, median and upper quartile."""
-    return statistics.quantiles(times, n=4) if len(times) > 1 else times * 3
 
 
 def clock(seconds):

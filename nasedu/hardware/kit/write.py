@@ -16,6 +16,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
-from torch import nn
+from onnx import TensorProto, helper, numpy_helper
 from tqdm import tqdm
 
 from nasedu import __version__
@@ -33,23 +33,24 @@ from nasedu.errors import KitError, ParameterError
 from nasedu.hardware.additivity import random_networks
 from nasedu.hardware.export import onnx_model
 from nasedu.hardware.kit.run_kit import KIT
-from nasedu.hardware.pieces import Piece, pieces
+from nasedu.hardware.pieces import make_up, pieces
 from nasedu.randomness import seeded
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import content_hash, write_atomically
 
 MANIFEST, UNFINISHED, RUNNER = "manifest.json", "manifest.part.json", "run_kit.py"
+CALL = "empty call"  # the entry that tells what calling a file takes, whatever is in it
 PATTERN = 1024  # values of a weight that are kept and repeated: their scale, and no more than a compressor remembers
 JOBS_PER_WORKER = 12  # starting a process takes as long as exporting half as many blocks
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to make: a piece, by its index, or the network `arch`."""
+    """One file to make: a piece, by its index, or the network `arch`; with neither, the empty call."""
 
     id: str
     file: str
-    piece: int = -1
+    piece: int | None = None
     arch: Arch | None = None
 
 
@@ -67,17 +68,20 @@ def write_kit(
 
     It holds every piece of the space (equal ones once) and `networks` different whole networks, drawn with `seed`, for
     inputs of `batch` images. What an earlier call wrote before it was killed is kept. With several `workers`, processes
-    export side by side. Raises `KitError` for a folder that holds something else, `ParameterError`, `OutputError`.
+    export side by side. Raises `KitError` for a folder that holds something else or a process that was killed,
+    `ParameterError`, `OutputError`.
     """
+    if workers < 1:
+        raise ParameterError(f"a kit is exported by 1 process or more, got {workers} workers")
     out, plan = Path(out), _plan(space, networks, seed, batch)
     jobs, listed = _jobs(space, networks, seed)
     done = _begun(out, plan)
     manifest = plan | {"entries": [], "pieces": listed}
+    _save(out / UNFINISHED, manifest | {"entries": list(done.values())})  # first: a folder without it is not ours
     write_atomically(out / RUNNER, (Path(__file__).parent / RUNNER).read_text())
     todo = [job for job in jobs if job.id not in done]
     bar = tqdm(desc=f"exporting {space.name}", total=len(jobs), initial=len(done), disable=not progress, unit=" files")
     with bar, _exported(space, out, batch, seed, todo, workers) as results:
-        _save(out / UNFINISHED, manifest | {"entries": list(done.values())})
         for entry in results:
             done[entry["id"]] = entry
             _save(out / UNFINISHED, manifest | {"entries": list(done.values())})
@@ -97,6 +101,8 @@ def _plan(space: SearchSpace, networks: int, seed: int, batch: int) -> dict:
         raise ParameterError(f"a kit names its space, so {space.name} must be made by spaces.create")
     if networks < 0 or batch < 1:
         raise ParameterError(f"a kit has 0 networks or more and a batch of 1 or more, got {networks} and {batch}")
+    if not 0 <= seed < 2**63:
+        raise ParameterError(f"a seed is 0 or more and below 2^63, got {seed}")
     make = space.made[0]
     plan = {
         "schema": KIT,
@@ -116,14 +122,12 @@ def _plan(space: SearchSpace, networks: int, seed: int, batch: int) -> dict:
 
 def _jobs(space: SearchSpace, networks: int, seed: int) -> tuple[list[Job], list[dict]]:
     """The files to make, and for every piece of the space the id of the one that stands for it."""
-    jobs, listed, known, kept = [], [], {}, []
+    jobs, listed, known = [Job(CALL, "call.onnx.gz")], [], {}
     for i, piece in enumerate(pieces(space)):
-        module = piece.make("meta")
-        kept.append(module)  # while all live, no two different objects have one address
-        what = structure(module, piece)
+        what = make_up(piece.make("meta"), piece.input_shapes) or f"only {i}"
         if what not in known:
             known[what] = piece.name
-            jobs.append(Job(piece.name, f"blocks/{len(jobs):03}.onnx.gz", i))
+            jobs.append(Job(piece.name, f"blocks/{len(jobs) - 1:03}.onnx.gz", i))
         listed.append({"name": piece.name, "group": piece.group, "option": list(piece.option), "entry": known[what]})
     archs = living_networks(space, networks, seed)
     jobs += [Job(f"network {i:02}", f"networks/{i:02}.onnx.gz", arch=arch) for i, arch in enumerate(archs)]
@@ -157,21 +161,6 @@ def _lives(space: SearchSpace, arch: Arch) -> bool:
     with evaluation_mode(network), torch.no_grad():
         first, second = network(images)
     return not torch.equal(first, second)
-
-
-def structure(module: nn.Module, piece: Piece) -> str:
-    """A text that two pieces share only if they compute the same, weights aside, on inputs of the same shapes.
-
-    It names every part's class, its own attributes and its tensors' shapes. Attributes that cannot be compared (a
-    function made on the spot) make a piece unlike any other, which costs time but is never wrong.
-    """
-    common = set(vars(nn.Module()))
-    parts = []
-    for name, part in module.named_modules():
-        own = sorted((k, repr(v)) for k, v in vars(part).items() if k not in common)
-        parts.append([name, f"{type(part).__module__}.{type(part).__qualname__}", own])
-    tensors = [[n, tuple(t.shape), str(t.dtype)] for n, t in [*module.named_parameters(), *module.named_buffers()]]
-    return repr([piece.input_shapes, parts, tensors])
 
 
 def _begun(out: Path, plan: dict) -> dict[str, dict]:
@@ -210,20 +199,34 @@ class _Exporter:
         self.pieces = list(pieces(space))
 
     def __call__(self, job: Job) -> dict:
-        """The job's entry of the manifest. A block without a file costs nothing."""
+        """The job's entry of the manifest, its file written. A block without a file costs nothing."""
+        kind = "network" if job.arch is not None else "block" if job.piece is not None else "call"
+        entry = {"id": job.id, "kind": kind}
+        entry["arch"] = None if job.arch is None else list(job.arch)
+        if job.id == CALL:
+            return entry | {"input_shapes": [[]]} | self._written(job, empty_call())
         with seeded(self.seed):
             module = self.space.build(job.arch) if job.arch is not None else self.pieces[job.piece].make()
         shapes = [self.space.input_shape] if job.arch is not None else self.pieces[job.piece].input_shapes
-        entry = {"id": job.id, "kind": "block" if job.arch is None else "network"}
-        entry["arch"] = None if job.arch is None else list(job.arch)
         entry["input_shapes"] = [list(shape) for shape in shapes]
         model = onnx_model(module, *shapes, batch=self.batch)
         if job.arch is None and computes_nothing(model):
             return entry | {"file": None, "sha256": None}
         repeat_weights(model)
+        return entry | self._written(job, model)
+
+    def _written(self, job: Job, model: onnx.ModelProto) -> dict:
+        """Write the job's file; its name and hash."""
         packed = gzip.compress(model.SerializeToString(deterministic=True), 6, mtime=0)
         write_atomically(self.out / job.file, packed)
-        return entry | {"file": job.file, "sha256": hashlib.sha256(packed).hexdigest()}
+        return {"file": job.file, "sha256": hashlib.sha256(packed).hexdigest()}
+
+
+def empty_call() -> onnx.ModelProto:
+    """A model with next to nothing to do, one Relu of one number: its time is the price of a call."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x0", "y0"))
+    graph = helper.make_graph([helper.make_node("Relu", ["x0"], ["y0"])], "call", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
 def computes_nothing(model: onnx.ModelProto) -> bool:
@@ -252,14 +255,19 @@ def _exported(
         yield map(_Exporter(space, out, batch, seed), jobs)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, _start_worker, (space, out, batch, seed)) as pool:
-        with _deaf():
-            results = pool.map(_work, jobs)  # starts the processes, who are as deaf to Ctrl-C as who starts them
-        try:
-            yield results
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    try:
+        with ProcessPoolExecutor(workers, spawn, _start_worker, (space, out, batch, seed)) as pool:
+            with _deaf():
+                results = pool.map(_work, jobs)  # starts the processes, who are as deaf to Ctrl-C as who starts them
+            try:
+                yield results
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    except BrokenProcessPool:
+        raise KitError(
+            "an export process was killed, probably for want of memory: the same command with --workers 1 goes on"
+        ) from None
 
 
 @contextmanager
