@@ -45,6 +45,7 @@ def build(args: argparse.Namespace) -> int:
 
 def kit(args: argparse.Namespace) -> int:
     """Export a space's blocks for another device; the exit status."""
+    from nasedu.hardware.additivity import FEWEST
     from nasedu.hardware.kit import write_kit
 
     space = named_space(args.space, args.settings)
@@ -54,14 +55,16 @@ def kit(args: argparse.Namespace) -> int:
         args.networks,
         args.seed,
         args.batch,
-        workers=args.workers or os.cpu_count() or 1,
+        workers=(os.cpu_count() or 1) if args.workers is None else args.workers,
         progress=True,
     )
     files = [entry["file"] for entry in made["entries"] if entry["file"]]
     size = sum((args.out / file).stat().st_size for file in files) / 1e6
     print(f"{args.out}: {len(files)} files, {size:.1f} MB. Copy the folder to the device and run there:")
-    print("  python -m pip install numpy onnxruntime")
-    print("  python run_kit.py")
+    print("  python3 -m venv env && env/bin/pip install numpy onnxruntime    (1.18 or newer)")
+    print("  env/bin/python run_kit.py")
+    if args.networks < FEWEST:
+        print(f"With {args.networks} whole networks there will be no corrected table: that takes {FEWEST} or more.")
     return 0
 
 
@@ -84,8 +87,10 @@ def named_space(name: str, settings: list[str]):
         return spaces.create(name, **options)
     except NaseduError:
         raise
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ParameterError(f"{name} cannot be made with {' '.join(settings)}: {error}") from None
+    except TypeError:
+        raise ParameterError(f"{name} cannot be made with {' '.join(settings)}: a value is of the wrong type") from None
 
 
 def import_kit(args: argparse.Namespace) -> int:
@@ -105,6 +110,7 @@ def import_kit(args: argparse.Namespace) -> int:
 
 
 def fail(problem: object, status: int) -> int:
+    """Tell what went wrong on stderr, and return the exit status `status`."""
     print(f"nasedu: {problem}", file=sys.stderr)
     return status
 
@@ -137,7 +143,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on with")
     setting = {"dest": "settings", "action": "append", "default": [], "metavar": "NAME=VALUE"}
     command.add_argument("-p", **setting, help="an option of the space, such as num_classes=20; may be repeated")
-    command.add_argument("--networks", type=int, default=20, help="whole networks to check the table (default: 20)")
+    networks = "whole networks to check the table with; correcting it takes 10 calm ones (default: 20)"
+    command.add_argument("--networks", type=int, default=20, help=networks)
     command.add_argument("--seed", type=int, default=0, help="draws the whole networks (default: 0)")
     command.add_argument("--batch", type=int, default=1, help="images per run (default: 1)")
     command.add_argument("--workers", type=int, help="processes to export with (default: one per core)")

@@ -24,6 +24,7 @@ class Predictor(nn.Module):
         self.register_buffer("anchors", anchors)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes and scores of `images`, as the class says."""
         return _predictions(self.network(images), self.anchors, self.strides)
 
 

@@ -5,22 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
-from nasedu.blocks import evaluation_mode
 from nasedu.detection import Predictor
 from nasedu.hardware import Latency
-from nasedu.hardware.export import export_onnx, onnx_session
+from nasedu.hardware.export import export_onnx, onnx_difference
 from nasedu.hardware.latency import measure_onnx
 from nasedu.spaces.base import SearchSpace
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """An exported detector: its `file`, the largest absolute `difference` between ONNX Runtime's outputs and PyTorch's
-    (boxes in pixels, scores from 0 to 1), and the `latency` of the file."""
+    """An exported detector: its `file`, the largest absolute `difference` between ONNX Runtime's outputs and PyTorch's,
+    both on the CPU (boxes as a share of the image's side, scores from 0 to 1), and the `latency` of the file."""
 
     file: Path
     difference: float
@@ -31,15 +28,10 @@ def deploy(space: SearchSpace, network: nn.Module, file: str | Path, images: Ten
     """Export `network` with its decoded head (`detection.Predictor`), compare on `images` and time it.
 
     The file maps one image x0 (1, 3, S, S) to boxes y0 (1, N, 4) and scores y1 (1, N, classes); suppression of
-    overlapping boxes is left to whoever runs it (`detection.suppress`). `images` (B, 3, S, S) are run one by one.
+    overlapping boxes is left to whoever runs it (`detection.suppress`). `images` (B, 3, S, S), on any device, are run
+    one by one.
     """
     predictor = Predictor(network, space.anchors, space.strides).to(next(network.parameters()).device)
     export_onnx(predictor, file, space.input_shape)
-    session, difference = onnx_session(file), 0.0
-    with evaluation_mode(predictor), torch.inference_mode():
-        for image in images:
-            expected = predictor(image[None].to(predictor.anchors.device))
-            got = session.run(None, {"x0": image[None].numpy()})
-            pairs = zip(expected, got, strict=True)
-            difference = max(difference, *(float(np.abs(e.cpu().numpy() - g).max()) for e, g in pairs))
-    return Deployed(Path(file), difference, measure_onnx(file, space.input_shape))
+    boxes, scores = onnx_difference(predictor, file, images)
+    return Deployed(Path(file), max(boxes / images.shape[-1], scores), measure_onnx(file, space.input_shape))
