@@ -30,11 +30,12 @@ def report(
     latency: LookupTable | None = None,
     device: torch.device | str = "cpu",
     deployed: Mapping[str, Deployed] | None = None,
+    onnx_latency: LookupTable | None = None,
 ):
     """A pandas DataFrame, one row per network: AP, FLOPs, parameters, depth and latency, batch size 1.
 
     `latency_ms` is measured on `device` at one thread; `table_ms` is what `latency` predicts; `onnx_ms` what the
-    files of `deployed` take in ONNX Runtime.
+    files of `deployed` take in ONNX Runtime, and `onnx_table_ms` what `onnx_latency`, a kit's table, predicts for that.
     """
     import pandas as pd
 
@@ -52,5 +53,6 @@ def report(
             "latency_ms": measure(network, space.input_shape, device=device).median,
         }
         row |= {"table_ms": latency(arch)} if latency else {}
-        rows[name] = row | ({"onnx_ms": deployed[name].latency.median} if deployed else {})
+        row |= {"onnx_ms": deployed[name].latency.median} if deployed else {}
+        rows[name] = row | ({"onnx_table_ms": onnx_latency(arch)} if onnx_latency else {})
     return pd.DataFrame(rows).T

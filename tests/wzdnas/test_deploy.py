@@ -12,7 +12,7 @@ from torch import nn
 from nasedu import spaces, wzdnas
 from nasedu.blocks import ConvBN
 from nasedu.detection import Metrics, detect, suppress
-from nasedu.hardware import Latency
+from nasedu.hardware import Latency, LookupTable
 from nasedu.hardware.export import onnx_session
 
 # What `deploy` asks of a space, small enough to be exported in a second: two scales, two anchors, three classes.
@@ -84,6 +84,7 @@ def test_the_report_has_the_files_latency_beside_the_others(tmp_path):
     arch = space.validate([0] * len(space.choices))
     metrics = {"searched": Metrics(0.5, 0.6, 0.4, 0.5, 0.5, {})}
     deployed = wzdnas.Deployed(tmp_path / "x.onnx", 0.0, Latency(1.5, 1.4, 1.6, 30, 1))
-    frame = wzdnas.report(space, {"searched": arch}, metrics, deployed={"searched": deployed})
-    assert frame.loc["searched", "onnx_ms"] == 1.5
+    kit = LookupTable.build(space, "params")  # any table will do
+    frame = wzdnas.report(space, {"searched": arch}, metrics, deployed={"searched": deployed}, onnx_latency=kit)
+    assert frame.loc["searched", "onnx_ms"] == 1.5 and frame.loc["searched", "onnx_table_ms"] == kit(arch)
     assert "onnx_ms" not in wzdnas.report(space, {"searched": arch}, metrics)
