@@ -27,7 +27,7 @@ def additivity(corrections: Correction | Mapping[str, Correction]) -> Picture:
         _left_over(rest, measured, runs)
         scatter.set(title=name, xlabel="measured (ms)", ylabel="predicted (ms)")
         rest.set(xlabel="measured (ms)", ylabel="error of the prediction (%)")
-        rest.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="mean absolute error")
+        rest.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="mean absolute\npercentage error")
     return picture
 
 

@@ -111,9 +111,11 @@ Markdown(
 )
 
 # %% [markdown]
-# The middle panel hints why. A depthwise convolution does only 9 MACs with each number that it fetches; a dense one
-# uses it again for every output channel. And dense convolutions are what libraries have been tuned for most. So MACs
-# are one thing, milliseconds another. First we count, then we time, then we predict.
+# The middle panel (counted: inputs, outputs and weights) is one reason. A depthwise convolution does only 9 MACs with
+# each number that it fetches; a dense one uses it again for every output channel. The other is the code: a 1×1
+# convolution is a plain matrix product, which libraries do best, though it moves more than the 3×3 above it. (If your
+# bars are all alike, calling a layer costs more than its work: take larger `pixels`.) So MACs are one thing,
+# milliseconds another. First we count, then we time, then we predict.
 #
 # ## 2 · Count
 #
@@ -235,8 +237,9 @@ Markdown(
 # ### Arithmetic intensity
 #
 # A layer has to move at least its input, its output and its weights. The **MACs per byte** moved are its arithmetic
-# intensity. A processor that can do, say, 50 MACs in the time in which one byte arrives from memory waits for data at
-# every layer with less: more MACs would cost nothing there. (This picture is called the roofline model.)
+# intensity. A processor has a balance of its own: one CPU core does perhaps 5 MACs in the time in which a byte arrives
+# from main memory, a GPU's matrix units more than 100. A layer of lower intensity waits for data: more MACs would cost
+# nothing there. (This picture is called the roofline model. What stays in a cache arrives sooner.)
 
 # %%
 last = rows.index.str.split(".").str[-1]
@@ -305,8 +308,9 @@ middle = float(np.median(took[5:]))
 Markdown(
     f"**The wrong way** is to time one run: the first took {took[0]:.1f} ms, **{took[0] / middle:.1f} times** the "
     f"median of {middle:.2f} ms. It allocates memory, loads code and picks algorithms. The mean of what counts is "
-    f"{np.mean(took[5:]):.2f} ms, the slowest run {max(took[5:]):.2f} ms: other programs only ever make a run "
-    "*slower*, so errors do not cancel out."
+    f"{np.mean(took[5:]):.2f} ms, the slowest run {max(took[5:]):.2f} ms: other programs make a run *slower*, "
+    "hardly ever faster, so a mean drifts upwards. (Why not the minimum? It is one lucky run; the median is what is "
+    "typical.)"
 )
 
 # %% [markdown]
@@ -377,8 +381,8 @@ told = [f"**{n}** is {speeds['torch'].median / speeds[n].median:.1f} times as fa
 Markdown("; ".join(told) + "." if told else "There is nothing to compare with PyTorch here.")
 
 # %% [markdown]
-# The smaller the network, the larger the gap: PyTorch needs some microseconds to *call* each layer, however little
-# there is to do in it, and a small network is all calls.
+# PyTorch needs some microseconds to *call* each layer, however little there is to do in it, and a small network is all
+# calls: the smaller the network, the larger the gap. (Section 5 shows that price: it is most of $a$ in $a + b\,n$.)
 #
 # So a latency without its backend, threads, batch size and device says little. A table here keeps all of them, as its
 # **provenance**. And the best network for one backend need not be the best for another: measure with what you will
@@ -436,8 +440,13 @@ figures["throughput"] = plots.profile(lines, cfg.batches, xlabel="images in a ba
 figures["throughput"]
 
 # %% [markdown]
-# Where the measured line falls off although the model still climbs, the maps of a batch have outgrown the processor's
-# cache.
+# A measured point below the model's may mean that the maps have outgrown a cache, that the library chose another
+# algorithm, or noise; the picture cannot tell. Where two threads lie below one, handing out the work costs more than it
+# saves.
+#
+# *A question.* One thread takes $a_1 + b_1 n$ for a batch of $n$, two take $a_2 + b_2 n$. From which batch on is the
+# second worth it? <details><summary>Answer</summary>From n = (a₂ − a₁) / (b₁ − b₂), if b₂ is smaller than b₁; otherwise
+# never.</details>
 #
 # ## 6 · Look up
 #
@@ -537,14 +546,14 @@ def kept(name, make):
     return json.loads(path.read_text())
 
 
-def rounds(space, archs, name):
+def in_rounds(space, archs, name):
     options = {"rounds": 1, "progress": bar(f"networks of {name}"), **timing}
     return [hardware.measure_networks(space, archs, seed=r, **options) for r in range(cfg.rounds)]
 
 
 archs = {name: hardware.random_networks(space, cfg.networks, cfg.seed) for name, space in everything.items()}
 by_round = {
-    name: np.array(kept(f"measured-{name.replace(':', '-')}", lambda s=space, n=name: rounds(s, archs[n], n)))
+    name: np.array(kept(f"measured-{name.replace(':', '-')}", lambda s=space, n=name: in_rounds(s, archs[n], n)))
     for name, space in everything.items()
 }
 measured = {name: np.median(values, axis=0) for name, values in by_round.items()}
@@ -552,8 +561,11 @@ predicted = {name: np.array([tables[name](arch) for arch in archs[name]]) for na
 
 
 # %% [markdown]
-# Four figures judge a prediction: $R^2$ (the share of the variance that it explains), the mean absolute percentage
-# error (MAPE), the **bias** (the mean error with its sign), and what would be left over if the bias were gone.
+# Four figures judge a prediction. $R^2 = 1 -$ (sum of squared errors) / (sum of squared deviations of the measurements
+# from their mean): 1 is perfect, 0 as good as always saying the mean, **below 0 worse than that**, which a constant
+# bias alone can do. **MAPE**, the mean absolute percentage error. **Bias**, the mean of (predicted − measured) /
+# measured. **Left over**, the standard deviation of these relative errors. All but $R^2$ are fractions: 0.05 is 5 %.
+# (Later lines add RMSE, the root mean squared error in ms, and ρ, Spearman's rank correlation.)
 
 
 # %%
@@ -570,9 +582,10 @@ for name, table in tables.items():
 judged.round(3)
 
 # %% [markdown]
-# Where the bias is most of the error, the sum is off by about the same for all networks, and that can be taken off. It
-# has causes on both sides. A piece that is timed alone finds its input and weights in the cache: too fast. And each
-# pays alone for being called, which a runtime that fuses layers does not do for each: too slow.
+# Where the bias is most of the error, the sum is off by about the same for all networks, and that can be taken off.
+# Possible causes: a piece that is timed alone finds its input and weights in the cache, so the table is too low; the
+# machine was busier during one half, either way; with a runtime that fuses layers, pieces pay for calls that the whole
+# network does not make, so the table is too high (PyTorch, as it runs here, fuses none).
 #
 # The correction adds a **fixed overhead**, and where networks differ in how many pieces run (a skipped block runs
 # nothing), a price **per boundary** between pieces. Both are fitted by least squares, on other networks than
@@ -612,7 +625,9 @@ figures["additivity"]
 
 # %% [markdown]
 # Is that good? Compare with something humbler: a line through the number of parameters, or through the MACs, held out
-# in the same way. And with the best that can be hoped for: **measuring again**, one round against the others.
+# in the same way. And for scale with **measuring again**: the first round against the median of the others. That is the
+# noise of *one* round. The table is judged against the median of *all* rounds, which is calmer, so a good table may
+# well lie below it.
 
 
 # %%
@@ -651,10 +666,11 @@ for name, fitted in corrections.items():
 Markdown("\n\n".join(sentences))
 
 # %% [markdown]
-# Where the last two bars are close, the rest is the noise of the measurement. Where they are not, pieces do influence
-# each other (caches, layouts), or the machine was busier while the networks ran than while the table was made. A bar
-# "measured again" of more than a few percent means the latter: run this again on a quiet machine. A line through the
-# MACs is a fair rival where all blocks are of one kind; it must fail where kinds differ, as in section 1.
+# Where the corrected table is near or below "measured again", this measurement cannot tell its error from noise. Where
+# it lies clearly above, pieces do influence each other (caches, layouts), or the machine was busier while the networks
+# ran than while the table was made. A bar "measured again" of more than a few percent says so: run this again on a
+# quiet machine. A line through the MACs is a fair rival where all blocks are of one kind; it tends to fail where kinds
+# differ, as in section 1.
 #
 # The corrected table is a table again, with the correction in its provenance. A search can use it at once:
 
@@ -724,11 +740,11 @@ print((cfg.out_dir / "table.csv").read_text()[:300], "...")
 # %% [markdown]
 # ## 9 · Another device
 #
-# A Raspberry Pi has no PyTorch, and you do not want to install it on a phone. So the pieces travel as ONNX files, with
+# PyTorch is heavy for a Raspberry Pi, and you do not want it on a phone. So the pieces travel as ONNX files, with
 # one Python file that measures them. It needs NumPy and ONNX Runtime, nothing else:
 #
 # ```text
-# python -m nasedu kit --space yolo:course --out kit/      # here: export all pieces and 20 whole networks
+# python -m nasedu kit --space yolo:course --out kit/      # here: export all pieces and whole networks
 # python run_kit.py                                        # there: measure; stop and go on as you like
 # python -m nasedu import-kit kit/                         # here again, with results.jsonl copied back
 # ```
@@ -796,7 +812,7 @@ if imported:
 # - *One run.* The first is the slowest; it measures the allocator.
 # - *A GPU without waiting.* Its calls return before it is done: time with events, as the backend `cuda` does.
 # - *Another backend.* A table from PyTorch says little about ONNX Runtime on the same chip.
-# - *A busy machine.* Noise only ever adds. Look at `noisy`, close the browser, repeat.
+# - *A busy machine.* Noise mostly adds. Look at `noisy`, close the browser, repeat.
 # - *A good fit by construction.* A correction judged on the networks that it was fitted on flatters itself.
 #
 # **Further reading**

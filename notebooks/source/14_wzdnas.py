@@ -612,10 +612,10 @@ metrics = {name: evaluate(test_set, found[name]) for name in archs}
 # %% [markdown]
 # ### Out of PyTorch
 #
-# A phone or a camera runs no Python. Each network goes out as one **ONNX** file, from an image to boxes and scores: the
-# decoding of the head is in it, only the suppression of overlapping boxes is left to whoever runs it. A file is worth
-# something only if it says what the network said, so both look at four training images, on the CPU, and then the
-# file is timed.
+# On a phone or in a camera nobody wants to run PyTorch. Each network goes out as one **ONNX** file, from an image to
+# boxes and scores: the decoding of the head is in it, only the suppression of overlapping boxes is left to whoever runs
+# it. A file is worth something only if it says what the network said, so both look at four training images, on the CPU,
+# and then the file is timed.
 
 # %%
 deployed = {}
@@ -626,11 +626,12 @@ largest = max(one.difference for one in deployed.values())
 Markdown(f"Largest difference in any box, as a share of the image's side, or score: {largest:.1e}.")
 
 # %% [markdown]
-# Times to compare, all on one thread: `latency_ms` is the network as PyTorch runs it, `table_ms` what the latency table
-# of section 3 predicts for that; `onnx_ms` the exported file with its head in ONNX Runtime, `onnx_table_ms` what a
-# table made by a kit (`python -m nasedu kit`) predicts for that, where one is stored for this space. Blocks timed one
-# by one in PyTorch add up to less than the whole: notebook 10 shows how much, and how to correct it. It matters little
-# for a ranking, for every network lacks about the same.
+# Times to compare, all on one thread (`latency_ms` on `device`, the ONNX file always on the CPU): `latency_ms` is the
+# network as PyTorch runs it, `table_ms` what the latency table of section 3 predicts for that; `onnx_ms` the exported
+# file with its head in ONNX Runtime, `onnx_table_ms` what a table made by a kit (`python -m nasedu kit`) predicts for
+# that, where one is stored for this space. Blocks timed one by one in PyTorch add up to less than the whole: notebook
+# 10 shows how much, and how to correct it. As far as every network lacks the same, a ranking does not suffer; compare
+# the columns, and mind that one measured time is noisy, too.
 
 # %%
 onnx_latency = hardware.stored(space, "latency_ms", "onnxruntime")
