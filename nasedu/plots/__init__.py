@@ -6,6 +6,7 @@ from nasedu.plots.blocks import blocks
 from nasedu.plots.budgets import budget_hits, loss_shapes, price_of_budget, reach, soft_costs
 from nasedu.plots.cells import cells, prices
 from nasedu.plots.detection import detections, scenes, training_curves
+from nasedu.plots.front import pareto_front
 from nasedu.plots.genes import genes, selection
 from nasedu.plots.hardware import layer_costs
 from nasedu.plots.ideas import matrices, profile
@@ -19,7 +20,6 @@ from nasedu.plots.kernels import (
     superkernel,
     thresholds,
 )
-from nasedu.plots.losses import loss_curves, pareto_front
 from nasedu.plots.mobile import bottlenecks, cost_histogram, part_costs, price_map, wiring
 from nasedu.plots.picture import Picture
 from nasedu.plots.proxies import proxy_cost, proxy_heatmap, proxy_mix, proxy_pairs, proxy_scatter
@@ -67,7 +67,6 @@ __all__ = [
     "landscape",
     "layer_costs",
     "lines",
-    "loss_curves",
     "loss_shapes",
     "loss_terms",
     "matrices",
