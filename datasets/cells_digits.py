@@ -23,10 +23,10 @@ import torch
 from torch.nn import functional as F
 
 from nasedu import data, spaces
-from nasedu.blocks import evaluation_mode
-from nasedu.hardware import LookupTable
 from nasedu.hardware.latency import describe_device
+from nasedu.modules import evaluation_mode
 from nasedu.storage import write_atomically
+from nasedu.tables import LookupTable
 
 HERE = Path(__file__).parent
 DONE = HERE.parent / "runs" / "cells_digits" / "trained.csv"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from nasedu import spaces
 from nasedu.errors import NaseduError, TableError
-from nasedu.hardware import LookupTable
-from nasedu.hardware.lookup import file_name
+from nasedu.tables import LookupTable
+from nasedu.tables.lookup import file_name
 
 HERE = Path(__file__).parent
 COURSE = {f"{name}:course": {} for name in spaces.names()}

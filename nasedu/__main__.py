@@ -45,8 +45,8 @@ def build(args: argparse.Namespace) -> int:
 
 def kit(args: argparse.Namespace) -> int:
     """Export a space's blocks for another device; the exit status."""
-    from nasedu.hardware.additivity import FEWEST
-    from nasedu.hardware.kit import write_kit
+    from nasedu.deploy.kit import write_kit
+    from nasedu.tables.additivity import FEWEST
 
     space = named_space(args.space, args.settings)
     made = write_kit(
@@ -95,7 +95,7 @@ def named_space(name: str, settings: list[str]):
 
 def import_kit(args: argparse.Namespace) -> int:
     """Make a lookup table of what was measured with a kit; the exit status."""
-    from nasedu.hardware import kit as kits
+    from nasedu.deploy import kit as kits
 
     found = kits.import_kit(args.folder, args.results)
     out = args.out or args.folder / "latency_ms.json"

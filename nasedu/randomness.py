@@ -1,14 +1,36 @@
-"""PyTorch's global random state, borrowed for a while and given back."""
+"""Where randomness comes from: streams by name, and PyTorch's global random state borrowed for a while."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 _turn = threading.RLock()
+
+
+def stream(seed: int, *purpose: str | int) -> torch.Generator:
+    """A generator on the CPU for one purpose: `stream(seed, "paths", epoch)`.
+
+    The same seed and purpose give the same draws, whatever ran before; others give draws that have nothing in common
+    with them, even where seed and epoch are neighbours.
+    """
+    return torch.Generator().manual_seed(_number(seed, purpose, 63))
+
+
+def rng(seed: int, *purpose: str | int) -> np.random.Generator:
+    """NumPy's generator for one purpose; see `stream`."""
+    return np.random.default_rng(_number(seed, purpose, 128))
+
+
+def _number(seed: int, purpose: tuple, bits: int) -> int:
+    text = json.dumps([int(seed), *(part if isinstance(part, str) else int(part) for part in purpose)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()) >> (256 - bits)
 
 
 @contextmanager
@@ -25,4 +47,14 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         if cuda:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def initialised(seed: int | None) -> Iterator[None]:
+    """Modules made while the context is open get weights that depend on `seed` alone; None leaves chance as it is."""
+    if seed is None:
+        yield
+        return
+    with seeded(seed):
         yield

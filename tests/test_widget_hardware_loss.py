@@ -8,7 +8,7 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import UnknownName
-from nasedu.hardware import LookupTable
+from nasedu.tables import LookupTable
 from nasedu.widgets import BudgetWidget
 
 

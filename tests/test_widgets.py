@@ -7,7 +7,7 @@ import pytest
 
 from nasedu import spaces
 from nasedu.errors import ArchitectureError
-from nasedu.hardware import LookupTable
+from nasedu.tables import LookupTable
 from nasedu.widgets import SearchWidget, SpaceWidget
 from nasedu.wzdnas import cost_tables
 

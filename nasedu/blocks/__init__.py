@@ -1,7 +1,7 @@
 """Convolution blocks that several papers share, under their published names: one file per family."""
 
 from nasedu.blocks.cell import ActConvBN, PoolReduction, ReductionBlock, Zero
-from nasedu.blocks.common import ACTIVATIONS, Add, Concat, ConvBNAct, activation, batch_norm, evaluation_mode, pointwise
+from nasedu.blocks.common import ACTIVATIONS, Add, Concat, ConvBNAct, activation, batch_norm, pointwise
 from nasedu.blocks.cost import Cost
 from nasedu.blocks.csp import CSP, CSP2, SPPCSP, Bottleneck
 from nasedu.blocks.fbnet import FBNetBlock, skip
@@ -44,7 +44,6 @@ __all__ = [
     "activation",
     "batch_norm",
     "check_parts",
-    "evaluation_mode",
     "plain_cost",
     "plain_modules",
     "pointwise",

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nasedu.blocks import evaluation_mode
 from nasedu.classification.steps import error, label_loss
 from nasedu.errors import ParameterError, check_name
+from nasedu.modules import evaluation_mode
 from nasedu.training import Step
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nasedu.blocks import evaluation_mode
 from nasedu.data import ImageSet
 from nasedu.errors import ParameterError
+from nasedu.modules import evaluation_mode
 from nasedu.training import Step
 
 

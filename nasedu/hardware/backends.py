@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nasedu.blocks import evaluation_mode
 from nasedu.errors import BackendError, ParameterError, check_name
 from nasedu.hardware.export import example_inputs, export_onnx, onnx_session
+from nasedu.modules import evaluation_mode
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasedu.blocks import Cost, evaluation_mode
+from nasedu.blocks import Cost
+from nasedu.modules import evaluation_mode
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nasedu.blocks import evaluation_mode
+from nasedu.modules import evaluation_mode
 from nasedu.storage import write_atomically
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from nasedu.hardware.additivity import Additivity, Correction
 from nasedu.plots.picture import Picture, styles
+from nasedu.tables.additivity import Additivity, Correction
 
 
 def additivity(corrections: Correction | Mapping[str, Correction]) -> Picture:

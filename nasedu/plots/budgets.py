@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from nasedu.errors import ParameterError
 from nasedu.plots.picture import COLOURS, Picture, every, styles
-from nasedu.search.derive import TOLERANCE
+from nasedu.tables.derive import TOLERANCE
 
 MARKS = {
     "expected": {"marker": "o", "markerfacecolor": "none", "markeredgewidth": 1.6, "color": COLOURS[0]},

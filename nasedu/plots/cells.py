@@ -10,11 +10,11 @@ from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
 from nasedu.errors import ArchitectureError
-from nasedu.hardware.table import LookupTable
 from nasedu.plots.picture import COLOURS, Picture
 from nasedu.spaces.base import Path, SearchSpace
 from nasedu.spaces.nasbench201 import EDGES, NasBench201Space
 from nasedu.supernet.mixed import Subset
+from nasedu.tables.table import LookupTable
 
 SHORT = {
     "none": "none",

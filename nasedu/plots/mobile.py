@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
 from torch import nn
 
-from nasedu.hardware import LookupTable, count
-from nasedu.hardware.table_file import options
+from nasedu.hardware import count
 from nasedu.plots.picture import COLOURS, LINES, MARKERS, Picture
+from nasedu.tables import LookupTable
+from nasedu.tables.file import options
 
 PALE, SKY, DEEP = "#c6dbef", "#6aaed6", "#1f5a96"
 MAP = 0.07  # half the width of a drawn feature map

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from nasedu.hardware.table import LookupTable
 from nasedu.plots.picture import Picture, every, styles
-from nasedu.search.derive import TOLERANCE, Derived
-from nasedu.search.gradient import Descent
+from nasedu.search.descent import Descent
 from nasedu.spaces.base import Slot
+from nasedu.tables.derive import TOLERANCE, Derived
+from nasedu.tables.table import LookupTable
 
 TITLES = {"zero_cost": "zero-cost score", "flops": "FLOPs", "depth": "depth", "latency": "latency"}
 BANDS = ((0.95, 0.9, 0.25), (0.37, 0.78, 0.4), (0.2, 0.45, 0.6), (0.27, 0.0, 0.33))  # light to dark

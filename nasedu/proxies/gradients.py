@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from nasedu.blocks import evaluation_mode
 from nasedu.errors import check_name
+from nasedu.modules import evaluation_mode
 from nasedu.proxies.initialise import standard_normal
 from nasedu.proxies.probe import Probe, cross_entropy, gradients_of
 from nasedu.proxies.registry import register

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from nasedu.blocks import evaluation_mode
 from nasedu.errors import check_name
-from nasedu.hardware.table import SCORES, LookupTable
+from nasedu.modules import evaluation_mode
 from nasedu.proxies.gradients import snip_saliency
 from nasedu.proxies.naswot import AgreementKernel, log_det
 from nasedu.proxies.synflow import synflow_saliency
 from nasedu.spaces.base import Network, Path, SearchSpace
+from nasedu.tables.table import SCORES, LookupTable
 
 PROXIES = ("naswot", "snip", "synflow")
 

@@ -17,7 +17,6 @@ from nasedu.proxies.batch import Batch, as_batch
 from nasedu.proxies.registry import Scores, names, score_all
 from nasedu.ranking.combine import COMPOSITES, combine
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.spaces.seeded import build_seeded
 from nasedu.storage import content_hash, load_state, save_state, tensors_hash
 
 SAVE_EVERY = 10
@@ -79,7 +78,7 @@ def score_pool(
 def _score(space: SearchSpace, batch: Batch, parts: list[str], options: Mapping, job: tuple[int, Arch]):
     """Scores and errors of one network, as plain dicts."""
     seed, arch = job
-    network = build_seeded(space, arch, seed).to(batch.images.device)
+    network = space.build(arch, seed=seed).to(batch.images.device)
     found: Scores = score_all(network, batch, parts, seed=seed, options=options)
     return dict(found), found.errors
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from nasedu.errors import ParameterError, check_name
-from nasedu.hardware.table import LookupTable
 from nasedu.sampling.gates import MODES, binary_gates
 from nasedu.sampling.relax import annealed, gumbel_softmax, softmax
 from nasedu.spaces.base import Arch, Path, SearchSpace
+from nasedu.tables.table import LookupTable
 
 
 class Sampler(Protocol):

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from nasedu.errors import check_name
-from nasedu.hardware.table import LookupTable
 from nasedu.sampling.paths import Gates, Gumbel, Sampler, Sandwich, Softmax, StrictFairness, Uniform, extremes
 from nasedu.sampling.relax import uniform_logits
 from nasedu.spaces.base import SearchSpace
+from nasedu.tables.table import LookupTable
 
 Logits = Sequence[Tensor] | None
 

@@ -1,12 +1,9 @@
 """How to look for an architecture: every strategy ends in one `SearchResult`."""
 
-from nasedu.search.bilevel import RELAXATIONS, GradientConfig, GradientResult, gradient_search
-from nasedu.search.constraints import Constraint, at_most, within
-from nasedu.search.derive import Derived, derive
-from nasedu.search.evaluators import StandAlone, SupernetAccuracy, ZeroCost, build_seeded
+from nasedu.search.descent import CostLoss, Descent, DescentConfig, LearningLoss, descend
+from nasedu.search.evaluators import StandAlone, SupernetAccuracy, ZeroCost
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
-from nasedu.search.gradient import CostLoss, Descent, DescentConfig, LearningLoss, descend
-from nasedu.search.objective import ObjectiveLoss
+from nasedu.search.gradient import RELAXATIONS, GradientConfig, GradientResult, gradient_search
 from nasedu.search.pareto import Front, pareto_sweep
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.search.random import random_search
@@ -20,9 +17,7 @@ __all__ = [
     "SPOS",
     "ZENNAS",
     "ZEN_PRESETS",
-    "Constraint",
     "CostLoss",
-    "Derived",
     "Descent",
     "DescentConfig",
     "EvolutionConfig",
@@ -30,7 +25,6 @@ __all__ = [
     "GradientConfig",
     "GradientResult",
     "LearningLoss",
-    "ObjectiveLoss",
     "PlainBudget",
     "PlainLatency",
     "SearchResult",
@@ -39,15 +33,11 @@ __all__ = [
     "ZenConfig",
     "ZenPreset",
     "ZeroCost",
-    "at_most",
-    "build_seeded",
-    "derive",
     "descend",
     "evolution",
     "gradient_search",
     "pareto_sweep",
     "random_search",
-    "within",
     "zen_preset",
     "zero_shot",
 ]

@@ -17,7 +17,6 @@ from nasedu.data.classification import ImageSet
 from nasedu.errors import ParameterError, ProxyError, check_name
 from nasedu.proxies import Batch, as_batch, info, score, score_all
 from nasedu.spaces.base import Arch, Network, SearchSpace
-from nasedu.spaces.seeded import build_seeded
 from nasedu.storage import content_hash, tensors_hash
 from nasedu.supernet.batchnorm import recalibrated
 from nasedu.training import TrainingConfig, train
@@ -114,7 +113,7 @@ class ZeroCost:
         return content_hash([self.space.fingerprint, self.names, self.options, self.seed, tensors_hash(batch)])
 
     def __call__(self, arch: Arch) -> float | dict[str, float]:
-        network = build_seeded(self.space, arch, self.seed).to(self.batch.images.device)
+        network = self.space.build(arch, seed=self.seed).to(self.batch.images.device)
         if isinstance(self.names, str):
             return score(self.names, network, self.batch, seed=self.seed, keep=False, **self.options)
         found = score_all(network, self.batch, self.names, seed=self.seed, options=self.options)
@@ -148,7 +147,7 @@ class StandAlone:
         return content_hash(settings)
 
     def __call__(self, arch: Arch) -> float:
-        network = build_seeded(self.space, arch, self.seed)
+        network = self.space.build(arch, seed=self.seed)
         order = batches(self.train, self.batch_size, self.seed)
         trained = train(network, order, classifier_step(), self.config, seed=self.seed, device=self.device)
         return accuracy(trained.ema, self.val)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from nasedu.errors import ParameterError, check_name
-from nasedu.hardware.table import LookupTable
-from nasedu.search.blackbox import Evaluate, Feasible, Pool, Search, Strategy
+from nasedu.search.engine import Evaluate, Feasible, Pool, Search, Strategy
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.tables.table import LookupTable
 
 BREEDING_TRIES = 50  # to breed a feasible and new child, before a random architecture takes its place
 

@@ -1,278 +1,274 @@
-"""Descent on architecture parameters over the expectation of lookup tables.
+"""Gradient search: weights descend on one half of the training images, architecture parameters on the other.
 
-theta holds one logit per choice of every decision. A step draws p = softmax((theta + Gumbel noise) / T), prices p with
-all tables at once and moves theta down the gradient of a loss of those prices. Several seeds descend side by side: they
-are the leading dimension of one tensor.
-
-That is the published, *relaxed* gradient: of the loss of a mixture's cost. A mixture can sit on a budget that none of
-its architectures meets. The *sampled* gradient is of the expected loss of architectures: a step draws one from
-softmax(theta / T) and asks for every option what the loss would be, were that option in its place. Where a loss is
-linear in the costs the two have the same expectation.
+DARTS (Liu et al., ICLR 2019) with any relaxation of the choice: its own softmax, FBNet's annealed Gumbel softmax, or
+ProxylessNAS's binary gates. Weights and logits take turns, step by step, within the one training loop.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from nasedu.classification import batches, recipe
+from nasedu.data.classification import ImageSet
 from nasedu.errors import ParameterError, check_name
-from nasedu.hardware.latency import fixed_threads
-from nasedu.hardware.stack import same_space
-from nasedu.hardware.table import LookupTable, TableStack
-from nasedu.sampling import annealed, gumbel_noise
-from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.storage import content_hash, load_state, save_state
+from nasedu.sampling import annealed, binary_gates, gumbel_softmax, renormalise, softmax
+from nasedu.search.evaluators import SupernetAccuracy
+from nasedu.search.result import SearchResult
+from nasedu.spaces.base import Arch, Network, SearchSpace
+from nasedu.spaces.base import Path as SoftPath
+from nasedu.storage import content_hash, tensors_hash
+from nasedu.tables.budget import Budget
+from nasedu.tables.stack import same_space
+from nasedu.tables.table import LookupTable
+from nasedu.training import TrainingConfig, train
 
-GRADIENTS = ("relaxed", "sampled")
-
-
-class CostLoss(Protocol):
-    """A loss of expected costs (..., rows, tables): its value (..., rows) and its gradient (..., rows, tables)."""
-
-    def value(self, costs: Tensor) -> Tensor:
-        """The loss of costs (..., rows, tables): (..., rows)."""
-
-    def gradient(self, costs: Tensor) -> Tensor:
-        """d loss / d costs: (..., rows, tables)."""
-
-
-@runtime_checkable
-class LearningLoss(CostLoss, Protocol):
-    """A `CostLoss` that learns: every `DescentConfig.every` steps it sees the most probable architectures' costs.
-
-    `fresh()` is a copy that has learnt nothing; its state is part of a descent's, and `identity` tells it from others.
-    """
-
-    identity: list
-
-    def update(self, costs: Tensor) -> None:
-        """Learn from what the most probable architectures cost: (rows, tables)."""
-
-    def fresh(self) -> LearningLoss:
-        """A copy that has learnt nothing."""
-
-    def state_dict(self) -> dict:
-        """What was learnt."""
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from `state_dict()`."""
+Hook = Callable[[Tensor, SoftPath], Tensor]  # from a task loss and a path to the loss that the logits descend on
+RELAXATIONS = ("softmax", "gumbel", "gates", "two_gates")
 
 
 @dataclass(frozen=True)
-class DescentConfig:
-    """How theta descends; the defaults are WZDNAS's. `every` is the number of steps between records and refreshes."""
+class GradientConfig:
+    """How weights and logits descend; the optimizer of the logits is DARTS's (Adam, betas .5 and .999).
 
-    steps: int = 115_200
-    every: int = 50
-    temperature: tuple[float, float] = (5.0, 0.1)
-    stages: int = 40  # the temperature is constant within each of so many equal stages
-    lr: float = 0.005
-    weight_decay: float = 5e-4
-    gradient: str = "relaxed"  # or "sampled": see the module's docstring
+    In the first `warmup_epochs` weights alone learn. `temperature` is FBNet's, from first to last epoch after that;
+    only "gumbel" uses it. `second_order` differentiates through one step of the weights (DARTS, eq. 7), exactly.
+    """
+
+    relaxation: str = "softmax"
+    epochs: int = 20
+    warmup_epochs: int = 5
+    batch_size: int = 64
+    arch_lr: float = 0.02
+    arch_weight_decay: float = 0.0
+    temperature: tuple[float, float] = (5.0, 0.5)
+    second_order: bool = False
+    training: TrainingConfig | None = None  # of the weights, its epochs aside; None: `classification.recipe(epochs)`
 
     def __post_init__(self):
-        check_name("gradient of a descent", self.gradient, GRADIENTS)
-        if min(self.steps, self.every, self.stages) < 1:
+        check_name("relaxation", self.relaxation, RELAXATIONS)
+        if not 0 <= self.warmup_epochs <= self.epochs or self.epochs < 1:
             raise ParameterError(
-                f"a descent needs at least 1 step, 1 stage and 1 step between refreshes, "
-                f"got {self.steps}, {self.stages} and {self.every}"
+                f"a gradient search needs 1 epoch or more, and no more to warm up than in all, "
+                f"got {self.epochs} and {self.warmup_epochs}"
             )
-        if self.lr <= 0 or min(self.temperature) <= 0:
-            raise ParameterError(f"lr and temperatures must be positive, got {self.lr} and {self.temperature}")
+        if self.arch_lr <= 0 or min(self.temperature) <= 0:
+            raise ParameterError(f"arch_lr and temperatures must be positive, got {self.arch_lr}, {self.temperature}")
 
-    def temperature_at(self, step: int) -> float:
-        """The annealed temperature of a step: start * (end / start)^(stage / stages), as published."""
-        return annealed(*self.temperature, step * self.stages // self.steps / self.stages)
+    @property
+    def of_weights(self) -> TrainingConfig:
+        """The settings that the weights are trained with, for as many epochs as the search has."""
+        return replace(self.training, epochs=self.epochs) if self.training else recipe(self.epochs)
+
+    def temperature_at(self, epoch: int) -> float:
+        """T of an epoch (from 0): exponential from the first to the last after the warm-up."""
+        steps = max(1, self.epochs - self.warmup_epochs - 1)
+        return annealed(*self.temperature, max(0, epoch - self.warmup_epochs) / steps)
 
 
 @dataclass
-class Descent:
-    """The state of a descent: theta (seeds, decisions, most choices) and the record of what happened.
+class GradientResult(SearchResult):
+    """A `SearchResult` with the final probabilities as a path, (n_choices,) per decision, and the trained supernet.
 
-    `history` has one record per `every` steps: step, temperature, expected costs (seeds, tables) under
-    softmax(theta / T), probabilities (seeds, decisions, most choices) and loss (seeds,).
+    `score` is the accuracy (0 to 1) of the most probable architecture with the supernet's weights, on the images that
+    the logits learnt from. `history` has one record per epoch: losses ("total" of the weights, after the warm-up
+    "arch_loss" of the logits, hardware included), temperature, probabilities, entropy (nats, mean over decisions), arch
+    and "budget": what a `tables.Budget` had learnt, such as its multipliers, a dict per term.
     """
 
-    space: SearchSpace
-    theta: Tensor
-    history: list[dict]
-
-    def probabilities(self, temperature: float = 1.0) -> Tensor:
-        """softmax(theta / T), zero where a decision has fewer choices: (seeds, decisions, most choices)."""
-        return torch.softmax(self.theta / temperature + _closed(self.space), -1)
-
-    def path(self, temperature: float = 1.0, seed: int = 0) -> list[Tensor]:
-        """The probabilities of one seed as a path: one vector (n_choices,) per decision."""
-        rows = self.probabilities(temperature)[seed]
-        return [row[:n] for row, n in zip(rows, self.space.choices, strict=True)]
-
-    def architectures(self) -> list[Arch]:
-        """The most probable choice of every decision, for every seed."""
-        return [tuple(row) for row in (self.theta + _closed(self.space)).argmax(-1).tolist()]
+    path: list[Tensor] = field(default_factory=list)
+    supernet: Network | None = None
 
 
-Refresh = Callable[[Descent, float], Sequence[LookupTable]]
-
-
-def descend(
-    tables: Sequence[LookupTable],
-    loss: CostLoss,
-    config: DescentConfig = DescentConfig(),
+def gradient_search(
+    space: SearchSpace,
+    images: ImageSet,
     *,
-    seeds: Sequence[int] = (0,),
-    refresh: Refresh | None = None,
+    config: GradientConfig = GradientConfig(),
+    hardware: Budget | Hook | None = None,
+    costs: Mapping[str, LookupTable] | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
     state: str | Path | None = None,
     run: str = "",
-    progress: Callable[[int], None] = lambda step: None,
-) -> Descent:
-    """Minimise loss(expected costs of `tables`) over theta; see the module's docstring.
+    progress: Callable[[int, dict], None] = lambda epoch, losses: None,
+) -> GradientResult:
+    """Search by descent on `images`, one half for weights and one for logits.
 
-    `seeds` has one entry per row of theta. Rows of one seed see the same noise, and differ where `loss` does: it gets
-    the costs (rows, tables) and may hold a target for each row. A `LearningLoss` learns on a copy.
-    `refresh(descent, T)` returns the tables anew every `config.every` steps (zero-cost maps depend on theta); it needs
-    a single seed. `state` is a file from which a killed descent goes on; `run` names what it belongs to. A seed gives
-    the same theta alone and beside others, up to rounding. Raises `ParameterError`, `CheckpointError`, and `TableError`
-    for tables of several spaces.
+    `hardware(task, path)` turns the task loss of the logits into the loss that they descend on: a `tables.Budget`, or
+    a function of your own. `path` has the weights (n_choices,) per decision that the forward pass uses (for gates, the
+    probabilities). Where its losses learn, they do so on a copy, from the most probable architecture after every step.
+    `state` is a checkpoint from which a killed search goes on; `run` names what its settings cannot: a function of your
+    own. `costs` are tables that price the result and every epoch's architecture.
+    Raises `ParameterError`, `CheckpointError`, `TrainingDiverged`, and `TableError` for tables of another space.
     """
-    if refresh and len(seeds) > 1:
-        raise ParameterError("refreshed tables depend on theta: descend with one seed at a time")
-    space = tables[0].space
-    loss = loss.fresh() if isinstance(loss, LearningLoss) else loss
-    learning = loss if isinstance(loss, LearningLoss) else None
-    descent = Descent(space, torch.zeros(len(seeds), len(space.choices), max(space.choices)), [])
-    optimizer = torch.optim.Adam([descent.theta], lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    named = [learning.identity] if learning else []
-    run = content_hash([run, space.fingerprint, vars(config), list(seeds), *named])
-    step = _resume(state, run, descent, optimizer, learning) if state else 0
-    while step < config.steps:
-        temperature = config.temperature_at(step)
-        if refresh:
-            tables = refresh(descent, temperature)
-            same_space(tables, space)
-        stack = TableStack(tables)
-        if step and learning:
-            learning.update(_cost_of_argmax(descent, stack))
-        descent.history.append(_record(descent, stack, loss, step, temperature))
-        count = min(config.every, config.steps - step)
-        with fixed_threads(1):  # on tensors this small a second one gains a tenth, and loses all beside a busy process
-            _descend_chunk(descent.theta, optimizer, stack, loss, _noise(space, seeds, step, count), config, step)
-        step += count
-        if state and (refresh or step % (50 * config.every) == 0 or step == config.steps):
-            saved = {"theta": descent.theta, "optimizer": optimizer.state_dict(), "history": descent.history}
-            learnt = learning.state_dict() if learning else {}
-            save_state(state, saved | {"step": step, "loss": learnt}, run)
-        progress(count)
-    return descent
-
-
-@torch.no_grad()
-def _descend_chunk(theta, optimizer, stack: TableStack, loss: CostLoss, noise: Tensor, config, first: int) -> None:
-    """Descend for `len(noise)` steps of one temperature stage each, with the gradient in closed form.
-
-    The expectation is bilinear in the weights of a group's decisions, and d softmax = (diag p - p p^T) / T; autograd
-    gives the same numbers (tests) four times slower.
-    """
-    step = _sampled if config.gradient == "sampled" else _relaxed
-    for i, g in enumerate(noise):
-        temperature = config.temperature_at(first + i)
-        p, by_weight = step(theta, g, temperature, stack, loss)
-        theta.grad = p * (by_weight - (p * by_weight).sum(-1, keepdim=True)) / temperature
-        optimizer.step()
-
-
-def _relaxed(theta: Tensor, g: Tensor, temperature: float, stack: TableStack, loss: CostLoss) -> tuple[Tensor, Tensor]:
-    """Weights p = softmax((theta + g) / T) and the gradient of their costs' loss: (rows, decisions, most choices)."""
-    p = torch.softmax((theta + g) / temperature, -1)
-    picked = _picked(p, stack)
-    price = loss.gradient(stack.fixed + math.prod(picked) @ stack.values) @ stack.values.T
-    return p, _by_weight(price, picked, stack).view_as(p)
-
-
-def _sampled(theta: Tensor, g: Tensor, temperature: float, stack: TableStack, loss: CostLoss) -> tuple[Tensor, Tensor]:
-    """Probabilities p = softmax(theta / T) and, per option, the loss of a drawn architecture that takes that option.
-
-    Both (rows, decisions, most choices). A draw is the argmax of theta / T + g. An option is tried with the rest of
-    the drawn architecture as it is, so p's slope of this is that of the expected loss over p, without bias.
-    """
-    logits = theta / temperature
-    p = torch.where(g.isinf(), g, logits - logits.amax(-1, keepdim=True)).exp_()
-    p /= p.sum(-1, keepdim=True)  # a softmax by hand: torch's takes four times as long over so few choices
-    drawn = torch.zeros_like(p).scatter_(-1, (logits + g).argmax(-1, keepdim=True), 1.0)
-    picked = _picked(drawn, stack)
-    taken = math.prod(picked).nonzero()[:, 1].view(len(theta), -1)  # the entry drawn in every group
-    own = stack.values[taken].transpose(0, 1)
-    rest = stack.fixed + own.sum(0) - own
-    price = loss.value(rest[_group_of_entry(stack)] + stack.values[:, None]).T
-    return p, _by_weight(price, picked, stack).view_as(p)
-
-
-def _picked(p: Tensor, stack: TableStack) -> list[Tensor]:
-    """Per axis of the decision groups, the weight that each table entry gets from it: (rows, entries)."""
-    flat = p.flatten(1)
-    return [flat @ select + offset for select, offset in stack.select]
-
-
-def _group_of_entry(stack: TableStack) -> Tensor:
-    """The index of the decision group that every entry belongs to: (entries,)."""
-    space = stack.space
-    sizes = [math.prod(space.choices[d] for d in group) for group in space.groups]
-    return torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-
-
-def _by_weight(price: Tensor, picked: list[Tensor], stack: TableStack) -> Tensor:
-    """From prices of entries (rows, entries) to prices of weights (rows, decisions * most choices)."""
-    selects = [select for select, _ in stack.select]
-    return sum(
-        math.prod(picked[:axis] + picked[axis + 1 :], start=price) @ select.T for axis, select in enumerate(selects)
+    same_space((costs or {}).values(), space)
+    if isinstance(hardware, Budget):
+        same_space([table for table, _, _ in hardware.terms], space)
+    start = time.perf_counter()
+    for_weights, for_logits = images.to(device).halves(seed)
+    supernet = space.supernet(seed=seed).to(device)
+    logits = Logits(space, config, hardware, device)
+    trained = train(
+        supernet,
+        _pairs(for_weights, for_logits, logits, config, seed),
+        logits.step,
+        config.of_weights,
+        seed=seed,
+        device=device,
+        state=state,
+        run=_identity(run, space, supernet, images, config, hardware, seed) if state else "",
+        beside=logits,
+        progress=progress,
     )
+    supernet.load_state_dict(trained.ema.state_dict())
+    tables = costs or {}
+    history = [
+        old | new | {name: table(new["arch"]) for name, table in tables.items()}
+        for old, new in zip(trained.history, logits.history, strict=True)
+    ]
+    best = logits.architecture()
+    score = SupernetAccuracy(space, supernet, for_weights, for_logits)(best)
+    seconds = time.perf_counter() - start
+    prices = {name: table(best) for name, table in tables.items()}
+    return GradientResult(space, best, score, history, seconds, prices, logits.probabilities(), supernet)
 
 
-def _noise(space: SearchSpace, seeds: Sequence[int], step: int, count: int) -> Tensor:
-    """Gumbel noise (count, seeds, decisions, most choices) that depends on (seed, step) alone; -inf on padding.
+def _identity(run, space, supernet, images, config, hardware, seed) -> str:
+    """A content hash of all that a stored search must share with the one that goes on from it."""
+    semantics = [str(getattr(part, name, "")) for part in supernet.modules() for name in ("semantics", "norm")]
+    data = tensors_hash([images.images, images.labels])
+    term = getattr(hardware, "identity", bool(hardware))
+    return content_hash([run, asdict(config), seed, space.fingerprint, semantics, data, term])
 
-    Every seed is drawn once, however often it is listed.
+
+def _pairs(for_weights: ImageSet, for_logits: ImageSet, logits: Logits, config: GradientConfig, seed: int):
+    """What `train` asks for: from an epoch to pairs of a batch for the weights and one for the logits."""
+    own, other = batches(for_weights, config.batch_size, seed), batches(for_logits, config.batch_size, seed + 1)
+
+    def epoch_batches(epoch: int) -> Iterator[tuple]:
+        logits.epoch = epoch
+        yield from zip(own(epoch), other(epoch), strict=False)  # of an odd number, one half has an image more
+        logits.record()  # before the loop stores what this epoch did
+
+    return epoch_batches
+
+
+class Logits:
+    """Architecture parameters (n_choices,) per decision, their optimizer, and the step that both sides take in turn."""
+
+    def __init__(self, space: SearchSpace, config: GradientConfig, hardware: Budget | Hook | None, device):
+        self.config, self.epoch = config, 0
+        self.hardware = hardware.fresh() if isinstance(hardware, Budget) else hardware
+        self.values = [torch.zeros(n, device=device, requires_grad=True) for n in space.choices]
+        self.optimizer = torch.optim.Adam(
+            self.values, lr=config.arch_lr, betas=(0.5, 0.999), weight_decay=config.arch_weight_decay
+        )
+        self.history: list[dict] = []
+
+    def step(self, model: nn.Module, batch: tuple, generator: torch.Generator) -> dict[str, Tensor]:
+        """Move the logits by a step of their own, then return the loss of the weights."""
+        (x, y), held_out = batch
+        losses = {}
+        if self.epoch >= self.config.warmup_epochs:
+            losses["arch_loss"] = self._descend(model, (x, y), held_out, generator)
+        return {"total": F.cross_entropy(model(x, self._path_for_weights(generator)), y)} | losses
+
+    def _descend(self, model: nn.Module, batch, held_out, generator: torch.Generator) -> Tensor:
+        path = self._relaxed(generator)
+        if self.config.second_order:
+            loss = _unrolled(model, path, batch, held_out, self.config.of_weights)
+        else:
+            loss = F.cross_entropy(model(held_out[0], path), held_out[1])
+        total = self.hardware(loss, self._priced(path)) if self.hardware else loss
+        before = [a.detach().clone() for a in self.values]
+        gradients = torch.autograd.grad(total, self.values)  # of the logits alone: the weights' are not computed
+        for value, gradient in zip(self.values, gradients, strict=True):
+            value.grad = gradient
+        self.optimizer.step()
+        if self.config.relaxation == "two_gates":
+            with torch.no_grad():
+                renormalise(self.values, before, path)
+        if isinstance(self.hardware, Budget):
+            self.hardware.update(self.architecture())
+        return total.detach()
+
+    def _relaxed(self, generator: torch.Generator) -> SoftPath:
+        """The path that the logits are trained on."""
+        if self.config.relaxation == "softmax":
+            return softmax(self.values)
+        if self.config.relaxation == "gumbel":
+            return gumbel_softmax(self.values, self.config.temperature_at(self.epoch), generator)
+        return binary_gates(self.values, generator, "two" if self.config.relaxation == "two_gates" else "full")
+
+    def _path_for_weights(self, generator: torch.Generator) -> SoftPath:
+        """The path that the weights are trained on: the same relaxation, of gates the active operation alone."""
+        with torch.no_grad():
+            if "gates" in self.config.relaxation:
+                return [int(gate.argmax()) for gate in binary_gates(self.values, generator)]
+            return [weights.detach() for weights in self._relaxed(generator)]
+
+    def _priced(self, path: SoftPath) -> list[Tensor]:
+        return softmax(self.values) if "gates" in self.config.relaxation else list(path)
+
+    def probabilities(self) -> list[Tensor]:
+        """softmax(logits): (n_choices,) per decision, on the CPU."""
+        return [p.detach().cpu() for p in softmax(self.values)]
+
+    def architecture(self) -> Arch:
+        """The most probable choice of every decision."""
+        return tuple(int(p.argmax()) for p in self.probabilities())
+
+    def record(self) -> None:
+        """Write down where the logits stand after an epoch."""
+        p = self.probabilities()
+        entropy = sum(float(torch.special.entr(q).sum()) for q in p) / len(p)
+        self.history.append(
+            {
+                "temperature": self.config.temperature_at(self.epoch),
+                "probabilities": [q.tolist() for q in p],
+                "entropy": entropy,
+                "arch": self.architecture(),
+            }
+        )
+        if isinstance(self.hardware, Budget):
+            self.history[-1]["budget"] = self.hardware.learnt()
+
+    def state_dict(self) -> dict:
+        """What a checkpoint holds."""
+        values = [a.detach().cpu() for a in self.values]
+        state = {"values": values, "optimizer": self.optimizer.state_dict(), "history": self.history}
+        return state | ({"budget": self.hardware.state_dict()} if isinstance(self.hardware, Budget) else {})
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from a checkpoint."""
+        for value, stored in zip(self.values, state["values"], strict=True):
+            value.copy_(stored)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history = list(state["history"])
+        if isinstance(self.hardware, Budget):
+            self.hardware.load_state_dict(state["budget"])
+
+
+def _unrolled(model: nn.Module, path: SoftPath, batch, held_out, training: TrainingConfig) -> Tensor:
+    """The held-out loss after one plain gradient step of the weights on `batch`, differentiable in the path.
+
+    DARTS, eq. 7, with xi = lr; the second derivative is exact, where the public code takes a finite difference.
     """
-    shape = (count, len(space.choices), max(space.choices))
-    draws = {}
-    for seed in dict.fromkeys(seeds):
-        generator = torch.Generator().manual_seed(int(content_hash([int(seed), step]), 16) % 2**63)
-        draws[seed] = gumbel_noise(shape, generator) + _closed(space)
-    return torch.stack([draws[seed] for seed in seeds], 1)
+    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
+    def loss(values: dict[str, Tensor], images: Sequence[Tensor]) -> Tensor:
+        return F.cross_entropy(torch.func.functional_call(model, values, (images[0], path)), images[1])
 
-def _closed(space: SearchSpace) -> Tensor:
-    """0 for the choices that a decision has and -inf for the padding: (decisions, most choices)."""
-    index = torch.arange(max(space.choices))
-    return torch.where(index < torch.tensor(space.choices)[:, None], 0.0, -torch.inf)
-
-
-@torch.no_grad()
-def _record(descent: Descent, stack: TableStack, loss: CostLoss, step: int, temperature: float) -> dict:
-    p = descent.probabilities(temperature)
-    costs = stack.expected(p)
-    return {"step": step, "temperature": temperature, "costs": costs, "probabilities": p, "loss": loss.value(costs)}
-
-
-@torch.no_grad()
-def _cost_of_argmax(descent: Descent, stack: TableStack) -> Tensor:
-    """What every row's most probable architecture costs: (rows, tables)."""
-    choices = max(descent.space.choices)
-    return stack.expected(nn.functional.one_hot(torch.tensor(descent.architectures()), choices).float())
-
-
-def _resume(state: str | Path, run: str, descent: Descent, optimizer: torch.optim.Optimizer, learning) -> int:
-    saved = load_state(state, run)
-    if saved is None:
-        return 0
-    descent.theta.copy_(saved["theta"])
-    descent.history.extend(saved["history"])
-    optimizer.load_state_dict(saved["optimizer"])
-    if learning:
-        learning.load_state_dict(saved["loss"])
-    return saved["step"]
+    gradients = torch.autograd.grad(loss(weights, batch), list(weights.values()), create_graph=True, allow_unused=True)
+    stepped = {
+        name: p if g is None else p - training.lr * g for (name, p), g in zip(weights.items(), gradients, strict=True)
+    }
+    return loss(stepped, held_out)

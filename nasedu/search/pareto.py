@@ -11,11 +11,11 @@ import pandas as pd
 import torch
 
 from nasedu.errors import BudgetError, ParameterError
-from nasedu.hardware.losses import HardwareLoss
-from nasedu.hardware.table import LookupTable
-from nasedu.search.derive import TOLERANCE, derive
-from nasedu.search.gradient import Descent, DescentConfig, descend
-from nasedu.search.objective import ObjectiveLoss
+from nasedu.search.descent import Descent, DescentConfig, descend
+from nasedu.tables.derive import TOLERANCE, derive
+from nasedu.tables.losses import HardwareLoss
+from nasedu.tables.objective import ObjectiveLoss
+from nasedu.tables.table import LookupTable
 
 # ours: a start from a lower temperature and an end at a higher one than WZDNAS's meets more budgets, at less loss
 SWEEP = DescentConfig(steps=20_000, temperature=(2.0, 0.3), gradient="sampled")
@@ -36,7 +36,7 @@ class Front:
         """A row per target and seed: costs in the cost table's unit, objectives in the objective's.
 
         `arch` is the most probable architecture, `expected_cost` the price of the probabilities, `hit` whether `arch`
-        is within 3 % of the target. `derived` is the architecture after repair (`search.derive`), with its cost and
+        is within 3 % of the target. `derived` is the architecture after repair (`tables.derive`), with its cost and
         objective; None and NaN where no architecture meets the target.
         """
         return self._frame.copy()

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
-from nasedu.hardware.table import LookupTable
-from nasedu.search.blackbox import Evaluate, Feasible, Pool, Search, Strategy
+from nasedu.search.engine import Evaluate, Feasible, Pool, Search, Strategy
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.tables.table import LookupTable
 
 BATCH = 25  # evaluations that an executor gets at once
 

@@ -20,7 +20,7 @@ import pandas as pd
 from nasedu.errors import BudgetError, ParameterError, check_name
 from nasedu.ranking.combine import METHODS
 from nasedu.ranking.combine import combine as combine_scores
-from nasedu.search.blackbox import SEVERAL, TRIES, Evaluate, Feasible, Pool, Search, Strategy
+from nasedu.search.engine import SEVERAL, TRIES, Evaluate, Feasible, Pool, Search, Strategy
 from nasedu.search.plain_budget import PlainBudget
 from nasedu.search.result import SearchResult
 from nasedu.spaces.plainnet.mutation import RULES

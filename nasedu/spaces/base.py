@@ -18,6 +18,7 @@ import yaml
 from torch import Tensor, nn
 
 from nasedu.errors import ArchitectureError, check_name
+from nasedu.randomness import initialised
 from nasedu.storage import content_hash
 from nasedu.supernet.mixed import Entry, MixedOp, Subset
 
@@ -293,15 +294,20 @@ class SearchSpace:
             d.choices.index(check_name(f"choice of {d.name}", flat[d.name], d.choices)) for d in self.decisions
         )
 
-    def build(self, arch: Sequence[int]) -> Network:
-        """The stand-alone network of `arch`, freshly initialised. Raises `ArchitectureError`."""
+    def build(self, arch: Sequence[int], seed: int | None = None) -> Network:
+        """The stand-alone network of `arch`, freshly initialised: with `seed`, by nothing else than that.
+
+        Raises `ArchitectureError`.
+        """
         arch = self.validate(arch)
-        parts = {x.name: x.make(*(arch[d] for d in self.deciding.get(x.name, ()))) for x in self.layers}
+        with initialised(seed):
+            parts = {x.name: x.make(*(arch[d] for d in self.deciding.get(x.name, ()))) for x in self.layers}
         return Network(self.layers, parts, {})
 
-    def supernet(self) -> Network:
-        """The network that holds every architecture: `supernet(x, path)`."""
-        parts = {x.name: x.make_elastic() if isinstance(x, Slot) else x.make() for x in self.layers}
+    def supernet(self, seed: int | None = None) -> Network:
+        """The network that holds every architecture, `supernet(x, path)`, initialised as by `build`."""
+        with initialised(seed):
+            parts = {x.name: x.make_elastic() if isinstance(x, Slot) else x.make() for x in self.layers}
         return Network(self.layers, parts, self.deciding, self.decisions)
 
     def inherit(self, supernet: Network, arch: Sequence[int]) -> Network:

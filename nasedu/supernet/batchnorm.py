@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nasedu.blocks import evaluation_mode
+from nasedu.modules import evaluation_mode
 
 
 @torch.no_grad()

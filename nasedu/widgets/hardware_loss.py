@@ -10,11 +10,11 @@ import ipywidgets
 
 from nasedu import plots
 from nasedu.errors import BudgetError, check_name
-from nasedu.hardware.losses import create
-from nasedu.hardware.table import LookupTable
-from nasedu.search.derive import Derived, derive
-from nasedu.search.gradient import DescentConfig, descend
-from nasedu.search.objective import ObjectiveLoss
+from nasedu.search.descent import DescentConfig, descend
+from nasedu.tables.derive import Derived, derive
+from nasedu.tables.losses import create
+from nasedu.tables.objective import ObjectiveLoss
+from nasedu.tables.table import LookupTable
 
 WEIGHTED = {
     "proxylessnas_add": "add: weight · (r − 1)",

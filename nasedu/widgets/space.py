@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import ipywidgets
 
 from nasedu import plots
-from nasedu.hardware.table import LookupTable
 from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.tables.table import LookupTable
 
 NAMES = {"macs": "MACs", "params": "parameters", "latency_ms": "latency"}
 

@@ -11,10 +11,11 @@ import ipywidgets
 
 from nasedu import plots
 from nasedu.errors import BudgetError
-from nasedu.hardware.table import LookupTable
-from nasedu.search.gradient import DescentConfig, descend
+from nasedu.search.descent import DescentConfig, descend
 from nasedu.spaces.base import Path
-from nasedu.wzdnas import PUBLISHED, Derived, FourTermLoss, derive
+from nasedu.tables import Derived, derive
+from nasedu.tables.table import LookupTable
+from nasedu.wzdnas import PUBLISHED, FourTermLoss
 
 
 class SearchWidget(ipywidgets.VBox):

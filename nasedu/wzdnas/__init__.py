@@ -7,9 +7,7 @@
 """
 
 from nasedu.proxies.per_block import PROXIES, naswot_options, zero_cost_map
-from nasedu.search.derive import Derived, derive, least_regret, nearest, random_within
 from nasedu.wzdnas.compare import contestants, report
-from nasedu.wzdnas.deploy import Deployed, deploy
 from nasedu.wzdnas.detector import (
     DetectorConfig,
     anchors_for,
@@ -29,23 +27,16 @@ __all__ = [
     "PROXIES",
     "PUBLISHED",
     "RECIPES",
-    "Deployed",
-    "Derived",
     "DetectorConfig",
     "FourTermLoss",
     "LossWeights",
     "anchors_for",
     "contestants",
     "cost_tables",
-    "deploy",
-    "derive",
     "detection_loss",
     "detector_batches",
     "find_objects",
-    "least_regret",
     "naswot_options",
-    "nearest",
-    "random_within",
     "read_target",
     "recipe",
     "report",

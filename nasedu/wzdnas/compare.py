@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 
 from nasedu.detection import Metrics
-from nasedu.hardware import LookupTable, count, measure
-from nasedu.search.derive import nearest, random_within
+from nasedu.hardware import Latency, count, measure
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.wzdnas.deploy import Deployed
+from nasedu.tables import LookupTable
+from nasedu.tables.derive import nearest, random_within
 
 
 def contestants(searched: Arch, table: LookupTable, target: float, seed: int = 0) -> dict[str, Arch]:
@@ -29,13 +29,13 @@ def report(
     metrics: Mapping[str, Metrics],
     latency: LookupTable | None = None,
     device: torch.device | str = "cpu",
-    deployed: Mapping[str, Deployed] | None = None,
+    exported: Mapping[str, Latency] | None = None,
     onnx_latency: LookupTable | None = None,
 ):
     """A pandas DataFrame, one row per network: AP, FLOPs, parameters, depth and latency, batch size 1.
 
-    `latency_ms` is measured on `device` at one thread; `table_ms` is what `latency` predicts; `onnx_ms` what the
-    files of `deployed` take in ONNX Runtime, and `onnx_table_ms` what `onnx_latency`, a kit's table, predicts for that.
+    `latency_ms` is measured on `device` at one thread; `table_ms` is what `latency` predicts; `onnx_ms` is the
+    `exported` file's in ONNX Runtime, and `onnx_table_ms` what `onnx_latency`, a kit's table, predicts for that.
     """
     import pandas as pd
 
@@ -53,6 +53,6 @@ def report(
             "latency_ms": measure(network, space.input_shape, device=device).median,
         }
         row |= {"table_ms": latency(arch)} if latency else {}
-        row |= {"onnx_ms": deployed[name].latency.median} if deployed else {}
+        row |= {"onnx_ms": exported[name].median} if exported else {}
         rows[name] = row | ({"onnx_table_ms": onnx_latency(arch)} if onnx_latency else {})
     return pd.DataFrame(rows).T

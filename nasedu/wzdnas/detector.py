@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nasedu.blocks import evaluation_mode
 from nasedu.detection import (
     Augment,
     DetectionLoss,
@@ -20,6 +19,7 @@ from nasedu.detection import (
     evaluate,
     fit_anchors,
 )
+from nasedu.modules import evaluation_mode
 from nasedu.spaces.base import Network, SearchSpace
 from nasedu.storage import content_hash
 from nasedu.training import Step, Trained, TrainingConfig, train

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from nasedu.errors import ParameterError
-from nasedu.hardware.table import LookupTable
 from nasedu.sampling import softmax, uniform_logits
+from nasedu.tables.table import LookupTable
 
 
 @dataclass(frozen=True)

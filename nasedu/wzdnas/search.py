@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nasedu.hardware.table import LookupTable
 from nasedu.proxies.per_block import zero_cost_map
-from nasedu.search.gradient import Descent, DescentConfig, descend
+from nasedu.search.descent import Descent, DescentConfig, descend
 from nasedu.spaces.base import Network, SearchSpace
 from nasedu.storage import content_hash, tensors_hash
+from nasedu.tables.table import LookupTable
 from nasedu.wzdnas.loss import PUBLISHED, FourTermLoss, LossWeights
 
 TERMS = {"zero_cost": None, "flops": "macs", "depth": "depth", "latency": "latency_ms"}

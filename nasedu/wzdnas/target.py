@@ -7,9 +7,9 @@ import re
 import torch
 
 from nasedu.errors import ParameterError
-from nasedu.hardware.table import LookupTable
-from nasedu.search.derive import least_regret, unreachable
 from nasedu.spaces.base import SearchSpace
+from nasedu.tables.derive import least_regret, unreachable
+from nasedu.tables.table import LookupTable
 
 
 def read_target(text: str, table: LookupTable, space: SearchSpace) -> float:

@@ -63,12 +63,12 @@ from IPython.display import Markdown
 from scipy.stats import kendalltau
 from tqdm import tqdm
 
-from nasedu import classification, course, data, plots, sampling, search, spaces, training
+from nasedu import classification, course, data, plots, sampling, search, spaces, tables, training
 from nasedu.course.checks.start import check_anytime, check_regret, check_size
-from nasedu.data import benchmark as tables
-from nasedu.hardware import LookupTable
+from nasedu.data import benchmark as benchmarks
+from nasedu.tables import LookupTable
 
-choices = {"benchmark": tables.STORED, "sampler": sampling.names(), "other_sampler": sampling.names()}
+choices = {"benchmark": benchmarks.STORED, "sampler": sampling.names(), "other_sampler": sampling.names()}
 cfg = course.setup("00_start_here", globals(), choices=choices)
 torch.set_num_threads(cfg.threads)
 cfg
@@ -81,7 +81,7 @@ cfg
 # images choose networks, *test* images tell the truth, once, at the end.
 
 # %%
-bench = tables.load(cfg.benchmark)
+bench = benchmarks.load(cfg.benchmark)
 
 
 def load(split, size=None):
@@ -173,7 +173,7 @@ figures["path"]
 # The supernet then answers as the network of that architecture would with the same weights:
 
 # %%
-supernet = search.build_seeded(space, None, cfg.seed).eval()
+supernet = space.supernet(seed=cfg.seed).eval()
 images = load("val").to("cpu").images[:4]
 with torch.no_grad():
     soft, hard = supernet(images, path), supernet(images, arch)
@@ -234,7 +234,7 @@ loss.backward()
 # %%
 def train_supernet(space, images, sampler, epochs, state=None):
     """The supernet of `space`, trained on paths of `sampler` (averaged weights), and its history."""
-    net = search.build_seeded(space, None, cfg.seed).to(cfg.device)
+    net = space.supernet(seed=cfg.seed).to(cfg.device)
     order = classification.batches(images, 64, cfg.seed)
     step = sampling.supernet_step(space, sampler)
     recipe = classification.recipe(epochs)
@@ -274,7 +274,7 @@ Markdown(f"The architecture from above scores **{score:.3f}**, after {time.monot
 # (mutation) or mixes two (crossover), and scores the children. Only architectures within the budget are asked at all.
 
 # %%
-constraint = search.at_most(macs, budget)
+constraint = tables.at_most(macs, budget)
 config = search.EvolutionConfig(population=min(20, cfg.search_budget), children=10, k=5, mutation=0.2)
 with tqdm(total=cfg.search_budget, desc="evolution", unit="arch", leave=False) as bar:
     keep = {"seed": cfg.seed, "state": cfg.out_dir / "evolution.pt", "progress": bar.update, "costs": {"macs": macs}}

@@ -39,7 +39,7 @@ import torch
 from IPython.display import Markdown
 from torch import nn
 
-from nasedu import course, hardware, plots, spaces
+from nasedu import course, hardware, plots, spaces, tables
 from nasedu.course.checks.proxylessnas import check_depthwise_macs, check_parameters, check_space_size
 
 cfg = course.setup("01_space_proxylessnas", globals(), choices={"outline": list(spaces.proxylessnas.OUTLINES)})
@@ -303,7 +303,7 @@ def macs_of(path):
     return counter.get_total_flops() // 2
 
 
-small_table = hardware.LookupTable.build(small, "macs")
+small_table = tables.LookupTable.build(small, "macs")
 assert macs_of(hard) == small_table(hard)
 assert macs_of(soft) == small_table.fixed + sum(entry.sum() for entry in small_table.entries)
 
@@ -345,16 +345,16 @@ assert abs(float(alpha.grad.sum())) < 1e-6
 # empty: cannot be skipped. The first stage is the dearest, though it has the fewest channels: its map is large.
 
 # %%
-tables = {metric: hardware.LookupTable.build(space, metric) for metric in ("macs", "params")}
-figures["prices"] = plots.price_map(tables["macs"])
+priced = {metric: tables.LookupTable.build(space, metric) for metric in ("macs", "params")}
+figures["prices"] = plots.price_map(priced["macs"])
 figures["prices"]
 
 # %%
 arch = archs["random 1"]
 built = hardware.count(space.build(arch), space.input_shape)
-by_table = tables["macs"].fixed + sum(float(e[i]) for e, i in zip(tables["macs"].entries, arch, strict=True))
-assert built.macs == by_table == tables["macs"](arch)
-assert built.params == tables["params"](arch)
+by_table = priced["macs"].fixed + sum(float(e[i]) for e, i in zip(priced["macs"].entries, arch, strict=True))
+assert built.macs == by_table == priced["macs"](arch)
+assert built.params == priced["params"](arch)
 
 # %% [markdown]
 # ### The published networks, rebuilt
@@ -396,7 +396,7 @@ Markdown(
 # cheap networks are there, but chance hardly finds them.
 
 # %%
-macs = {name: hardware.LookupTable.build(its_space, "macs") for name, (its_space, _) in networks.items()}
+macs = {name: tables.LookupTable.build(its_space, "macs") for name, (its_space, _) in networks.items()}
 costs = {name: [table(table.space.sample(rng)) / 1e6 for _ in range(cfg.draws)] for name, table in macs.items()}
 labels = {name: f"random, {name.removeprefix('ProxylessNAS-')} outline" for name in networks}
 marks = {labels[name]: {name: cost.macs / 1e6} for name, cost in rebuilt.items()}
@@ -420,7 +420,7 @@ Markdown("\n".join(lines))
 from nasedu.widgets import SpaceWidget
 
 mobile, start = networks["ProxylessNAS-Mobile"]
-mobile_tables = {"macs": macs["ProxylessNAS-Mobile"], "params": hardware.LookupTable.build(mobile, "params")}
+mobile_tables = {"macs": macs["ProxylessNAS-Mobile"], "params": tables.LookupTable.build(mobile, "params")}
 widget = SpaceWidget(mobile, mobile_tables, start)
 widget
 

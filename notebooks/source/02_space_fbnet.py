@@ -40,7 +40,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from nasedu import course, hardware, plots, spaces
+from nasedu import course, hardware, plots, spaces, tables
 from nasedu.course.checks.fbnet import check_expected, check_shuffle, check_weights
 
 cfg = course.setup("02_space_fbnet", globals(), choices={"head": list(spaces.fbnet.HEADS)})
@@ -177,10 +177,10 @@ print(f"9^22 = {space.size:,} networks")
 # convolution there, and so does the package. Such a "skip" has a price:
 
 # %%
-tables = {metric: hardware.LookupTable.build(space, metric) for metric in ("macs", "params")}
+priced = {metric: tables.LookupTable.build(space, metric) for metric in ("macs", "params")}
 at = [decision.name for decision in space.decisions].index("stage4_1")
 skip = space.decisions[at].choices.index("skip")
-projection, identity = (float(tables["macs"].entries[i][skip]) for i in (at, at + 1))
+projection, identity = (float(priced["macs"].entries[i][skip]) for i in (at, at + 1))
 assert projection > 0 == identity
 Markdown(f"Skipping the first block of stage 4 costs {projection / 1e6:.2f} M MACs, the second {identity:.0f}.")
 
@@ -189,7 +189,7 @@ Markdown(f"Skipping the first block of stage 4 costs {projection / 1e6:.2f} M MA
 # others:
 
 # %%
-figures["prices"] = plots.price_map(tables["macs"])
+figures["prices"] = plots.price_map(priced["macs"])
 figures["prices"]
 
 # %% [markdown]
@@ -242,7 +242,7 @@ Markdown("\n".join(rows))
 # that the probabilities draw, for some random logits:
 
 # %%
-macs = tables["macs"]
+macs = priced["macs"]
 generator = torch.Generator().manual_seed(cfg.seed)
 theta = [torch.randn(n, generator=generator) for n in space.choices]
 rng = np.random.default_rng(cfg.seed)
@@ -364,7 +364,7 @@ figures["most_probable"]
 from nasedu.widgets import SpaceWidget
 
 start = spaces.arch_of(space, published["FBNet-A"].choices)
-widget = SpaceWidget(space, tables, start)
+widget = SpaceWidget(space, priced, start)
 widget
 
 # %% [markdown]

@@ -278,12 +278,12 @@ Markdown(
 # the published network.
 
 # %%
-from nasedu.hardware import LookupTable
+from nasedu.tables import LookupTable
 from nasedu.widgets import SpaceWidget
 
-tables = {metric: LookupTable.build(published, metric) for metric in ("macs", "params")}
-widget = SpaceWidget(published, tables, arch)
-assert tables["macs"](arch) == cost.macs and tables["params"](arch) == cost.params
+priced = {metric: LookupTable.build(published, metric) for metric in ("macs", "params")}
+widget = SpaceWidget(published, priced, arch)
+assert priced["macs"](arch) == cost.macs and priced["params"](arch) == cost.params
 widget
 
 # %% [markdown]
@@ -291,7 +291,7 @@ widget
 
 # %%
 extremes = {unit: tuple([published.decisions[0].choices.index(unit)] * units) for unit in ("shuffle7", "xception")}
-names = {f"{unit} everywhere: {tables['macs'](a) / 1e6:.0f} M MACs": a for unit, a in extremes.items()}
+names = {f"{unit} everywhere: {priced['macs'](a) / 1e6:.0f} M MACs": a for unit, a in extremes.items()}
 figures["extremes"] = plots.blocks(published, names)
 figures["extremes"]
 

@@ -48,8 +48,8 @@ from tqdm import tqdm
 
 from nasedu import classification, course, data, hardware, plots, spaces
 from nasedu.course.checks.single_path import check_indicator, check_kernel, check_size
-from nasedu.hardware import LookupTable
 from nasedu.supernet.superkernel import CHOICES, KEEP, Indicators, SuperKernel, threshold_arch, threshold_path
+from nasedu.tables import LookupTable
 
 options = {"semantics": ["sliced", "faithful"], "norm": ["l2", "squared"]}
 cfg = course.setup("04_space_single_path", globals(), choices=options)
@@ -345,18 +345,18 @@ print(f"{cost.macs:,} MACs, {cost.params:,} parameters")
 # %%
 from nasedu.widgets import SpaceWidget
 
-tables = {metric: LookupTable.build(space, metric) for metric in ("macs", "params")}
-assert tables["macs"](arch) == cost.macs and tables["params"](arch) == cost.params
-widget = SpaceWidget(space, tables, arch)
+priced = {metric: LookupTable.build(space, metric) for metric in ("macs", "params")}
+assert priced["macs"](arch) == cost.macs and priced["params"](arch) == cost.params
+widget = SpaceWidget(space, priced, arch)
 widget
 
 # %% [markdown]
 # The same for a page that cannot run: the smallest and the largest network of the space.
 
 # %%
-smallest = tuple(int(entry.argmin()) for entry in tables["macs"].entries)
-largest = tuple(int(entry.argmax()) for entry in tables["macs"].entries)
-names = {f"{tables['macs'](a) / 1e6:.0f} M MACs": a for a in (smallest, largest)}
+smallest = tuple(int(entry.argmin()) for entry in priced["macs"].entries)
+largest = tuple(int(entry.argmax()) for entry in priced["macs"].entries)
+names = {f"{priced['macs'](a) / 1e6:.0f} M MACs": a for a in (smallest, largest)}
 figures["extremes"] = plots.blocks(space, names)
 figures["extremes"]
 
@@ -384,7 +384,7 @@ ENDS = {"k3e3": (1, 0, 0), "k3e6": (1, 0, 1), "k5e3": (1, 1, 0), "k5e6": (1, 1, 
 from nasedu.supernet.superkernel import recursive_runtime
 
 layer = [decision.name for decision in space.decisions].index("stage3_2")
-entries = {metric: table.entries[layer] for metric, table in tables.items()}
+entries = {metric: table.entries[layer] for metric, table in priced.items()}
 formula = {metric: [float(runtime(e, *ENDS[name])) for name in ENDS] for metric, e in entries.items()}
 for metric, row in entries.items():
     ends = [Indicators(*(torch.tensor(float(d)) for d in ENDS[name])) for name in ENDS]
@@ -405,7 +405,7 @@ Markdown(f"For k3e3 the formula is off by {guess['macs']:.0%} in MACs, by {guess
 
 # %%
 path = [F.one_hot(torch.tensor(i), n).float() for i, n in zip(arch, space.choices, strict=True)]
-assert float(tables["macs"].expected(path)) == cost.macs
+assert float(priced["macs"].expected(path)) == cost.macs
 block.zero_grad()
 (block.decide() @ entries["macs"].float()).log().backward()
 assert all(t.grad < 0 for t in (block.t3, block.t5, block.t6))  # descent raises every threshold: less stays

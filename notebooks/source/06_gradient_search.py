@@ -48,10 +48,11 @@ from IPython.display import Markdown
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from nasedu import course, data, hardware, plots, sampling, spaces
+from nasedu import course, data, plots, sampling, spaces, tables
 from nasedu.course.checks.gradient import check_gate_gradient, check_hinge, check_keep_others
 from nasedu.data import benchmark
-from nasedu.search import GradientConfig, derive, gradient_search
+from nasedu.search import GradientConfig, gradient_search
+from nasedu.tables import derive
 
 cfg = course.setup("06_gradient_search", globals())
 torch.set_num_threads(cfg.threads)
@@ -471,14 +472,14 @@ Markdown(
 # %%
 blocks = spaces.create("fbnet", **spaces.COURSE | {"input_size": 16})
 digits = data.classification("digits", "train", image_size=16, size=cfg.train_size // 2, distortion=1.0).to(cfg.device)
-macs = hardware.LookupTable.build(blocks, "macs")
+macs = tables.LookupTable.build(blocks, "macs")
 low, high = macs.bounds()
 targets = {name: low + share * (high - low) for name, share in {"tight": 0.25, "loose": 0.75}.items()}
 
 # %%
 uniform = sampling.softmax(sampling.uniform_logits(blocks.choices))
-pull = hardware.losses.create("squared", weight=10.0)
-limits = {name: hardware.Budget([(macs, target, pull)]) for name, target in targets.items()}
+pull = tables.losses.create("squared", weight=10.0)
+limits = {name: tables.Budget([(macs, target, pull)]) for name, target in targets.items()}
 by_hand = 10.0 * (float(macs.expected(uniform)) / targets["tight"] - 1) ** 2
 assert abs(float(limits["tight"](0.0, uniform)) / by_hand - 1) < 1e-4
 

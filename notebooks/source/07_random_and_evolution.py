@@ -47,13 +47,13 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from nasedu import course, errors, plots, search, spaces
+from nasedu import course, errors, plots, spaces, tables
 from nasedu.course.checks.evolution import check_band, check_crossover, check_mutate, check_tournament
-from nasedu.data import benchmark as tables
-from nasedu.hardware import LookupTable
+from nasedu.data import benchmark as benchmarks
 from nasedu.search import EvolutionConfig, evolution, random_search
+from nasedu.tables import LookupTable
 
-cfg = course.setup("07_random_and_evolution", globals(), choices={"benchmark": tables.STORED})
+cfg = course.setup("07_random_and_evolution", globals(), choices={"benchmark": benchmarks.STORED})
 torch.set_num_threads(cfg.threads)
 cfg
 
@@ -64,7 +64,7 @@ cfg
 # real digits by this project, three seeds each. Every dot is one of them; the columns are numbers of 3×3 convolutions.
 
 # %%
-bench = tables.load(cfg.benchmark)
+bench = benchmarks.load(cfg.benchmark)
 space = spaces.create("nasbench201", **bench.space_options)
 macs = LookupTable.build(space, "macs")
 val, test = bench.scores("val"), bench.scores("test")
@@ -347,14 +347,14 @@ figures["scratch"]
 #
 # ## 7 · A budget of computation
 #
-# Any predicate of an architecture can be a constraint. `search.at_most(table, budget)` is one that also knows how to
+# Any predicate of an architecture can be a constraint. `tables.at_most(table, budget)` is one that also knows how to
 # draw within a tight budget, so that no time is lost on refused architectures. The dots are what evolution asked.
 
 # %%
 low, high = macs.bounds()
 budget = low + 0.4 * (high - low)
 tight = evolution(
-    space, evaluate, budget=60, feasible=search.at_most(macs, budget), costs={"macs": macs}, config=config
+    space, evaluate, budget=60, feasible=tables.at_most(macs, budget), costs={"macs": macs}, config=config
 )
 assert all(record["macs"] <= budget for record in tight.history)
 picks = {"evolution's pick": (macs(tight.best), test[space.format(tight.best)])}
@@ -367,7 +367,7 @@ figures["budget"]
 
 # %%
 try:
-    search.at_most(macs, 100)
+    tables.at_most(macs, 100)
 except errors.BudgetError as error:
     print(error)
 
@@ -511,7 +511,7 @@ check_band(band)
 root = cfg.data_root or os.environ.get("NASEDU_DATA")
 large = None
 try:
-    large = tables.nasbench201(root) if root else None
+    large = benchmarks.nasbench201(root) if root else None
 except errors.DataError as error:
     print(error)
 there = race(large, spaces.create("nasbench201"), cfg.large_budget) if large else None

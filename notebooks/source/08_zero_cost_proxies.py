@@ -64,11 +64,10 @@ from tqdm import tqdm
 from nasedu import course, data, errors, plots, ranking, spaces
 from nasedu import proxies as zero_cost
 from nasedu.course.checks.proxies import check_agreement, check_flow, check_identify, check_ranks, check_snip
-from nasedu.data import benchmark as tables
-from nasedu.search import build_seeded
+from nasedu.data import benchmark as benchmarks
 
 known = [*zero_cost.names(), *ranking.COMPOSITES]
-cfg = course.setup("08_zero_cost_proxies", globals(), choices={"benchmark": tables.STORED, "proxies": known})
+cfg = course.setup("08_zero_cost_proxies", globals(), choices={"benchmark": benchmarks.STORED, "proxies": known})
 torch.set_num_threads(cfg.threads)
 cfg
 
@@ -80,7 +79,7 @@ cfg
 # many parameters. Which one is best, which one worst?
 
 # %%
-bench = tables.load(cfg.benchmark)
+bench = benchmarks.load(cfg.benchmark)
 space = spaces.create("nasbench201", **bench.space_options)
 truth = bench.scores("test")[bench.distinct]
 none, skip, conv = space.operations
@@ -122,7 +121,7 @@ batch = (images, labels)
 
 
 def untrained(text, seed=cfg.seed):
-    return build_seeded(space, space.parse(text), seed).to(cfg.device)
+    return space.build(space.parse(text), seed=seed).to(cfg.device)
 
 
 for name, text in four.items():
@@ -933,8 +932,8 @@ SUITE = {"naswot": 0.787, "jacob_cov": 0.766, "params": 0.738, "synflow": 0.736,
 SUITE |= {"epe_nas": 0.666, "snip": 0.608, "grad_norm": 0.607, "grasp": 0.538, "fisher": 0.509, "plain": -0.258}
 root, there, large = cfg.data_root or os.environ.get("NASEDU_DATA"), None, None
 try:
-    large = tables.proxy_scores() if root else None
-    real = tables.nasbench201(root).scores("test").loc[large[0].index] if root else None
+    large = benchmarks.proxy_scores() if root else None
+    real = benchmarks.nasbench201(root).scores("test").loc[large[0].index] if root else None
 except errors.DataError as error:
     large = None
     print(error)

@@ -76,7 +76,7 @@ from IPython.display import Markdown, display
 
 from nasedu import classification, course, data, errors, hardware, plots, proxies, ranking, search, spaces, training
 from nasedu.course.checks.zero_shot import check_canonical, check_log_rank, check_params, check_widen, check_within
-from nasedu.data import benchmark as tables
+from nasedu.data import benchmark as benchmarks
 from nasedu.proxies.deepmad import effectiveness
 from nasedu.proxies.synflow import synflow_saliency
 from nasedu.ranking.combine import COMPOSITES
@@ -343,7 +343,7 @@ WAYS = {"batch variance (paper)": {}, "running average": {"bn": "ema"}, "shortcu
 
 
 def zen_of(text, keep=False, **options):
-    network = search.build_seeded(probe, probe.parse(text), cfg.seed)
+    network = probe.build(probe.parse(text), seed=cfg.seed)
     return proxies.score("zen", keep_shortcuts(network) if keep else network, noise, **options)
 
 
@@ -679,7 +679,7 @@ def trainer(name):
         if not train_set
         else spaces.create("plainnet", blocks=cfg.blocks, input_size=cfg.image_size, num_classes=len(train_set.classes))
     )
-    network, how, step = search.build_seeded(target, entries[name], number), {}, classification.classifier_step()
+    network, how, step = target.build(entries[name], seed=number), {}, classification.classifier_step()
     settings = classification.recipe(cfg.epochs)
     if cfg.recipe == "published":
         classification.zen_init(network, torch.Generator().manual_seed(number), bn_momentum=0.01)
@@ -820,14 +820,14 @@ check_log_rank(log_rank)
 # **Different**: four that ask different questions.
 
 # %%
-bench = tables.load("cells_digits")
+bench = benchmarks.load("cells_digits")
 cell_space = spaces.create("nasbench201", **bench.space_options)
 real = data.classification(**bench.task, split="train", size=64, seed=cfg.seed)
 
 
 def is_whole(text):
     """Whether something flows through every convolution; else the cell is a copy of a smaller one (notebook 08)."""
-    network = search.build_seeded(cell_space, cell_space.parse(text), 0)
+    network = cell_space.build(cell_space.parse(text), seed=0)
     flow = synflow_saliency(network, lambda model, x: model(x), cell_space.input_shape)
     return min(float(s.sum()) for s in flow.values() if s.ndim == 4) > 0
 
@@ -858,8 +858,8 @@ def ladders(frame, truth):
 steps = {"digits": ladders(pool.frame, truth)}
 root = cfg.data_root or os.environ.get("NASEDU_DATA")
 try:
-    large = tables.proxy_scores() if root else {}
-    known = tables.nasbench201(root).scores("test") if root else None
+    large = benchmarks.proxy_scores() if root else {}
+    known = benchmarks.nasbench201(root).scores("test") if root else None
 except errors.DataError as error:
     large, known = {}, None
     print(error)
@@ -955,7 +955,7 @@ rows = {}
 images32 = torch.zeros(cfg.score_batch, 3, 32, 32)
 for name in ("ZenNet-1.0M", "EZenNet-l", "EZenNet-s"):
     its_space, arch = spaces.published("plainnet", name)
-    network = search.build_seeded(its_space, arch, 0)
+    network = its_space.build(arch, seed=0)
     entropy = proxies.score("deepmad_entropy", network, images32, form="incorporated")
     ratio = depth_to_width(arch, its_space)
     rows[name] = {"zen": proxies.score("zen", network, images32, bn="ema"), "entropy": entropy, "rho": ratio}

@@ -58,7 +58,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from nasedu import course, errors, hardware, plots, spaces
+from nasedu import course, errors, hardware, plots, spaces, tables
 from nasedu.course.checks.hardware_cost import (
     check_block,
     check_held_out,
@@ -66,7 +66,9 @@ from nasedu.course.checks.hardware_cost import (
     check_stopwatch,
     check_throughput,
 )
-from nasedu.hardware import LookupTable, count, kit, measure
+from nasedu.deploy import kit
+from nasedu.hardware import count, measure
+from nasedu.tables import LookupTable
 
 choices = {"backend": hardware.BACKENDS, "backends": hardware.BACKENDS}
 cfg = course.setup("10_hardware_cost", globals(), choices=choices)
@@ -287,7 +289,7 @@ figures["block"]
 
 # %%
 timed = spaces.create(cfg.spaces_timed[-1])
-arch = hardware.random_networks(timed, 1, cfg.seed)[0]
+arch = tables.random_networks(timed, 1, cfg.seed)[0]
 network = timed.build(arch).eval()
 image = torch.randn(1, *timed.input_shape)
 
@@ -455,7 +457,7 @@ figures["throughput"]
 
 # %%
 macs, params = (LookupTable.build(timed, metric) for metric in ("macs", "params"))
-for other in hardware.random_networks(timed, 3, cfg.seed):
+for other in tables.random_networks(timed, 3, cfg.seed):
     assert macs(other) == count(timed.build(other), timed.input_shape).macs
     assert params(other) == sum(p.numel() for p in timed.build(other).parameters())
 options = sum(entry.numel() for entry in macs.entries)
@@ -504,10 +506,10 @@ def bar(what):
 
 
 everything = {name: spaces.create(name) for name in cfg.spaces_timed}
-tables, start = {}, time.perf_counter()
+priced, start = {}, time.perf_counter()
 for name, space in everything.items():
     keep = cfg.out_dir / f"{name.replace(':', '-')}.json"
-    tables[name] = hardware.latency_table(space, "measure", keep, progress=bar(name), **timing)
+    priced[name] = tables.latency_table(space, "measure", keep, progress=bar(name), **timing)
 seconds = time.perf_counter() - start
 
 # %% [markdown]
@@ -515,13 +517,13 @@ seconds = time.perf_counter() - start
 # channels and the number of bottlenecks), and in each field its microseconds. The lighter, the dearer.
 
 # %%
-first = tables[cfg.spaces_timed[0]]
+first = priced[cfg.spaces_timed[0]]
 figures["table"] = plots.price_map(first, "µs", 1000)
 figures["table"]
 
 # %%
 made, (low, high) = first.provenance, first.bounds()
-number = sum(entry.numel() for table in tables.values() for entry in table.entries)
+number = sum(entry.numel() for table in priced.values() for entry in table.entries)
 spread = max(float(entry.max() - entry.min()) for entry in first.entries)
 Markdown(
     f"{number} options in **{seconds:.0f} s** (0 s where they were kept from before). On {made['device']}, "
@@ -548,16 +550,16 @@ def kept(name, make):
 
 def in_rounds(space, archs, name):
     options = {"rounds": 1, "progress": bar(f"networks of {name}"), **timing}
-    return [hardware.measure_networks(space, archs, seed=r, **options) for r in range(cfg.rounds)]
+    return [tables.measure_networks(space, archs, seed=r, **options) for r in range(cfg.rounds)]
 
 
-archs = {name: hardware.random_networks(space, cfg.networks, cfg.seed) for name, space in everything.items()}
+archs = {name: tables.random_networks(space, cfg.networks, cfg.seed) for name, space in everything.items()}
 by_round = {
     name: np.array(kept(f"measured-{name.replace(':', '-')}", lambda s=space, n=name: in_rounds(s, archs[n], n)))
     for name, space in everything.items()
 }
 measured = {name: np.median(values, axis=0) for name, values in by_round.items()}
-predicted = {name: np.array([tables[name](arch) for arch in archs[name]]) for name in tables}
+predicted = {name: np.array([priced[name](arch) for arch in archs[name]]) for name in priced}
 
 
 # %% [markdown]
@@ -575,9 +577,9 @@ def judge(predicted, measured):
     return {"R²": r2, "MAPE": np.abs(error).mean(), "bias": error.mean(), "left over": error.std(ddof=1)}
 
 
-judged = pd.DataFrame({name: judge(predicted[name], measured[name]) for name in tables}).T
-for name, table in tables.items():
-    theirs = hardware.study(table, archs[name], measured[name])
+judged = pd.DataFrame({name: judge(predicted[name], measured[name]) for name in priced}).T
+for name, table in priced.items():
+    theirs = tables.study(table, archs[name], measured[name])
     assert np.allclose(judged.loc[name], [theirs.r2, theirs.mape, theirs.bias, theirs.spread])
 judged.round(3)
 
@@ -619,7 +621,7 @@ check_held_out(held_out)
 # was not fitted on.
 
 # %%
-corrections = {name: hardware.correct(table, archs[name], measured[name]) for name, table in tables.items()}
+corrections = {name: tables.correct(table, archs[name], measured[name]) for name, table in priced.items()}
 figures["additivity"] = plots.additivity(corrections)
 figures["additivity"]
 
@@ -638,7 +640,7 @@ def by_line(x, y):
 
 
 def mape(values, name):
-    return 100 * hardware.compare(values, measured[name]).mape
+    return 100 * tables.compare(values, measured[name]).mape
 
 
 compared = {}
@@ -649,7 +651,7 @@ for name, space in everything.items():
         "a line through MACs": mape(by_line(sums["macs"], measured[name]), name),
         "latency table": mape(predicted[name], name),
         "latency table, corrected": 100 * corrections[name].after.mape,
-        "measured again": 100 * hardware.compare(by_round[name][0], np.median(by_round[name][1:], axis=0)).mape,
+        "measured again": 100 * tables.compare(by_round[name][0], np.median(by_round[name][1:], axis=0)).mape,
     }
 figures["compared"] = plots.bars(compared)
 figures["compared"]
@@ -675,11 +677,11 @@ Markdown("\n\n".join(sentences))
 # The corrected table is a table again, with the correction in its provenance. A search can use it at once:
 
 # %%
-corrected = {name: fitted.apply(tables[name]) for name, fitted in corrections.items()}
+corrected = {name: fitted.apply(priced[name]) for name, fitted in corrections.items()}
 for name, table in corrected.items():
     table.save(cfg.out_dir / f"{name.replace(':', '-')}-corrected.json")
 main = cfg.spaces_timed[0]
-print(f"the first network of {main}: {tables[main](archs[main][0]):.2f} ms by the table, ", end="")
+print(f"the first network of {main}: {priced[main](archs[main][0]):.2f} ms by the table, ", end="")
 print(f"{corrected[main](archs[main][0]):.2f} ms corrected, measured {measured[main][0]:.2f} ms")
 
 # %% [markdown]
@@ -717,9 +719,9 @@ for what, (content, space) in wrong.items():
 # MACs, parameters and of one CPU's latency. Read the provenance before you trust one.
 
 # %%
-stored = hardware.stored(everything[main], "latency_ms", cfg.backend)
+stored = tables.stored(everything[main], "latency_ms", cfg.backend)
 if stored:
-    apart = hardware.compare([stored(arch) for arch in archs[main]], measured[main])
+    apart = tables.compare([stored(arch) for arch in archs[main]], measured[main])
     print(", ".join(f"{key}: {value}" for key, value in stored.provenance.items()))
     print(f"for the networks measured here: {apart}")
 else:
@@ -728,12 +730,12 @@ else:
 # %% [markdown]
 # ### Other projects' formats
 #
-# `hardware.read_table` also reads WZDNAS's YAML, the keys of ProxylessNAS and Once-for-All, and a plain matrix in CSV,
+# `tables.read_table` also reads WZDNAS's YAML, the keys of ProxylessNAS and Once-for-All, and a plain matrix in CSV,
 # blocks × options, such as a spreadsheet writes. What does not fit the space is refused, as above.
 
 # %%
-hardware.write_csv(first, cfg.out_dir / "table.csv")
-again = hardware.read_table(cfg.out_dir / "table.csv", first.space)
+tables.write_csv(first, cfg.out_dir / "table.csv")
+again = tables.read_table(cfg.out_dir / "table.csv", first.space)
 assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(first.entries, again.entries, strict=True))
 print((cfg.out_dir / "table.csv").read_text()[:300], "...")
 

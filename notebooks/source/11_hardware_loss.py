@@ -57,10 +57,10 @@ import torch
 from IPython.display import Markdown
 from tqdm import tqdm
 
-from nasedu import course, data, errors, hardware, plots, proxies, sampling, search, spaces
+from nasedu import course, data, errors, plots, proxies, sampling, search, spaces, tables
 from nasedu.course.checks import hardware_loss as checks
 from nasedu.data import benchmark
-from nasedu.hardware import LookupTable, losses
+from nasedu.tables import LookupTable, losses
 
 cfg = course.setup("11_hardware_loss", globals(), choices={"real_losses": losses.names()})
 torch.set_num_threads(cfg.threads)
@@ -79,11 +79,11 @@ cfg
 
 # %%
 space = spaces.create("yolo:course", image_size=cfg.image_size)
-latency = hardware.latency_table(space, cfg.lookup, keep=cfg.out_dir / "latency.json")
+latency = tables.latency_table(space, cfg.lookup, keep=cfg.out_dir / "latency.json")
 scenes = data.detection("digits", "train", image_size=cfg.image_size, size=16, seed=cfg.seed)
 images = torch.stack([scenes[i][0] for i in range(16)]).float() / 255
 undecided = sampling.softmax(sampling.uniform_logits(space.choices))
-objective = proxies.zero_cost_map(space, search.build_seeded(space, None, cfg.seed), undecided, images, "naswot")
+objective = proxies.zero_cost_map(space, space.supernet(seed=cfg.seed), undecided, images, "naswot")
 
 
 def worth(arch):
@@ -225,7 +225,7 @@ figures["gap"]
 # logarithm: 0.06 nats mean $e^{-0.06}$ = 94 % as probable.)
 
 # %%
-repaired = search.derive(soft["undecided"], latency, means["undecided"])
+repaired = tables.derive(soft["undecided"], latency, means["undecided"])
 assert abs(repaired.cost / repaired.target - 1) <= 0.03
 Markdown(
     f"Most probable {repaired.argmax_cost:.2f} ms, after repair {repaired.cost:.2f} ms for a target of "
@@ -473,7 +473,7 @@ print(f"{latency(found):.2f} ms for a target of {targets['loose']:.2f} ms, objec
 # down (notebook 05) so that seeds differ and paths end decided. Its `ObjectiveLoss` joins objective and budgets:
 
 # %%
-joined = search.ObjectiveLoss(objective, [(latency, targets["loose"], "hinge")])
+joined = tables.ObjectiveLoss(objective, [(latency, targets["loose"], "hinge")])
 costs = torch.stack([table.expected(path) for table in joined.tables])[None]
 share, over = (top - costs[0, 0]) / (top - bottom), (costs[0, 1] / targets["loose"] - 1).clamp(min=0)
 assert torch.allclose(joined.value(costs), share + over, atol=1e-5)
@@ -709,7 +709,7 @@ limits["parameters"] = (params, fewest + 0.35 * (most - fewest), "lagrange")
 wanted = {name: [term] for name, term in limits.items()} | {"both": list(limits.values())}
 ends = {}
 for name, terms in wanted.items():
-    joined = search.ObjectiveLoss(objective, terms)
+    joined = tables.ObjectiveLoss(objective, terms)
     ends[name] = search.descend(joined.tables, joined, config, seeds=[cfg.seed]).architectures()[0]
 
 # %% [markdown]
@@ -733,7 +733,7 @@ figures["budgets"]
 # %%
 ladder_2 = np.linspace(0.15, 0.95, 9)
 budgets = torch.tensor(fewest + ladder_2 * (most - fewest), dtype=torch.float32)
-joined = search.ObjectiveLoss(objective, [(latency, targets["loose"], plain), (params, budgets, plain)])
+joined = tables.ObjectiveLoss(objective, [(latency, targets["loose"], plain), (params, budgets, plain)])
 descent = search.descend(joined.tables, joined, config, seeds=[cfg.seed] * len(budgets))
 binding = {"latency": [], "parameters": []}
 for row, budget in enumerate(budgets.tolist()):
@@ -773,7 +773,7 @@ settings = search.GradientConfig("gates", epochs=cfg.epochs, warmup_epochs=cfg.e
 
 def real_search(loss, name):
     """A search on images with a budget; it goes on where it was stopped."""
-    budget = hardware.Budget([(macs, quota[name], losses.create(loss))])
+    budget = tables.Budget([(macs, quota[name], losses.create(loss))])
     keep = {"state": cfg.out_dir / f"{loss}-{name}.pt"}
     return search.gradient_search(
         cells, digits, config=settings, hardware=budget, seed=cfg.seed, device=cfg.device, **keep
@@ -786,7 +786,7 @@ searched = {pair: real_search(*pair) for pair in tqdm(pairs, desc="searches")}
 test = truth.scores("test")
 scored = {arch: test[cells.format(arch)] for arch in itertools.product((0, 1), repeat=6)}
 allowed = {name: [s for arch, s in scored.items() if abs(macs(arch) - goal) < 1] for name, goal in quota.items()}
-found = {pair: search.derive(result.path, macs, quota[pair[1]]) for pair, result in searched.items()}
+found = {pair: tables.derive(result.path, macs, quota[pair[1]]) for pair, result in searched.items()}
 
 # %%
 real = pd.DataFrame([{"loss": loss, "budget": name} for loss, name in found])

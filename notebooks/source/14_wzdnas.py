@@ -64,7 +64,7 @@ import torch
 from IPython.display import Markdown
 from tqdm import tqdm
 
-from nasedu import course, data, hardware, plots, spaces, wzdnas
+from nasedu import course, data, deploy, hardware, plots, spaces, tables, wzdnas
 from nasedu.course.checks.wzdnas import check_expected_cost, check_pull, check_sample
 from nasedu.sampling import gumbel_softmax, one_hot, softmax, uniform_logits
 from nasedu.supernet.batchnorm import recalibrate
@@ -198,9 +198,9 @@ Markdown(f"Outputs differ by {gaps['faithful']:.0%} (faithful) and by {gaps['sli
 # real device, or read from a file that says which device it was.
 
 # %%
-latency = hardware.latency_table(space, cfg.lookup, keep=cfg.out_dir / "latency.json", device=cfg.device)
-tables = wzdnas.cost_tables(space, latency)
-flops = tables["flops"]
+latency = tables.latency_table(space, cfg.lookup, keep=cfg.out_dir / "latency.json", device=cfg.device)
+priced = wzdnas.cost_tables(space, latency)
+flops = priced["flops"]
 target = wzdnas.read_target(cfg.target, flops, space)
 
 # %%
@@ -446,7 +446,7 @@ Markdown(
 # at the uniform start:
 
 # %%
-terms = {"zero_cost": first_map, **tables}
+terms = {"zero_cost": first_map, **priced}
 loss = wzdnas.FourTermLoss(terms, target)
 weights = wzdnas.PUBLISHED
 price = {name: float(table.expected(uniform)) for name, table in terms.items()}
@@ -503,7 +503,7 @@ config = DescentConfig(steps=cfg.search_steps, every=cfg.map_every)
 with tqdm(total=config.steps, desc="search", unit="step") as bar:
     keep = {"seed": cfg.seed, "state": cfg.out_dir / "search.pt", "progress": bar.update}
     proxy = {"proxy": cfg.proxy, "map_loss": map_loss}
-    descent, last_map = wzdnas.search(space, supernet, images, tables, target, config, **proxy, **keep)
+    descent, last_map = wzdnas.search(space, supernet, images, priced, target, config, **proxy, **keep)
 
 # %% [markdown]
 # **The probabilities over the steps.** A column for each block, widths above depths. The areas are the probabilities
@@ -520,7 +520,7 @@ figures["probabilities"]
 
 # %%
 steps = [record["step"] for record in descent.history]
-loss = wzdnas.FourTermLoss({"zero_cost": last_map, **tables}, target)
+loss = wzdnas.FourTermLoss({"zero_cost": last_map, **priced}, target)
 figures["loss_terms"] = plots.loss_terms(steps, wzdnas.terms_of(descent, loss))
 figures["loss_terms"]
 
@@ -533,7 +533,7 @@ figures["loss_terms"]
 # until it fits.
 
 # %%
-derived = wzdnas.derive(descent.path(config.temperature[1]), flops, target)
+derived = tables.derive(descent.path(config.temperature[1]), flops, target)
 priced = torch.stack([record["costs"][0] for record in descent.history])  # (records, terms)
 path_flops = [*priced[:, loss.names.index("flops")].tolist(), derived.expected]
 figures["budget"] = plots.budget([*steps, config.steps], path_flops, derived)
@@ -620,7 +620,7 @@ metrics = {name: evaluate(test_set, found[name]) for name in archs}
 # %%
 deployed = {}
 for name, result in trained.items():
-    deployed[name] = wzdnas.deploy(space, result.ema, cfg.out_dir / f"{name}.onnx", images[:4])
+    deployed[name] = deploy.export_detector(space, result.ema, cfg.out_dir / f"{name}.onnx", images[:4])
     assert deployed[name].difference < 1e-4, "the file gives other boxes or scores than the network"
 largest = max(one.difference for one in deployed.values())
 Markdown(f"Largest difference in any box, as a share of the image's side, or score: {largest:.1e}.")
@@ -634,8 +634,9 @@ Markdown(f"Largest difference in any box, as a share of the image's side, or sco
 # the columns, and mind that one measured time is noisy, too.
 
 # %%
-onnx_latency = hardware.stored(space, "latency_ms", "onnxruntime")
-table = wzdnas.report(space, archs, metrics, latency, cfg.device, deployed, onnx_latency)
+onnx_latency = tables.stored(space, "latency_ms", "onnxruntime")
+measured = {name: exported.latency for name, exported in deployed.items()}
+table = wzdnas.report(space, archs, metrics, latency, cfg.device, measured, onnx_latency)
 table.round(3)
 
 # %% [markdown]
@@ -682,7 +683,7 @@ Markdown(
 # %%
 from nasedu.widgets import SearchWidget
 
-stored = {"zero_cost": last_map, **tables}
+stored = {"zero_cost": last_map, **priced}
 widget = SearchWidget(stored, target=round(percent), seed=cfg.seed)
 widget
 
@@ -700,7 +701,7 @@ def search_again(latency_weight):
     loss = wzdnas.FourTermLoss(stored, target, weights)
     config = DescentConfig(steps=3000, every=300)
     path = descend(list(stored.values()), loss, config, seeds=[cfg.seed]).path(config.temperature[1])
-    return wzdnas.derive(path, flops, target).arch
+    return tables.derive(path, flops, target).arch
 
 
 again = {factor: search_again(factor) for factor in ((0, 1, 10) if latency else (1,))}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from nasedu import spaces
-from nasedu.hardware import Additivity, Correction, LookupTable, correct, measure_networks, random_networks
+from nasedu.tables import Additivity, Correction, LookupTable, correct, measure_networks, random_networks
 
 SPACES = ("yolo:course", "fbnet:course", "nasbench201:course")
 NETWORKS, GOAL = 50, 0.10

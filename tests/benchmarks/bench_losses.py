@@ -23,15 +23,15 @@ import pandas as pd
 import torch
 
 from nasedu import spaces
-from nasedu.blocks import evaluation_mode
 from nasedu.data import classification
-from nasedu.hardware import LookupTable, latency_table, losses
 from nasedu.hardware.latency import fixed_threads
+from nasedu.modules import evaluation_mode
 from nasedu.proxies import AgreementKernel, agreement, log_det, zero_cost_map
 from nasedu.sampling import softmax, uniform_logits
-from nasedu.search import DescentConfig, build_seeded, pareto_sweep
+from nasedu.search import DescentConfig, pareto_sweep
 from nasedu.search.pareto import SWEEP
 from nasedu.storage import content_hash, write_atomically
+from nasedu.tables import LookupTable, latency_table, losses
 
 SPACES, SHARES = ("yolo:course", "proxylessnas:course", "fbnet:course"), (0.2, 0.6)
 SEEDS = range(5, 10)  # the defaults of `lagrange` and `SWEEP` were chosen on seeds 0 to 4
@@ -67,7 +67,7 @@ def score_map(space) -> LookupTable:
     """
     images = classification("digits", "train", image_size=space.input_shape[-1], size=16).images
     images = images.expand(-1, space.input_shape[0], -1, -1)
-    supernet, path, entries = build_seeded(space, None, 0), softmax(uniform_logits(space.choices)), []
+    supernet, path, entries = space.supernet(seed=0), softmax(uniform_logits(space.choices)), []
     if space.name.startswith("yolo"):
         return zero_cost_map(space, supernet, path, images)
 

@@ -12,10 +12,10 @@ import time
 import torch
 
 from nasedu import spaces
-from nasedu.hardware import LookupTable
 from nasedu.hardware.latency import fixed_threads
 from nasedu.search import pareto_sweep
 from nasedu.search.pareto import SWEEP
+from nasedu.tables import LookupTable
 
 TARGETS, SEEDS, SINGLES = 32, 8, 2
 

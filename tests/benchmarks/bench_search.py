@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from nasedu import spaces
-from nasedu.hardware import LookupTable
 from nasedu.hardware.latency import fixed_threads
-from nasedu.search.constraints import at_most, within
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
 from nasedu.search.random import random_search
+from nasedu.tables import LookupTable
+from nasedu.tables.within import at_most, within
 
 
 @pytest.fixture(scope="module", params=["fbnet", "spos", "yolo"])

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.hardware import LookupTable
 from nasedu.hardware.latency import fixed_threads
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.search import DescentConfig, descend
 from nasedu.supernet.batchnorm import recalibrate
+from nasedu.tables import LookupTable
 from nasedu.wzdnas import FourTermLoss, zero_cost_map
 
 PUBLIC_STEP = 27e-3  # seconds: the public code's own step, as measured on such a core (reference of the method)

@@ -12,9 +12,9 @@ import pytest
 from nasedu import data, spaces
 from nasedu.data import benchmark
 from nasedu.errors import ArchitectureError, DataError, ParameterError, UnknownName
-from nasedu.hardware import LookupTable
 from nasedu.ranking import combine, spearman
 from nasedu.search import evolution, random_search
+from nasedu.tables import LookupTable
 
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
 OPTIONS = {"operations": ["none", "skip_connect"], "reduction": "pool", "input_size": 8, "width": 0.25, "depth": 0.2}

@@ -11,10 +11,11 @@ from torch import nn
 
 from nasedu import spaces
 from nasedu.errors import BackendError, ParameterError, UnknownName
-from nasedu.hardware import BACKENDS, LookupTable, NoisyMeasurement, backends, measure
+from nasedu.hardware import BACKENDS, NoisyMeasurement, backends, measure
 from nasedu.hardware.backends import Clock, CudaProgram, Job, Program
 from nasedu.hardware.export import export_onnx
 from nasedu.hardware.latency import describe_device, measure_onnx
+from nasedu.tables import LookupTable
 
 pytestmark = pytest.mark.filterwarnings("ignore::nasedu.hardware.NoisyMeasurement")
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from nasedu.blocks import ConvBN
+from nasedu.deploy.kit.write import computes_nothing, repeat_weights
 from nasedu.hardware.export import example_inputs, export_onnx, onnx_difference, onnx_session
-from nasedu.hardware.kit.write import computes_nothing, repeat_weights
 
 
 class Two(nn.Module):

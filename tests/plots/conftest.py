@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.hardware import LookupTable
 from nasedu.search import DescentConfig, descend
+from nasedu.tables import LookupTable
 from nasedu.wzdnas import FourTermLoss, cost_tables
 
 

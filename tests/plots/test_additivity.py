@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nasedu import plots, spaces
-from nasedu.hardware import LookupTable, correct, random_networks
+from nasedu.tables import LookupTable, correct, random_networks
 
 
 @pytest.fixture(scope="module")

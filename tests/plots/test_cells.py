@@ -7,9 +7,9 @@ from matplotlib.patches import FancyArrowPatch
 
 from nasedu import data, plots, spaces
 from nasedu.errors import ArchitectureError
-from nasedu.hardware import LookupTable
 from nasedu.plots.cells import LOOKS, MARK
 from nasedu.supernet.mixed import Subset
+from nasedu.tables import LookupTable
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from nasedu import plots, spaces
-from nasedu.hardware import LookupTable
 from nasedu.search import DescentConfig, pareto_sweep
+from nasedu.tables import LookupTable
 
 
 def lines(ax):

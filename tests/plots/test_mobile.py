@@ -6,8 +6,9 @@ from matplotlib.patches import Polygon, Rectangle
 
 from nasedu import plots, spaces
 from nasedu.blocks import FBNetBlock, MBConv
-from nasedu.hardware import LookupTable, count
+from nasedu.hardware import count
 from nasedu.plots.mobile import BOTH
+from nasedu.tables import LookupTable
 
 
 def texts(ax):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nasedu import plots
-from nasedu.wzdnas import FourTermLoss, derive, terms_of
+from nasedu.tables import derive
+from nasedu.wzdnas import FourTermLoss, terms_of
 
 
 @pytest.fixture(scope="module")

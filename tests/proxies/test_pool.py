@@ -13,7 +13,7 @@ from nasedu import proxies, spaces
 from nasedu.errors import CheckpointError, ParameterError, ProxyError, UnknownName
 from nasedu.proxies import registry
 from nasedu.ranking.combine import ranks
-from nasedu.search import ZeroCost, build_seeded, random_search
+from nasedu.search import ZeroCost, random_search
 
 SMALL = {"width": 0.25, "depth": 0.2}
 
@@ -53,7 +53,7 @@ def test_every_score_is_what_score_gives_for_the_network_of_that_seed(space, bat
     pool = proxies.score_pool(space, archs, batch, ["snip", "naswot", "random"], seeds=(0, 3))
     for seed in (0, 3):
         assert list(pool.seeds[seed].columns) == ["snip", "naswot", "random"]
-        network = build_seeded(space, archs[2], seed)
+        network = space.build(archs[2], seed=seed)
         row = pool.seeds[seed].loc[space.format(archs[2])]
         assert row["snip"] == proxies.score("snip", network, batch, seed=seed)
         assert row["random"] == proxies.score("random", network, batch, seed=seed)
@@ -107,7 +107,7 @@ def test_bad_pools_are_refused(space, batch, archs):
 def test_a_proxy_is_an_evaluator_for_any_search(space, batch):
     evaluate = ZeroCost(space, "naswot", batch, seed=1)
     result = random_search(space, evaluate, budget=6)
-    assert result.score == proxies.score("naswot", build_seeded(space, result.best, 1), batch, seed=1)
+    assert result.score == proxies.score("naswot", space.build(result.best, seed=1), batch, seed=1)
     several = ZeroCost(space, ["naswot", "snip"], batch, seed=1)(result.best)
     assert several["naswot"] == result.score and set(several) == {"naswot", "snip"}
     with pytest.raises(UnknownName, match="'naswot'"):

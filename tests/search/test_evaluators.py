@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.blocks import evaluation_mode
 from nasedu.classification import accuracy, batches, recipe
 from nasedu.data import classification
 from nasedu.errors import ArchitectureError, CheckpointError, ParameterError, UnknownName
+from nasedu.modules import evaluation_mode
 from nasedu.sampling import Uniform, supernet_step
-from nasedu.search import StandAlone, SupernetAccuracy, ZeroCost, build_seeded, random_search
+from nasedu.search import StandAlone, SupernetAccuracy, ZeroCost, random_search
 from nasedu.supernet.batchnorm import recalibrated
 from nasedu.training import train
 
@@ -40,7 +40,7 @@ def val():
 
 @pytest.fixture(scope="module")
 def supernet(space, images):
-    network = build_seeded(space, None, 0)
+    network = space.supernet(seed=0)
     return train(network, batches(images, 50), supernet_step(space, Uniform()), recipe(4)).model
 
 
@@ -193,7 +193,7 @@ def test_spaces_travel_to_other_processes(name):
     sent = pickle.loads(pickle.dumps(space))
     assert sent is not space and sent.fingerprint == space.fingerprint and sent.choices == space.choices
     if name != "yolo":
-        supernet = build_seeded(space, None, 0)
+        supernet = space.supernet(seed=0)
         images = classification("digits", "val", size=20)
         evaluate = SupernetAccuracy(space, supernet, images, images, batches=1)
         arch = (1,) * len(space.choices)

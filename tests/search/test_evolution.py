@@ -16,9 +16,9 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import BudgetError, CheckpointError, ParameterError, UnknownName
-from nasedu.search.constraints import within
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution, survivors
 from nasedu.search.random import random_search
+from nasedu.tables.within import within
 
 CHOICES = [6] * 15
 weigh = np.random.default_rng(0).normal(size=15).dot

@@ -1,153 +1,365 @@
-"""Descent over tables: the closed-form gradient, seeds side by side, and going on after a kill."""
+"""Gradient search: who learns from what, that it is repeatable, goes on after a kill, and obeys its hardware term."""
 
 from __future__ import annotations
 
+import copy
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from nasedu import spaces
+from nasedu.classification import recipe
+from nasedu.data import classification
 from nasedu.errors import CheckpointError, ParameterError, TableError, UnknownName
-from nasedu.hardware import LookupTable, TableStack
-from nasedu.search import DescentConfig, descend
-from nasedu.search.gradient import _closed, _descend_chunk, _noise, _sampled
-from nasedu.wzdnas.loss import FourTermLoss
+from nasedu.sampling import softmax
+from nasedu.search import RELAXATIONS, GradientConfig, gradient_search
+from nasedu.search.gradient import Logits, _unrolled
+from nasedu.supernet.mixed import MixedOp
+from nasedu.tables import Budget, LookupTable, losses
 
-CONFIG = DescentConfig(steps=400, every=50)
+TINY = {"operations": ["none", "skip_connect", "nor_conv_3x3"], "reduction": "pool", "input_size": 8}
+CONFIG = GradientConfig(epochs=3, warmup_epochs=1, batch_size=16, arch_lr=0.1)
+FROZEN = 1e-12  # a learning rate that moves nothing
 
 
 @pytest.fixture(scope="module")
 def space():
-    return spaces.create("yolo", num_classes=3)
+    return spaces.create("nasbench201", **TINY, width=0.25, depth=0.2)
 
 
 @pytest.fixture(scope="module")
-def tables(space):
-    return {"flops": LookupTable.build(space, "macs"), "depth": LookupTable.build(space, "depth")}
+def images():
+    return classification("digits", "train", image_size=8, size=64)
 
 
-def loss_at(tables, fraction):
-    low, high = tables["flops"].bounds()
-    return FourTermLoss(tables, low + fraction * (high - low))
+def weights(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
 
 
-def test_closed_form_gradient_equals_autograd(space, tables):
-    loss, stack = loss_at(tables, 0.3), TableStack(list(tables.values()))
-    theta = torch.randn(2, 18, 4)
-    noise = _noise(space, [3, 4], 0, 1)
-
-    class Keep:
-        def step(self):
-            pass
-
-    config = DescentConfig(steps=10, temperature=(2.0, 2.0))
-    _descend_chunk(theta, Keep(), stack, loss, noise, config, 0)
-    free = theta.clone().requires_grad_()
-    p = torch.softmax((free + noise[0]) / 2.0, -1)
-    loss.value(stack.expected(p)).sum().backward()
-    open_choices = _closed(space).isfinite().expand_as(theta)
-    torch.testing.assert_close(theta.grad[open_choices], free.grad[open_choices], rtol=1e-4, atol=1e-6)
-    assert theta.grad.abs().max() > 1e-3
+def flat(path):
+    return torch.cat(list(path))
 
 
-def test_the_sampled_gradient_is_that_of_the_expected_loss():
-    """In a tiny space, where every architecture can be drawn and weighed by its probability."""
-    operations = ["none", "skip_connect", "nor_conv_3x3"]
-    space = spaces.create("nasbench201", operations=operations, width=0.25, depth=0.2, input_size=8)
-    table = LookupTable.build(space, "macs")
-    low, high = table.bounds()
-    loss, stack = FourTermLoss({"flops": table}, (low + high) / 2.5), TableStack([table])
-    theta = torch.randn(1, len(space.choices), max(space.choices), generator=torch.Generator().manual_seed(1))
-    archs = torch.cartesian_prod(*(torch.arange(n) for n in space.choices))
-    noise = 1e3 * torch.nn.functional.one_hot(archs, max(space.choices)).float()  # so that every one is drawn, once
-    p, prices = _sampled(theta.expand(len(archs), -1, -1), noise, 0.7, stack, loss)
-    free = theta.clone().requires_grad_()
-    soft = torch.softmax(free[0] / 0.7, -1)
-    chances = torch.stack([soft[d, archs[:, d]] for d in range(len(space.choices))]).prod(0)
-    slopes = p * (prices - (p * prices).sum(-1, keepdim=True)) / 0.7
-    got = torch.einsum("a,adi->di", chances.detach(), slopes)
-
-    costs = torch.tensor([[table(tuple(arch))] for arch in archs.tolist()])
-    exact = torch.autograd.grad((chances * loss.value(costs)).sum(), free)[0][0]
-    torch.testing.assert_close(got, exact, rtol=1e-3, atol=1e-5)
-    assert exact.abs().max() > 0.1
-    with pytest.raises(UnknownName, match="did you mean 'sampled'"):
-        DescentConfig(gradient="sample")
+def with_noise(images, half, seed=0):
+    """Other images in one of the halves that a search of this seed makes."""
+    numbered = replace(images, images=torch.arange(len(images)), labels=torch.arange(len(images)))
+    index = numbered.halves(seed)[half].labels
+    assert len(set(index.tolist()) & set(numbered.halves(seed)[1 - half].labels.tolist())) == 0
+    pixels = images.images.clone()
+    pixels[index] = torch.randn(pixels[index].shape, generator=torch.Generator().manual_seed(5))
+    return replace(images, images=pixels)
 
 
-def test_rows_of_one_seed_share_their_noise(space):
-    noise = _noise(space, [3, 4, 3], 7, 2)
-    assert torch.equal(noise[:, 0], noise[:, 2]) and not torch.equal(noise[:, 0], noise[:, 1])
-    assert torch.equal(noise[:, :1], _noise(space, [3], 7, 2))
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_weights_learn_from_one_half_alone(space, images, relaxation):
+    config = replace(CONFIG, relaxation=relaxation, warmup_epochs=0, epochs=2, arch_lr=FROZEN)
+    plain = gradient_search(space, images, config=config)
+    other_held_out = gradient_search(space, with_noise(images, 1), config=config)
+    other_own = gradient_search(space, with_noise(images, 0), config=config)
+    torch.testing.assert_close(weights(other_held_out.supernet), weights(plain.supernet), rtol=0, atol=1e-5)
+    assert (weights(other_own.supernet) - weights(plain.supernet)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("fraction", [0.1, 0.6])
-def test_descent_reaches_a_tight_and_a_loose_target(tables, fraction):
-    loss = loss_at(tables, fraction)
-    descent = descend(list(tables.values()), loss, DescentConfig(steps=2000))
-    expected = float(tables["flops"].expected(descent.path()))
-    uniform = float(descent.history[0]["costs"][0, 0])
-    assert abs(expected / loss.target - 1) < 0.05 < abs(uniform / loss.target - 1)
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_logits_learn_from_the_other_half_and_move_no_weight(space, images, relaxation):
+    config = replace(CONFIG, relaxation=relaxation, warmup_epochs=0, epochs=2, training=recipe(2, lr=FROZEN))
+    plain = gradient_search(space, images, config=config)
+    other_own = gradient_search(space, with_noise(images, 0), config=config)
+    other_held_out = gradient_search(space, with_noise(images, 1), config=config)
+    torch.testing.assert_close(flat(other_own.path), flat(plain.path), rtol=0, atol=1e-4)
+    assert (flat(other_held_out.path) - flat(plain.path)).abs().max() > 1e-2
+    start = weights(space.supernet(seed=0))
+    torch.testing.assert_close(weights(plain.supernet), start, rtol=0, atol=1e-6)
+    assert (flat(plain.path) - 1 / 3).abs().max() > 0.05
 
 
-def test_a_seed_gives_the_same_theta_alone_and_beside_others(tables):
-    loss = loss_at(tables, 0.3)
-    together = descend(list(tables.values()), loss, CONFIG, seeds=[5, 6, 7])
-    alone = descend(list(tables.values()), loss, CONFIG, seeds=[6])
-    torch.testing.assert_close(together.theta[1], alone.theta[0], rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(together.theta[0], together.theta[1])
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_every_relaxation_searches_alike_whatever_the_global_state(space, images, relaxation):
+    config = replace(CONFIG, relaxation=relaxation, epochs=2)
+    torch.manual_seed(1)
+    first = gradient_search(space, images, config=config)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    again = gradient_search(space, images, config=config)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert again.history == first.history and again.best == first.best and again.score == first.score
+    assert torch.equal(flat(again.path), flat(first.path))
+    other = gradient_search(space, images, config=config, seed=1)
+    assert not torch.equal(flat(other.path), flat(first.path))
+    for p in first.path:
+        assert p.shape == (3,) and float(p.sum()) == pytest.approx(1, abs=1e-5)
+    assert first.best == tuple(int(p.argmax()) for p in first.path) and 0 <= first.score <= 1
+    assert first.space is space and first.seconds > 0
+
+
+def test_logits_wait_for_the_end_of_the_warm_up(space, images):
+    config = replace(CONFIG, epochs=4, warmup_epochs=2, relaxation="gumbel", temperature=(5.0, 0.5))
+    history = gradient_search(space, images, config=config).history
+    assert [record["epoch"] for record in history] == [1, 2, 3, 4]
+    for record in history[:2]:
+        assert "arch_loss" not in record and record["arch"] == (0,) * 6
+        assert record["entropy"] == pytest.approx(math.log(3), abs=1e-6)
+        torch.testing.assert_close(torch.tensor(record["probabilities"]), torch.full((6, 3), 1 / 3))
+    for record in history[2:]:
+        assert record["entropy"] < math.log(3) - 1e-4 and 0 < record["arch_loss"] < 10 and record["total"] > 0
+        assert record["arch"] == tuple(max(range(3), key=p.__getitem__) for p in record["probabilities"])
+    assert [record["temperature"] for record in history] == pytest.approx([5.0, 5.0, 5.0, 0.5])
+
+
+def test_the_weights_settings_keep_the_epochs_of_the_search(space, images):
+    config = replace(CONFIG, epochs=2, training=recipe(30, lr=0.003))
+    assert len(gradient_search(space, images, config=config).history) == 2
+
+
+@pytest.mark.parametrize("size", [62, 63, 33, 3])
+def test_halves_of_any_size_search(space, images, size):
+    """63 images are 31 and 32: one batch of 16 for one half and two for the other."""
+    result = gradient_search(space, images.take(slice(size)), config=replace(CONFIG, epochs=1, warmup_epochs=0))
+    assert len(result.history) == 1
 
 
 class Killed(Exception):
     pass
 
 
-def test_killed_descent_goes_on_to_the_same_end(tables, tmp_path):
-    loss, state = loss_at(tables, 0.3), tmp_path / "search.pt"
-    config = DescentConfig(steps=6000, every=50)
-    done = []
-
-    def kill(steps):
-        done.append(steps)
-        if len(done) == 80:
+def kill_after(epochs):
+    def progress(epoch, losses):
+        if epoch == epochs:
             raise Killed
 
-    values = list(tables.values())
+    return progress
+
+
+SAVING = {"training": recipe(3, save_seconds=0)}
+
+
+@pytest.mark.parametrize("relaxation", ["gumbel", "two_gates"])
+def test_an_interrupted_search_ends_where_it_would_have_ended(space, images, tmp_path, relaxation):
+    config, state = replace(CONFIG, **SAVING, relaxation=relaxation), tmp_path / "state.pt"
     with pytest.raises(Killed):
-        descend(values, loss, config, state=state, progress=kill)
-    resumed = []
-    again = descend(values, loss, config, state=state, progress=resumed.append)
-    whole = descend(values, loss, config)
-    assert sum(resumed) == 6000 - 2500  # it went on from the last state, not from the start
-    assert torch.equal(again.theta, whole.theta) and len(again.history) == len(whole.history)
+        gradient_search(space, images, config=config, state=state, progress=kill_after(2))
+    epochs = []
+    resumed = gradient_search(space, images, config=config, state=state, progress=lambda e, _: epochs.append(e))
+    whole = gradient_search(space, images, config=config)
+    done = gradient_search(space, images, config=config, state=state, progress=kill_after(3))
+    assert epochs == [3]
+    for other in (resumed, done):
+        assert (other.best, other.score, other.history) == (whole.best, whole.score, whole.history)
+        assert torch.equal(flat(other.path), flat(whole.path))
+        assert torch.equal(weights(other.supernet), weights(whole.supernet))
 
 
-def test_a_state_cut_short_or_of_another_search_is_refused(tables, tmp_path):
-    loss, state = loss_at(tables, 0.3), tmp_path / "search.pt"
-    descend(list(tables.values()), loss, CONFIG, state=state)
-    with pytest.raises(CheckpointError, match="other settings"):
-        descend(list(tables.values()), loss, CONFIG, state=state, seeds=[1])
-    state.write_bytes(state.read_bytes()[:500])
+SCRIPT = """
+import os, signal, sys, torch
+from nasedu import spaces
+from nasedu.classification import recipe
+from nasedu.data import classification
+from nasedu.search import GradientConfig, gradient_search
+torch.set_num_threads(1)
+space = spaces.create("nasbench201", operations=["none", "skip_connect", "nor_conv_3x3"], reduction="pool",
+                      input_size=8, width=0.25, depth=0.2)
+config = GradientConfig(epochs=3, warmup_epochs=1, batch_size=16, arch_lr=0.1, training=recipe(3, save_seconds=0))
+gradient_search(space, classification("digits", "train", image_size=8, size=64), config=config, state=sys.argv[1],
+                progress=lambda epoch, losses: epoch == 2 and os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_a_killed_process_goes_on(space, images, tmp_path):
+    state = tmp_path / "state.pt"
+    dead = subprocess.run([sys.executable, "-c", SCRIPT, str(state)], capture_output=True, timeout=120)
+    assert dead.returncode == -9, dead.stderr.decode()
+    epochs, config = [], replace(CONFIG, **SAVING)
+    resumed = gradient_search(space, images, config=config, state=state, progress=lambda e, _: epochs.append(e))
+    whole = gradient_search(space, images, config=config)
+    assert epochs == [3] and resumed.best == whole.best
+    torch.testing.assert_close(flat(resumed.path), flat(whole.path), rtol=0, atol=1e-3)  # threads may differ
+
+
+def test_the_state_of_another_search_is_refused(space, images, tmp_path):
+    state, config = tmp_path / "state.pt", replace(CONFIG, epochs=1)
+    gradient_search(space, images, config=config, state=state, run="digits")
+    other_space = spaces.create("nasbench201", **TINY, width=0.5, depth=0.2)
+    for other in (
+        {"config": replace(config, arch_lr=0.2)},
+        {"config": replace(config, relaxation="gates")},
+        {"seed": 1},
+        {"run": "letters"},
+        {"hardware": lambda task, path: task + path[0].sum()},
+        {"space": other_space},
+        {"images": images.take(slice(60))},
+    ):
+        asked = {"space": space, "images": images, "config": config, "run": "digits"} | other
+        with pytest.raises(CheckpointError, match="other settings"):
+            gradient_search(asked.pop("space"), asked.pop("images"), state=state, **asked)
+    state.write_bytes(state.read_bytes()[:300])
     with pytest.raises(CheckpointError, match="cut short"):
-        descend(list(tables.values()), loss, CONFIG, state=state)
+        gradient_search(space, images, config=config, state=state, run="digits")
 
 
-def test_refresh_needs_one_seed(tables):
-    with pytest.raises(ParameterError, match="one seed"):
-        descend(list(tables.values()), loss_at(tables, 0.3), CONFIG, seeds=[0, 1], refresh=lambda d, t: [])
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_a_strong_hardware_term_leads_to_the_cheapest_cell(space, images, relaxation):
+    table = LookupTable.build(space, "macs")
+    low, high = table.bounds()
+    blank = replace(images, images=torch.zeros_like(images.images))
+    config = replace(CONFIG, relaxation=relaxation, epochs=4, warmup_epochs=0, batch_size=4, arch_lr=0.2)
+    seen = []
+
+    def cheap(task, path):
+        seen.append([p.detach() for p in path])
+        return task + 100 * table.expected(path) / high
+
+    def dear(task, path):
+        return 2 * task - cheap(task, path)
+
+    assert table(gradient_search(space, blank, config=config, hardware=cheap).best) == low
+    assert table(gradient_search(space, blank, config=config, hardware=dear).best) == high
+    for path in seen[:: len(seen) // 5]:
+        assert [p.shape for p in path] == [(3,)] * 6
+        torch.testing.assert_close(torch.stack(path).sum(1), torch.ones(6))
 
 
-def test_tables_of_another_space_are_refused(space, tables):
-    larger = spaces.create("yolo", num_classes=3, image_size=64)
-    loss, elsewhere = loss_at(tables, 0.3), LookupTable(larger, "depth", "bottlenecks", 0.0, tables["depth"].entries)
-    with pytest.raises(TableError, match="it is to price yolo"):
-        TableStack([tables["flops"], elsewhere])
-    with pytest.raises(TableError, match="it is to price yolo"):
-        descend(list(tables.values()), loss, CONFIG, refresh=lambda descent, t: [elsewhere, elsewhere])
+def test_a_multiplier_is_learnt_stored_and_resumed(space, images, tmp_path):
+    """Over a budget that nothing meets it rises by rho * excess of the most probable cell, step by step."""
+    table = LookupTable.build(space, "macs")
+    budget = Budget([(table, table.bounds()[0] / 2, losses.create("lagrange", rho=0.1)), (table, 1e9, "hinge")])
+    config, state = replace(CONFIG, **SAVING), tmp_path / "state.pt"
+    with pytest.raises(Killed):
+        gradient_search(space, images, config=config, hardware=budget, state=state, progress=kill_after(2))
+    resumed = gradient_search(space, images, config=config, hardware=budget, state=state)
+    whole = gradient_search(space, images, config=config, hardware=budget)
+    assert resumed.history == whole.history and torch.equal(flat(resumed.path), flat(whole.path))
+    multipliers = [record["budget"][0]["multiplier"] for record in whole.history]
+    assert multipliers[0] == 0 < multipliers[1] < multipliers[2] and whole.history[2]["budget"][1] == {}
+    assert budget.learnt()[0]["multiplier"] == 0  # what was handed in is as it was
+    other = Budget([(table, table.bounds()[0] / 2, "lagrange"), (table, 1e9, "hinge")])
+    with pytest.raises(CheckpointError, match="other settings"):
+        gradient_search(space, images, config=config, hardware=other, state=state)
 
 
-def test_temperature_runs_from_start_to_end():
-    config = DescentConfig(steps=115_200)
-    temperatures = [config.temperature_at(step) for step in range(0, 115_200, 2880)]
-    assert temperatures[0] == 5.0 and temperatures[-1] == pytest.approx(5.0 * 0.02 ** (39 / 40))
-    ratios = {round(b / a, 6) for a, b in zip(temperatures[:-1], temperatures[1:], strict=True)}
-    assert len(ratios) == 1 and len(temperatures) == 40
+def test_a_loss_that_multiplies_gets_the_task_loss(space, images):
+    table = LookupTable.build(space, "macs")
+    seen = []
+
+    class Watched(Budget):
+        def __call__(self, task, path):
+            seen.append((float(task.detach()), float(super().__call__(task, path).detach())))
+            return super().__call__(task, path)
+
+        def fresh(self):
+            return self
+
+    config = replace(CONFIG, epochs=1, warmup_epochs=0)
+    budget = Watched([(table, table.bounds()[1], losses.create("fbnet", alpha=1.0, beta=1.0))])
+    gradient_search(space, images, config=config, hardware=budget)
+    factors = [total / task for task, total in seen]
+    assert all(0 < factor < 1 for factor in factors) and min(task for task, _ in seen) > 0.5
+
+
+class Two(nn.Module):
+    """Two decisions of three linear maps each, in double precision: (B, 4) to (B, 3)."""
+
+    def __init__(self):
+        super().__init__()
+        self.mixed = nn.ModuleList(MixedOp(nn.Linear(4, 4) for _ in range(3)) for _ in range(2))
+        self.head = nn.Linear(4, 3)
+        self.double()
+
+    def forward(self, x, path):
+        for mixed, entry in zip(self.mixed, path, strict=True):
+            x = torch.tanh(mixed(x, entry))
+        return self.head(x)
+
+
+def problem():
+    generator = torch.Generator().manual_seed(0)
+
+    def batch(n):
+        x = torch.randn(n, 4, generator=generator, dtype=torch.float64)
+        return x, torch.randint(3, (n,), generator=generator)
+
+    torch.manual_seed(0)
+    alpha = [torch.randn(3, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    return Two(), alpha, batch(12), batch(9)
+
+
+def test_the_second_order_gradient_is_that_of_the_loss_after_a_step():
+    """Against finite differences of a step that is really taken; the first-order gradient is another."""
+    model, alpha, own, held_out = problem()
+    start, lr = copy.deepcopy(model.state_dict()), 0.7
+    loss = _unrolled(model, softmax(alpha), own, held_out, recipe(1, lr=lr))
+    second = torch.cat(torch.autograd.grad(loss, alpha))
+    first = torch.cat(torch.autograd.grad(F.cross_entropy(model(held_out[0], softmax(alpha)), held_out[1]), alpha))
+    assert all(torch.equal(v, start[k]) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+    def after_a_step(flat_alpha):
+        path = softmax(flat_alpha.view(2, 3).unbind())
+        stepped = copy.deepcopy(model)
+        F.cross_entropy(stepped(own[0], path), own[1]).backward()
+        with torch.no_grad():
+            for p in stepped.parameters():
+                p -= lr * p.grad
+            return float(F.cross_entropy(stepped(held_out[0], path), held_out[1]))
+
+    at, h = torch.cat([a.detach() for a in alpha]), 1e-5
+    steps = h * torch.eye(6, dtype=torch.float64)
+    numeric = torch.tensor([(after_a_step(at + s) - after_a_step(at - s)) / (2 * h) for s in steps]).double()
+    assert float(loss.detach()) == pytest.approx(after_a_step(at), abs=1e-12)
+    torch.testing.assert_close(second, numeric, rtol=1e-5, atol=1e-8)
+    assert (first - second).abs().max() > 0.05 * second.abs().max()
+
+
+@pytest.mark.parametrize("relaxation", ["softmax", "gates", "two_gates"])
+def test_second_order_searches_differ_from_first_order(space, images, relaxation):
+    config = replace(CONFIG, relaxation=relaxation, epochs=2, second_order=True)
+    first = gradient_search(space, images, config=replace(config, second_order=False))
+    second = gradient_search(space, images, config=config)
+    assert (flat(first.path) - flat(second.path)).abs().max() > 1e-4
+
+
+def test_two_gates_leave_what_they_did_not_draw(monkeypatch):
+    """Also where Adam's momentum of an earlier draw would move it."""
+
+    class Space:
+        choices = (3, 3)
+
+    config = GradientConfig(relaxation="two_gates", arch_lr=0.3, arch_weight_decay=0.1)
+    logits, generator = Logits(Space, config, None, "cpu"), torch.Generator().manual_seed(0)
+    model, _, own, held_out = problem()
+    drawn = []
+    relaxed = logits._relaxed
+    monkeypatch.setattr(logits, "_relaxed", lambda g: drawn.append(relaxed(g)) or drawn[-1])
+    for _ in range(8):
+        before = logits.probabilities()
+        logits._descend(model, own, held_out, generator)
+        for old, new, pair in zip(before, logits.probabilities(), drawn[-1], strict=True):
+            out = ({0, 1, 2} - set(pair.indices)).pop()
+            assert float(new[out]) == pytest.approx(float(old[out]), abs=1e-6)
+            assert abs(float(new[pair.indices[0]] - old[pair.indices[0]])) > 1e-4
+    assert len({pair.indices for path in drawn for pair in path}) == 3
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(UnknownName, match="unknown relaxation 'softmx': did you mean 'softmax'"):
+        GradientConfig(relaxation="softmx")
+    for bad in ({"epochs": 0, "warmup_epochs": 0}, {"epochs": 3, "warmup_epochs": 4}, {"warmup_epochs": -1}):
+        with pytest.raises(ParameterError, match="1 epoch or more"):
+            GradientConfig(**bad)
+    for bad in ({"arch_lr": 0}, {"temperature": (5.0, 0.0)}):
+        with pytest.raises(ParameterError, match="must be positive"):
+            GradientConfig(**bad)
+
+
+def test_tables_of_another_space_are_refused_before_the_search(space, images):
+    other = spaces.create("nasbench201", **TINY | {"input_size": 16}, width=0.25, depth=0.2)
+    macs = LookupTable.build(other, "macs")
+    for terms in ({"hardware": Budget([(macs, 1e6, "hinge")])}, {"costs": {"macs": macs}}):
+        with pytest.raises(TableError, match="it is to price nasbench201 at"):
+            gradient_search(space, images, config=CONFIG, **terms)

@@ -10,9 +10,9 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import CheckpointError, ParameterError, TableError
-from nasedu.hardware import LookupTable, losses
-from nasedu.search import DescentConfig, ObjectiveLoss, pareto_sweep
+from nasedu.search import DescentConfig, pareto_sweep
 from nasedu.search.pareto import SWEEP
+from nasedu.tables import LookupTable, ObjectiveLoss, losses
 
 SHORT = DescentConfig(steps=200, every=20, gradient="sampled")
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from nasedu.errors import BudgetError, CheckpointError, ParameterError
-from nasedu.search import blackbox
-from nasedu.search.constraints import at_most, within
+from nasedu.search import engine
 from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
+from nasedu.tables.within import at_most, within
 
 CHOICES = [4] * 10
 weigh = np.random.default_rng(0).normal(size=10).dot  # an evaluator that other processes can unpickle
@@ -212,7 +212,7 @@ def test_an_interrupted_search_goes_on_and_forgets_nothing(toy, facts, tmp_path)
 @pytest.mark.parametrize("stop", [1, 2, 24, 26, 40])
 def test_slow_evaluations_are_stored_one_by_one(toy, facts, tmp_path, monkeypatch, stop):
     """Wherever it stops, none is repeated; failures at the start are neither stored nor the end."""
-    monkeypatch.setattr(blackbox, "SAVE_SECONDS", -1)
+    monkeypatch.setattr(engine, "SAVE_SECONDS", -1)
     space, calls = toy(CHOICES), []
     early = {r["arch"] for r in random_search(space, weigh, budget=3).history}
 

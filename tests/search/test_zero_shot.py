@@ -129,7 +129,7 @@ def two_scores(arch):
 
 @pytest.mark.parametrize(("evaluate", "combine"), [(depth_and_width, None), (two_scores, "log_rank")])
 def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path, facts, monkeypatch, evaluate, combine):
-    monkeypatch.setattr("nasedu.search.blackbox.SAVE_SECONDS", -1)  # store after every evaluation
+    monkeypatch.setattr("nasedu.search.engine.SAVE_SECONDS", -1)  # store after every evaluation
     whole = facts(search(evaluate, combine=combine))
     for at in (3, 14, 25):
         state, calls = tmp_path / f"{at}.pt", []

@@ -10,10 +10,11 @@ from torch import nn
 from nasedu import spaces
 from nasedu.blocks import FBNetBlock, MBConv, ShuffleBlock, ShuffleXception, shuffle_split
 from nasedu.errors import ArchitectureError, ParameterError, UnknownName
-from nasedu.hardware import LookupTable, count
+from nasedu.hardware import count
 from nasedu.sampling import one_hot
 from nasedu.spaces.macro import Options, Stage, make_divisible
 from nasedu.supernet.mixed import Subset
+from nasedu.tables import LookupTable
 
 NAMES = ("proxylessnas", "fbnet", "spos", "fairnas")
 TINY = {**spaces.COURSE, "depth": 0.25}

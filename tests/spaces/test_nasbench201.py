@@ -13,10 +13,11 @@ from torch import nn
 
 from nasedu import spaces
 from nasedu.errors import ArchitectureError, ParameterError, UnknownName
-from nasedu.hardware import LookupTable, count
+from nasedu.hardware import count
 from nasedu.sampling import one_hot
 from nasedu.spaces.nasbench201 import OPERATIONS
 from nasedu.supernet.mixed import Subset
+from nasedu.tables import LookupTable
 
 SMALL = {"width": 0.25, "depth": 0.4, "input_size": 16}
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"

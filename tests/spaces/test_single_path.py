@@ -11,9 +11,9 @@ from torch import nn
 
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.hardware.count import count
-from nasedu.hardware.table import LookupTable
 from nasedu.spaces.single_path import PUBLISHED, SinglePathSpace
 from nasedu.supernet.superkernel import CHOICES, Indicators, recursive_runtime, threshold_arch, threshold_path
+from nasedu.tables.table import LookupTable
 
 COURSE = {"num_classes": 10, "input_size": 32, "width": 0.25, "depth": 0.5, "stem_stride": 1}
 

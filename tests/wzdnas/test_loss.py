@@ -8,7 +8,7 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import BudgetError, ParameterError
-from nasedu.hardware import LookupTable
+from nasedu.tables import LookupTable
 from nasedu.wzdnas import FourTermLoss, LossWeights, read_target
 
 

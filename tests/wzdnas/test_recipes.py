@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nasedu import data, hardware, spaces, wzdnas
+from nasedu import data, spaces, tables, wzdnas
 from nasedu.errors import TableError, UnknownName
 
 
@@ -39,18 +39,18 @@ def test_anchors_are_refitted_only_where_they_miss_boxes():
 
 def test_latency_tables_by_source(tmp_path):
     space = spaces.create("yolo")
-    assert hardware.latency_table(space, "none") is None
-    stored = hardware.latency_table(space, "auto")
+    assert tables.latency_table(space, "none") is None
+    stored = tables.latency_table(space, "auto")
     assert stored.metric == "latency_ms" and stored.provenance["threads"] == 1 and stored(space.hand_designed) > 0
     other = spaces.create("yolo", template="tiny", num_classes=2, image_size=32)
     keep = tmp_path / "kept.json"
-    measured = hardware.latency_table(other, "auto", keep=keep, repeats=3, warmup=0)
-    again = hardware.latency_table(other, "auto", keep=keep, repeats=3, warmup=0)
+    measured = tables.latency_table(other, "auto", keep=keep, repeats=3, warmup=0)
+    again = tables.latency_table(other, "auto", keep=keep, repeats=3, warmup=0)
     assert keep.exists() and all(torch.allclose(a, b) for a, b in zip(measured.entries, again.entries, strict=True))
-    assert hardware.latency_table(other, str(keep)).provenance == again.provenance
+    assert tables.latency_table(other, str(keep)).provenance == again.provenance
     with pytest.raises(TableError, match="there is no lookup table"):
-        hardware.latency_table(other, "nowhere.json")
+        tables.latency_table(other, "nowhere.json")
     with pytest.raises(TableError, match="holds macs, not latency_ms"):
-        hardware.latency_table(space, "lookup/yolo-course-128-macs.json")
+        tables.latency_table(space, "lookup/yolo-course-128-macs.json")
     with pytest.raises(TableError, match="was made for yolo:tiny"):
-        hardware.latency_table(space, str(keep))
+        tables.latency_table(space, str(keep))

@@ -43,7 +43,7 @@ SCRIPT = textwrap.dedent(
         space, supernet, images, tables, target, DescentConfig(steps=300, every=100),
         state=folder / "search.pt", progress=killer("search"),
     )
-    arch = wzdnas.derive(descent.path(), tables["flops"], target).arch
+    arch = tables.derive(descent.path(), tables["flops"], target).arch
     torch.manual_seed(0)
     trained = wzdnas.train_detector(
         space, space.build(arch), train, config, state=folder / "train.pt", progress=killer("train")

@@ -7,8 +7,8 @@ import torch
 
 from nasedu import spaces, wzdnas
 from nasedu.errors import CheckpointError, ParameterError
-from nasedu.hardware import LookupTable
 from nasedu.search import DescentConfig
+from nasedu.tables import LookupTable
 
 
 def test_a_stored_search_is_refused_when_tables_target_or_images_changed(tmp_path):

@@ -16,6 +16,7 @@ from torch import nn
 
 from nasedu.blocks import Classifier, Cost, Residual, plain_modules
 from nasedu.errors import ArchitectureError, ParameterError, UnknownName, check_name
+from nasedu.randomness import initialised
 from nasedu.spaces.base import Layer, Network
 from nasedu.spaces.plainnet import mutation
 from nasedu.spaces.plainnet.families import BASIC, BOTTLENECKS, HEAD, INVERTED, STEMS
@@ -154,17 +155,18 @@ class PlainNetSpace:
         weights = arch[-1].c_out * self.num_classes
         return total + Cost(weights, weights + self.num_classes)
 
-    def build(self, arch: Sequence, residual: bool = True) -> Network:
-        """The network of `arch`, freshly initialised; `residual` False leaves every shortcut out of the sums.
+    def build(self, arch: Sequence, seed: int | None = None, *, residual: bool = True) -> Network:
+        """The network of `arch`, initialised as by `SearchSpace.build`; `residual` False adds no shortcuts.
 
         Its attributes `depths` (residual units per super-block that has any; None where none has) and `depths_skipped`
         are what the proxy "deepmad_entropy" takes for uneven depths.
         """
         arch = self.validate(arch)
         parts: dict[str, nn.Module] = {}
-        for number, block in enumerate(arch, 1):
-            parts[f"{number}_{block.name}"] = self.block(block)
-        parts["classify"] = Classifier(arch[-1].c_out, self.num_classes)
+        with initialised(seed):
+            for number, block in enumerate(arch, 1):
+                parts[f"{number}_{block.name}"] = self.block(block)
+            parts["classify"] = Classifier(arch[-1].c_out, self.num_classes)
         network = Network([Layer(name, nn.Identity) for name in parts], parts, {})
         for part in network.modules():
             if hasattr(part, "residual"):

@@ -1,0 +1,232 @@
+"""The way back: a kit and what was measured with it, as a lookup table, and how well that predicts whole networks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from nasedu import spaces
+from nasedu.deploy.kit.run_kit import KIT, RESULTS
+from nasedu.deploy.kit.write import CALL, MANIFEST
+from nasedu.errors import KitError, TableError
+from nasedu.spaces.base import SearchSpace
+from nasedu.storage import content_hash
+from nasedu.tables.additivity import FEWEST, Additivity, Correction, correct, study
+from nasedu.tables.pieces import pieces
+from nasedu.tables.pricing import add_up
+from nasedu.tables.table import UNITS, LookupTable
+
+_TEXTS = ("device", "machine", "system", "governor", "python", "numpy", "onnxruntime", "provider", "date")
+_COUNTS = ("cores", "threads", "repeats", "warmup")
+_PROVENANCE = (*_TEXTS, *_COUNTS, "timer_ms")  # what the device said of itself and of how it measured
+
+
+@dataclass(frozen=True)
+class KitResult:
+    """A kit's latency table in ms, and how it compares with the whole networks that were measured beside it.
+
+    `networks` has a row for each: `arch`, `measured_ms`, the quartiles `low_ms` and `high_ms`, `noisy`, and
+    `predicted_ms` by the table. Noisy ones stay out of `study` where at least 10 others are left. `study` is None for
+    fewer than 2 networks, `correction` and the table `corrected` with it for fewer than 10 calm ones; `note` says why
+    there is no corrected table.
+    """
+
+    table: LookupTable
+    networks: pd.DataFrame
+    noisy: int
+    study: Additivity | None = None
+    correction: Correction | None = None
+    corrected: LookupTable | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        made, (low, high) = self.table.provenance, self.table.bounds()
+        judged = self.study.n if self.study else len(self.networks)
+        if judged < len(self.networks):
+            judged = f"{judged} of {len(self.networks)} (without noisy ones)"
+        threads = f"{made['threads']} thread{'s' if made['threads'] != 1 else ''}"
+        lines = [
+            f"{spoken(self.table.space)} on {made['device']}: {low:.4g} to {high:.4g} ms a batch of {made['batch']} "
+            f"({made['provider']}, {threads}); {self.noisy} of {made['measured']} measurements are noisy",
+            f"the table as measured, on {judged} whole networks: {self.study or 'too few to say'}",
+        ]
+        if self.correction:
+            lines.append(f"corrected (cross-validated): {self.correction.after}")
+            lines.append(f"the correction: {self.correction}")
+        if self.note:
+            lines.append(f"no corrected table: {self.note}")
+        return "\n".join(lines)
+
+
+def import_kit(folder: str | Path, results: str | Path | None = None) -> KitResult:
+    """Read the kit in `folder` and what its runner measured, by default in the folder's `results.jsonl`.
+
+    Raises `KitError` when either is cut short, damaged or of another kit, holds an id twice or what is no time.
+    """
+    folder = Path(folder)
+    results = Path(results) if results else folder / "results.jsonl"
+    manifest = read_manifest(folder)
+    space = _space(manifest, folder)
+    header, lines = read_results(results, manifest)
+    table = _table(space, manifest, header, lines)
+    networks = _networks(manifest, lines, table)
+    found = {"table": table, "networks": networks, "noisy": sum(line["noisy"] for line in lines.values())}
+    calm = networks[~networks["noisy"].astype(bool)]
+    judged = calm if len(calm) >= FEWEST else networks
+    archs, measured = judged["arch"].tolist(), judged["measured_ms"].tolist()
+    if len(archs) >= 2:
+        found["study"] = study(table, archs, measured)
+    if len(calm) < FEWEST:
+        return KitResult(**found, note=f"it is fitted on {FEWEST} calm networks or more, here {len(calm)}")
+    correction = correct(table, archs, measured)
+    try:
+        return KitResult(**found, correction=correction, corrected=correction.apply(table))
+    except TableError as error:  # blocks so small that nearly all of their time is that of the call
+        return KitResult(**found, correction=correction, note=str(error))
+
+
+def read_manifest(folder: Path) -> dict:
+    """A kit's table of contents, when it is as it was written. Raises `KitError`."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise KitError(f"{folder} holds no {MANIFEST}: it is no kit, or its export was not finished")
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise KitError(f"{path} cannot be read: {error}") from None
+    if not isinstance(manifest, dict) or manifest.get("schema") != KIT:
+        raise KitError(f"{path} is no manifest of a kit (schema {KIT!r})")
+    if manifest.get("id") != content_hash({k: v for k, v in manifest.items() if k not in ("id", "date")}):
+        raise KitError(f"{path} was changed after it was written: its id is not that of what it holds")
+    return manifest
+
+
+def _space(manifest: dict, folder: Path) -> SearchSpace:
+    """The space that a kit was made for, as this nasedu makes it. Raises `KitError` where that is another."""
+    name, options = manifest["space"]["name"], manifest["space"]["options"]
+    space = spaces.create(name, **options)
+    if space.fingerprint != manifest["fingerprint"]:
+        raise KitError(
+            f"{folder} was made by nasedu {manifest['versions']['nasedu']} for a {name} with other layers or choices "
+            "than this nasedu has: make the kit again"
+        )
+    return space
+
+
+def spoken(space: SearchSpace) -> str:
+    """A space as `spaces.create` and the command line name it, with its variant: nasbench201:course width=0.5."""
+    name, options = space.made[0].args[0], dict(space.made[0].keywords)
+    if "template" in options:
+        name += f":{options.pop('template')}"
+    elif spaces.COURSE.keys() <= options.keys():
+        name += ":course"
+        options = {k: v for k, v in options.items() if k not in spaces.COURSE or v != spaces.COURSE[k]}
+    return " ".join([name, *(f"{k}={v}" for k, v in options.items())])
+
+
+def read_results(path: Path, manifest: dict) -> tuple[dict, dict[str, dict]]:
+    """The header of a kit's results, and the line of every entry by its id. Raises `KitError`."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise KitError(f"no results can be read from {path}: {reason}") from None
+    rows = text.split("\n")[:-1]  # what follows the last line break was cut short
+    header = _line(rows[0], 1, path) if rows else {}
+    if header.get("schema") != RESULTS:
+        raise KitError(f"{path} holds no results of a kit (its first line needs the schema {RESULTS!r})")
+    if header.get("kit") != manifest["id"]:
+        raise KitError(f"{path} was measured with another kit ({header.get('kit')}, this one is {manifest['id']})")
+    _check_header(header, path)
+    wanted = [entry["id"] for entry in manifest["entries"] if entry["file"]]
+    lines = {}
+    for number, row in enumerate(rows[1:], 2):
+        line = _line(row, number, path)
+        name = line.get("id")
+        if name not in wanted:
+            raise KitError(f"{path}, line {number}: the kit has no {name!r}")
+        if name in lines:
+            raise KitError(f"{path}, line {number}: {name!r} is there twice")
+        lines[name] = _checked(line, number, path)
+    missing = [name for name in wanted if name not in lines]
+    if missing:
+        few = ", ".join(map(repr, missing[:3])) + (" ..." if len(missing) > 3 else "")
+        raise KitError(
+            f"{path} is cut short: {len(missing)} of {len(wanted)} are missing ({few}); "
+            "run run_kit.py on the device again, it measures what is missing"
+        )
+    return header, lines
+
+
+def _check_header(header: dict, path: Path) -> None:
+    """Raise `KitError` unless the device said all that a table records, each of its type."""
+    absent = [name for name in _PROVENANCE if name not in header]
+    if absent:
+        raise KitError(f"{path}, line 1 does not say {', '.join(absent)}")
+    good = {name: isinstance(header[name], str) for name in _TEXTS}
+    good |= {name: type(header[name]) is int and header[name] > 0 for name in _COUNTS}
+    good["timer_ms"] = _is_ms(header["timer_ms"], 0)
+    for name in (name for name, fine in good.items() if not fine):
+        raise KitError(f"{path}, line 1: {name} cannot be {header[name]!r:.40}")
+
+
+def _line(row: str, number: int, path: Path) -> dict:
+    try:
+        line = json.loads(row)
+    except ValueError:
+        line = None
+    if not isinstance(line, dict):
+        raise KitError(f"{path}, line {number} cannot be read: {row[:40]!r}")
+    return line
+
+
+def _checked(line: dict, number: int, path: Path) -> dict:
+    """The line, if its times are times in their order. Raises `KitError`."""
+    where = f"{path}, line {number}:"
+    for name in ("low_ms", "median_ms", "high_ms"):
+        if not (value := line.get(name)) or not _is_ms(value, 0):
+            raise KitError(f"{where} {name} of {line['id']!r} must be a time above 0 ms, got {value!r:.40}")
+    if not line["low_ms"] <= line["median_ms"] <= line["high_ms"]:
+        raise KitError(f"{where} the quartiles of {line['id']!r} must lie about its median")
+    if type(line.get("noisy")) is not bool:
+        raise KitError(f"{where} noisy of {line['id']!r} must be true or false, got {line.get('noisy')!r:.40}")
+    return line
+
+
+def _is_ms(value: object, least: float) -> bool:
+    """Whether a value out of a file is a number of milliseconds that a float can hold."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and least <= value <= sys.float_info.max
+
+
+def _table(space: SearchSpace, manifest: dict, header: dict, lines: dict[str, dict]) -> LookupTable:
+    """What was measured, at its place: an entry without a file costs nothing.
+
+    A file's time holds the price of a call, which a network pays once and not for every block.
+    """
+    call, found = lines[CALL]["median_ms"], list(pieces(space))
+    files = {piece["name"]: piece["entry"] for piece in manifest["pieces"]}
+    times = [lines[files[p.name]]["median_ms"] if files[p.name] in lines else 0.0 for p in found]
+    fixed, entries = add_up(space, found, [max(time - call, 0.0) for time in times])
+    provenance = {"how": "measured on the device by run_kit.py of a kit", "backend": "onnxruntime"}
+    provenance |= {name: header[name] for name in _PROVENANCE}
+    provenance |= {"batch": manifest["batch"], "precision": "float32", "kit": manifest["id"], "measured": len(lines)}
+    provenance |= {"call_ms": call}
+    provenance |= {"exported_with": manifest["versions"]}
+    return LookupTable(space, "latency_ms", UNITS["latency_ms"], fixed + call, entries, provenance)
+
+
+def _networks(manifest: dict, lines: dict[str, dict], table: LookupTable) -> pd.DataFrame:
+    """The whole networks: what was measured beside what the table says."""
+    rows = []
+    for entry in manifest["entries"]:
+        if entry["kind"] == "network" and entry["id"] in lines:
+            line, arch = lines[entry["id"]], tuple(entry["arch"])
+            times = {"measured_ms": line["median_ms"], "low_ms": line["low_ms"], "high_ms": line["high_ms"]}
+            rows.append({"arch": arch} | times | {"noisy": line["noisy"], "predicted_ms": table(arch)})
+    columns = ["arch", "measured_ms", "low_ms", "high_ms", "noisy", "predicted_ms"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,301 @@
+"""Making a kit: every block of a space, and some whole networks, as ONNX files with a manifest and a runner.
+
+Latency depends on no weight's value. Large weights are therefore one short pattern, repeated, which packs to almost
+nothing: a kit of full-size networks is small enough to send.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from tqdm import tqdm
+
+from nasedu import __version__
+from nasedu.blocks import Zero
+from nasedu.deploy.kit.run_kit import KIT
+from nasedu.errors import KitError, ParameterError
+from nasedu.hardware.export import onnx_model
+from nasedu.modules import evaluation_mode
+from nasedu.randomness import seeded
+from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.storage import content_hash, write_atomically
+from nasedu.tables.additivity import random_networks
+from nasedu.tables.pieces import make_up, pieces
+
+MANIFEST, UNFINISHED, RUNNER = "manifest.json", "manifest.part.json", "run_kit.py"
+CALL = "empty call"  # the entry that tells what calling a file takes, whatever is in it
+PATTERN = 1024  # values of a weight that are kept and repeated: their scale, and no more than a compressor remembers
+JOBS_PER_WORKER = 12  # starting a process takes as long as exporting half as many blocks
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make: a piece, by its index, or the network `arch`; with neither, the empty call."""
+
+    id: str
+    file: str
+    piece: int | None = None
+    arch: Arch | None = None
+
+
+def write_kit(
+    space: SearchSpace,
+    out: str | Path,
+    networks: int = 20,
+    seed: int = 0,
+    batch: int = 1,
+    *,
+    workers: int = 1,
+    progress: bool = False,
+) -> dict:
+    """Write a kit for `space` into the folder `out`, and return its manifest.
+
+    It holds every piece of the space (equal ones once) and `networks` different whole networks, drawn with `seed`, for
+    inputs of `batch` images. What an earlier call wrote before it was killed is kept. With several `workers`, processes
+    export side by side. Raises `KitError` for a folder that holds something else or a process that was killed,
+    `ParameterError`, `OutputError`.
+    """
+    if workers < 1:
+        raise ParameterError(f"a kit is exported by 1 process or more, got {workers} workers")
+    out, plan = Path(out), _plan(space, networks, seed, batch)
+    jobs, listed = _jobs(space, networks, seed)
+    done = _begun(out, plan)
+    manifest = plan | {"entries": [], "pieces": listed}
+    _save(out / UNFINISHED, manifest | {"entries": list(done.values())})  # first: a folder without it is not ours
+    write_atomically(out / RUNNER, (Path(__file__).parent / RUNNER).read_text())
+    todo = [job for job in jobs if job.id not in done]
+    bar = tqdm(desc=f"exporting {space.name}", total=len(jobs), initial=len(done), disable=not progress, unit=" files")
+    with bar, _exported(space, out, batch, seed, todo, workers) as results:
+        for entry in results:
+            done[entry["id"]] = entry
+            _save(out / UNFINISHED, manifest | {"entries": list(done.values())})
+            bar.update()
+    manifest["entries"] = [done[job.id] for job in jobs]
+    manifest = {"id": content_hash(manifest), "date": datetime.date.today().isoformat()} | manifest
+    _save(out / MANIFEST, manifest)
+    (out / UNFINISHED).unlink(missing_ok=True)
+    return manifest
+
+
+def _plan(space: SearchSpace, networks: int, seed: int, batch: int) -> dict:
+    """What a kit is to hold, as JSON reads it back: two kits of one plan are the same."""
+    if not isinstance(space, SearchSpace):
+        raise ParameterError(f"{space.name}'s architectures are strings, not choices: no table can be made for it")
+    if not isinstance(space.made, tuple):
+        raise ParameterError(f"a kit names its space, so {space.name} must be made by spaces.create")
+    if networks < 0 or batch < 1:
+        raise ParameterError(f"a kit has 0 networks or more and a batch of 1 or more, got {networks} and {batch}")
+    if not 0 <= seed < 2**63:
+        raise ParameterError(f"a seed is 0 or more and below 2^63, got {seed}")
+    make = space.made[0]
+    plan = {
+        "schema": KIT,
+        "space": {"name": make.args[0], "options": make.keywords},
+        "fingerprint": space.fingerprint,
+        "input_shape": space.input_shape,
+        "batch": batch,
+        "seed": seed,
+        "networks": networks,
+        "versions": {"nasedu": __version__, "torch": str(torch.__version__), "onnx": onnx.__version__},
+    }
+    try:
+        return json.loads(json.dumps(plan))
+    except TypeError as error:
+        raise ParameterError(f"an option of {space.name} cannot be written as JSON: {error}") from None
+
+
+def _jobs(space: SearchSpace, networks: int, seed: int) -> tuple[list[Job], list[dict]]:
+    """The files to make, and for every piece of the space the id of the one that stands for it."""
+    jobs, listed, known = [Job(CALL, "call.onnx.gz")], [], {}
+    for i, piece in enumerate(pieces(space)):
+        what = make_up(piece.make("meta"), piece.input_shapes) or f"only {i}"
+        if what not in known:
+            known[what] = piece.name
+            jobs.append(Job(piece.name, f"blocks/{len(jobs) - 1:03}.onnx.gz", i))
+        listed.append({"name": piece.name, "group": piece.group, "option": list(piece.option), "entry": known[what]})
+    archs = living_networks(space, networks, seed)
+    jobs += [Job(f"network {i:02}", f"networks/{i:02}.onnx.gz", arch=arch) for i, arch in enumerate(archs)]
+    return jobs, listed
+
+
+def living_networks(space: SearchSpace, n: int, seed: int) -> list[Arch]:
+    """`n` different random architectures whose output depends on their input.
+
+    An exporter folds a network that multiplies everything by zero, as some cells do, into a constant that takes no
+    time: it would say nothing of the table. Raises `ParameterError` where the space has fewer.
+    """
+    archs = random_networks(space, n, seed) if n else []
+    if not any(isinstance(m, Zero) for piece in pieces(space) for m in piece.make("meta").modules()):
+        return archs
+    drawn = n
+    while len(living := [arch for arch in archs if _lives(space, arch)]) < n:
+        if drawn == space.size:
+            raise ParameterError(
+                f"{n} networks are asked for, only {len(living)} of {space.name} depend on their input"
+            )
+        drawn = min(2 * drawn, space.size)
+        archs = random_networks(space, drawn, seed)  # those before, and more
+    return living[:n]
+
+
+def _lives(space: SearchSpace, arch: Arch) -> bool:
+    """Whether two different images give different outputs."""
+    with seeded(0):
+        network, images = space.build(arch), torch.randn(2, *space.input_shape)
+    with evaluation_mode(network), torch.no_grad():
+        first, second = network(images)
+    return not torch.equal(first, second)
+
+
+def _begun(out: Path, plan: dict) -> dict[str, dict]:
+    """The entries, by id, of a kit with this plan whose files are whole. Raises `KitError` for any other folder."""
+    if out.exists() and not out.is_dir():
+        raise KitError(f"{out} is a file; a kit is a folder")
+    if not out.exists() or all(path.name.startswith(".") for path in out.iterdir()):
+        return {}
+    there = [out / name for name in (MANIFEST, UNFINISHED) if (out / name).is_file()]
+    if not there:
+        raise KitError(f"{out} holds other files: name a folder that is empty or does not exist yet")
+    try:
+        stored = json.loads(there[0].read_text())
+        entries, other = stored["entries"], {k: stored.get(k) for k in plan} != plan
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise KitError(f"{there[0]} cannot be read: name another folder, or delete this one") from None
+    if other:
+        raise KitError(f"{out} holds a kit of another space or with other settings or versions: name another folder")
+    return {e["id"]: e for e in entries if e["file"] is None or file_hash(out / e["file"]) == e["sha256"]}
+
+
+def file_hash(path: Path) -> str | None:
+    """The SHA-256 of a file in hex digits, or None where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _save(path: Path, manifest: dict) -> None:
+    write_atomically(path, json.dumps(manifest, indent=1) + "\n")
+
+
+class _Exporter:
+    """Makes the files of a kit, one job at a time."""
+
+    def __init__(self, space: SearchSpace, out: Path, batch: int, seed: int):
+        self.space, self.out, self.batch, self.seed = space, out, batch, seed
+        self.pieces = list(pieces(space))
+
+    def __call__(self, job: Job) -> dict:
+        """The job's entry of the manifest, its file written. A block without a file costs nothing."""
+        kind = "network" if job.arch is not None else "block" if job.piece is not None else "call"
+        entry = {"id": job.id, "kind": kind}
+        entry["arch"] = None if job.arch is None else list(job.arch)
+        if job.id == CALL:
+            return entry | {"input_shapes": [[]]} | self._written(job, empty_call())
+        with seeded(self.seed):
+            module = self.space.build(job.arch) if job.arch is not None else self.pieces[job.piece].make()
+        shapes = [self.space.input_shape] if job.arch is not None else self.pieces[job.piece].input_shapes
+        entry["input_shapes"] = [list(shape) for shape in shapes]
+        model = onnx_model(module, *shapes, batch=self.batch)
+        if job.arch is None and computes_nothing(model):
+            return entry | {"file": None, "sha256": None}
+        repeat_weights(model)
+        return entry | self._written(job, model)
+
+    def _written(self, job: Job, model: onnx.ModelProto) -> dict:
+        """Write the job's file; its name and hash."""
+        packed = gzip.compress(model.SerializeToString(deterministic=True), 6, mtime=0)
+        write_atomically(self.out / job.file, packed)
+        return {"file": job.file, "sha256": hashlib.sha256(packed).hexdigest()}
+
+
+def empty_call() -> onnx.ModelProto:
+    """A model with next to nothing to do, one Relu of one number: its time is the price of a call."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x0", "y0"))
+    graph = helper.make_graph([helper.make_node("Relu", ["x0"], ["y0"])], "call", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def computes_nothing(model: onnx.ModelProto) -> bool:
+    """Whether a network that contains this piece runs no operator for it: its output is its input, or constant.
+
+    Alone it would still be measured as the price of a call, which the network does not pay.
+    """
+    return all(node.op_type == "Identity" for node in model.graph.node)
+
+
+def repeat_weights(model: onnx.ModelProto) -> None:
+    """Fill every weight of more than 1,024 values with its own first 1,024, over and over."""
+    for weight in model.graph.initializer:
+        if weight.data_type == onnx.TensorProto.FLOAT and np.prod(weight.dims) > PATTERN:
+            values = numpy_helper.to_array(weight)
+            weight.CopyFrom(numpy_helper.from_array(np.resize(values.ravel()[:PATTERN], values.shape), weight.name))
+
+
+@contextmanager
+def _exported(
+    space: SearchSpace, out: Path, batch: int, seed: int, jobs: list[Job], workers: int
+) -> Iterator[Iterator[dict]]:
+    """The jobs' entries, in order, as they are made: here, or in as many processes as there is work for."""
+    workers = min(workers, len(jobs) // JOBS_PER_WORKER)
+    if workers < 2:
+        yield map(_Exporter(space, out, batch, seed), jobs)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, spawn, _start_worker, (space, out, batch, seed)) as pool:
+            with _deaf():
+                results = pool.map(_work, jobs)  # starts the processes, who are as deaf to Ctrl-C as who starts them
+            try:
+                yield results
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    except BrokenProcessPool:
+        raise KitError(
+            "an export process was killed, probably for want of memory: the same command with --workers 1 goes on"
+        ) from None
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment, where this thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+_exporter: _Exporter | None = None  # a worker's own
+
+
+def _start_worker(*settings) -> None:
+    """Make this process export: on one thread, deaf to Ctrl-C (the parent stops it), gone when the parent is."""
+    global _exporter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    torch.set_num_threads(1)
+    _exporter = _Exporter(*settings)
+
+
+def _work(job: Job) -> dict:
+    return _exporter(job)

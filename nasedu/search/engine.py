@@ -1,0 +1,329 @@
+"""What random search and evolution share: propose a generation, evaluate it, write it down, go on after a kill.
+
+A generation is a pure function of the seed, its number and the history before it. So the history is all that a state
+file has to hold, and neither an executor's timing nor a kill changes what is found.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+
+from nasedu.errors import (
+    ArchitectureError,
+    BudgetError,
+    CheckpointError,
+    ParameterError,
+    TableError,
+    UnknownName,
+    WorkersLost,
+)
+from nasedu.search.result import SearchResult
+from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.storage import content_hash, load_state, save_state
+from nasedu.tables.table import LookupTable
+from nasedu.tables.within import Constraint, table_hash
+
+ENUMERABLE = 20_000  # a space of so many architectures is gone through one by one where draws bring nothing new
+TRIES = 5_000  # draws in a row, in a larger space, after which it counts as exhausted
+SAVE_SECONDS = 10  # what takes longer is stored in between
+SHORT = 200  # a history so short is stored after every generation
+SEVERAL = "scores"  # where a record keeps the scores that are yet to be combined
+FIELDS = ("index", "arch", "score", "seconds", "generation", "origin", "error")
+
+Evaluate = Callable[[Arch], float | Mapping[str, float]]  # one score, or several by name for a strategy that combines
+Feasible = Callable[[Arch], bool]  # a Constraint, or any predicate
+Price = Callable[[Arch], float]  # a LookupTable, or any function
+
+
+class Pool:
+    """Where proposals come from: feasible architectures that are not in `seen`, drawn with `rng`."""
+
+    def __init__(self, space: SearchSpace, feasible: Feasible | None):
+        self.space, self.feasible = space, feasible
+        self.rng, self.seen, self._known = np.random.default_rng(0), set(), 0
+        self._sample = feasible.sample if isinstance(feasible, Constraint) else space.sample
+
+    def restart(self, seed: int, generation: int, history: list[dict]) -> None:
+        """Forget everything but (seed, generation) and the architectures of `history`."""
+        self.rng = np.random.default_rng([seed, generation])
+        if len(history) < self._known or self._known == 0:
+            self.seen, self._known = set(), 0
+        # a search's history only grows: going through all of it in every generation would be quadratic
+        self.seen.update(record["arch"] for record in history[self._known :])
+        self._known = len(history)
+
+    def fresh(self, make: Callable[[], Arch], tries: int) -> Arch | None:
+        """The first of `tries` architectures of `make` that is feasible and new, from now on seen."""
+        for _ in range(tries):
+            arch = make()
+            if arch not in self.seen and (self.feasible is None or self.feasible(arch)):
+                self.seen.add(arch)
+                return arch
+        return None
+
+    def draw(self) -> Arch | None:
+        """A uniformly random feasible and new architecture, or None where there seems to be no more.
+
+        Raises `BudgetError` when there never was one.
+        """
+        small = self.space.size <= ENUMERABLE
+        arch = self.fresh(lambda: self._sample(self.rng), 200 if small else TRIES)
+        if arch is None and small:
+            rest = [other for other in self._everything if other not in self.seen]
+            arch = rest[self.rng.integers(len(rest))] if rest else None
+            self.seen |= {arch} - {None}
+        if arch is None and not self.seen:
+            number = f"the {self.space.size}" if small else f"{TRIES} random"
+            raise BudgetError(f"none of {number} architectures of {self.space.name} that were tried is feasible")
+        return arch
+
+    @cached_property
+    def _everything(self) -> list[Arch]:
+        every = itertools.product(*map(range, self.space.choices))
+        return [arch for arch in every if self.feasible is None or self.feasible(arch)]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How to look: `propose(history, pool)` yields (architecture, origin), without end unless the pool runs dry.
+
+    A search takes `first` proposals for generation 0 and `rest` for each one after it. With `combine`, `evaluate`
+    returns several scores by name, and the score of a record depends on all of those before it: `combine(records)`
+    gives it for each of the records, none of them a failure.
+    """
+
+    name: str
+    settings: dict
+    first: int
+    rest: int
+    propose: Callable[[list[dict], Pool], Iterator[tuple[Arch, str]]]
+    combine: Callable[[list[dict]], list[float]] | None = None
+
+    def start(self, generation: int) -> int:
+        """The index of the first evaluation of a generation."""
+        return self.first + (generation - 1) * self.rest if generation else 0
+
+    def generation(self, index: int) -> int:
+        """The generation of an evaluation."""
+        return 0 if index < self.first else 1 + (index - self.first) // self.rest
+
+
+@dataclass
+class Search:
+    """One run of a strategy: `history` so far, and where to store it."""
+
+    strategy: Strategy
+    space: SearchSpace
+    evaluate: Evaluate
+    feasible: Feasible | None
+    seed: int
+    executor: Executor | None
+    state: str | Path | None
+    costs: Mapping[str, Price]
+    progress: Callable[[int], None]
+    name: str = ""
+
+    def __post_init__(self):
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer) or self.seed < 0:
+            raise ParameterError(f"seed must be a whole number from 0, got {self.seed!r}")
+        for name in self.costs:
+            if name in FIELDS:
+                raise ParameterError(f"a cost cannot be named {name!r}: the history has a column of that name")
+        constraint = [self.feasible.table] if isinstance(self.feasible, Constraint) else []
+        for table in [*self.costs.values(), *constraint]:
+            known = isinstance(table, LookupTable) and table.space is not self.space
+            if known and table.space.fingerprint != self.space.fingerprint:
+                raise TableError(f"the {table.metric} table was made for another {table.space.name}, not for this one")
+        self.history: list[dict] = []
+        self.pool = Pool(self.space, self.feasible)
+        self.begin = self.saved = time.perf_counter()
+        self.saving = 0.0  # seconds that storing took: a long history is stored less often
+
+    def run(self, budget: int) -> SearchResult:
+        """Evaluate up to `budget` architectures."""
+        if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
+            raise ParameterError(f"budget must be a whole number of evaluations from 1, got {budget!r}")
+        run = self._resume() if self.state else ""
+        self.progress(min(budget, len(self.history)))
+        while len(self.history) < budget:
+            generation = self.strategy.generation(len(self.history))
+            proposals = self._proposals(generation, budget)
+            if not proposals:
+                self._save(run)
+                break  # the space is exhausted
+            try:
+                self._evaluate(proposals, generation, run)
+            except (BrokenExecutor, CancelledError) as error:
+                self._save(run)
+                raise self._lost() from error
+            if len(self.history) <= SHORT or len(self.history) >= budget:
+                self._save(run)
+            if all(record["error"] for record in self.history):
+                _succeeded(self.history)
+        return self._result(self._scored(self.history[:budget]))
+
+    def _proposals(self, generation: int, budget: int) -> list[tuple[Arch, str]]:
+        """What is left to evaluate of a generation: all of it unless a kill or a smaller budget cut it short."""
+        start = self.strategy.start(generation)
+        past = self._scored(self.history[:start])
+        self.pool.restart(self.seed, generation, past)
+        size = min(self.strategy.start(generation + 1), budget) - start
+        try:
+            proposals = list(itertools.islice(self.strategy.propose(past, self.pool), size))
+        except BudgetError as error:
+            raise self._with_costs(error) from None
+        return proposals[len(self.history) - start :]
+
+    def _evaluate(self, proposals: list[tuple[Arch, str]], generation: int, run: str) -> None:
+        """Score architectures, here or on the executor, and record them in the order in which they were proposed."""
+        if self.executor:
+            futures = [self.executor.submit(self.evaluate, arch) for arch, _ in proposals]
+            calls = [future.result for future in futures]
+        else:
+            futures, calls = [], [partial(self.evaluate, arch) for arch, _ in proposals]
+        try:
+            for (arch, origin), call in zip(proposals, calls, strict=True):
+                score, error, several = _outcome(call, self.strategy.combine is not None)
+                values = (len(self.history), arch, score, self._seconds(), generation, origin, error)
+                prices = {name: table(arch) for name, table in self.costs.items()}
+                record = dict(zip(FIELDS, values, strict=True)) | prices
+                self.history.append(record | ({SEVERAL: several} if several else {}))
+                self.progress(1)
+                if time.perf_counter() - self.saved > SAVE_SECONDS * (1 + 2 * self.saving):
+                    self._save(run)
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _lost(self) -> WorkersLost:
+        done = len(self.history)
+        after = (
+            f"run it again with state={str(self.state)!r} to go on" if self.state else "a `state` file would keep them"
+        )
+        return WorkersLost(f"the executor's workers are gone after {done} evaluations; {after}")
+
+    def _scored(self, history: list[dict]) -> list[dict]:
+        """The records with scores that are combined over all of them, each single score in a column of its own.
+
+        The stored history keeps to what `evaluate` said, so that these depend on nothing but the records.
+        """
+        if self.strategy.combine is None:
+            return history
+        alive = [record for record in history if record["error"] is None]
+        scores = dict(zip([r["index"] for r in alive], self.strategy.combine(alive) if alive else [], strict=True))
+        return [_combined(record, scores.get(record["index"], -math.inf)) for record in history]
+
+    def _result(self, history: list[dict]) -> SearchResult:
+        best = max(_succeeded(history), key=lambda r: r["score"])  # the first, among equals
+        prices = {name: best[name] for name in self.costs}
+        return SearchResult(self.space, best["arch"], best["score"], history, self._seconds(), prices)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.begin
+
+    def _save(self, run: str) -> None:
+        """Store the history, unless it holds nothing but failures: a mended `evaluate` shall start afresh."""
+        start = time.perf_counter()
+        if self.state and not all(record["error"] for record in self.history):
+            plain = [record | {"arch": _plain(record["arch"])} for record in self.history]
+            save_state(self.state, {"history": plain, "seconds": self._seconds()}, run)
+        self.saved = time.perf_counter()
+        self.saving = self.saved - start
+
+    def _resume(self) -> str:
+        """Load the history and return the run's identity: everything but the budget and what `evaluate` is.
+
+        Raises `CheckpointError` where a stored architecture is not feasible here.
+        """
+        feasible = self.feasible
+        constraint = None if feasible is None else getattr(feasible, "identity", None) or _name(feasible)
+        costs = {n: table_hash(t) if isinstance(t, LookupTable) else _name(t) for n, t in self.costs.items()}
+        evaluator = getattr(self.evaluate, "identity", "")
+        settings = [self.name, self.strategy.name, self.strategy.settings, int(self.seed), costs, constraint, evaluator]
+        run = content_hash([*settings, self.space.fingerprint])
+        saved = load_state(self.state, run)
+        if saved:
+            self.history = [record | {"arch": self._restored(record["arch"])} for record in saved["history"]]
+            if feasible and not all(feasible(record["arch"]) for record in self.history):
+                raise CheckpointError(f"{self.state} belongs to a search with another constraint; delete it")
+            self.begin -= saved["seconds"]
+        return run
+
+    def _restored(self, arch: tuple) -> Arch:
+        try:
+            return self.space.validate(arch)
+        except (ArchitectureError, UnknownName) as error:
+            raise CheckpointError(f"{self.state} holds an architecture of another space: {error}") from None
+
+    def _with_costs(self, error: BudgetError) -> BudgetError:
+        """The error, with the range of costs that random architectures have."""
+        rng = np.random.default_rng([self.seed, 0])
+        archs = [self.space.sample(rng) for _ in range(200)]
+        ranges = []
+        for name, table in self.costs.items():
+            if not isinstance(table, LookupTable):
+                continue
+            prices = [table(arch) for arch in archs]
+            ranges.append(f"{name} from {min(prices):.4g} to {max(prices):.4g} {table.unit}")
+        return BudgetError(f"{error}; random ones have {', '.join(ranges)}") if ranges else error
+
+
+def _succeeded(history: list[dict]) -> list[dict]:
+    """The records that are no failures. Raises `ParameterError` where there are none: then `evaluate` is at fault."""
+    records = [record for record in history if record["error"] is None]
+    if not records:
+        raise ParameterError(f"evaluate failed on all of {len(history)} architectures: {history[0]['error']}")
+    return records
+
+
+def _combined(record: dict, score: float) -> dict:
+    """A record with its combined score, each single score in a column of its own; -inf is a failure."""
+    plain = {k: v for k, v in record.items() if k != SEVERAL} | {"score": score} | record.get(SEVERAL, {})
+    return plain | {"error": "combined it is a failure"} if score == -math.inf and not record["error"] else plain
+
+
+def _outcome(call: Callable[[], float | Mapping], many: bool) -> tuple[float, str | None, dict[str, float]]:
+    """A score, None and single scores; or -inf and what went wrong: a failure ranks last and never stops the search.
+
+    Raises `ParameterError` where there are several scores and nothing to combine them, or the other way round.
+    """
+    try:
+        value = call()
+        single = {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else {"score": float(value)}
+    except (BrokenExecutor, CancelledError):
+        raise  # the workers are gone, which says nothing about the architecture
+    except Exception as error:
+        return -math.inf, f"{type(error).__name__}: {error}", {}
+    _check_kind(value, many)
+    failed = next((name for name, score in single.items() if not math.isfinite(score)), None)
+    if failed is not None:
+        what = f"the score {failed}" if many else "the score"
+        return -math.inf, f"{what} is {single[failed]}", single if many else {}
+    return (0.0, None, single) if many else (single["score"], None, {})
+
+
+def _check_kind(value: float | Mapping, many: bool) -> None:
+    """Raise `ParameterError` unless `value` is what the strategy can use: one score, or several by name."""
+    if isinstance(value, Mapping) != many:
+        wanted = "several scores by name, to be combined" if many else "one score: name a way to combine several"
+        raise ParameterError(f"evaluate must return {wanted}; it returned {value!r:.80}")
+    if many and (taken := set(value) & {*FIELDS, SEVERAL}):
+        raise ParameterError(f"a score cannot be named {min(taken)!r}: the history has a column of that name")
+
+
+def _plain(arch: Arch) -> tuple:
+    """The architecture as plain tuples, which a state file can hold."""
+    return tuple(_plain(entry) if isinstance(entry, tuple) else entry for entry in arch)
+
+
+def _name(function: Callable) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)

@@ -1,0 +1,155 @@
+"""A lookup table as JSON: what it is a table of, how its figures came about, and one line of figures per group.
+
+    {"schema": "nasedu-lookup-2", "space": "fbnet", "input_shape": [3, 32, 32], "fingerprint": "...",
+     "metric": "macs", "unit": "MACs", "provenance": {...}, "fixed": 123,
+     "entries": {"stage1_1": {"k3e1": 456, "skip": 0}, "back1": {"0.25, 1": 789}}}
+
+Options are named by their choices, in the order of the group's decisions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from nasedu.errors import TableError, UnknownName, check_name
+from nasedu.spaces.base import SearchSpace
+from nasedu.storage import write_atomically
+
+if TYPE_CHECKING:
+    from nasedu.tables.table import LookupTable
+
+SCHEMA = "nasedu-lookup-2"
+KEYS = ("schema", "space", "input_shape", "fingerprint", "metric", "unit", "provenance", "fixed", "entries")
+
+
+def options(space: SearchSpace) -> dict[str, list[str]]:
+    """For every decision group, by name, its options' names in the order of its entry's elements."""
+    names = [[space.decisions[d].choices for d in group] for group in space.groups]
+    found = [[", ".join(chosen) for chosen in itertools.product(*choices)] for choices in names]
+    return dict(zip(space.group_names, found, strict=True))
+
+
+def write(table: LookupTable, path: str | Path) -> None:
+    """Write `table` to `path`, whole or not at all."""
+    from nasedu.tables.table import SCORES, UNITS  # they stand there because a table is checked by them
+
+    check_unit(table.metric, table.unit, UNITS | SCORES, f"{path}")
+    values = [[plain(v) for v in entry.flatten().tolist()] for entry in table.entries]
+    rows = {
+        name: dict(zip(names, row, strict=True))
+        for (name, names), row in zip(options(table.space).items(), values, strict=True)
+    }
+    space = table.space
+    about = (SCHEMA, space.name, list(space.input_shape), space.fingerprint, table.metric, table.unit)
+    stored = dict(zip(KEYS, (*about, table.provenance, plain(table.fixed)), strict=False))
+    lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}," for key, value in stored.items()]
+    entries = [f"  {json.dumps(n, ensure_ascii=False)}: {json.dumps(r, ensure_ascii=False)}" for n, r in rows.items()]
+    write_atomically(path, "\n".join(["{", *lines, ' "entries": {', ",\n".join(entries), " }", "}", ""]))
+
+
+def read(path: str | Path, space: SearchSpace, units: Mapping[str, str]) -> dict:
+    """The arguments of a `LookupTable` from a file. Raises `TableError` naming what is wrong, and where."""
+    stored = _parse(path)
+    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
+        got = repr(stored.get("schema"))[:40] if isinstance(stored, dict) else "no mapping"
+        raise TableError(f"{path} is no lookup table of nasedu: its schema is {got}, not {SCHEMA!r}")
+    check_keys(stored, KEYS, f"{path}")
+    if stored["fingerprint"] != space.fingerprint:
+        raise TableError(
+            f"{path} was made for {stored['space']} at {stored['input_shape']} ({stored['fingerprint']}), not for this "
+            f"{space.name} at {list(space.input_shape)} ({space.fingerprint}): other layers, choices or classes"
+        )
+    metric, unit = stored["metric"], stored["unit"]
+    check_unit(metric, unit, units, f"{path}")
+    if not isinstance(stored["provenance"], dict):
+        raise TableError(f"{path}: provenance must map what to how, got {stored['provenance']!r:.40}")
+    return {
+        "metric": metric,
+        "unit": unit,
+        "fixed": number(stored["fixed"], f"{path}: the fixed part"),
+        "entries": _entries(stored["entries"], space, path),
+        "provenance": stored["provenance"],
+    }
+
+
+def fingerprint(path: str | Path) -> object:
+    """Which space a file was made for, or None where it is of another schema. Raises `TableError`."""
+    stored = _parse(path)
+    return stored.get("fingerprint") if isinstance(stored, dict) and stored.get("schema") == SCHEMA else None
+
+
+def check_keys(found: object, wanted: object, where: str) -> None:
+    """Raise `TableError` unless `found` is a mapping with exactly the keys `wanted`."""
+    if not isinstance(found, dict):
+        raise TableError(f"{where} must be a mapping, got {found!r:.40}")
+    wanted = list(wanted)
+    missing, unknown = [k for k in wanted if k not in found], [k for k in found if k not in wanted]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise TableError(f"{where} lacks {missing[0]!r}{more}")
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise TableError(f"{where} has {unknown[0]!r}{more}, which is unknown here")
+
+
+def number(value: object, where: str, least: float = -math.inf) -> float:
+    """`value` as a float. Raises `TableError` naming `where` unless it is a finite number of at least `least`."""
+    try:
+        found = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an int of more digits than a float has
+        found = math.inf
+    if not math.isfinite(found) or found < least:
+        bound = "" if least == -math.inf else f" of at least {least:g}"
+        raise TableError(f"{where} must be a finite number{bound}, got {value!r:.40}")
+    return found
+
+
+def plain(value: float) -> int | float:
+    """A figure as it is written: whole where it is, else to a millionth (of a ms: a nanosecond)."""
+    return int(value) if float(value).is_integer() else round(value, 6)
+
+
+def _parse(path: str | Path) -> object:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=lambda pairs: unique(pairs, path))
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, TableError):
+            raise
+        raise TableError(f"no lookup table can be read from {path}: {error}") from None
+
+
+def unique(pairs: list[tuple[str, object]], path: str | Path) -> dict:
+    """A mapping of the pairs. Raises `TableError` for a key that stands twice: which one is meant?"""
+    found: dict = {}
+    for key, value in pairs:
+        if key in found:
+            raise TableError(f"{path} holds the key {key!r} twice")
+        found[key] = value
+    return found
+
+
+def check_unit(metric: object, unit: object, units: Mapping[str, str], where: str) -> None:
+    """Raise `TableError` naming `where` unless `metric` is one of `units`, in its unit."""
+    try:
+        check_name("metric", metric, units)
+    except UnknownName as error:
+        raise TableError(f"{where}: {error}") from None
+    if unit != units[metric]:
+        raise TableError(f"{where}: {metric} is in {units[metric]}, not in {unit!r:.40}")
+
+
+def _entries(stored: object, space: SearchSpace, path: str | Path) -> list[torch.Tensor]:
+    named, entries = options(space), []
+    check_keys(stored, named, f"{path}: entries")
+    for (name, names), group in zip(named.items(), space.groups, strict=True):
+        check_keys(stored[name], names, f"{path}: {name}")
+        row = [number(stored[name][option], f"{path}: {name}, {option}") for option in names]
+        entries.append(torch.tensor(row, dtype=torch.float64).reshape([space.choices[d] for d in group]))
+    return entries

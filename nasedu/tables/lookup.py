@@ -1,0 +1,108 @@
+"""The table that a search should use: stored with the project, read from a file, or measured here and now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from nasedu.errors import TableError
+from nasedu.spaces.base import SearchSpace
+from nasedu.tables import file as table_file
+from nasedu.tables.csv import read_csv
+from nasedu.tables.foreign import read_mapping, read_ofa, read_wzdnas
+from nasedu.tables.pricing import Progress, check_options, measure_defaults
+from nasedu.tables.table import LookupTable
+
+STORED = Path(__file__).parents[2] / "lookup"
+SETTINGS = ("batch", "threads", "backend", "precision")  # options of a measurement that ask for another latency
+
+
+def latency_table(
+    space: SearchSpace,
+    source: str = "auto",
+    keep: str | Path | None = None,
+    *,
+    progress: Progress | None = None,
+    **options,
+) -> LookupTable | None:
+    """A latency table of `space` in ms, or None for the source "none".
+
+    `source`: "auto" takes the stored table made for this very space, which was measured on a CPU, and measures where
+    there is none or the device is another; "measure" measures the machine that runs this (`options` as in `measure`);
+    otherwise a file, as in `read_table`. A stored table serves only where it was measured at the batch, threads,
+    backend and precision that `options` ask for. A measured table is written to `keep`, and read from there the next
+    time, so that a search that goes on prices with the same figures; `progress` as in `LookupTable.build`.
+    Raises `UnknownName`, and `TableError`, also for a kept table that was measured otherwise.
+    """
+    check_options("latency_ms", options)
+    if source == "none":
+        return None
+    if source not in ("auto", "measure"):
+        table = read_table(source, space)
+        if table.metric != "latency_ms":
+            raise TableError(f"{source} holds {table.metric}, not latency_ms")
+        return table
+    on_cpu = torch.device(options.get("device") or "cpu").type == "cpu" and options.get("backend", "torch") == "torch"
+    if source == "auto" and on_cpu and (table := stored(space, "latency_ms")) and not _otherwise(table, options):
+        return table
+    if keep and Path(keep).exists():
+        table = LookupTable.load(keep, space)
+        if other := _otherwise(table, options):
+            raise TableError(f"{keep} was measured with {other}: delete it, or name another file to keep the table in")
+        return table
+    table = LookupTable.build(space, "latency_ms", progress=progress, **options)
+    if keep:
+        table.save(keep)
+    return table
+
+
+def _otherwise(table: LookupTable, options: dict) -> str:
+    """In which settings that change a latency a table differs from what is asked for; "" where in none.
+
+    What its provenance does not name was measured before there was a choice: at the default.
+    """
+    usual = measure_defaults()
+    settings = [(name, table.provenance.get(name, usual[name]), (usual | options)[name]) for name in SETTINGS]
+    return " and ".join(f"{name} {was}, not {wanted}" for name, was, wanted in settings if was != wanted)
+
+
+def stored(space: SearchSpace, metric: str, backend: str = "torch") -> LookupTable | None:
+    """The table of `metric` that the project stores for this very space, or None.
+
+    A space is known by its fingerprint, so a file made for other layers, choices or classes is passed over, whatever
+    its name. Raises `TableError` for a file that cannot be read.
+    """
+    for path in sorted(STORED.glob(file_name(f"{space.name}*", space.input_shape[-1], metric, backend))):
+        if table_file.fingerprint(path) == space.fingerprint:
+            return LookupTable.load(path, space)
+    return None
+
+
+def file_name(space: str, pixels: int, metric: str, backend: str = "torch") -> str:
+    """Under which a table is stored: SPACE-PIXELS-METRIC.json, as in `fbnet-course-32-macs.json` for fbnet:course.
+
+    What was measured with another backend has its name behind: `fbnet-course-32-latency_ms-cuda.json`.
+    """
+    behind = "" if backend == "torch" else f"-{backend}"
+    return f"{space.replace(':', '-')}-{pixels}-{metric}{behind}.json"
+
+
+def read_table(path: str | Path, space: SearchSpace, metric: str = "latency_ms") -> LookupTable:
+    """A table in a file: nasedu's JSON, a matrix in CSV, or ProxylessNAS's or WZDNAS's format in YAML or JSON.
+
+    `metric` is what a CSV must hold, and is taken to hold where it does not say. A relative path is looked for from
+    here, then from the project's folder. Raises `TableError`.
+    """
+    given, path = path, Path(path) if Path(path).is_file() else STORED.parent / path
+    if not path.is_file():
+        raise TableError(f"there is no lookup table {given}; lookup takes auto, measure, none or a file")
+    kind = path.suffix.lower()
+    if kind == ".csv":
+        return read_csv(path, space, metric)
+    if kind not in (".json", ".yaml", ".yml"):
+        raise TableError(f"{path.name} is no lookup table: their names end in .json, .yaml, .yml or .csv")
+    keys = [str(key) for key in read_mapping(path)]
+    if any("-input:" in key for key in keys):
+        return read_ofa(path, space)
+    return LookupTable.load(path, space) if kind == ".json" else read_wzdnas(path, space)

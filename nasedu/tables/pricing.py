@@ -1,0 +1,140 @@
+"""Where a table's figures come from: every piece of a space counted, or measured, at its place in the network."""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nasedu.blocks import Bottleneck
+from nasedu.errors import ParameterError, check_name
+from nasedu.hardware.backends import WHOLE_PROGRAMS
+from nasedu.hardware.count import count
+from nasedu.hardware.latency import NoisyMeasurement, describe_device, measure
+from nasedu.randomness import seeded
+from nasedu.spaces.base import SearchSpace
+from nasedu.tables.pieces import Piece, make_up, pieces, runs
+
+Progress = Callable[[int, int], None]  # how many pieces are done, and of how many
+
+
+def price(
+    space: SearchSpace, metric: str, progress: Progress | None, options: dict
+) -> tuple[float, list[Tensor], dict]:
+    """The fixed part, the entries and the provenance of a table; `options` are those of `measure` for latency_ms.
+
+    Raises `ParameterError` or `UnknownName` for options that the metric does not take.
+    """
+    check_options(metric, options)
+    found = list(pieces(space))
+    if metric == "latency_ms":
+        costs, noisy = _measured(found, progress, options)
+        provenance = _measuring(options) | {"noisy_pieces": noisy}
+    else:
+        costs = _counted(found, _COUNTS[metric], progress)
+        provenance = {"how": "counted by nasedu"}
+    return *add_up(space, found, costs), provenance
+
+
+def add_up(space: SearchSpace, found: Sequence[Piece], costs: Sequence[float]) -> tuple[float, list[Tensor]]:
+    """What pieces cost, summed into a fixed part and, per decision group, a tensor with one axis per decision."""
+    fixed = 0.0
+    entries = [torch.zeros([space.choices[d] for d in group], dtype=torch.float64) for group in space.groups]
+    for piece, cost in zip(found, costs, strict=True):
+        if piece.group is None:
+            fixed += cost
+        else:
+            entries[piece.group][piece.option] += cost
+    return float(fixed), entries
+
+
+def check_options(metric: str, options: dict) -> None:
+    """Raise unless `metric` takes these options: a latency those of `measure`, anything counted none."""
+    if metric == "latency_ms":
+        for name in options:
+            check_name("option of a latency table", name, measure_defaults())
+    elif options:
+        raise ParameterError(f"a {metric} table is counted and takes no options, got {', '.join(options)}")
+
+
+_COUNTS: dict[str, Callable[[nn.Module, tuple], float]] = {
+    "macs": lambda module, shapes: count(module, *shapes).macs,
+    "params": lambda module, shapes: sum(p.numel() for p in module.parameters() if p.requires_grad),
+    "depth": lambda module, shapes: sum(isinstance(m, Bottleneck) for m in module.modules()),
+    "boundaries": lambda module, shapes: int(runs(module)),
+}
+
+
+def _counted(found: Sequence[Piece], cost: Callable, progress: Progress | None) -> list[float]:
+    costs = []
+    for piece in found:
+        costs.append(cost(piece.make("meta"), piece.input_shapes))
+        if progress:
+            progress(len(costs), len(found))
+    return costs
+
+
+def _measured(found: Sequence[Piece], progress: Progress | None, options: dict) -> tuple[list[float], int]:
+    """The median latency in ms of every piece, and how many measurements the machine was too busy for.
+
+    In a shuffled order, or a machine that slows down meanwhile would make the last layers look dear. Pieces that are
+    the same module on the same maps, as the cells of a stage are, are measured once. What runs no operator in a network
+    costs 0 with a backend that makes a program of the whole: alone it would be the price of a call.
+    """
+    whole = options.get("backend") in WHOLE_PROGRAMS
+    groups: dict[str, list[int]] = {}
+    for i, piece in enumerate(found):
+        module = piece.make("meta")
+        if not whole or runs(module):
+            groups.setdefault(make_up(module, piece.input_shapes) or f"only {i}", []).append(i)
+    alike, costs, noisy = list(groups.values()), [0.0] * len(found), []
+    with busy_once("pieces", noisy):
+        for done, k in enumerate(np.random.default_rng(0).permutation(len(alike)).tolist(), 1):
+            piece = found[alike[k][0]]
+            with seeded(0):  # weights are drawn from PyTorch's own generator
+                module = piece.make()
+            latency = measure(module, *piece.input_shapes, **options)
+            for i in alike[k]:
+                costs[i] = latency.median
+            noisy.append(latency.noisy)
+            if progress:
+                progress(done, len(alike))
+    return costs, sum(noisy)
+
+
+@contextmanager
+def busy_once(what: str, noisy: list[bool]) -> Iterator[None]:
+    """One warning at the end for all measurements whose `noisy` was appended, instead of one for each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoisyMeasurement)
+        yield
+    if any(noisy):
+        told = f"the machine was busy while {sum(noisy)} of {len(noisy)} {what} were measured: read them as rough ones"
+        warnings.warn(told, NoisyMeasurement, stacklevel=3)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple, set)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def measure_defaults() -> dict[str, object]:
+    """The options of `measure` with their defaults."""
+    taken = inspect.signature(measure).parameters.values()
+    return {p.name: p.default for p in taken if p.kind is p.KEYWORD_ONLY}
+
+
+def _measuring(options: dict) -> dict:
+    """How the figures are measured: device, software, date and every option of `measure`."""
+    settings = measure_defaults() | options
+    device, _ = settings.pop("device"), settings.pop("clock")
+    plain = {k: v if _is_plain(v) else str(v) for k, v in settings.items()}
+    today = datetime.date.today().isoformat()
+    return {"how": "measured by nasedu", "date": today} | describe_device(device, settings["backend"]) | plain

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nasedu.spaces import Decision, SearchSpace, Slot
+from nasedu.tables import LookupTable
+
+
+class Toy(SearchSpace):
+    """As many identities as `choices` has numbers: something to search in that costs nothing to build."""
+
+    name = "toy"
+    input_shape = (1, 2, 2)
+
+    def __init__(self, choices):
+        self.layers = [
+            Slot(
+                f"slot{i}",
+                lambda index: nn.Identity(),
+                decisions=(Decision(f"slot{i}", tuple(f"c{c}" for c in range(n))),),
+                make_elastic=nn.Identity,
+            )
+            for i, n in enumerate(choices)
+        ]
+
+
+@pytest.fixture(scope="session")
+def toy():
+    """`toy([3, 2])` is a space of 6 architectures."""
+    return Toy
+
+
+@pytest.fixture(scope="session")
+def priced():
+    """`priced(space)`: a table that prices choice c of decision i at (i + 1) * c, plus 100."""
+
+    def make(space, metric="params"):
+        entries = [(i + 1) * torch.arange(n, dtype=torch.float64) for i, n in enumerate(space.choices)]
+        return LookupTable(space, metric, "parameters", 100.0, entries)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def facts():
+    """`facts(result)`: everything but the seconds, which no two runs share."""
+
+    def strip(result):
+        history = [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
+        return result.best, result.score, result.costs, history
+
+    return strip

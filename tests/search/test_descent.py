@@ -1,0 +1,153 @@
+"""Descent over tables: the closed-form gradient, seeds side by side, and going on after a kill."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nasedu import spaces
+from nasedu.errors import CheckpointError, ParameterError, TableError, UnknownName
+from nasedu.search import DescentConfig, descend
+from nasedu.search.descent import _closed, _descend_chunk, _noise, _sampled
+from nasedu.tables import LookupTable, TableStack
+from nasedu.wzdnas.loss import FourTermLoss
+
+CONFIG = DescentConfig(steps=400, every=50)
+
+
+@pytest.fixture(scope="module")
+def space():
+    return spaces.create("yolo", num_classes=3)
+
+
+@pytest.fixture(scope="module")
+def tables(space):
+    return {"flops": LookupTable.build(space, "macs"), "depth": LookupTable.build(space, "depth")}
+
+
+def loss_at(tables, fraction):
+    low, high = tables["flops"].bounds()
+    return FourTermLoss(tables, low + fraction * (high - low))
+
+
+def test_closed_form_gradient_equals_autograd(space, tables):
+    loss, stack = loss_at(tables, 0.3), TableStack(list(tables.values()))
+    theta = torch.randn(2, 18, 4)
+    noise = _noise(space, [3, 4], 0, 1)
+
+    class Keep:
+        def step(self):
+            pass
+
+    config = DescentConfig(steps=10, temperature=(2.0, 2.0))
+    _descend_chunk(theta, Keep(), stack, loss, noise, config, 0)
+    free = theta.clone().requires_grad_()
+    p = torch.softmax((free + noise[0]) / 2.0, -1)
+    loss.value(stack.expected(p)).sum().backward()
+    open_choices = _closed(space).isfinite().expand_as(theta)
+    torch.testing.assert_close(theta.grad[open_choices], free.grad[open_choices], rtol=1e-4, atol=1e-6)
+    assert theta.grad.abs().max() > 1e-3
+
+
+def test_the_sampled_gradient_is_that_of_the_expected_loss():
+    """In a tiny space, where every architecture can be drawn and weighed by its probability."""
+    operations = ["none", "skip_connect", "nor_conv_3x3"]
+    space = spaces.create("nasbench201", operations=operations, width=0.25, depth=0.2, input_size=8)
+    table = LookupTable.build(space, "macs")
+    low, high = table.bounds()
+    loss, stack = FourTermLoss({"flops": table}, (low + high) / 2.5), TableStack([table])
+    theta = torch.randn(1, len(space.choices), max(space.choices), generator=torch.Generator().manual_seed(1))
+    archs = torch.cartesian_prod(*(torch.arange(n) for n in space.choices))
+    noise = 1e3 * torch.nn.functional.one_hot(archs, max(space.choices)).float()  # so that every one is drawn, once
+    p, prices = _sampled(theta.expand(len(archs), -1, -1), noise, 0.7, stack, loss)
+    free = theta.clone().requires_grad_()
+    soft = torch.softmax(free[0] / 0.7, -1)
+    chances = torch.stack([soft[d, archs[:, d]] for d in range(len(space.choices))]).prod(0)
+    slopes = p * (prices - (p * prices).sum(-1, keepdim=True)) / 0.7
+    got = torch.einsum("a,adi->di", chances.detach(), slopes)
+
+    costs = torch.tensor([[table(tuple(arch))] for arch in archs.tolist()])
+    exact = torch.autograd.grad((chances * loss.value(costs)).sum(), free)[0][0]
+    torch.testing.assert_close(got, exact, rtol=1e-3, atol=1e-5)
+    assert exact.abs().max() > 0.1
+    with pytest.raises(UnknownName, match="did you mean 'sampled'"):
+        DescentConfig(gradient="sample")
+
+
+def test_rows_of_one_seed_share_their_noise(space):
+    noise = _noise(space, [3, 4, 3], 7, 2)
+    assert torch.equal(noise[:, 0], noise[:, 2]) and not torch.equal(noise[:, 0], noise[:, 1])
+    assert torch.equal(noise[:, :1], _noise(space, [3], 7, 2))
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.6])
+def test_descent_reaches_a_tight_and_a_loose_target(tables, fraction):
+    loss = loss_at(tables, fraction)
+    descent = descend(list(tables.values()), loss, DescentConfig(steps=2000))
+    expected = float(tables["flops"].expected(descent.path()))
+    uniform = float(descent.history[0]["costs"][0, 0])
+    assert abs(expected / loss.target - 1) < 0.05 < abs(uniform / loss.target - 1)
+
+
+def test_a_seed_gives_the_same_theta_alone_and_beside_others(tables):
+    loss = loss_at(tables, 0.3)
+    together = descend(list(tables.values()), loss, CONFIG, seeds=[5, 6, 7])
+    alone = descend(list(tables.values()), loss, CONFIG, seeds=[6])
+    torch.testing.assert_close(together.theta[1], alone.theta[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(together.theta[0], together.theta[1])
+
+
+class Killed(Exception):
+    pass
+
+
+def test_killed_descent_goes_on_to_the_same_end(tables, tmp_path):
+    loss, state = loss_at(tables, 0.3), tmp_path / "search.pt"
+    config = DescentConfig(steps=6000, every=50)
+    done = []
+
+    def kill(steps):
+        done.append(steps)
+        if len(done) == 80:
+            raise Killed
+
+    values = list(tables.values())
+    with pytest.raises(Killed):
+        descend(values, loss, config, state=state, progress=kill)
+    resumed = []
+    again = descend(values, loss, config, state=state, progress=resumed.append)
+    whole = descend(values, loss, config)
+    assert sum(resumed) == 6000 - 2500  # it went on from the last state, not from the start
+    assert torch.equal(again.theta, whole.theta) and len(again.history) == len(whole.history)
+
+
+def test_a_state_cut_short_or_of_another_search_is_refused(tables, tmp_path):
+    loss, state = loss_at(tables, 0.3), tmp_path / "search.pt"
+    descend(list(tables.values()), loss, CONFIG, state=state)
+    with pytest.raises(CheckpointError, match="other settings"):
+        descend(list(tables.values()), loss, CONFIG, state=state, seeds=[1])
+    state.write_bytes(state.read_bytes()[:500])
+    with pytest.raises(CheckpointError, match="cut short"):
+        descend(list(tables.values()), loss, CONFIG, state=state)
+
+
+def test_refresh_needs_one_seed(tables):
+    with pytest.raises(ParameterError, match="one seed"):
+        descend(list(tables.values()), loss_at(tables, 0.3), CONFIG, seeds=[0, 1], refresh=lambda d, t: [])
+
+
+def test_tables_of_another_space_are_refused(space, tables):
+    larger = spaces.create("yolo", num_classes=3, image_size=64)
+    loss, elsewhere = loss_at(tables, 0.3), LookupTable(larger, "depth", "bottlenecks", 0.0, tables["depth"].entries)
+    with pytest.raises(TableError, match="it is to price yolo"):
+        TableStack([tables["flops"], elsewhere])
+    with pytest.raises(TableError, match="it is to price yolo"):
+        descend(list(tables.values()), loss, CONFIG, refresh=lambda descent, t: [elsewhere, elsewhere])
+
+
+def test_temperature_runs_from_start_to_end():
+    config = DescentConfig(steps=115_200)
+    temperatures = [config.temperature_at(step) for step in range(0, 115_200, 2880)]
+    assert temperatures[0] == 5.0 and temperatures[-1] == pytest.approx(5.0 * 0.02 ** (39 / 40))
+    ratios = {round(b / a, 6) for a, b in zip(temperatures[:-1], temperatures[1:], strict=True)}
+    assert len(ratios) == 1 and len(temperatures) == 40

@@ -1,0 +1,116 @@
+"""Constraints: exact membership, uniform members however rare, and an immediate no where there are none."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from nasedu import spaces
+from nasedu.errors import BudgetError, ParameterError, TableError
+from nasedu.search.random import random_search
+from nasedu.tables import LookupTable
+from nasedu.tables.within import at_most, within
+
+
+@pytest.fixture(scope="module")
+def yolo():
+    return spaces.create("yolo", image_size=64)
+
+
+@pytest.fixture(scope="module")
+def macs(yolo):
+    return LookupTable.build(yolo, "macs")
+
+
+def test_bounds_are_inclusive_and_relative(toy, priced):
+    table = priced(toy([3, 3]))  # 100 to 106
+    assert [at_most(table, 103)(arch) for arch in [(1, 1), (2, 1)]] == [True, False]
+    assert [within(table, 103, 0.005)(arch) for arch in [(0, 2), (0, 1), (1, 1), (2, 1)]] == [False, False, True, False]
+    assert within(table, 103, 0.0)((1, 1))
+
+
+@pytest.mark.parametrize("make", [lambda t: at_most(t, 108), lambda t: within(t, 113, 0.01), lambda t: at_most(t, 1e9)])
+def test_samples_are_uniform_over_exactly_the_feasible(toy, priced, make):
+    space = toy([3, 2, 4])
+    constraint = make(priced(space))
+    members = {arch for arch in itertools.product(*map(range, space.choices)) if constraint(arch)}
+    rng, draws = np.random.default_rng(0), 400
+    seen = Counter(constraint.sample(rng) for _ in range(draws * len(members)))
+    assert seen.keys() == members
+    chi_squared = sum((n - draws) ** 2 / draws for n in seen.values())
+    assert chi_squared < 3 * len(members)
+
+
+@pytest.mark.parametrize("where", ["cheapest", "dearest"])
+def test_members_too_rare_for_rejection_are_found(yolo, macs, where):
+    low, high = macs.bounds()
+    constraint = at_most(macs, low * 1.02) if where == "cheapest" else within(macs, high, 0.02)
+    rng = np.random.default_rng(0)
+    assert not any(constraint(yolo.sample(rng)) for _ in range(1000))
+    start = time.perf_counter()
+    members = {constraint.sample(rng) for _ in range(20)}
+    assert time.perf_counter() - start < 2
+    assert all(map(constraint, members))
+    assert len(members) > 1
+    assert all(yolo.validate(arch) == arch for arch in members)
+
+
+def test_groups_of_several_decisions_keep_their_axes_apart(yolo, macs):
+    """A transposed entry would price width as depth, so that what is drawn would lie outside."""
+    low, high = macs.bounds()
+    constraint = within(macs, (low + high) / 2, 0.001)
+    rng = np.random.default_rng(1)
+    assert sum(constraint(constraint._draw(rng)) for _ in range(100)) > 50
+
+
+@pytest.mark.parametrize("budget", [1.0, 99.9])
+def test_a_budget_below_the_cheapest_names_metric_bound_and_range(toy, priced, budget):
+    with pytest.raises(BudgetError, match=f"params of at most {budget:.4g} parameters.*100 to 106"):
+        at_most(priced(toy([3, 3])), budget)
+
+
+@pytest.mark.parametrize("target", [50, 1000])
+def test_a_target_out_of_reach_names_the_range(toy, priced, target):
+    with pytest.raises(BudgetError, match="100 to 106"):
+        within(priced(toy([3, 3])), target)
+
+
+def test_a_gap_within_the_range_is_refused_at_once(toy):
+    space = toy([2] * 30)
+    entries = [torch.tensor([0.0, 1e6], dtype=torch.float64)] * 30
+    table = LookupTable(space, "macs", "MACs", 0.0, entries)
+    start = time.perf_counter()
+    with pytest.raises(BudgetError, match=r"macs of 1.35e\+06 to 1.65e\+06 MACs"):
+        within(table, 1.5e6, 0.1)
+    assert time.perf_counter() - start < 1
+    assert within(table, 2e6, 0.0).sample(np.random.default_rng(0)).count(1) == 2
+
+
+@pytest.mark.parametrize("bad", [float("nan"), -1.0, 0.0, float("inf")])
+def test_nonsense_bounds_are_refused(toy, priced, bad):
+    table = priced(toy([3, 3]))
+    with pytest.raises(ParameterError):
+        within(table, bad)
+    with pytest.raises(ParameterError, match="nan"):
+        at_most(table, float("nan"))
+
+
+def test_a_table_of_another_space_is_refused(toy, priced):
+    constraint = at_most(priced(toy([3, 3])), 103)
+    with pytest.raises(TableError, match="another toy"):
+        random_search(toy([3, 4]), sum, budget=2, feasible=constraint)
+    assert random_search(toy([3, 3]), sum, budget=2, feasible=constraint).score >= 0  # an equal space will do
+
+
+def test_the_identity_depends_on_bounds_and_entries(toy, priced):
+    space, other = toy([3, 3]), toy([3, 3])
+    table, changed = priced(space), priced(other)
+    changed.entries[0][0] = 0.5
+    constraints = [at_most(table, 103), at_most(table, 104), within(table, 103), at_most(changed, 103)]
+    assert len({c.identity for c in constraints}) == 4
+    assert at_most(priced(other), 103).identity == constraints[0].identity
