@@ -3,7 +3,7 @@
 #
 # From a question ("which network?") to an answer, and to the truth about how good that answer was.
 #
-# Neural architecture search (NAS) has many methods and few ideas. Every method is made of the same five nouns:
+# Neural architecture search (NAS) has many methods and few ideas. Every method is made of the same six nouns:
 #
 # | noun | question |
 # |---|---|
@@ -12,12 +12,13 @@
 # | path | which one, softly? |
 # | table | what does it cost, or score? |
 # | evaluator | how good is it? |
+# | task | good at what? |
 #
 # You meet each of them once, in a picture and a cell. Then you put them together and search.
 #
 # **Afterwards you can**
 #
-# 1. name the five nouns in any paper on NAS;
+# 1. name the six nouns in any paper on NAS;
 # 2. train one *supernet* that stands for 729 networks, and search it under a budget of computation;
 # 3. say how good the found network is, beside a random one and beside the best there is (its *regret*);
 # 4. swap the space, the sampler or the strategy, in one line each;
@@ -74,9 +75,10 @@ torch.set_num_threads(cfg.threads)
 cfg
 
 # %% [markdown]
-# ## 1 · The task: real digits, made hard
+# ## 1 · A task: good at what?
 #
-# Handwritten digits of 8 by 8 pixels (bundled with scikit-learn), turned, moved and covered with noise, so that
+# A **task** says what training lowers (a loss) and what testing reports (a score), on which images. Ours is to read
+# handwritten digits of 8 by 8 pixels (bundled with scikit-learn), turned, moved and covered with noise, so that
 # networks differ. Each image has its class above it. Three splits: *training* images teach weights, *validation*
 # images choose networks, *test* images tell the truth, once, at the end.
 
@@ -93,7 +95,7 @@ figures = {"digits": plots.images(train_set.to("cpu"))}
 figures["digits"]
 
 # %% [markdown]
-# ## 2 · Five nouns
+# ## 2 · The other five nouns
 #
 # ### A search space: what can be built?
 #
@@ -536,7 +538,7 @@ print("samplers", *sampling.names())
 #
 # ## Summary
 #
-# - Space, architecture, path, table, evaluator: with these five nouns every search is told.
+# - Space, architecture, path, table, evaluator, task: with these six nouns every search is told.
 # - A supernet makes evaluating cheap, by sharing weights. Its scores are guesses: judge them by their ranking.
 # - A search ends with one network, trained alone, beside a random one of the same budget.
 # - Regret says what was missed. It can be known only where everything was trained.
