@@ -112,9 +112,11 @@ def _atom(kind: type, text: str) -> bytes:
 @singledispatch
 def _describe(value: object) -> tuple:
     """A kind and the parts that tell a value from others of it; of an object, those that pickle would store."""
-    if hasattr(type(value), "identity") or "identity" in getattr(value, "__dict__", ()):
+    module = type(value).__module__
+    own = module.startswith("nasedu.") or not _version(module)  # NumPy's functions have an `identity` of another sense
+    if own and (hasattr(type(value), "identity") or "identity" in getattr(value, "__dict__", ())):
         return "object", type(value), value.identity
-    if type(value).__module__.startswith("pandas.") and hasattr(value, "to_numpy"):
+    if module.split(".")[0] == "pandas" and hasattr(value, "to_numpy"):
         columns = [column.to_numpy() for _, column in value.items()] if value.ndim == 2 else [value.to_numpy()]
         return "frame", type(value), list(getattr(value, "index", ())), list(getattr(value, "columns", ())), columns
     reduced = value.__reduce_ex__(4)
@@ -220,7 +222,7 @@ def _(value: types.MethodType) -> tuple:
 @_describe.register
 def _(value: types.BuiltinFunctionType) -> tuple:
     of = value.__self__
-    return "method", value.__name__, (of.__name__, _version(of.__name__)) if isinstance(of, types.ModuleType) else of
+    return "method", value.__name__, _version("torch") if of is None else of  # PyTorch's own are nobody's
 
 
 @_describe.register
