@@ -9,6 +9,7 @@ attribute `identity`, by that. Whatever pickle cannot store (an open file, a loc
 
 from __future__ import annotations
 
+import copyreg
 import dis
 import hashlib
 import sys
@@ -119,7 +120,8 @@ def _describe(value: object) -> tuple:
     if module.split(".")[0] == "pandas" and hasattr(value, "to_numpy"):
         columns = [column.to_numpy() for _, column in value.items()] if value.ndim == 2 else [value.to_numpy()]
         return "frame", type(value), list(getattr(value, "index", ())), list(getattr(value, "columns", ())), columns
-    reduced = value.__reduce_ex__(4)
+    registered = copyreg.dispatch_table.get(type(value))  # where pickle looks first
+    reduced = registered(value) if registered else value.__reduce_ex__(4)
     if isinstance(reduced, str):
         return "name", type(value), reduced
     make, args, state, items, pairs = (*reduced, None, None, None)[:5]

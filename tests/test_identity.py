@@ -211,7 +211,7 @@ def test_the_sentence_names_the_place():
         identity(compiled("def f():\n    return bar", bar=lock))
     with pytest.raises(ParameterError, match="`factor` of a Scale holds a lock"):
         identity(Scale(lock))
-    with pytest.raises(ParameterError, match="`value` of closing_over.<lambda> holds a lock"):
+    with pytest.raises(ParameterError, match=r"`value` of closing_over\.<lambda> holds a lock"):
         identity(closing_over(lock))
 
 
