@@ -12,6 +12,7 @@ from __future__ import annotations
 import copyreg
 import dis
 import hashlib
+import inspect
 import sys
 import types
 from collections import OrderedDict, defaultdict
@@ -28,6 +29,9 @@ from torch import Tensor, nn
 from nasedu.errors import ParameterError
 
 ATOMS = (type(None), bool, int, float, complex, str, bytes)
+# how a function is called: with *args or **kwargs, as a generator, as a coroutine
+CALLED = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+CALLED |= inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
 NO_RESULTS = {"plots", "widgets", "course", "__main__.py"}  # parts of the package that only show
 
 
@@ -196,7 +200,8 @@ def _(value: types.ModuleType) -> tuple:
 @_describe.register
 def _(value: types.CodeType) -> tuple:
     arguments = value.co_argcount + value.co_kwonlyargcount
-    about = value.co_flags, value.co_posonlyargcount, value.co_varnames[:arguments], value.co_names
+    kind = value.co_flags & CALLED
+    about = kind, value.co_posonlyargcount, value.co_varnames[:arguments], value.co_names
     return "code", value.co_code, value.co_exceptiontable, value.co_consts, *about
 
 

@@ -91,9 +91,8 @@ def test_a_killed_sweep_goes_on_with_what_it_had_learnt(objective, cost, tmp_pat
     assert float(loss.multiplier) == 0
     other = losses.create("lagrange", rho=1.0)
     found = pareto_sweep(objective, cost, aims, [0], loss=other, config=config, state=state)
-    assert torch.equal(
-        found.descent.theta, pareto_sweep(objective, cost, aims, [0], loss=other, config=config).descent.theta
-    )
+    alone = pareto_sweep(objective, cost, aims, [0], loss=other, config=config)
+    assert torch.equal(found.descent.theta, alone.descent.theta)
     assert "sweep.pt was stored with other settings" in capsys.readouterr().out
 
 
