@@ -79,14 +79,21 @@ def load_parts() -> dict[str, data.ImageSet]:
     return {part: data.classification("digits", part, size=size[part], **TASK) for part in size}
 
 
+def whole_rows(path: Path) -> list[str]:
+    """The lines of the table so far, which is begun where there is none; a row that a kill cut short is taken out."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines[1:] if line.endswith("\n") and line.count(",") == len(COLUMNS) - 1]
+    kept = [",".join(COLUMNS) + "\n", *whole]
+    if kept != lines:
+        write_atomically(path, "".join(kept))
+    return kept
+
+
 def go_on(minutes: float) -> None:
     """Train what is not in DONE yet, for at most so many minutes."""
     torch.set_num_threads(1)
     space, parts = spaces.create("nasbench201", **SPACE), load_parts()
-    DONE.parent.mkdir(parents=True, exist_ok=True)
-    if not DONE.exists():
-        DONE.write_text(",".join(COLUMNS) + "\n")
-    finished = {(row["arch"], int(row["seed"])) for row in csv.DictReader(DONE.open())}
+    finished = {(row["arch"], int(row["seed"])) for row in csv.DictReader(whole_rows(DONE))}
     every = [space.format(arch) for arch in itertools.product(*map(range, space.choices))]
     end = time.monotonic() + 60 * minutes
     with DONE.open("a", newline="") as out:

@@ -57,7 +57,7 @@ def main() -> None:
                 GROUPS[name],
                 seeds=SEEDS,
                 state=options.state / f"{name}.pt",
-                progress=bar.update,
+                progress=lambda done, total, note="", bar=bar: bar.update(done - bar.n),
             )
     if set(found) == set(GROUPS):
         write(found)

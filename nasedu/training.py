@@ -9,12 +9,14 @@ would have ended.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +26,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from nasedu.errors import CheckpointError, ParameterError, TrainingDiverged, TrainingStopped, check_name
-from nasedu.storage import load_state, save_state
+from nasedu.progress import Progress, silent
+from nasedu.randomness import stream
+from nasedu.storage import identity, load_state, save_state
 
 Losses = dict[str, Tensor]
 Step = Callable[[nn.Module, object, torch.Generator], Losses | Iterable[Losses]]
@@ -85,36 +89,64 @@ def train(
     seed: int = 0,
     device: torch.device | str = "cpu",
     state: str | Path | None = None,
-    run: str = "",
     beside: Stateful | None = None,
-    progress: Callable[[int, dict], None] = lambda epoch, losses: None,
+    progress: Progress = silent,
 ) -> Trained:
     """Train `model` for `config.epochs` passes over `batches(epoch)`; see the module's docstring.
 
-    `state` is the checkpoint's file and `run` names what it belongs to; what `step` changes beside the model is
-    `beside`, and is stored with it. `progress(epoch, mean losses)` is called after every epoch. Raises
-    `CheckpointError`, and `TrainingDiverged` when a loss is not finite.
+    model: what learns, in place.
+    batches: from an epoch (from 0) to its batches.
+    step: from (model, batch, generator) to named losses.
+    config: how it learns.
+    seed: of `generator`.
+    device: where it learns.
+    state: a checkpoint from which a killed training goes on. With another model, step, data or anything else that it
+        depends on, it starts afresh and says so. A training that ends early leaves the model as it was before, so that
+        the same call goes on.
+    beside: what `step` changes beside the model; it is stored with it.
+    progress: hears after every epoch of (epochs done, epochs, mean loss).
+
+    Raises `CheckpointError` where `state` is damaged, `ParameterError`, and `TrainingDiverged` when a loss is not
+    finite.
     """
     if config.epochs < 0 or config.lr <= 0:
         raise ParameterError(f"training needs epochs >= 0 and lr > 0, got {config.epochs} and {config.lr}")
     check_name("precision", config.precision, ("float32", "bfloat16"))
+    owner = identity(model, batches, step, config, int(seed), torch.device(device), beside) if state else ""
     model.to(device)
     optimizer = make_optimizer(model, config)
     ema = AveragedModel(model, multi_avg_fn=_averaging(config), use_buffers=True)
     ema.module.eval()
-    parts = {"model": model, "ema": ema, "optimizer": optimizer} | ({"beside": beside} if beside else {})
-    history: list[dict] = []
-    saved = time.monotonic()
-    if state:
-        history += _resume(state, run, parts)
-    for epoch in range(len(history), config.epochs):
-        losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, _generator(seed, epoch))
-        history.append({"epoch": epoch + 1} | losses)
-        if state and (epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds):
-            save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, run)
-            saved = time.monotonic()
-        progress(epoch + 1, losses)
+    changed = {"model": model} | ({"beside": beside} if beside else {})
+    parts = changed | {"ema": ema, "optimizer": optimizer}
+    history = []
+    with _undone_where_it_fails(model, changed) if state else nullcontext():
+        history += _resume(state, owner, parts) if state else []
+        saved = time.monotonic()
+        for epoch in range(len(history), config.epochs):
+            generator = stream(seed, "paths", epoch)
+            losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, generator)
+            history.append({"epoch": epoch + 1} | losses)
+            if state and (epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds):
+                save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, owner)
+                saved = time.monotonic()
+            progress(epoch + 1, config.epochs, f"loss {losses['total']:.4g}")
     return Trained(model, ema.module, history)
+
+
+@contextmanager
+def _undone_where_it_fails(model: nn.Module, changed: dict[str, Stateful]) -> Iterator[None]:
+    """Whatever ends the context early, an interrupt too: what was changed is put back."""
+    before = copy.deepcopy({name: part.state_dict() for name, part in changed.items()})
+    modes = [(part, part.training) for part in model.modules()]
+    try:
+        yield
+    except BaseException:
+        for name, part in changed.items():
+            part.load_state_dict(before[name])
+        for part, training in modes:
+            part.training = training
+        raise
 
 
 def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], threads: int = 1, device="cpu") -> dict:
@@ -260,13 +292,9 @@ def _following(ema: AveragedModel, model: nn.Module) -> Callable[[], None]:
     return follow
 
 
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed << 20) + epoch)
-
-
-def _resume(state: str | Path, run: str, parts: dict[str, Stateful]) -> list[dict]:
+def _resume(state: str | Path, owner: str, parts: dict[str, Stateful]) -> list[dict]:
     """Put every part into its stored state; the history of the epochs that are done."""
-    saved = load_state(state, run)
+    saved = load_state(state, owner)
     if saved is None:
         return []
     try:

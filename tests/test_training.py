@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from nasedu.errors import CheckpointError, ParameterError, TrainingDiverged, TrainingStopped, UnknownName
+from nasedu.errors import ParameterError, TrainingDiverged, TrainingStopped, UnknownName
 from nasedu.hardware.latency import fixed_threads
 from nasedu.training import TrainingConfig, _averaging, _following, schedule, side_by_side, train
 
@@ -50,17 +52,18 @@ def test_it_learns(optimizer):
 
 @pytest.mark.parametrize("kill_after", [1, 3, 5])
 def test_a_killed_training_ends_where_it_would_have_ended(tmp_path, kill_after):
-    def kill(epoch, losses):
-        if epoch == kill_after:
+    def kill(done, total, note=""):
+        if done == kill_after:
             raise Killed
 
     state = tmp_path / "state.pt"
     with pytest.raises(Killed):
-        train(*task(), CONFIG, state=state, run="a", progress=kill)
-    epochs = []
-    resumed = train(*task(seed=9), CONFIG, state=state, run="a", progress=lambda e, _: epochs.append(e))
+        train(*task(), CONFIG, state=state, progress=kill)
+    heard = []
+    resumed = train(*task(), CONFIG, state=state, progress=lambda *said: heard.append(said))
     whole = train(*task(), CONFIG)
-    assert epochs == list(range(kill_after + 1, 7)) and resumed.history == whole.history
+    assert [said[:2] for said in heard] == [(done, 6) for done in range(kill_after + 1, 7)]
+    assert heard[-1][2] == f"loss {whole.history[-1]['total']:.4g}" and resumed.history == whole.history
     for ours, theirs in ((resumed.model, whole.model), (resumed.ema, whole.ema)):
         for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
             assert torch.equal(a, b)
@@ -95,14 +98,93 @@ def diverge(model, batch, generator):
     return {"total": model(batch[0]).sum() * math.inf}
 
 
-def test_states_of_other_runs_and_cut_ones_are_refused(tmp_path):
+def with_noise(scale, hook=None):
+    """A step that closes over a number and a hook."""
+
+    def step(model, batch, generator):
+        loss = (model(batch[0]) - batch[1]).square().mean() * scale
+        return {"total": hook(loss) if hook else loss}
+
+    return step
+
+
+def on(data):
+    """Batches that are always the same."""
+    return lambda epoch: [(data, data.sum(1, keepdim=True))] * 3
+
+
+class Counted:
+    """What a step may change beside a model."""
+
+    def __init__(self, start=0):
+        self.start = self.steps = start
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.steps = state["steps"]
+
+
+def test_a_changed_training_starts_afresh_and_says_so(tmp_path, capsys):
+    """Another optimizer, seed, step, closure, hook, model or data: never the old result, as once it was."""
+    data = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0))
+    other = data.clone()
+    other[1000, 1] += 1
+    changes = [
+        {"config": replace(CONFIG, optimizer="adamw", lr=0.01)},
+        {"config": replace(CONFIG, lr=0.5, clip=1.0)},
+        {"seed": 7},
+        {"step": with_noise(1.0)},
+        {"step": with_noise(2.0)},
+        {"step": with_noise(2.0, hook=lambda loss: loss + 1)},
+        {"step": with_noise(2.0, hook=lambda loss: loss + 2)},
+        {"batches": on(data)},
+        {"batches": on(other)},
+        {"model": task(seed=1)[0]},
+        {"beside": Counted()},
+        {"beside": Counted(1)},
+    ]
+    model, batches, step = task()
+    first = {"model": model, "batches": batches, "step": step, "config": CONFIG}
+
+    def run(change, state):
+        asked = copy.deepcopy(first | change)
+        trained = train(**asked, state=state)
+        return trained.history, torch.cat([p.detach().flatten() for p in trained.model.parameters()])
+
     state = tmp_path / "state.pt"
-    train(*task(), CONFIG, state=state, run="a")
-    with pytest.raises(CheckpointError, match="other settings"):
-        train(*task(), CONFIG, state=state, run="b")
-    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
-    with pytest.raises(CheckpointError, match="cut short"):
-        train(*task(), CONFIG, state=state, run="a")
+    run({}, state)
+    for change in changes:
+        capsys.readouterr()
+        found, alone = run(change, state), run(change, None)
+        assert found[0] == alone[0] and torch.equal(found[1], alone[1]), change
+        assert capsys.readouterr().out.startswith("state.pt was stored with other settings, code or data"), change
+        assert run(change, state)[0] == found[0] and capsys.readouterr().out == "", change
+
+
+def test_an_interrupted_training_leaves_the_model_as_it_was_and_the_same_call_goes_on(tmp_path):
+    def interrupt(done, total, note=""):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    (model, batches, step), beside = task(), Counted()
+    model[1].eval()
+    before = copy.deepcopy(model.state_dict())
+
+    def counting(model, batch, generator):
+        beside.steps += 1
+        return step(model, batch, generator)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(model, batches, counting, CONFIG, state=tmp_path / "s.pt", beside=beside, progress=interrupt)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert beside.steps == 0 and not model[1].training and model[0].training
+    heard = []
+    follow = lambda done, total, note="": heard.append(done)  # noqa: E731
+    trained = train(model, batches, counting, CONFIG, state=tmp_path / "s.pt", beside=beside, progress=follow)
+    assert heard == [4, 5, 6] and beside.steps == 60
+    assert trained.history == train(*task(), CONFIG).history
 
 
 def test_average_forgets_early_weights_quickly_and_averages_statistics():
@@ -223,14 +305,14 @@ def test_gradients_left_behind_before_the_first_loss_do_not_count():
 
 
 def test_a_step_in_parts_resumes_and_must_have_one(tmp_path):
-    def kill(epoch, losses):
-        if epoch == 3:
+    def kill(done, total, note=""):
+        if done == 3:
             raise Killed
 
     model, batches, _ = task()
     with pytest.raises(Killed):
-        train(model, batches, parts(1.0, 2.0), CONFIG, state=tmp_path / "s.pt", run="a", progress=kill)
-    resumed = train(*task(9)[:2], parts(1.0, 2.0), CONFIG, state=tmp_path / "s.pt", run="a")
+        train(model, batches, parts(1.0, 2.0), CONFIG, state=tmp_path / "s.pt", progress=kill)
+    resumed = train(*task()[:2], parts(1.0, 2.0), CONFIG, state=tmp_path / "s.pt")
     assert resumed.history == train(*task()[:2], parts(1.0, 2.0), CONFIG).history
     with pytest.raises(ParameterError, match="at least one"):
         train(*task()[:2], parts(), CONFIG)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -115,6 +116,18 @@ class DetectionDataset(Dataset):
                 digest.update(part.numpy().tobytes())
         return digest.hexdigest()
 
+    @property
+    def identity(self) -> list:
+        """What a stored state compares: names, every label, and the images.
+
+        Images in memory count by content; files by size and ends, which no change of a compressed image leaves alone.
+        """
+        labels = [[getattr(s, part) for s in self.samples] for part in ("boxes", "labels", "ignore")]
+        files = [s.file for s in self.samples if Path(s.file).is_file()]
+        images = [_ends(file) for file in files] if files else self._load
+        about = self.name, self.split, self.classes, self.image_size, [Path(s.file).name for s in self.samples]
+        return [about, [len(boxes) for boxes in labels[0]], [torch.cat(p) if p else p for p in labels], images]
+
     def coco(self) -> dict:
         """The ground truth as a COCO `instances` dict, in pixels of the letterboxed images.
 
@@ -127,6 +140,16 @@ class DetectionDataset(Dataset):
             "annotations": [{"id": number, **a} for number, a in enumerate(annotations, start=1)],
             "categories": [{"id": i, "name": name} for i, name in enumerate(self.classes, start=1)],
         }
+
+
+def _ends(file: str) -> bytes:
+    """The size of a file and a hash of its first and last 4 kB."""
+    with open(file, "rb") as opened:
+        size = opened.seek(0, 2)
+        opened.seek(max(0, size - 4096))
+        last = opened.read()
+        opened.seek(0)
+        return b"%d " % size + hashlib.sha256(opened.read(4096) + last).digest()
 
 
 def make_boxes(corners: Sequence[Sequence[float]], canvas: tuple[int, int]) -> tv_tensors.BoundingBoxes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,14 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.progress import Progress, silent
 from nasedu.proxies.batch import Batch, as_batch
 from nasedu.proxies.registry import Scores, names, score_all
 from nasedu.ranking.combine import COMPOSITES, combine
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.storage import content_hash, load_state, save_state, tensors_hash
+from nasedu.storage import identity, load_state, save_state
+from nasedu.workers import Failed, Workers
 
 SAVE_EVERY = 10
 
@@ -48,12 +51,12 @@ def score_pool(
     options: Mapping[str, Mapping] | None = None,
     executor: Executor | None = None,
     state: str | Path | None = None,
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = silent,
 ) -> PoolScores:
     """Score every architecture with every proxy, once per seed of the initialisation.
 
     `proxies` may name composites as well (te_nas, az_nas): they are ranks over this pool, computed from their parts.
-    `executor` scores side by side; `state` is a file from which a killed run goes on. `progress(n)` hears of n more
+    `executor` scores side by side; `state` is a file from which a killed run goes on. `progress(done, total)` hears of
     networks. Raises `UnknownName`, `ParameterError`, `CheckpointError`; a network that fails is a flagged -inf.
     """
     archs, batch, wanted = [space.validate(arch) for arch in archs], as_batch(batch), list(dict.fromkeys(proxies))
@@ -62,16 +65,20 @@ def score_pool(
     for name in wanted:
         check_name("proxy", name, [*names(), *COMPOSITES])
     parts = list(dict.fromkeys(p for name in wanted for p in COMPOSITES.get(name, ((name,), ""))[0]))
-    run = content_hash([space.fingerprint, parts, options or {}, tensors_hash(_tensors(batch))])
-    done = (load_state(state, run) if state else None) or {}
+    owner = identity(space, batch, parts, options or {}) if state else ""
+    done = (load_state(state, owner) if state else None) or {}
     one = partial(_score, space, batch, parts, options or {})
     jobs = [(seed, arch) for seed in seeds for arch in archs if (seed, space.format(arch)) not in done]
-    progress(len(archs) * len(seeds) - len(jobs))
-    for count, (job, found) in enumerate(zip(jobs, _map(executor, one, jobs), strict=True), start=1):
-        done[job[0], space.format(job[1])] = found
-        progress(1)
-        if state and (count % SAVE_EVERY == 0 or count == len(jobs)):
-            save_state(state, done, run)
+    total = len(archs) * len(seeds)
+    progress(total - len(jobs), total)
+    with Workers(one, executor) as workers, closing(workers.map(jobs)) as answers:
+        for count, (job, found) in enumerate(zip(jobs, answers, strict=True), start=1):
+            if isinstance(found, Failed):
+                raise ProxyError(f"{space.format(job[1]).strip()} could not be scored: {found.sentence}"[:300])
+            done[job[0], space.format(job[1])] = found
+            progress(total - len(jobs) + count, total)
+            if state and (count % SAVE_EVERY == 0 or count == len(jobs)):
+                save_state(state, done, owner)
     return _collect(done, [space.format(arch) for arch in archs], list(seeds), wanted)
 
 
@@ -81,14 +88,6 @@ def _score(space: SearchSpace, batch: Batch, parts: list[str], options: Mapping,
     network = space.build(arch, seed=seed).to(batch.images.device)
     found: Scores = score_all(network, batch, parts, seed=seed, options=options)
     return dict(found), found.errors
-
-
-def _map(executor: Executor | None, function: Callable, jobs: list):
-    return executor.map(function, jobs) if executor else map(function, jobs)
-
-
-def _tensors(batch: Batch) -> list[Tensor]:
-    return [batch.images] if batch.labels is None else [batch.images, batch.labels]
 
 
 def _collect(done: dict, texts: list[str], seeds: list[int], wanted: list[str]) -> PoolScores:

@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from nasedu.errors import ParameterError, check_name
 from nasedu.hardware.latency import fixed_threads
+from nasedu.progress import Progress, silent
 from nasedu.sampling import annealed, gumbel_noise
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.storage import content_hash, load_state, save_state
+from nasedu.storage import content_hash, identity, load_state, save_state
 from nasedu.tables.stack import same_space
 from nasedu.tables.table import LookupTable, TableStack
 
@@ -128,17 +129,16 @@ def descend(
     seeds: Sequence[int] = (0,),
     refresh: Refresh | None = None,
     state: str | Path | None = None,
-    run: str = "",
-    progress: Callable[[int], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Descent:
     """Minimise loss(expected costs of `tables`) over theta; see the module's docstring.
 
     `seeds` has one entry per row of theta. Rows of one seed see the same noise, and differ where `loss` does: it gets
     the costs (rows, tables) and may hold a target for each row. A `LearningLoss` learns on a copy.
     `refresh(descent, T)` returns the tables anew every `config.every` steps (zero-cost maps depend on theta); it needs
-    a single seed. `state` is a file from which a killed descent goes on; `run` names what it belongs to. A seed gives
-    the same theta alone and beside others, up to rounding. Raises `ParameterError`, `CheckpointError`, and `TableError`
-    for tables of several spaces.
+    a single seed. `state` is a file from which a killed descent goes on; for another one it starts afresh and says so.
+    `progress(done, total)` hears of steps. A seed gives the same theta alone and beside others, up to rounding.
+    Raises `ParameterError`, `CheckpointError`, and `TableError` for tables of several spaces.
     """
     if refresh and len(seeds) > 1:
         raise ParameterError("refreshed tables depend on theta: descend with one seed at a time")
@@ -147,9 +147,8 @@ def descend(
     learning = loss if isinstance(loss, LearningLoss) else None
     descent = Descent(space, torch.zeros(len(seeds), len(space.choices), max(space.choices)), [])
     optimizer = torch.optim.Adam([descent.theta], lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    named = [learning.identity] if learning else []
-    run = content_hash([run, space.fingerprint, vars(config), list(seeds), *named])
-    step = _resume(state, run, descent, optimizer, learning) if state else 0
+    owner = identity(tables, loss, config, [int(seed) for seed in seeds], refresh) if state else ""
+    step = _resume(state, owner, descent, optimizer, learning) if state else 0
     while step < config.steps:
         temperature = config.temperature_at(step)
         if refresh:
@@ -166,8 +165,8 @@ def descend(
         if state and (refresh or step % (50 * config.every) == 0 or step == config.steps):
             saved = {"theta": descent.theta, "optimizer": optimizer.state_dict(), "history": descent.history}
             learnt = learning.state_dict() if learning else {}
-            save_state(state, saved | {"step": step, "loss": learnt}, run)
-        progress(count)
+            save_state(state, saved | {"step": step, "loss": learnt}, owner)
+        progress(step, config.steps)
     return descent
 
 
@@ -266,8 +265,8 @@ def _cost_of_argmax(descent: Descent, stack: TableStack) -> Tensor:
     return stack.expected(nn.functional.one_hot(torch.tensor(descent.architectures()), choices).float())
 
 
-def _resume(state: str | Path, run: str, descent: Descent, optimizer: torch.optim.Optimizer, learning) -> int:
-    saved = load_state(state, run)
+def _resume(state: str | Path, owner: str, descent: Descent, optimizer: torch.optim.Optimizer, learning) -> int:
+    saved = load_state(state, owner)
     if saved is None:
         return 0
     descent.theta.copy_(saved["theta"])

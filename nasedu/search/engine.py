@@ -10,27 +10,23 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, CancelledError, Executor
+from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
-from nasedu.errors import (
-    ArchitectureError,
-    BudgetError,
-    CheckpointError,
-    ParameterError,
-    TableError,
-    UnknownName,
-    WorkersLost,
-)
+from nasedu.errors import BudgetError, ParameterError, TableError, WorkersLost
+from nasedu.progress import Progress, silent
+from nasedu.randomness import rng
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.storage import content_hash, load_state, save_state
+from nasedu.storage import identity, load_state, save_state
 from nasedu.tables.table import LookupTable
-from nasedu.tables.within import Constraint, table_hash
+from nasedu.tables.within import Constraint
+from nasedu.workers import LOST, Failed, Workers
 
 ENUMERABLE = 20_000  # a space of so many architectures is gone through one by one where draws bring nothing new
 TRIES = 5_000  # draws in a row, in a larger space, after which it counts as exhausted
@@ -49,12 +45,12 @@ class Pool:
 
     def __init__(self, space: SearchSpace, feasible: Feasible | None):
         self.space, self.feasible = space, feasible
-        self.rng, self.seen, self._known = np.random.default_rng(0), set(), 0
+        self.rng, self.seen, self._known = rng(0, "proposals"), set(), 0
         self._sample = feasible.sample if isinstance(feasible, Constraint) else space.sample
 
     def restart(self, seed: int, generation: int, history: list[dict]) -> None:
         """Forget everything but (seed, generation) and the architectures of `history`."""
-        self.rng = np.random.default_rng([seed, generation])
+        self.rng = rng(seed, "proposals", generation)
         if len(history) < self._known or self._known == 0:
             self.seen, self._known = set(), 0
         # a search's history only grows: going through all of it in every generation would be quadratic
@@ -129,8 +125,7 @@ class Search:
     executor: Executor | None
     state: str | Path | None
     costs: Mapping[str, Price]
-    progress: Callable[[int], None]
-    name: str = ""
+    progress: Progress = silent
 
     def __post_init__(self):
         if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer) or self.seed < 0:
@@ -152,24 +147,29 @@ class Search:
         """Evaluate up to `budget` architectures."""
         if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
             raise ParameterError(f"budget must be a whole number of evaluations from 1, got {budget!r}")
-        run = self._resume() if self.state else ""
-        self.progress(min(budget, len(self.history)))
+        self._resume()
+        self.progress(min(budget, len(self.history)), budget)
+        with Workers(partial(_plain_scores, self.evaluate), self.executor) as workers:
+            self._fill(budget, workers)
+        return self._result(self._scored(self.history[:budget]))
+
+    def _fill(self, budget: int, workers: Workers) -> None:
+        """Generation by generation, until the history has `budget` records or the space is exhausted."""
         while len(self.history) < budget:
             generation = self.strategy.generation(len(self.history))
             proposals = self._proposals(generation, budget)
             if not proposals:
-                self._save(run)
+                self._save()
                 break  # the space is exhausted
             try:
-                self._evaluate(proposals, generation, run)
-            except (BrokenExecutor, CancelledError) as error:
-                self._save(run)
+                self._evaluate(proposals, generation, budget, workers)
+            except LOST as error:
+                self._save()
                 raise self._lost() from error
             if len(self.history) <= SHORT or len(self.history) >= budget:
-                self._save(run)
+                self._save()
             if all(record["error"] for record in self.history):
                 _succeeded(self.history)
-        return self._result(self._scored(self.history[:budget]))
 
     def _proposals(self, generation: int, budget: int) -> list[tuple[Arch, str]]:
         """What is left to evaluate of a generation: all of it unless a kill or a smaller budget cut it short."""
@@ -183,26 +183,18 @@ class Search:
             raise self._with_costs(error) from None
         return proposals[len(self.history) - start :]
 
-    def _evaluate(self, proposals: list[tuple[Arch, str]], generation: int, run: str) -> None:
+    def _evaluate(self, proposals: list[tuple[Arch, str]], generation: int, budget: int, workers: Workers) -> None:
         """Score architectures, here or on the executor, and record them in the order in which they were proposed."""
-        if self.executor:
-            futures = [self.executor.submit(self.evaluate, arch) for arch, _ in proposals]
-            calls = [future.result for future in futures]
-        else:
-            futures, calls = [], [partial(self.evaluate, arch) for arch, _ in proposals]
-        try:
-            for (arch, origin), call in zip(proposals, calls, strict=True):
-                score, error, several = _outcome(call, self.strategy.combine is not None)
+        with closing(workers.map(arch for arch, _ in proposals)) as answers:
+            for (arch, origin), answer in zip(proposals, answers, strict=True):
+                score, error, several = _outcome(answer, self.strategy.combine is not None)
                 values = (len(self.history), arch, score, self._seconds(), generation, origin, error)
                 prices = {name: table(arch) for name, table in self.costs.items()}
                 record = dict(zip(FIELDS, values, strict=True)) | prices
                 self.history.append(record | ({SEVERAL: several} if several else {}))
-                self.progress(1)
+                self.progress(len(self.history), budget)
                 if time.perf_counter() - self.saved > SAVE_SECONDS * (1 + 2 * self.saving):
-                    self._save(run)
-        finally:
-            for future in futures:
-                future.cancel()
+                    self._save()
 
     def _lost(self) -> WorkersLost:
         done = len(self.history)
@@ -230,44 +222,31 @@ class Search:
     def _seconds(self) -> float:
         return time.perf_counter() - self.begin
 
-    def _save(self, run: str) -> None:
+    @cached_property
+    def identity(self) -> str:
+        """What its state belongs to: everything but the budget."""
+        return identity(self.strategy, self.space, self.evaluate, self.feasible, int(self.seed), dict(self.costs))
+
+    def _save(self) -> None:
         """Store the history, unless it holds nothing but failures: a mended `evaluate` shall start afresh."""
         start = time.perf_counter()
         if self.state and not all(record["error"] for record in self.history):
             plain = [record | {"arch": _plain(record["arch"])} for record in self.history]
-            save_state(self.state, {"history": plain, "seconds": self._seconds()}, run)
+            save_state(self.state, {"history": plain, "seconds": self._seconds()}, self.identity)
         self.saved = time.perf_counter()
         self.saving = self.saved - start
 
-    def _resume(self) -> str:
-        """Load the history and return the run's identity: everything but the budget and what `evaluate` is.
-
-        Raises `CheckpointError` where a stored architecture is not feasible here.
-        """
-        feasible = self.feasible
-        constraint = None if feasible is None else getattr(feasible, "identity", None) or _name(feasible)
-        costs = {n: table_hash(t) if isinstance(t, LookupTable) else _name(t) for n, t in self.costs.items()}
-        evaluator = getattr(self.evaluate, "identity", "")
-        settings = [self.name, self.strategy.name, self.strategy.settings, int(self.seed), costs, constraint, evaluator]
-        run = content_hash([*settings, self.space.fingerprint])
-        saved = load_state(self.state, run)
+    def _resume(self) -> None:
+        """Load the history where there is a state file, and one of this very search."""
+        saved = load_state(self.state, self.identity) if self.state else None
         if saved:
-            self.history = [record | {"arch": self._restored(record["arch"])} for record in saved["history"]]
-            if feasible and not all(feasible(record["arch"]) for record in self.history):
-                raise CheckpointError(f"{self.state} belongs to a search with another constraint; delete it")
+            self.history = [record | {"arch": self.space.validate(record["arch"])} for record in saved["history"]]
             self.begin -= saved["seconds"]
-        return run
-
-    def _restored(self, arch: tuple) -> Arch:
-        try:
-            return self.space.validate(arch)
-        except (ArchitectureError, UnknownName) as error:
-            raise CheckpointError(f"{self.state} holds an architecture of another space: {error}") from None
 
     def _with_costs(self, error: BudgetError) -> BudgetError:
         """The error, with the range of costs that random architectures have."""
-        rng = np.random.default_rng([self.seed, 0])
-        archs = [self.space.sample(rng) for _ in range(200)]
+        draws = rng(self.seed, "costs")
+        archs = [self.space.sample(draws) for _ in range(200)]
         ranges = []
         for name, table in self.costs.items():
             if not isinstance(table, LookupTable):
@@ -291,24 +270,26 @@ def _combined(record: dict, score: float) -> dict:
     return plain | {"error": "combined it is a failure"} if score == -math.inf and not record["error"] else plain
 
 
-def _outcome(call: Callable[[], float | Mapping], many: bool) -> tuple[float, str | None, dict[str, float]]:
+def _plain_scores(evaluate: Evaluate, arch: Arch) -> float | dict[str, float]:
+    """What `evaluate` says, as plain numbers: those can be read anywhere."""
+    value = evaluate(arch)
+    return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)
+
+
+def _outcome(answer: float | dict | Failed, many: bool) -> tuple[float, str | None, dict[str, float]]:
     """A score, None and single scores; or -inf and what went wrong: a failure ranks last and never stops the search.
 
     Raises `ParameterError` where there are several scores and nothing to combine them, or the other way round.
     """
-    try:
-        value = call()
-        single = {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else {"score": float(value)}
-    except (BrokenExecutor, CancelledError):
-        raise  # the workers are gone, which says nothing about the architecture
-    except Exception as error:
-        return -math.inf, f"{type(error).__name__}: {error}", {}
-    _check_kind(value, many)
+    if isinstance(answer, Failed):
+        return -math.inf, answer.sentence, {}
+    _check_kind(answer, many)
+    single = answer if many else {"score": answer}
     failed = next((name for name, score in single.items() if not math.isfinite(score)), None)
     if failed is not None:
         what = f"the score {failed}" if many else "the score"
         return -math.inf, f"{what} is {single[failed]}", single if many else {}
-    return (0.0, None, single) if many else (single["score"], None, {})
+    return (0.0, None, single) if many else (answer, None, {})
 
 
 def _check_kind(value: float | Mapping, many: bool) -> None:
@@ -323,7 +304,3 @@ def _check_kind(value: float | Mapping, many: bool) -> None:
 def _plain(arch: Arch) -> tuple:
     """The architecture as plain tuples, which a state file can hold."""
     return tuple(_plain(entry) if isinstance(entry, tuple) else entry for entry in arch)
-
-
-def _name(function: Callable) -> str:
-    return getattr(function, "__qualname__", type(function).__name__)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from nasedu.data.classification import ImageSet
 from nasedu.errors import ParameterError, ProxyError, check_name
 from nasedu.proxies import Batch, as_batch, info, score, score_all
 from nasedu.spaces.base import Arch, Network, SearchSpace
-from nasedu.storage import content_hash, tensors_hash
 from nasedu.supernet.batchnorm import recalibrated
 from nasedu.training import TrainingConfig, train
 
@@ -58,10 +56,9 @@ class SupernetAccuracy:
             return self.cache[arch]
 
     @property
-    def identity(self) -> str:
-        """A content hash of all that a score depends on but the architecture, the supernet's weights among them."""
-        tensors = [*self.supernet.state_dict().values(), *self.images, self.val.images, self.val.labels]
-        return content_hash([self.space.fingerprint, tensors_hash(tensors)])
+    def identity(self) -> list:
+        """All that a score depends on but the architecture, the supernet's weights among them."""
+        return [self.space, self.supernet, self.images, self.val]
 
     def _evaluate(self, arch: Arch) -> float:
         def forward(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -106,12 +103,6 @@ class ZeroCost:
         for name in [] if alone else options:
             check_name("proxy with options", name, names)
 
-    @property
-    def identity(self) -> str:
-        """A content hash of all that a score depends on but the architecture."""
-        batch = [t for t in (self.batch.images, self.batch.labels) if t is not None]
-        return content_hash([self.space.fingerprint, self.names, self.options, self.seed, tensors_hash(batch)])
-
     def __call__(self, arch: Arch) -> float | dict[str, float]:
         network = self.space.build(arch, seed=self.seed).to(self.batch.images.device)
         if isinstance(self.names, str):
@@ -138,13 +129,6 @@ class StandAlone:
     ):
         self.space, self.train, self.val, self.config = space, train, val, config
         self.batch_size, self.seed, self.device = batch_size, seed, device
-
-    @property
-    def identity(self) -> str:
-        """A content hash of all that a score depends on but the architecture."""
-        images = [part for split in (self.train, self.val) for part in (split.images, split.labels)]
-        settings = [self.space.fingerprint, asdict(self.config), self.batch_size, self.seed, tensors_hash(images)]
-        return content_hash(settings)
 
     def __call__(self, arch: Arch) -> float:
         network = self.space.build(arch, seed=self.seed)

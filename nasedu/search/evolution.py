@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from nasedu.errors import ParameterError, check_name
+from nasedu.progress import Progress, silent
 from nasedu.search.engine import Evaluate, Feasible, Pool, Search, Strategy
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
@@ -65,10 +66,9 @@ def evolution(
     seed: int = 0,
     executor: Executor | None = None,
     state: str | Path | None = None,
-    run: str = "",
     costs: Mapping[str, LookupTable] | None = None,
     config: EvolutionConfig = EvolutionConfig(),
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = silent,
 ) -> SearchResult:
     """Score a random population, then generations of children of the best, `budget` distinct architectures in all.
 
@@ -76,7 +76,7 @@ def evolution(
     """
     propose = partial(_propose, config)
     strategy = Strategy("evolution", asdict(config), config.population, config.children, propose)
-    search = Search(strategy, space, evaluate, feasible, seed, executor, state, costs or {}, progress, run)
+    search = Search(strategy, space, evaluate, feasible, seed, executor, state, costs or {}, progress)
     return search.run(budget)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from nasedu.classification import batches, recipe
 from nasedu.data.classification import ImageSet
 from nasedu.errors import ParameterError, check_name
+from nasedu.progress import Progress, silent
 from nasedu.sampling import annealed, binary_gates, gumbel_softmax, renormalise, softmax
 from nasedu.search.evaluators import SupernetAccuracy
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, Network, SearchSpace
 from nasedu.spaces.base import Path as SoftPath
-from nasedu.storage import content_hash, tensors_hash
 from nasedu.tables.budget import Budget
 from nasedu.tables.stack import same_space
 from nasedu.tables.table import LookupTable
@@ -96,16 +96,14 @@ def gradient_search(
     seed: int = 0,
     device: torch.device | str = "cpu",
     state: str | Path | None = None,
-    run: str = "",
-    progress: Callable[[int, dict], None] = lambda epoch, losses: None,
+    progress: Progress = silent,
 ) -> GradientResult:
     """Search by descent on `images`, one half for weights and one for logits.
 
     `hardware(task, path)` turns the task loss of the logits into the loss that they descend on: a `tables.Budget`, or
     a function of your own. `path` has the weights (n_choices,) per decision that the forward pass uses (for gates, the
     probabilities). Where its losses learn, they do so on a copy, from the most probable architecture after every step.
-    `state` is a checkpoint from which a killed search goes on; `run` names what its settings cannot: a function of your
-    own. `costs` are tables that price the result and every epoch's architecture.
+    `state` and `progress` are as in `train`. `costs` are tables that price the result and every epoch's architecture.
     Raises `ParameterError`, `CheckpointError`, `TrainingDiverged`, and `TableError` for tables of another space.
     """
     same_space((costs or {}).values(), space)
@@ -123,7 +121,6 @@ def gradient_search(
         seed=seed,
         device=device,
         state=state,
-        run=_identity(run, space, supernet, images, config, hardware, seed) if state else "",
         beside=logits,
         progress=progress,
     )
@@ -138,14 +135,6 @@ def gradient_search(
     seconds = time.perf_counter() - start
     prices = {name: table(best) for name, table in tables.items()}
     return GradientResult(space, best, score, history, seconds, prices, logits.probabilities(), supernet)
-
-
-def _identity(run, space, supernet, images, config, hardware, seed) -> str:
-    """A content hash of all that a stored search must share with the one that goes on from it."""
-    semantics = [str(getattr(part, name, "")) for part in supernet.modules() for name in ("semantics", "norm")]
-    data = tensors_hash([images.images, images.labels])
-    term = getattr(hardware, "identity", bool(hardware))
-    return content_hash([run, asdict(config), seed, space.fingerprint, semantics, data, term])
 
 
 def _pairs(for_weights: ImageSet, for_logits: ImageSet, logits: Logits, config: GradientConfig, seed: int):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from nasedu.errors import BudgetError, ParameterError
+from nasedu.progress import Progress, silent
 from nasedu.search.descent import Descent, DescentConfig, descend
 from nasedu.tables.derive import TOLERANCE, derive
 from nasedu.tables.losses import HardwareLoss
@@ -83,7 +84,7 @@ def pareto_sweep(
     loss: HardwareLoss | str = "lagrange",
     config: DescentConfig = SWEEP,
     state: str | Path | None = None,
-    progress: Callable[[int], None] = lambda steps: None,
+    progress: Progress = silent,
 ) -> Front:
     """Search for every target with every seed, in one batched descent.
 
@@ -102,5 +103,5 @@ def pareto_sweep(
     by_row = torch.tensor(targets).repeat_interleave(len(seeds))
     sweep = ObjectiveLoss(objective, [(cost, by_row, loss)])
     rows = seeds * len(targets)
-    descent = descend(sweep.tables, sweep, config, seeds=rows, state=state, run="pareto sweep", progress=progress)
+    descent = descend(sweep.tables, sweep, config, seeds=rows, state=state, progress=progress)
     return Front(objective, cost, targets, seeds, sweep.losses[0], descent)

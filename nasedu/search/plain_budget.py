@@ -16,7 +16,6 @@ from nasedu.randomness import seeded
 from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.registry import show
 from nasedu.spaces.plainnet.space import PlainArch, PlainNetSpace
-from nasedu.storage import content_hash
 
 UNITS = {"params": "parameters", "macs": "MACs", "layers": "layers", "latency_ms": "ms"}
 
@@ -49,9 +48,9 @@ class PlainBudget:
         return {metric: getattr(self, metric) for metric in UNITS if getattr(self, metric) is not None}
 
     @cached_property
-    def identity(self) -> str:
-        """A content hash of the limits and the space."""
-        return content_hash([self.limits, self.space.fingerprint])
+    def identity(self) -> list:
+        """What a stored state compares: the limits, the space and where a latency comes from."""
+        return [self.limits, self.space, self.latency]
 
     def values(self, arch: Sequence) -> dict[str, float]:
         """What an architecture costs, for every limit that is given, from the cheapest to find out to the dearest."""
@@ -119,6 +118,11 @@ class PlainLatency:
     space: PlainNetSpace
     table: dict[str, float] = field(default_factory=dict)
     options: Mapping = field(default_factory=dict)
+
+    @property
+    def identity(self) -> list:
+        """What a stored state compares; not `table`, which grows as the search goes on."""
+        return [self.space, self.options]
 
     def __call__(self, arch: Sequence) -> float:
         total, size = 0.0, self.space.input_size

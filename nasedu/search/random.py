@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
+from nasedu.progress import Progress, silent
 from nasedu.search.engine import Evaluate, Feasible, Pool, Search, Strategy
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
@@ -23,21 +24,28 @@ def random_search(
     seed: int = 0,
     executor: Executor | None = None,
     state: str | Path | None = None,
-    run: str = "",
     costs: Mapping[str, LookupTable] | None = None,
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = silent,
 ) -> SearchResult:
     """Score `budget` distinct, uniformly random architectures; fewer where the space has no more.
 
-    `evaluate(arch)` returns a score, higher is better; NaN, infinity or an exception is a failure, recorded and ranked
-    last. `feasible` is a `Constraint` or a predicate. `executor` runs evaluations side by side; the result is the same.
-    `state` is a file from which a killed search goes on, with its failures; `run` names what its settings cannot: the
-    evaluator. `costs` are tables whose values join the history.
-    `progress(n)` hears of n more evaluations. Raises `BudgetError` when nothing is feasible, `CheckpointError` when
-    `state` is another search's, `ParameterError` when every evaluation of a batch fails, `TableError`.
+    space: where they are drawn from.
+    evaluate: from an architecture to a score, higher is better; NaN, infinity and whatever it raises (`sys.exit` too)
+        are failures, recorded and ranked last.
+    budget: how many evaluations.
+    feasible: a `Constraint` or a predicate that all of them meet.
+    seed: of the draws.
+    executor: runs evaluations side by side, and gets `evaluate` once per worker; the result is the same.
+    state: a file from which a killed search goes on, with its failures. With another argument than `budget` changed,
+        or the code of one, it starts afresh and says so.
+    costs: tables, or functions, whose values join the history by name.
+    progress: hears of (evaluations that are done, budget).
+
+    Raises `BudgetError` when nothing is feasible, `CheckpointError` when `state` is damaged, `ParameterError` when
+    every evaluation of a batch fails or an argument cannot be told from others, `TableError`, `WorkersLost`.
     """
     strategy = Strategy("random", {}, BATCH, BATCH, _propose)
-    search = Search(strategy, space, evaluate, feasible, seed, executor, state, costs or {}, progress, run)
+    search = Search(strategy, space, evaluate, feasible, seed, executor, state, costs or {}, progress)
     return search.run(budget)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from nasedu.errors import BudgetError, ParameterError, check_name
+from nasedu.progress import Progress, silent
 from nasedu.ranking.combine import METHODS
 from nasedu.ranking.combine import combine as combine_scores
 from nasedu.search.engine import SEVERAL, TRIES, Evaluate, Feasible, Pool, Search, Strategy
@@ -72,9 +73,8 @@ def zero_shot(
     seed: int = 0,
     executor: Executor | None = None,
     state: str | Path | None = None,
-    run: str = "",
     config: ZenConfig = ZenConfig(),
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = silent,
 ) -> SearchResult:
     """Score `budget` distinct structures, all of them `feasible`, and return the best.
 
@@ -87,15 +87,17 @@ def zero_shot(
     """
     if isinstance(feasible, PlainBudget) and feasible.space.fingerprint != space.fingerprint:
         raise ParameterError("the PlainBudget counts in another space: make it with the one that is searched")
+    if isinstance(combine, str):
+        check_name("combination", combine, METHODS)
     start = _founder(space, start, feasible, config.mutation) if config.initial == "fixed" else None
-    settings = asdict(config) | {"start": space.format(start) if start else "", "combine": _named(combine)}
+    settings = asdict(config) | {"start": space.format(start) if start else ""}
     founders = config.founders + 1 if config.initial == "fixed" else max(1, config.founders)
     population = Population(config.population)
     members = (lambda: Population(config.population)) if combine is not None else (lambda: population)
     propose = partial(_propose, config, start, feasible, members)
     combined = None if combine is None else partial(_combined, combine)
     strategy = Strategy("zero_shot", settings, founders, config.children, propose, combined)
-    search = Search(strategy, space, evaluate, feasible, seed, executor, state, _costs(space), progress, run)
+    search = Search(strategy, space, evaluate, feasible, seed, executor, state, _costs(space), progress)
     return search.run(budget)
 
 
@@ -183,13 +185,6 @@ def _combined(combine: str | Combine, records: list[dict]) -> list[float]:
     if math.inf in scores:
         raise ParameterError("combine returned +inf, which would rank best whatever it stands for")
     return scores
-
-
-def _named(combine: str | Combine | None) -> str:
-    """The name of a way to combine, for a state file. Raises `UnknownName`."""
-    if combine is None or isinstance(combine, str):
-        return check_name("combination", combine, METHODS) if combine is not None else ""
-    return getattr(combine, "__qualname__", type(combine).__name__)
 
 
 def _costs(space: PlainNetSpace) -> dict[str, Callable[[PlainArch], float]]:

@@ -225,6 +225,11 @@ class SearchSpace:
         ]
         return content_hash([self.name, self.input_shape, parts, [[d.name, d.choices] for d in self.decisions]])
 
+    @property
+    def identity(self) -> list:
+        """What a stored state compares: what is searched, and how the space was made (its supernet's semantics)."""
+        return [self.fingerprint, self.made]
+
     def sample(self, rng: np.random.Generator) -> Arch:
         """A uniformly random architecture."""
         return tuple(rng.integers(self.choices).tolist())

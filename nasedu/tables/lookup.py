@@ -52,9 +52,10 @@ def latency_table(
             raise TableError(f"{keep} was measured with {other}: delete it, or name another file to keep the table in")
         return table
     table = LookupTable.build(space, "latency_ms", progress=progress, **options)
-    if keep:
-        table.save(keep)
-    return table
+    if not keep:
+        return table
+    table.save(keep)
+    return LookupTable.load(keep, space)  # rounded as it was written, so that a run that goes on has the same figures
 
 
 def _otherwise(table: LookupTable, options: dict) -> str:

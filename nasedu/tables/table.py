@@ -74,6 +74,11 @@ class LookupTable:
         if self.fixed < 0:
             raise TableError(f"{where} has a fixed part of {self.fixed:g} {self.unit}: a cost is at least 0")
 
+    @property
+    def identity(self) -> list:
+        """What a stored state compares: space, metric, unit and values."""
+        return [self.space.fingerprint, self.metric, self.unit, self.fixed, self.entries]
+
     def __call__(self, arch: Arch) -> float:
         """The value of an architecture, in `unit`. Raises `ArchitectureError`."""
         arch = self.space.validate(arch)

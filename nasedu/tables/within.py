@@ -14,7 +14,6 @@ import numpy as np
 
 from nasedu.errors import BudgetError, ParameterError
 from nasedu.spaces.base import Arch
-from nasedu.storage import content_hash, tensors_hash
 from nasedu.tables.table import LookupTable
 
 BINS_PER_GROUP = 20  # within the bounds; more bins reject fewer draws and take longer to count
@@ -58,9 +57,9 @@ class Constraint:
         return f"{self.table.metric} of {bounds} {unit}"
 
     @property
-    def identity(self) -> str:
-        """A content hash of the bounds and the table."""
-        return content_hash([self.low, self.high, table_hash(self.table)])
+    def identity(self) -> list:
+        """What a stored search compares: the bounds and the table."""
+        return [self.low, self.high, self.table]
 
     def unmet(self) -> BudgetError:
         """The error that says what was wanted and what can be reached."""
@@ -108,11 +107,6 @@ class Constraint:
                 arch[decision] = int(choice)
             total += int(costs[option])
         return tuple(arch)
-
-
-def table_hash(table: LookupTable) -> str:
-    """A content hash of what a table says: its metric and its figures."""
-    return content_hash([table.metric, table.fixed, tensors_hash(table.entries)])
 
 
 def at_most(table: LookupTable, budget: float) -> Constraint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,8 +20,8 @@ from nasedu.detection import (
     fit_anchors,
 )
 from nasedu.modules import evaluation_mode
+from nasedu.progress import Progress, silent
 from nasedu.spaces.base import Network, SearchSpace
-from nasedu.storage import content_hash
 from nasedu.training import Step, Trained, TrainingConfig, train
 
 DetectorData = Sequence  # a nasedu.data.DetectionDataset
@@ -88,7 +88,7 @@ def train_detector(
     seed: int = 0,
     device: torch.device | str = "cpu",
     state: str | Path | None = None,
-    progress: Callable[[int, dict], None] = lambda epoch, losses: None,
+    progress: Progress = silent,
 ) -> Trained:
     """Train a stand-alone network from its initial weights (WZDNAS phase 4). Raises `CheckpointError`."""
     return train(
@@ -99,7 +99,6 @@ def train_detector(
         seed=seed,
         device=device,
         state=state,
-        run=run_name("train", space, data, config, seed, [tuple(p.shape) for p in network.parameters()]),
         progress=progress,
     )
 
@@ -125,10 +124,3 @@ def test_detector(space, network: nn.Module, data: DetectorData) -> Metrics:
 
 
 test_detector.__test__ = False  # not a test, whatever pytest makes of the name
-
-
-def run_name(phase: str, space: SearchSpace, data: DetectorData, config: DetectorConfig, *rest) -> str:
-    """What a checkpoint belongs to: phase, space, anchors, every label of the data, settings, seed."""
-    labels = [(s.file, s.boxes.tolist(), s.labels.tolist(), s.ignore.tolist()) for s in data.samples]
-    content = [phase, space.fingerprint, space.semantics, space.anchors.tolist(), data.name, data.split, data.classes]
-    return content_hash([*content, data.image_size, labels, asdict(config), *rest])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from nasedu.progress import Progress, silent
 from nasedu.proxies.per_block import zero_cost_map
 from nasedu.search.descent import Descent, DescentConfig, descend
 from nasedu.spaces.base import Network, SearchSpace
-from nasedu.storage import content_hash, tensors_hash
 from nasedu.tables.table import LookupTable
 from nasedu.wzdnas.loss import PUBLISHED, FourTermLoss, LossWeights
 
@@ -38,7 +37,7 @@ def search(
     map_loss: Callable | None = None,
     seed: int = 0,
     state: str | Path | None = None,
-    progress: Callable[[int], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> tuple[Descent, LookupTable]:
     """Search with a frozen supernet in eval mode; returns the descent and the last zero-cost map.
 
@@ -59,7 +58,6 @@ def search(
     start = Descent(space, torch.zeros(1, len(space.choices), max(space.choices)), [])
     latest = [refreshed(start, config.temperature[0])]
     loss = FourTermLoss({"zero_cost": latest[0], **tables}, target, weights)
-    prices = [[name, table.fixed, [entry.tolist() for entry in table.entries]] for name, table in tables.items()]
     descent = descend(
         [latest[0], *tables.values()],
         loss,
@@ -67,7 +65,6 @@ def search(
         seeds=[seed],
         refresh=refresh,
         state=state,
-        run=content_hash([asdict(weights), proxy, target, prices, tensors_hash([*supernet.parameters(), images])]),
         progress=progress,
     )
     return descent, refreshed(descent, config.temperature[1])

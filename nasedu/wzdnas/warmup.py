@@ -7,18 +7,18 @@ it and trains the weights alone on the detection loss.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from nasedu.errors import ParameterError, check_name
+from nasedu.progress import Progress, silent
 from nasedu.sampling import gumbel_softmax, softmax, uniform_logits
 from nasedu.spaces.base import Network, SearchSpace
 from nasedu.supernet.batchnorm import recalibrate
 from nasedu.training import Trained, train
-from nasedu.wzdnas.detector import DetectorConfig, DetectorData, detector_batches, detector_step, run_name
+from nasedu.wzdnas.detector import DetectorConfig, DetectorData, detector_batches, detector_step
 
 WARMUPS = ("train", "bn_only", "none")
 TEMPERATURE = 3.0
@@ -36,7 +36,7 @@ def warm_up(
     seed: int = 0,
     device: torch.device | str = "cpu",
     state: str | Path | None = None,
-    progress: Callable[[int, dict], None] = lambda epoch, losses: None,
+    progress: Progress = silent,
 ) -> Trained:
     """Train the supernet's weights (WZDNAS phase 1) and load their running average into it.
 
@@ -62,7 +62,6 @@ def warm_up(
             seed=seed,
             device=device,
             state=state,
-            run=run_name("warm-up", space, data, config, seed, temperature),
             progress=progress,
         )
         supernet.load_state_dict(trained.ema.state_dict())

@@ -278,7 +278,7 @@ def train_supernet(name, seed):
     batches = classification.batches(train_set, cfg.batch_size, seed)
     step, recipe = sampling.supernet_step(space, sampler), classification.recipe(epochs(sampler))
     with tqdm(total=recipe.epochs, desc=name, unit="epoch") as bar:
-        follow = {"progress": lambda epoch, losses: bar.update(epoch - bar.n), "run": f"{name} {seed} {cfg.passes}"}
+        follow = {"progress": lambda done, *_: bar.update(done - bar.n)}
         state = cfg.out_dir / f"{name.replace(' ', '-')}-{seed}.pt"
         return train(net, batches, step, recipe, seed=seed, device=cfg.device, state=state, **follow)
 

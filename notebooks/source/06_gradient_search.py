@@ -261,10 +261,10 @@ assert all(a.grad is None for a in theta)  # and now the logits
 
 
 # %%
-def search(name, space, images, config, hardware=None, run=""):
+def search(name, space, images, config, hardware=None):
     with tqdm(total=config.epochs, desc=name, unit="epoch") as bar:
-        keep = {"state": cfg.out_dir / f"{name.replace(' ', '-')}.pt", "run": f"{run} {len(images)}"}
-        follow = {"progress": lambda epoch, losses: bar.update(epoch - bar.n)}
+        keep = {"state": cfg.out_dir / f"{name.replace(' ', '-')}.pt"}
+        follow = {"progress": lambda done, *_: bar.update(done - bar.n)}
         same = {"config": config, "hardware": hardware, "seed": cfg.seed, "device": cfg.device}
         return gradient_search(space, images, **same, **keep, **follow)
 
@@ -429,7 +429,7 @@ def crowd(task, path, allowed=2.0):
     return task + torch.relu(sum(weights[0] for weights in path) - allowed) ** 2
 
 
-remedied = search("limited", deep, few, long, hardware=crowd, run="crowd 2")
+remedied = search("limited", deep, few, long, hardware=crowd)
 pair = {"left alone": collapsed, "at most two skips": remedied}
 
 # %% [markdown]
@@ -485,10 +485,7 @@ assert abs(float(limits["tight"](0.0, uniform)) / by_hand - 1) < 1e-4
 
 # %%
 pressed = GradientConfig("gates", epochs=cfg.budget_epochs, warmup_epochs=1, batch_size=32, arch_lr=0.3)
-searched = {
-    name: search(name, blocks, digits, pressed, hardware=limits[name], run=f"{target:.0f}")
-    for name, target in targets.items()
-}
+searched = {name: search(name, blocks, digits, pressed, hardware=limits[name]) for name, target in targets.items()}
 derived = {name: derive(result.path, macs, targets[name]) for name, result in searched.items()}
 assert all(abs(d.cost / d.target - 1) <= 0.03 for d in derived.values())
 

@@ -707,7 +707,7 @@ check_identify(identify)
 every = truth if cfg.cells >= len(truth) else truth.sample(cfg.cells, random_state=cfg.seed)
 archs, seeds = [space.parse(text) for text in every.index], range(cfg.seeds)
 with tqdm(total=len(archs) * cfg.seeds, desc="scores", unit="network", leave=False) as bar:
-    keep = {"seeds": seeds, "state": cfg.out_dir / "pool.pt", "progress": bar.update}
+    keep = {"seeds": seeds, "state": cfg.out_dir / "pool.pt", "progress": lambda done, *_: bar.update(done - bar.n)}
     scores = zero_cost.score_pool(space, archs, batch, cfg.proxies, **keep)
 failed = {text for _, text, _ in scores.errors}
 print(f"{len(every)} cells, {cfg.seeds} initialisations; some proxy failed on {len(failed)} of them")

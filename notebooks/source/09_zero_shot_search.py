@@ -594,7 +594,7 @@ else:
 def watched(name, evaluate, evaluations, ylabel="score", **options):
     """`search.zero_shot` in portions, with a picture of the best so far that is renewed after each."""
     handle, portions = None, max(2, min(40, evaluations // 20))
-    keep = {"seed": cfg.seed, "state": cfg.out_dir / f"{name}.pt", "run": f"{name} {cfg.proxy}"}
+    keep = {"seed": cfg.seed, "state": cfg.out_dir / f"{name}.pt"}
     for part in range(1, portions + 1):
         result = search.zero_shot(
             budget=max(1, evaluations * part // portions), evaluate=evaluate, config=config, **keep, **options
@@ -694,7 +694,7 @@ def trainer(name):
 # %%
 def train_one(name):
     network, order, step, settings = trainer(name)
-    keep = {"seed": int(name.split()[-1]), "device": cfg.device, "state": cfg.out_dir / f"{name}.pt", "run": name}
+    keep = {"seed": int(name.split()[-1]), "device": cfg.device, "state": cfg.out_dir / f"{name}.pt"}
     trained = training.train(network, order, step, settings, **keep)
     judged = trained.ema if cfg.recipe == "short" else trained.model
     return 100 * classification.accuracy(judged, test_set.to(cfg.device)), trained.history

@@ -888,7 +888,8 @@ Markdown(
 goals = np.linspace(low + 0.04 * (high - low), front[-1, 0], cfg.sweep_targets).tolist()
 every = list(range(cfg.seed, cfg.seed + cfg.sweep_seeds))
 with tqdm(total=config.steps, desc="front", unit="step") as bar:
-    sweep = search.pareto_sweep(objective, latency, goals, every, config=config, progress=bar.update)
+    follow = lambda done, *_: bar.update(done - bar.n)
+    sweep = search.pareto_sweep(objective, latency, goals, every, config=config, progress=follow)
 swept_front = sweep.efficient()
 
 # %% [markdown]

@@ -320,8 +320,8 @@ def training(epochs, **changes):
 
 
 def follow(bar):
-    """Moves a progress bar to the epoch that a training has reached, which may have gone on from a stored one."""
-    return lambda epoch, losses: bar.update(epoch - bar.n)
+    """Moves a progress bar to where a training or a search is, which may have gone on from a stored one."""
+    return lambda done, *_: bar.update(done - bar.n)
 
 
 # %%
@@ -501,7 +501,7 @@ config = DescentConfig(steps=cfg.search_steps, every=cfg.map_every)
 
 # %%
 with tqdm(total=config.steps, desc="search", unit="step") as bar:
-    keep = {"seed": cfg.seed, "state": cfg.out_dir / "search.pt", "progress": bar.update}
+    keep = {"seed": cfg.seed, "state": cfg.out_dir / "search.pt", "progress": follow(bar)}
     proxy = {"proxy": cfg.proxy, "map_loss": map_loss}
     descent, last_map = wzdnas.search(space, supernet, images, priced, target, config, **proxy, **keep)
 

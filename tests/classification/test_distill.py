@@ -169,8 +169,8 @@ def test_a_student_learns_from_answers_alone_and_resumes(tmp_path):
         return train(model, batches(wrong, 50), step, recipe(8, save_seconds=0), state=state, progress=stop(epochs))
 
     def stop(epochs):
-        def progress(epoch, losses):
-            if epoch == epochs:
+        def progress(done, total, note=""):
+            if done == epochs:
                 raise KeyboardInterrupt
 
         return progress

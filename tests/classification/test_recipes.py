@@ -12,6 +12,7 @@ from nasedu import blocks
 from nasedu.classification import batches, classifier_step, mixup, published_augment, published_recipe, zen_init
 from nasedu.data import classification
 from nasedu.errors import ParameterError, UnknownName
+from nasedu.progress import silent
 from nasedu.training import make_optimizer, schedule, train
 
 
@@ -99,19 +100,19 @@ def test_a_killed_training_with_every_draw_ends_where_it_would_have_ended(tmp_pa
     make = batches(images, 32, seed=2, augment=published_augment(images), mix=mixup(10))
     config = published_recipe(4, 32, 96, warmup_epochs=1, save_seconds=0)
 
-    def run(state=None, progress=lambda epoch, losses: None, seed=0):
+    def run(state=None, progress=silent, seed=0):
         model = zen_init(net(), torch.Generator().manual_seed(seed))
         return train(model, make, classifier_step(0.1), config, state=state, progress=progress)
 
-    def kill(epoch, losses):
-        if epoch == 2:
+    def kill(done, total, note=""):
+        if done == 2:
             raise Killed
 
     state = tmp_path / "state.pt"
     with pytest.raises(Killed):
         run(state, kill)
     torch.manual_seed(77)
-    resumed, whole = run(state, seed=9), run()
+    resumed, whole = run(state), run()
     assert resumed.history == whole.history
     for ours, theirs in ((resumed.model, whole.model), (resumed.ema, whole.ema)):
         assert all(

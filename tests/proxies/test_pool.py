@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nasedu import proxies, spaces
-from nasedu.errors import CheckpointError, ParameterError, ProxyError, UnknownName
+from nasedu.errors import ParameterError, ProxyError, UnknownName
 from nasedu.proxies import registry
 from nasedu.ranking.combine import ranks
 from nasedu.search import ZeroCost, random_search
@@ -68,14 +68,18 @@ def test_an_executor_and_a_second_run_change_nothing(space, batch, archs):
     assert alone.frame.equals(beside.frame)
 
 
-def test_a_killed_run_goes_on_and_another_run_is_refused(space, batch, archs, tmp_path):
+def test_a_killed_run_goes_on_and_another_one_starts_afresh(space, batch, archs, tmp_path, capsys):
     state, heard = tmp_path / "pool.pt", []
     first = proxies.score_pool(space, archs[:4], batch, ["snip"], state=state)
-    whole = proxies.score_pool(space, archs, batch, ["snip"], state=state, progress=heard.append)
-    assert heard == [4, 1, 1]
+    follow = lambda *said: heard.append(said)  # noqa: E731
+    whole = proxies.score_pool(space, archs, batch, ["snip"], state=state, progress=follow)
+    assert heard == [(4, 6), (5, 6), (6, 6)]
     assert whole.frame.iloc[:4].equals(first.frame)
-    with pytest.raises(CheckpointError):
-        proxies.score_pool(space, archs, batch, ["naswot"], state=state)
+    changed = batch[0].clone()
+    changed[0, 0, 0, 0] += 1
+    assert list(proxies.score_pool(space, archs, batch, ["naswot"], state=state).frame.columns) == ["naswot"]
+    proxies.score_pool(space, archs[:1], (changed, batch[1]), ["naswot"], state=state)
+    assert capsys.readouterr().out.count("pool.pt was stored with other settings") == 2
 
 
 def test_a_composite_is_ranks_over_this_pool(space, batch, archs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -106,8 +108,8 @@ def test_killed_descent_goes_on_to_the_same_end(tables, tmp_path):
     config = DescentConfig(steps=6000, every=50)
     done = []
 
-    def kill(steps):
-        done.append(steps)
+    def kill(step, steps, note=""):
+        done.append((step, steps))
         if len(done) == 80:
             raise Killed
 
@@ -115,17 +117,31 @@ def test_killed_descent_goes_on_to_the_same_end(tables, tmp_path):
     with pytest.raises(Killed):
         descend(values, loss, config, state=state, progress=kill)
     resumed = []
-    again = descend(values, loss, config, state=state, progress=resumed.append)
+    again = descend(values, loss, config, state=state, progress=lambda *said: resumed.append(said))
     whole = descend(values, loss, config)
-    assert sum(resumed) == 6000 - 2500  # it went on from the last state, not from the start
+    assert resumed == [
+        (step, 6000) for step in range(2550, 6001, 50)
+    ]  # it went on from the last state, not from the start
     assert torch.equal(again.theta, whole.theta) and len(again.history) == len(whole.history)
 
 
-def test_a_state_cut_short_or_of_another_search_is_refused(tables, tmp_path):
+def test_a_state_cut_short_is_refused_and_another_descent_starts_afresh(tables, tmp_path, capsys):
     loss, state = loss_at(tables, 0.3), tmp_path / "search.pt"
     descend(list(tables.values()), loss, CONFIG, state=state)
-    with pytest.raises(CheckpointError, match="other settings"):
-        descend(list(tables.values()), loss, CONFIG, state=state, seeds=[1])
+    values = list(tables.values())
+    changes = [
+        {"seeds": [1]},
+        {"loss": loss_at(tables, 0.4)},
+        {"config": replace(CONFIG, lr=0.01)},
+        {"tables": values, "refresh": lambda descent, temperature: values},
+        {"tables": values, "refresh": lambda descent, temperature: list(values)},
+    ]
+    for change in changes:
+        asked = {"tables": values, "loss": loss, "config": CONFIG} | change
+        capsys.readouterr()
+        found = descend(**asked, state=state)
+        assert torch.equal(found.theta, descend(**asked).theta), change
+        assert "search.pt was stored with other settings" in capsys.readouterr().out, change
     state.write_bytes(state.read_bytes()[:500])
     with pytest.raises(CheckpointError, match="cut short"):
         descend(list(tables.values()), loss, CONFIG, state=state)

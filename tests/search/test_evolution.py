@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.errors import BudgetError, CheckpointError, ParameterError, UnknownName
+from nasedu.errors import BudgetError, ParameterError, UnknownName
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution, survivors
 from nasedu.search.random import random_search
 from nasedu.tables.within import within
@@ -175,42 +175,39 @@ SCRIPT = textwrap.dedent(
     from nasedu import spaces
     from nasedu.search.evolution import evolution
 
-    calls = []
-
-    def evaluate(arch):
-        calls.append(arch)
-        if len(calls) == 44:
-            os.kill(os.getpid(), 9)
+    def weigh(arch):
         return sum((i % 3 - 1) * c for i, c in enumerate(arch))
 
-    evolution(spaces.create("yolo", image_size=64), evaluate, budget=70, seed=2, state=sys.argv[1])
+    def kill(done, total, note=""):
+        if done == 44:
+            os.kill(os.getpid(), 9)
+
+    space = spaces.create("yolo", image_size=64)
+    evolution(space, weigh, budget=70, seed=2, state=sys.argv[1], progress=kill)
     """
 )
 
 
-def test_a_killed_search_ends_with_the_same_result(facts, tmp_path):
+def test_a_killed_search_ends_with_the_same_result(facts, tmp_path, capsys):
     """44 is in the middle of generation 3 (20 + 10 + 10 are stored)."""
-    state, calls = tmp_path / "search.pt", []
-
-    def evaluate(arch):
-        calls.append(arch)
-        return sum((i % 3 - 1) * c for i, c in enumerate(arch))
-
+    state, heard = tmp_path / "search.pt", []
     killed = subprocess.run([sys.executable, "-c", SCRIPT, state], env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert killed.returncode == -signal.SIGKILL
-    space = spaces.create("yolo", image_size=64)
-    again = evolution(space, evaluate, budget=70, seed=2, state=state)
-    assert len(calls) == 30
-    assert facts(again) == facts(evolution(space, evaluate, budget=70, seed=2))
+    names: dict = {}
+    exec(SCRIPT.split("space =")[0], names)
+    space, follow = spaces.create("yolo", image_size=64), lambda done, total, note="": heard.append(done)
+    again = evolution(space, names["weigh"], budget=70, seed=2, state=state, progress=follow)
+    assert heard == list(range(40, 71)) and capsys.readouterr().out == ""
+    assert facts(again) == facts(evolution(space, names["weigh"], budget=70, seed=2))
 
 
-def test_the_state_of_another_search_is_refused(toy, tmp_path):
+def test_another_search_starts_afresh(toy, facts, tmp_path, capsys):
     space, state = toy(CHOICES), tmp_path / "search.pt"
     evolution(space, weigh, budget=25, state=state)
-    with pytest.raises(CheckpointError, match="other settings"):
-        evolution(space, weigh, budget=25, state=state, config=EvolutionConfig(mutation=0.2))
-    with pytest.raises(CheckpointError, match="other settings"):
-        random_search(space, weigh, budget=25, state=state)
+    for search, options in ((evolution, {"config": EvolutionConfig(mutation=0.2)}), (random_search, {})):
+        found = search(space, weigh, budget=25, state=state, **options)
+        assert facts(found) == facts(search(space, weigh, budget=25, **options))
+        assert "search.pt was stored with other settings" in capsys.readouterr().out
 
 
 def test_nonsense_settings_are_refused():

@@ -11,6 +11,7 @@ from nasedu import spaces
 from nasedu.errors import BudgetError
 from nasedu.search.plain_budget import PlainBudget
 from nasedu.spaces.plainnet.published import MACS_SEED
+from nasedu.storage import identity
 
 MOBILE = spaces.create("plainnet", blocks="idw", input_size=64, num_classes=10)
 START = MOBILE.parse(MACS_SEED)  # its head of 2048 channels is fixed by all rules but shared_ratio
@@ -57,5 +58,5 @@ def test_the_network_of_the_fewest_parameters_may_be_slow():
 def test_a_budget_knows_its_space_cheaply():
     budget = PlainBudget(MOBILE, params=1e6)
     other = PlainBudget(spaces.create("plainnet", blocks="idw", input_size=64, num_classes=1000), params=1e6)
-    assert budget.identity != other.identity and budget.space.fingerprint != other.space.fingerprint
-    assert budget.identity is budget.identity and pickle.loads(pickle.dumps(budget)).identity == budget.identity
+    assert identity(budget) != identity(other) and budget.space.fingerprint != other.space.fingerprint
+    assert identity(pickle.loads(pickle.dumps(budget))) == identity(budget)

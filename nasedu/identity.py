@@ -1,0 +1,329 @@
+"""What a stored state belongs to, as a hash of everything that its numbers depend on.
+
+Values count by content. A function of one's own counts by its compiled code, its defaults, what it closes over and the
+globals that it reads; its name, its comments and the lines it stands on do not. What stands in a library counts by its
+name and the library's version, since another version may compute something else under the same name; of this package,
+by a hash of its sources. An object counts by its class and by what pickle would store of it, or, where it has an
+attribute `identity`, by that. Whatever pickle cannot store (an open file, a lock, a generator in progress) is refused.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import dis
+import hashlib
+import inspect
+import sys
+import types
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import _lru_cache_wrapper, cache, cached_property, lru_cache, singledispatch
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nasedu.errors import ParameterError
+
+ATOMS = (type(None), bool, int, float, complex, str, bytes)
+# how a function is called: with *args or **kwargs, as a generator, as a coroutine
+CALLED = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+CALLED |= inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
+NO_RESULTS = {"plots", "widgets", "course", "__main__.py"}  # parts of the package that only show
+
+
+def identity(*parts: object) -> str:
+    """32 hex digits that tell these values from others, in this process and in the next.
+
+    Raises `ParameterError` for what nobody can tell from others, naming where it was found.
+    """
+    return _Reader().read(parts).hex()[:32]
+
+
+@dataclass(frozen=True)
+class _At:
+    """A value, and where it was found."""
+
+    where: str
+    value: object
+
+
+@dataclass(frozen=True)
+class _Unordered:
+    """Values whose order says nothing."""
+
+    values: tuple
+
+
+class _Reader:
+    """Hashes a value by what `_describe` says of it, each object once; `where` is the place that is being read."""
+
+    def __init__(self):
+        self.read_before: dict[int, tuple[object, bytes]] = {}  # with the object, so that no other gets its id
+        self.within: set[int] = set()
+        self.where = "what a state belongs to"
+
+    def read(self, value: object) -> bytes:
+        """The hash of a value."""
+        if isinstance(value, np.generic) and type(value.item()) in ATOMS:
+            value = value.item()
+        if type(value) in ATOMS:
+            return _atom(type(value), repr(value))
+        if isinstance(value, memoryview):
+            return _hash(value)
+        if id(value) in self.read_before:
+            return self.read_before[id(value)][1]
+        if id(value) in self.within:
+            return _hash(b"a value that holds itself")
+        self.within.add(id(value))
+        found = self._parts(value)
+        self.within.discard(id(value))
+        self.read_before[id(value)] = value, found
+        return found
+
+    def _parts(self, value: object) -> bytes:
+        if isinstance(value, _Unordered):
+            return _hash(b"unordered", *sorted(map(self.read, value.values)))
+        if isinstance(value, _At):
+            outer, self.where = self.where, value.where
+            found = self.read(value.value)
+            self.where = outer
+            return found
+        try:
+            kind, *parts = _describe(value)
+        except (TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
+            raise ParameterError(
+                f"{self.where} holds a {type(value).__name__}, and nobody can tell whether that has changed since a "
+                "state was stored: do without it, or give what holds it an attribute `identity`"
+            ) from error
+        return _hash(kind.encode(), *map(self.read, parts))
+
+
+def _hash(*parts: bytes | memoryview) -> bytes:
+    digest = hashlib.sha256(repr([len(part) for part in parts]).encode())
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
+
+
+@lru_cache(10_000)  # a supernet's thousand modules name the same few attributes
+def _atom(kind: type, text: str) -> bytes:
+    return _hash(kind.__name__.encode(), text.encode())
+
+
+@singledispatch
+def _describe(value: object) -> tuple:
+    """A kind and the parts that tell a value from others of it; of an object, those that pickle would store."""
+    module = type(value).__module__
+    own = module.startswith("nasedu.") or not _version(module)  # NumPy's functions have an `identity` of another sense
+    if own and (hasattr(type(value), "identity") or "identity" in getattr(value, "__dict__", ())):
+        return "object", type(value), value.identity
+    if module.split(".")[0] == "pandas" and hasattr(value, "to_numpy"):
+        columns = [column.to_numpy() for _, column in value.items()] if value.ndim == 2 else [value.to_numpy()]
+        return "frame", type(value), list(getattr(value, "index", ())), list(getattr(value, "columns", ())), columns
+    registered = copyreg.dispatch_table.get(type(value))  # where pickle looks first
+    reduced = registered(value) if registered else value.__reduce_ex__(4)
+    if isinstance(reduced, str):
+        return "name", type(value), reduced
+    make, args, state, items, pairs = (*reduced, None, None, None)[:5]
+    if isinstance(state, dict):
+        kept = [name for name in state if not isinstance(getattr(type(value), str(name), None), cached_property)]
+        owner = type(value).__qualname__
+        state = _Unordered(tuple((name, _At(f"`{name}` of a {owner}", state[name])) for name in kept))
+    return "object", type(value), make, args, state, list(items or ()), _Unordered(tuple(pairs or ()))
+
+
+@_describe.register
+def _(value: list | tuple | types.GenericAlias) -> tuple:
+    if type(value) not in (list, tuple, torch.Size):
+        return _describe.dispatch(object)(value)
+    return "row", *value
+
+
+@_describe.register
+def _(value: set | frozenset) -> tuple:
+    return "set", _Unordered(tuple(value))
+
+
+@_describe.register
+def _(value: dict | types.MappingProxyType) -> tuple:
+    if type(value) not in (dict, OrderedDict, defaultdict, types.MappingProxyType):
+        return _describe.dispatch(object)(value)
+    return "map", _Unordered(tuple((name, _At(f"{name!r:.60}", held)) for name, held in value.items()))
+
+
+@_describe.register
+def _(value: Tensor) -> tuple:
+    values = value.detach().as_subclass(Tensor)
+    about = f"{value.dtype} {value.layout} {tuple(value.shape)} {value.requires_grad}"
+    more = () if type(value) in (Tensor, nn.Parameter) else (type(value), vars(value))
+    if value.is_meta:
+        return "tensor", about, *more
+    values = values.to_dense() if values.layout != torch.strided else values
+    values = values.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+    return "tensor", about, memoryview(values.numpy()), *more
+
+
+@_describe.register
+def _(value: np.ndarray) -> tuple:
+    if value.dtype.hasobject:
+        return "array", str(value.dtype), value.shape, value.tolist()
+    return "array", value.dtype.str, value.shape, memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+
+
+@_describe.register
+def _(value: torch.Generator) -> tuple:
+    return "generator", value.device.type, value.get_state()
+
+
+@_describe.register
+def _(value: torch.device) -> tuple:
+    return "device", value.type  # which one of several alike computes says nothing
+
+
+@_describe.register
+def _(value: nn.Module) -> tuple:
+    """Structure, values and hooks, but for the keys of hooks: PyTorch counts them over all modules of a process."""
+    held = {name: v for name, v in vars(value).items() if not (isinstance(v, dict | set) and not v)}
+    held = {name: list(v.values()) if "hooks" in name and isinstance(v, dict) else v for name, v in held.items()}
+    return "module", type(value), held
+
+
+@_describe.register
+def _(value: types.ModuleType) -> tuple:
+    return "python module", value.__name__, _version(value.__name__)
+
+
+@_describe.register
+def _(value: types.CodeType) -> tuple:
+    arguments = value.co_argcount + value.co_kwonlyargcount
+    kind = value.co_flags & CALLED
+    about = kind, value.co_posonlyargcount, value.co_varnames[:arguments], value.co_names
+    return "code", value.co_code, value.co_exceptiontable, value.co_consts, *about
+
+
+@_describe.register
+def _(value: types.FunctionType) -> tuple:
+    if _stands_in_library(value):
+        return "name", value.__module__, value.__qualname__, _version(value.__module__)
+    module, code = value.__globals__.get("__name__", ""), value.__code__
+    owner = value.__qualname__.replace("<locals>.", "")
+    named = _version(module)
+    body = (module, code.co_qualname, named) if named else code
+    if "identity" in vars(value):
+        return "function", body, value.identity
+    cells = zip(code.co_freevars, value.__closure__ or (), strict=True)
+    closed = [_At(f"`{name}` of {owner}", cell.cell_contents) for name, cell in cells if not _empty(cell)]
+    globals_ = () if named else [(n, _At(f"`{n}` of {owner}", g)) for n, g in _globals(value)]
+    return "function", body, value.__defaults__, value.__kwdefaults__, closed, globals_
+
+
+@_describe.register
+def _(value: types.MethodType) -> tuple:
+    return "method", value.__func__, value.__self__
+
+
+@_describe.register
+def _(value: types.BuiltinFunctionType) -> tuple:
+    of = value.__self__
+    return "method", value.__name__, _version("torch") if of is None else of  # PyTorch's own are nobody's
+
+
+@_describe.register
+def _(value: types.MethodDescriptorType | types.WrapperDescriptorType | types.ClassMethodDescriptorType) -> tuple:
+    return "method", value.__name__, value.__objclass__
+
+
+@_describe.register
+def _(value: _lru_cache_wrapper) -> tuple:
+    return "function", value.__wrapped__
+
+
+@_describe.register
+def _(value: property) -> tuple:
+    return "property", value.fget, value.fset, value.fdel
+
+
+@_describe.register
+def _(value: staticmethod | classmethod) -> tuple:
+    return type(value).__name__, value.__func__
+
+
+@_describe.register
+def _(value: cached_property) -> tuple:
+    return "property", value.func
+
+
+@_describe.register
+def _(value: type) -> tuple:
+    if (version := _version(value.__module__)) and "<locals>" not in value.__qualname__:
+        return "name", value.__module__, value.__qualname__, version
+    slots = types.GetSetDescriptorType | types.MemberDescriptorType
+    held = {n: v for n, v in vars(value).items() if not isinstance(v, slots) and n != "_abc_impl"}
+    own = {n: v for n, v in held.items() if n[:2] + n[-2:] != "____" or isinstance(v, types.FunctionType)}
+    return "class", value.__bases__, {n: _At(f"`{n}` of {value.__qualname__}", v) for n, v in own.items()}
+
+
+def _globals(function: types.FunctionType) -> Iterable[tuple[str, object]]:
+    """The globals that a function reads, by name; of modules of one's own, those of their names that it mentions."""
+    loaded, mentioned = _names(function.__code__)
+    for name in sorted(loaded & set(function.__globals__)):
+        value = function.__globals__[name]
+        yield name, value
+        if isinstance(value, types.ModuleType) and not _version(value.__name__):
+            yield from ((inner, vars(value)[inner]) for inner in sorted(mentioned & set(vars(value))))
+
+
+def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
+    """The globals that code and the functions within it load, and all names that they mention."""
+    loaded = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    mentioned = set(code.co_names)
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            for names, more in zip((loaded, mentioned), _names(inner), strict=True):
+                names |= more
+    return loaded, mentioned
+
+
+def _empty(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is cell
+    except ValueError:  # a variable that has no value yet
+        return True
+
+
+def _stands_in_library(function: types.FunctionType) -> bool:
+    """Whether a library holds this very function under its name, so that the name says it all."""
+    place = sys.modules.get(function.__module__) if function.__module__ and _version(function.__module__) else None
+    for part in function.__qualname__.split("."):
+        place = getattr(place, part, None)
+    return place is function
+
+
+@cache
+def _version(module: str) -> str:
+    """The version of the library that a module is part of; "" for a module of one's own."""
+    top = module.partition(".")[0]
+    if top == "nasedu":
+        return _sources()
+    if top in sys.stdlib_module_names:
+        return f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    found = sys.modules.get(top)
+    places = [getattr(found, "__file__", None) or "", *getattr(found, "__path__", ())]
+    if not any({"site-packages", "dist-packages"} & set(Path(place).parts) for place in places):
+        return ""
+    try:
+        return str(getattr(found, "__version__", "")) or metadata.version(top)
+    except metadata.PackageNotFoundError:
+        return "of unknown version"
+
+
+@cache
+def _sources() -> str:
+    """A hash of this package's sources, but for what only shows."""
+    root = Path(__file__).parent
+    files = [file for file in sorted(root.rglob("*.py")) if file.relative_to(root).parts[0] not in NO_RESULTS]
+    return _hash(*(file.read_bytes() for file in files)).hex()[:16]
