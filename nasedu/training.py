@@ -108,7 +108,8 @@ def train(
     if state:
         history += _resume(state, run, parts)
     for epoch in range(len(history), config.epochs):
-        losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, _generator(seed, epoch))
+        now = step.at(epoch, config.epochs) if hasattr(step, "at") else step  # a sampler that anneals
+        losses = _epoch(model, ema, optimizer, batches(epoch), now, config, epoch, _generator(seed, epoch))
         history.append({"epoch": epoch + 1} | losses)
         if state and (epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds):
             save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, run)
