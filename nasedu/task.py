@@ -8,7 +8,7 @@ are shuffled and augmented anew in every epoch; the others come whole and in ord
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
@@ -53,6 +53,11 @@ class Task(Protocol):
 
 class _Splits:
     """What both tasks share: their data by the split's name."""
+
+    @property
+    def identity(self) -> list:
+        """All that a loss, a batch or a score depends on: the class and its fields."""
+        return [type(self), *(getattr(self, field.name) for field in fields(self))]
 
     def data(self, split: str) -> ImageSet | DetectionDataset:
         """The data of a split. Raises `ParameterError` where the task has none."""

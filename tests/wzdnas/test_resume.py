@@ -44,7 +44,7 @@ SCRIPT = textwrap.dedent(
         space, supernet, images, tables, target, DescentConfig(steps=300, every=100),
         state=folder / "search.pt", progress=killer("search"),
     )
-    arch = tables.derive(descent.path(), tables["flops"], target).arch
+    arch = derive(descent.path(), tables["flops"], target).arch
     network = space.build(arch, seed=0)
     trained = fit(network, task, config.training, state=folder / "train.pt", progress=killer("train"))
     print(arch, descent.theta.double().sum().item(), trained.history[-1]["total"], dict(calls))
