@@ -18,6 +18,7 @@ SCRIPT = textwrap.dedent(
     import torch
     from nasedu import data, spaces, wzdnas
     from nasedu.search import DescentConfig
+    from nasedu.tables import derive
     from nasedu.task import fit
 
     torch.set_num_threads(1)
