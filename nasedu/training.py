@@ -124,8 +124,9 @@ def train(
         history += _resume(state, owner, parts) if state else []
         saved = time.monotonic()
         for epoch in range(len(history), config.epochs):
+            now = step.at(epoch, config.epochs) if hasattr(step, "at") else step  # a sampler that anneals
             generator = stream(seed, "paths", epoch)
-            losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, generator)
+            losses = _epoch(model, ema, optimizer, batches(epoch), now, config, epoch, generator)
             history.append({"epoch": epoch + 1} | losses)
             if state and (epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds):
                 save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, owner)

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nasedu.classification import accuracy, batches, classifier_step, crop_and_flip, recipe
+from nasedu.classification import accuracy, batches, crop_and_flip, recipe
 from nasedu.data import ImageSet, classification
 from nasedu.errors import ParameterError, UnknownName
-from nasedu.training import train
+from nasedu.task import Classification, fit
 
 
 def numbered(n: int, side: int = 4) -> ImageSet:
@@ -72,12 +72,9 @@ def test_augmentation_is_drawn_from_the_epoch_and_crops_what_it_says():
     assert all(any(torch.equal(image, w) for w in windows) for image in x)
 
 
-def test_the_step_is_cross_entropy_with_smoothed_labels():
+def test_the_loss_is_cross_entropy_with_smoothed_labels():
     logits = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.5]])
-    model = nn.Linear(3, 3)
-    nn.init.eye_(model.weight)
-    nn.init.zeros_(model.bias)
-    losses = classifier_step(0.3)(model, (logits, torch.tensor([0, 2])), torch.Generator())
+    losses = Classification(numbered(2), label_smoothing=0.3).loss(logits, torch.tensor([0, 2]))
     target = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])
     expected = -(target * logits.log_softmax(1)).sum(1).mean()
     assert float(losses["total"].detach()) == pytest.approx(float(expected), abs=1e-6) and losses["error"] == 0.5
@@ -108,9 +105,9 @@ def test_accuracy_counts_in_eval_mode_and_puts_every_mode_back():
 def test_the_recipe_learns_digits_in_ten_epochs():
     images = classification("digits", "train", size=1000)
     torch.manual_seed(0)
-    trained = train(small_net(), batches(images, 64), classifier_step(), recipe(10))
-    test = classification("digits", "test")
-    assert accuracy(trained.model, test) > 0.95 and accuracy(trained.ema, test) > 0.95
+    task = Classification(images, test=classification("digits", "test"))
+    trained = fit(small_net(), task, recipe(10))
+    assert task.score(trained.model, "test") > 0.95 and task.score(trained.ema, "test") > 0.95
 
 
 def test_a_recipes_settings_are_checked():

@@ -247,7 +247,7 @@ SCRIPT = """
 import numpy as np, torch
 from torch import nn
 from nasedu import spaces
-from nasedu.classification import classifier_step, batches
+from nasedu.task import Classification
 from nasedu.data import classification
 from nasedu.storage import identity
 words = {"b", "a", "c", "zz", "y"}
@@ -263,7 +263,7 @@ torch.manual_seed(0)
 module = nn.Sequential(nn.Linear(2, 2), Helper())
 module[0].register_forward_hook(helper)
 images = classification("digits", "val", image_size=8, size=20)
-print(identity(f, Helper, module, spaces.create("nasbench201"), classifier_step(), batches(images, 4)))
+print(identity(f, Helper, module, spaces.create("nasbench201"), Classification(images)))
 """
 
 

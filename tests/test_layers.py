@@ -13,7 +13,7 @@ ROOT = Path(nasedu.__file__).parent
 LAYERS = [  # lowest first; a part may import its own layer's other parts only where they are listed together
     {"errors", "identity", "storage", "randomness", "modules", "progress", "workers"},
     {"blocks"},
-    {"data", "detection", "training", "classification"},
+    {"data", "detection", "training", "classification", "task"},
     {"hardware"},
     {"supernet"},
     {"spaces"},
@@ -29,7 +29,7 @@ LAYERS = [  # lowest first; a part may import its own layer's other parts only w
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # they know of what every part may use, and of one another
-STAND_BESIDE = {"data", "detection", "training", "classification", "hardware"}
+STAND_BESIDE = {"data", "detection", "training", "classification", "task", "hardware"}
 BELOW = LAYERS[0] | LAYERS[1]
 
 

@@ -18,12 +18,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "hardswish": nn.Hardswish,
     "prelu": nn.PReLU,
 }
+IN_PLACE = (nn.ReLU, nn.ReLU6)  # the others would copy their input first, which their gradient needs
 
 
 def activation(name: str) -> nn.Module:
-    """A fresh activation module, in place where it can be. Raises `UnknownName`."""
+    """A fresh activation module, in place where that saves memory. Raises `UnknownName`."""
     kind = ACTIVATIONS[check_name("activation", name, ACTIVATIONS)]
-    return kind() if kind is nn.PReLU else kind(inplace=True)
+    return kind(inplace=True) if kind in IN_PLACE else kind()
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:

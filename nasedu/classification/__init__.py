@@ -1,4 +1,4 @@
-"""Training a classifier: recipes, batches, augmentation, steps with and without a teacher, the accuracy."""
+"""Training a classifier: recipes, batches, augmentation, the loss, a teacher, the accuracy."""
 
 from nasedu.classification.augment import (
     Augment,
@@ -15,7 +15,7 @@ from nasedu.classification.batches import batches
 from nasedu.classification.distill import Distilled, distilled_step
 from nasedu.classification.initial import zen_init
 from nasedu.classification.recipes import published_recipe, recipe
-from nasedu.classification.steps import accuracy, classifier_step
+from nasedu.classification.scoring import accuracy, error, label_loss
 
 __all__ = [
     "Augment",
@@ -24,11 +24,12 @@ __all__ = [
     "accuracy",
     "auto_augment",
     "batches",
-    "classifier_step",
     "crop_and_flip",
     "distilled_step",
+    "error",
     "from_torchvision",
     "in_turn",
+    "label_loss",
     "mixup",
     "published_augment",
     "published_recipe",

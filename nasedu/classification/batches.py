@@ -10,6 +10,7 @@ from torch import Tensor
 from nasedu.classification.augment import Augment, Mix
 from nasedu.data import ImageSet
 from nasedu.errors import ParameterError
+from nasedu.randomness import stream
 
 
 def batches(
@@ -17,17 +18,23 @@ def batches(
 ) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
     """What `train` asks for: from an epoch to its batches, x (B, C, H, W) and y (B,), in an order of that epoch's own.
 
-    The order, and what `augment(x, generator)` and then `mix(x, y, generator)` draw, depend on (seed, epoch) alone.
-    After `mix`, y is (B, classes). A last batch with too few images is dropped, unless it is the only one. Raises
-    `ParameterError`.
+    What is drawn depends on the seed, the name of the split and the epoch alone. A last batch with too few images is
+    dropped, unless it is the only one. Raises `ParameterError`.
+
+        images: the set.
+        batch_size: images of a batch.
+        seed: of the order, and of what `augment` and `mix` draw.
+        augment: from x and a generator to another x.
+        mix: then, from x, y and a generator to others; y becomes shares (B, classes).
     """
     if batch_size < 1 or len(images) < 1:
         raise ParameterError(f"batches need at least 1 image each, got {batch_size} of {len(images)}")
 
     def epoch_batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch."""
-        generator = torch.Generator().manual_seed((seed << 20) + epoch)
-        order = torch.randperm(len(images), generator=generator).to(images.labels.device)
+        generator = stream(seed, "augment", images.split, epoch)
+        order = torch.randperm(len(images), generator=stream(seed, "order", images.split, epoch))
+        order = order.to(images.labels.device)
         for i in range(max(1, len(images) // batch_size)):
             index = order[i * batch_size : (i + 1) * batch_size]
             x, y = images.images[index], images.labels[index]

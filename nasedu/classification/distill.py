@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nasedu.classification.steps import error, label_loss
+from nasedu.classification.scoring import error, label_loss
 from nasedu.errors import ParameterError, check_name
-from nasedu.modules import evaluation_mode
+from nasedu.modules import evaluation_mode, placed
 from nasedu.training import Step
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -86,9 +86,9 @@ def distilled_step(
         """One batch's losses."""
         if not isinstance(model, Distilled):
             raise ParameterError(f"distillation trains a Distilled(student, teacher, x), not a {type(model).__name__}")
-        device = next(model.parameters()).device
-        x, y = (part.to(device) for part in batch)
-        with torch.no_grad(), _captured(frozen.to(device), [t for _, t in model.pairs]) as targets:
+        x, y = placed(model, *batch)
+        frozen.to(x.device, memory_format=torch.channels_last)
+        with torch.no_grad(), _captured(frozen, [t for _, t in model.pairs]) as targets:
             answers = frozen(x)
         with _captured(model.student, [s for s, _ in model.pairs]) as maps:
             logits = model(x)

@@ -35,10 +35,16 @@ def published_recipe(
     SGD with Nesterov momentum .9; a learning rate of .1 for every 256 images of a batch, on a cosine to 0 after a
     linear warm-up; weight decay 5e-4 (4e-5 for ImageNet) on weights alone; gradients unclipped. The authors train
     1,440 epochs at a batch of 64 on CIFAR, 480 on ImageNet, and judge the plain weights: `Trained.model`, not `.ema`.
-    Here the cosine moves once an epoch and starts with the first. `n_images` is the training set's size.
+    Here the cosine moves once an epoch and starts with the first.
 
-    To the recipe belong `zen_init(net, generator, bn_momentum=0.01)`, `published_augment`, `mixup(classes)`, and
-    `classifier_step(label_smoothing=0.1)` or `distilled_step`. Raises `ParameterError`, `UnknownName`.
+    To the recipe belong `zen_init(net, generator, bn_momentum=0.01)`, `published_augment`, `mixup(classes)`, and label
+    smoothing .1 or `distilled_step`. Raises `ParameterError`, `UnknownName`.
+
+        epochs: passes over the training set.
+        batch_size: images of a batch.
+        n_images: the training set's size.
+        warmup_epochs: how long the learning rate rises.
+        changes: other settings by name.
     """
     if batch_size < 1 or n_images < 1:
         raise ParameterError(f"a batch and the set need at least 1 image each, got {batch_size} and {n_images}")

@@ -108,6 +108,14 @@ class DetectionDataset(Dataset):
         """The path of image `index`, or a name for messages where there is no file."""
         return self.samples[index].file
 
+    def take(self, index: Sequence[int], split: str) -> DetectionDataset:
+        """Some of the images, as the set `split`; they are read through this one."""
+        load = lambda i: self._image(index[i])  # noqa: E731
+        samples = [self.samples[i] for i in index]
+        return DetectionDataset(
+            self.name, split, self.classes, samples, load, image_size=self.image_size, cache_bytes=0
+        )
+
     def sha256(self) -> str:
         """A fingerprint of every image, box, label and ignore flag, in order; it reads all images."""
         digest = hashlib.sha256()

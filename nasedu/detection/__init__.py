@@ -9,7 +9,7 @@ classes. The targets of a batch are one tensor (n, 6): image index, class, x1, y
 from nasedu.detection.anchors import Assignment, assign, best_possible_recall, fit_anchors
 from nasedu.detection.augment import Augment
 from nasedu.detection.average_precision import Metrics, evaluate
-from nasedu.detection.batches import batches
+from nasedu.detection.batches import Batches
 from nasedu.detection.boxes import decode, decode_boxes, encode_boxes
 from nasedu.detection.losses import DetectionLoss
 from nasedu.detection.postprocess import Predictor, detect, suppress
@@ -17,11 +17,11 @@ from nasedu.detection.postprocess import Predictor, detect, suppress
 __all__ = [
     "Assignment",
     "Augment",
+    "Batches",
     "DetectionLoss",
     "Metrics",
     "Predictor",
     "assign",
-    "batches",
     "best_possible_recall",
     "decode",
     "decode_boxes",

@@ -53,10 +53,14 @@ class Augment:
     def __call__(
         self, images: Tensor, targets: Tensor, rng: np.random.Generator, tiles: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """images: uint8 (N, 3, S, S) with targets (n, 6).
+        """New images and targets, as the class says.
 
-        tiles (B, 4): which images make each output; an output without mosaic shows only the first. By
-        default B = N: every image comes first once and is joined by three others of the batch at random.
+        images: uint8 (N, 3, S, S).
+        targets: (n, 6).
+        rng: draws everything.
+        tiles: which images make each output, (B, 4), or (B, 1) where none is a mosaic; an output without mosaic
+            shows only the first. By default B = N: every image comes first once and is joined by three others of
+            the batch at random.
         """
         if tiles is None:
             others = rng.integers(len(images), size=(len(images), 3))
@@ -78,7 +82,7 @@ class Augment:
 
     def _boxes(self, targets: Tensor, tiles: Tensor, mosaic: Tensor, zoom: Tensor, shift: Tensor, side: int) -> Tensor:
         """The targets of all tiles, moved with their pixels."""
-        used = mosaic[:, None] | (torch.arange(4) == 0)
+        used = mosaic[:, None] | (torch.arange(tiles.shape[1]) == 0)
         output, tile, row = (used[..., None] & (tiles[..., None] == targets[:, 0])).nonzero(as_tuple=True)
         corner = torch.stack([tile % 2, tile // 2], dim=1) * float(side)
         corner = torch.where(mosaic[output, None], corner, side / 2)
@@ -93,10 +97,13 @@ class Augment:
 
 def _canvas(images: Tensor, tiles: Tensor, mosaic: Tensor) -> Tensor:
     """Float canvases (B, 3, 2S, 2S) less grey, so that grey is the zero inside them and outside."""
-    side = images.shape[-1]
-    quarters = images[tiles.view(-1, 2, 2)].permute(0, 3, 1, 4, 2, 5)  # B, 3, row, S, column, S
-    canvas = quarters.reshape(-1, 3, 2 * side, 2 * side).float().sub_(GREY)
-    canvas[~mosaic] = 0
+    side, mosaics = images.shape[-1], int(mosaic.sum())
+    quarters = images[tiles[mosaic].reshape(mosaics, 2, 2)].permute(0, 3, 1, 4, 2, 5)  # B, 3, row, S, column, S
+    tiled = quarters.reshape(mosaics, 3, 2 * side, 2 * side).float().sub_(GREY)
+    if mosaics == len(tiles):
+        return tiled
+    canvas = torch.zeros(len(tiles), *tiled.shape[1:])
+    canvas[mosaic] = tiled
     inner = slice(side // 2, side // 2 + side)
     canvas[~mosaic, :, inner, inner] = images[tiles[~mosaic, 0]].float() - GREY
     return canvas

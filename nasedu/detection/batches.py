@@ -1,8 +1,8 @@
-"""An epoch of batches, whose order and augmentation depend on nothing but (seed, epoch)."""
+"""An epoch of batches, whose order and augmentation depend on nothing but their seed, split and epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,47 +10,63 @@ from torch import Tensor
 
 from nasedu.detection.augment import Augment
 from nasedu.errors import ParameterError
+from nasedu.randomness import rng
 
 Batch = tuple[Tensor, Tensor]
 
 
-def batches(
-    dataset: Sequence,
-    batch_size: int,
-    *,
-    seed: int,
-    epoch: int,
-    augment: Augment | None = None,
-    shuffle: bool = True,
-    drop_last: bool = True,
-) -> Iterator[Batch]:
-    """Yield (images float (B, 3, S, S) in 0..1, targets (n, 6)) for one epoch of a detection data set.
+class Batches(Sequence):
+    """One epoch of a detection data set: `batches[i]` is images float (B, 3, S, S) in 0..1 and targets (n, 6).
 
-    A training that was interrupted goes on at an epoch exactly where it was. For an evaluation in data set
-    order pass shuffle=False, drop_last=False. With mosaic, each image is joined by three others drawn from
-    the whole data set. Boxes marked `ignore` (VOC difficult, COCO crowd) are not among the targets: a network
-    is not asked to find them, though their pixels count as background. Raises `ParameterError` for a batch
-    size below 1, or one that leaves no batch at all.
+    Batch i is made when it is asked for, and depends on seed, split, epoch and i alone: a training that was interrupted
+    goes on at an epoch exactly where it was. With mosaic, each image is joined by three others drawn from the whole
+    data set. Boxes marked `ignore` (VOC difficult, COCO crowd) are not among the targets: a network is not asked to
+    find them, though their pixels count as background. Raises `ParameterError` for a batch size below 1, or one that
+    leaves no batch at all.
+
+        dataset: what to train or test on.
+        batch_size: images of a batch.
+        seed, split, epoch: name the order and the augmentation.
+        augment: what is done to a batch; None leaves it alone.
+        shuffle: an order of the epoch's own, whose last incomplete batch is left out; else all images, in order.
     """
-    count = len(dataset)
-    if batch_size < 1 or (drop_last and batch_size > count):
-        raise ParameterError(f"batch size {batch_size}: a data set of {count} images allows 1 to {count}")
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(count) if shuffle else np.arange(count)
-    if drop_last:
-        order = order[: count // batch_size * batch_size]
-    chunks = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return (_batch(dataset, chunk, augment, rng) for chunk in chunks)
+
+    def __init__(
+        self,
+        dataset: Sequence,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        split: str = "train",
+        epoch: int = 0,
+        augment: Augment | None = None,
+        shuffle: bool = True,
+    ):
+        count = len(dataset)
+        if batch_size < 1 or (shuffle and batch_size > count):
+            raise ParameterError(f"batch size {batch_size}: a data set of {count} images allows 1 to {count}")
+        self._dataset, self._size, self._augment, self._draw = dataset, batch_size, augment, (seed, split, epoch)
+        self._order = rng(seed, "order", split, epoch).permutation(count) if shuffle else np.arange(count)
+        self._count = count // batch_size if shuffle else -(-count // batch_size)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, i: int) -> Batch:
+        start = range(self._count)[i] * self._size
+        chunk = self._order[start : start + self._size]
+        if self._augment is None:
+            images, targets = collate([self._dataset[int(j)] for j in chunk])
+            return images / 255, targets
+        seed, *purpose = self._draw
+        return _augmented(self._dataset, chunk, self._augment, rng(seed, "augment", *purpose, i))
 
 
-def _batch(dataset: Sequence, chunk: np.ndarray, augment: Augment | None, rng: np.random.Generator) -> Batch:
-    if augment is None:
-        images, targets = collate([dataset[int(i)] for i in chunk])
-        return images / 255, targets
-    others = rng.integers(len(dataset), size=3 * len(chunk) if augment.mosaic else 0)
-    images, targets = collate([dataset[int(i)] for i in [*chunk, *others]])
-    tiles = torch.arange(len(images)).view(4, -1).T if augment.mosaic else None
-    return augment(images, targets, rng, tiles)
+def _augmented(dataset: Sequence, chunk: np.ndarray, augment: Augment, drawn: np.random.Generator) -> Batch:
+    others = drawn.integers(len(dataset), size=3 * len(chunk) if augment.mosaic else 0)
+    images, targets = collate([dataset[int(j)] for j in [*chunk, *others]])
+    tiles = torch.arange(len(images)).view(4 if augment.mosaic else 1, -1).T
+    return augment(images, targets, drawn, tiles)
 
 
 def collate(samples: Sequence[tuple[Tensor, dict]]) -> Batch:

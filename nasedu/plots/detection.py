@@ -36,7 +36,7 @@ def detections(
 ) -> Picture:
     """A grid of images with what was found at `confidence` or above (class and score), and the truth dashed in white.
 
-    `found` has one dict of boxes, scores and labels per image of `dataset`, as `wzdnas.find_objects` returns.
+    `found` has one dict of boxes, scores and labels per image of `dataset`, as `task.Detection.find` returns.
     """
     indices = list(indices)
     picture, cells = _grid(dataset, indices, columns)

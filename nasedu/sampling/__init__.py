@@ -5,9 +5,19 @@ A path holds, per decision, a choice's index, a weight for each choice (n_choice
 
 from nasedu.sampling import samplers
 from nasedu.sampling.gates import binary_gates, renormalise
-from nasedu.sampling.paths import Gates, Gumbel, Sampler, Sandwich, Softmax, StrictFairness, Uniform, extremes
 from nasedu.sampling.relax import annealed, gumbel_noise, gumbel_softmax, one_hot, softmax, uniform_logits
-from nasedu.sampling.samplers import create, names
+from nasedu.sampling.samplers import (
+    Gates,
+    Gumbel,
+    Sampler,
+    Sandwich,
+    Softmax,
+    StrictFairness,
+    Uniform,
+    create,
+    extremes,
+    names,
+)
 from nasedu.sampling.step import supernet_step
 
 __all__ = [

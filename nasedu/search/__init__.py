@@ -1,7 +1,7 @@
 """How to look for an architecture: every strategy ends in one `SearchResult`."""
 
 from nasedu.search.descent import CostLoss, Descent, DescentConfig, LearningLoss, descend
-from nasedu.search.evaluators import StandAlone, SupernetAccuracy, ZeroCost
+from nasedu.search.evaluators import StandAlone, SupernetScore, ZeroCost
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
 from nasedu.search.gradient import RELAXATIONS, GradientConfig, GradientResult, gradient_search
 from nasedu.search.pareto import Front, pareto_sweep
@@ -29,7 +29,7 @@ __all__ = [
     "PlainLatency",
     "SearchResult",
     "StandAlone",
-    "SupernetAccuracy",
+    "SupernetScore",
     "ZenConfig",
     "ZenPreset",
     "ZeroCost",

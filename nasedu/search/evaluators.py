@@ -5,46 +5,50 @@ These can be called from several threads, and sent to other processes, so that e
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from nasedu.classification import accuracy, batches, classifier_step
-from nasedu.data.classification import ImageSet
 from nasedu.errors import ParameterError, ProxyError, check_name
 from nasedu.proxies import Batch, as_batch, info, score, score_all
 from nasedu.spaces.base import Arch, Network, SearchSpace
 from nasedu.supernet.batchnorm import recalibrated
-from nasedu.training import TrainingConfig, train
+from nasedu.task import Outputs, Task, fit
+from nasedu.training import TrainingConfig
 
 
-class SupernetAccuracy:
-    """Accuracy on `val`, 0 to 1, of an architecture with the supernet's weights (SPOS, section 3.4).
+class SupernetScore:
+    """A task's score of an architecture with the supernet's weights (SPOS, section 3.4).
 
-    Its BN statistics are computed afresh from `batches` batches of training images, always the same, and the
-    supernet's own are put back. Scores are kept by architecture: after more training, make a new evaluator.
-    Raises `ParameterError` for fewer than 1 batch.
+    Its BN statistics are computed afresh from training batches, always the same, and the supernet's own are put back.
+    Scores are kept by architecture: after more training, make a new evaluator. Raises `ParameterError` for fewer than 1
+    batch.
+
+        space, supernet: what is judged.
+        task: what for.
+        split: on whose data.
+        calibrate: the split whose batches give the statistics, in an order that no epoch of a training has.
+        batches: how many of them.
     """
 
     def __init__(
         self,
         space: SearchSpace,
         supernet: Network,
-        train: ImageSet,
-        val: ImageSet,
+        task: Task,
+        split: str = "val",
         *,
-        batches: int = 4,
-        batch_size: int = 128,
-        seed: int = 0,
+        calibrate: str = "train",
+        batches: int = 8,
     ):
-        if batches < 1 or batch_size < 1:
-            raise ParameterError(f"recalibration needs at least 1 batch of 1 image, got {batches} of {batch_size}")
-        self.space, self.supernet, self.val = space, supernet, val
-        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        wanted = order[: batches * batch_size].to(train.labels.device)
-        self.images = train.images[wanted].split(batch_size)
+        if batches < 1:
+            raise ParameterError(f"recalibration needs at least 1 batch, got {batches}")
+        self.space, self.supernet, self.task, self.split = space, supernet, task, split
+        self.images = [x for x, _ in itertools.islice(task.batches(calibrate, -1), batches)]
         self.cache: dict[Arch, float] = {}
         self._lock = threading.Lock()
 
@@ -56,18 +60,16 @@ class SupernetAccuracy:
             return self.cache[arch]
 
     @property
-    def identity(self) -> list:
+    def identity(self) -> tuple:
         """All that a score depends on but the architecture, the supernet's weights among them."""
-        return [self.space, self.supernet, self.images, self.val]
+        return self.space, self.supernet, self.task, self.split, self.images
 
     def _evaluate(self, arch: Arch) -> float:
-        def forward(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        def forward(network: nn.Module, x: Tensor) -> Outputs:
             return network(x, arch)
 
-        device = next(self.supernet.parameters()).device
-        images = (x.to(device) for x in self.images)
-        with recalibrated(self.supernet, images, forward):
-            return accuracy(self.supernet, self.val, forward)
+        with recalibrated(self.supernet, self.images, forward):
+            return self.task.score(self.supernet, self.split, forward)
 
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
@@ -80,9 +82,14 @@ class SupernetAccuracy:
 class ZeroCost:
     """Zero-cost proxies of an architecture, freshly initialised with `seed`: no training at all.
 
-    With one name, the score, and `options` are the proxy's own; with several, a dict of scores, for a search that
-    combines them by rank, and `options` maps a name to that proxy's own. Raises `UnknownName`. A call raises
-    `ProxyError` where a proxy fails: a search records that and ranks the architecture last.
+    Raises `UnknownName`. A call raises `ProxyError` where a proxy fails: a search records that and ranks the
+    architecture last.
+
+        space: whose architectures.
+        names: one proxy, for its score, or several, for a dict of scores that a search combines by rank.
+        batch: images, with labels where a proxy needs them.
+        seed: of the weights, and of what a proxy draws.
+        options: of the one proxy; of several, from a name to that proxy's own.
     """
 
     def __init__(
@@ -103,6 +110,11 @@ class ZeroCost:
         for name in [] if alone else options:
             check_name("proxy with options", name, names)
 
+    @property
+    def identity(self) -> tuple:
+        """All that a score depends on but the architecture."""
+        return self.space, self.names, self.batch.images, self.batch.labels, self.seed, self.options
+
     def __call__(self, arch: Arch) -> float | dict[str, float]:
         network = self.space.build(arch, seed=self.seed).to(self.batch.images.device)
         if isinstance(self.names, str):
@@ -113,25 +125,26 @@ class ZeroCost:
         return dict(found)
 
 
+@dataclass(frozen=True, eq=False)
 class StandAlone:
-    """Accuracy on `val`, 0 to 1, of an architecture trained from scratch on `train` with `config` and `seed`."""
+    """A task's score of an architecture that is trained from scratch.
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        train: ImageSet,
-        val: ImageSet,
-        config: TrainingConfig,
-        *,
-        batch_size: int = 64,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-    ):
-        self.space, self.train, self.val, self.config = space, train, val, config
-        self.batch_size, self.seed, self.device = batch_size, seed, device
+    space: whose architectures.
+    task: what for.
+    config: the settings of the training.
+    split: on whose data the averaged weights are judged.
+    seed: of the initial weights; the order of the images is the task's.
+    device: where to train.
+    """
+
+    space: SearchSpace
+    task: Task
+    config: TrainingConfig
+    split: str = "val"
+    seed: int = 0
+    device: torch.device | str = "cpu"
 
     def __call__(self, arch: Arch) -> float:
         network = self.space.build(arch, seed=self.seed)
-        order = batches(self.train, self.batch_size, self.seed)
-        trained = train(network, order, classifier_step(), self.config, seed=self.seed, device=self.device)
-        return accuracy(trained.ema, self.val)
+        trained = fit(network, self.task, self.config, seed=self.seed, device=self.device)
+        return self.task.score(trained.ema, self.split)

@@ -1,32 +1,32 @@
-"""Gradient search: weights descend on one half of the training images, architecture parameters on the other.
+"""Gradient search: weights descend on one half of the training data, architecture parameters on the other.
 
-DARTS (Liu et al., ICLR 2019) with any relaxation of the choice: its own softmax, FBNet's annealed Gumbel softmax, or
-ProxylessNAS's binary gates. Weights and logits take turns, step by step, within the one training loop.
+DARTS (Liu et al., ICLR 2019) with any relaxation of the choice, which are samplers: its own softmax, FBNet's annealed
+Gumbel softmax, or ProxylessNAS's binary gates. Weights and logits take turns, step by step, within the one training
+loop.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from nasedu.classification import batches, recipe
-from nasedu.data.classification import ImageSet
+from nasedu.classification import recipe
 from nasedu.errors import ParameterError, check_name
+from nasedu.modules import placed
 from nasedu.progress import Progress, silent
-from nasedu.sampling import annealed, binary_gates, gumbel_softmax, renormalise, softmax
-from nasedu.search.evaluators import SupernetAccuracy
+from nasedu.sampling import Gates, Gumbel, Sampler, Softmax, renormalise, softmax
+from nasedu.search.evaluators import SupernetScore
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, Network, SearchSpace
 from nasedu.spaces.base import Path as SoftPath
 from nasedu.tables.budget import Budget
 from nasedu.tables.stack import same_space
-from nasedu.tables.table import LookupTable
+from nasedu.task import Batch, Task, named
 from nasedu.training import TrainingConfig, train
 
 Hook = Callable[[Tensor, SoftPath], Tensor]  # from a task loss and a path to the loss that the logits descend on
@@ -38,13 +38,12 @@ class GradientConfig:
     """How weights and logits descend; the optimizer of the logits is DARTS's (Adam, betas .5 and .999).
 
     In the first `warmup_epochs` weights alone learn. `temperature` is FBNet's, from first to last epoch after that;
-    only "gumbel" uses it. `second_order` differentiates through one step of the weights (DARTS, eq. 7), exactly.
+    only "gumbel" uses it. `second_order` differentiates through one step of the weights; see `unrolled_loss`.
     """
 
     relaxation: str = "softmax"
     epochs: int = 20
     warmup_epochs: int = 5
-    batch_size: int = 64
     arch_lr: float = 0.02
     arch_weight_decay: float = 0.0
     temperature: tuple[float, float] = (5.0, 0.5)
@@ -66,20 +65,25 @@ class GradientConfig:
         """The settings that the weights are trained with, for as many epochs as the search has."""
         return replace(self.training, epochs=self.epochs) if self.training else recipe(self.epochs)
 
-    def temperature_at(self, epoch: int) -> float:
-        """T of an epoch (from 0): exponential from the first to the last after the warm-up."""
-        steps = max(1, self.epochs - self.warmup_epochs - 1)
-        return annealed(*self.temperature, max(0, epoch - self.warmup_epochs) / steps)
+    def sampler(self, logits: Sequence[Tensor], epoch: int) -> Sampler:
+        """What draws the paths that the logits are trained on, in an epoch (from 0)."""
+        if self.relaxation == "softmax":
+            return Softmax(logits)
+        if self.relaxation == "gumbel":
+            steps = max(1, self.epochs - self.warmup_epochs - 1)
+            return Gumbel(logits, *self.temperature, fraction=max(0, epoch - self.warmup_epochs) / steps)
+        return Gates(logits, "two" if self.relaxation == "two_gates" else "full")
 
 
 @dataclass
 class GradientResult(SearchResult):
     """A `SearchResult` with the final probabilities as a path, (n_choices,) per decision, and the trained supernet.
 
-    `score` is the accuracy (0 to 1) of the most probable architecture with the supernet's weights, on the images that
-    the logits learnt from. `history` has one record per epoch: losses ("total" of the weights, after the warm-up
-    "arch_loss" of the logits, hardware included), temperature, probabilities, entropy (nats, mean over decisions), arch
-    and "budget": what a `tables.Budget` had learnt, such as its multipliers, a dict per term.
+    `score` is the task's, of the most probable architecture with the supernet's weights, on the half that the logits
+    learnt from. `history` has one record per epoch: the losses of the weights, after the warm-up "arch_loss" of the
+    logits (hardware included), probabilities, entropy (nats, mean over decisions), arch, for "gumbel" the temperature,
+    for a `tables.Budget` "budget": what it had learnt, such as its multipliers, a dict per term; the last one the
+    score. `costs` are what a `Budget`'s tables say.
     """
 
     path: list[Tensor] = field(default_factory=list)
@@ -88,72 +92,54 @@ class GradientResult(SearchResult):
 
 def gradient_search(
     space: SearchSpace,
-    images: ImageSet,
+    task: Task,
     *,
     config: GradientConfig = GradientConfig(),
     hardware: Budget | Hook | None = None,
-    costs: Mapping[str, LookupTable] | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
     state: str | Path | None = None,
     progress: Progress = silent,
 ) -> GradientResult:
-    """Search by descent on `images`, one half for weights and one for logits.
+    """Search by descent on the training split of a task, one half for weights and one for logits.
 
-    `hardware(task, path)` turns the task loss of the logits into the loss that they descend on: a `tables.Budget`, or
-    a function of your own. `path` has the weights (n_choices,) per decision that the forward pass uses (for gates, the
-    probabilities). Where its losses learn, they do so on a copy, from the most probable architecture after every step.
-    `state` and `progress` are as in `train`. `costs` are tables that price the result and every epoch's architecture.
     Raises `ParameterError`, `CheckpointError`, `TrainingDiverged`, and `TableError` for tables of another space.
+
+        space: where to look.
+        task: what for; its seed decides about the halves and the order of their batches.
+        config: how weights and logits descend.
+        hardware: `hardware(loss, path)` turns the task loss of the logits into the loss that they descend on: a
+            `tables.Budget`, or a function of your own. `path` has the weights (n_choices,) per decision that the
+            forward pass uses (for gates, the probabilities). Where its losses learn, they do so on a copy, from the
+            most probable architecture after every step.
+        seed: of the supernet's weights and of the paths.
+        device: where to train.
+        state: a checkpoint from which a killed search goes on.
+        progress: as in `train`.
     """
-    same_space((costs or {}).values(), space)
     if isinstance(hardware, Budget):
         same_space([table for table, _, _ in hardware.terms], space)
     start = time.perf_counter()
-    for_weights, for_logits = images.to(device).halves(seed)
-    supernet = space.supernet(seed=seed).to(device)
-    logits = Logits(space, config, hardware, device)
-    trained = train(
-        supernet,
-        _pairs(for_weights, for_logits, logits, config, seed),
-        logits.step,
-        config.of_weights,
-        seed=seed,
-        device=device,
-        state=state,
-        beside=logits,
-        progress=progress,
-    )
+    supernet = space.supernet(seed=seed).to(memory_format=torch.channels_last)
+    descent = Bilevel(space, task, config, hardware, device)
+    options = {"seed": seed, "device": device, "state": state, "progress": progress}
+    trained = train(supernet, descent.batches, descent.step, config.of_weights, beside=descent, **options)
     supernet.load_state_dict(trained.ema.state_dict())
-    tables = costs or {}
-    history = [
-        old | new | {name: table(new["arch"]) for name, table in tables.items()}
-        for old, new in zip(trained.history, logits.history, strict=True)
-    ]
-    best = logits.architecture()
-    score = SupernetAccuracy(space, supernet, for_weights, for_logits)(best)
+    history = [old | new for old, new in zip(trained.history, descent.history, strict=True)]
+    best = descent.architecture()
+    score = SupernetScore(space, supernet, task, "logits", calibrate="weights")(best)
+    history[-1]["score"] = score
+    prices = {table.metric: table(best) for table, _, _ in hardware.terms} if isinstance(hardware, Budget) else {}
     seconds = time.perf_counter() - start
-    prices = {name: table(best) for name, table in tables.items()}
-    return GradientResult(space, best, score, history, seconds, prices, logits.probabilities(), supernet)
+    return GradientResult(space, best, score, history, seconds, prices, descent.probabilities(), supernet)
 
 
-def _pairs(for_weights: ImageSet, for_logits: ImageSet, logits: Logits, config: GradientConfig, seed: int):
-    """What `train` asks for: from an epoch to pairs of a batch for the weights and one for the logits."""
-    own, other = batches(for_weights, config.batch_size, seed), batches(for_logits, config.batch_size, seed + 1)
-
-    def epoch_batches(epoch: int) -> Iterator[tuple]:
-        logits.epoch = epoch
-        yield from zip(own(epoch), other(epoch), strict=False)  # of an odd number, one half has an image more
-        logits.record()  # before the loop stores what this epoch did
-
-    return epoch_batches
-
-
-class Logits:
+class Bilevel:
     """Architecture parameters (n_choices,) per decision, their optimizer, and the step that both sides take in turn."""
 
-    def __init__(self, space: SearchSpace, config: GradientConfig, hardware: Budget | Hook | None, device):
-        self.config, self.epoch = config, 0
+    def __init__(self, space: SearchSpace, task: Task, config: GradientConfig, hardware: Budget | Hook | None, device):
+        self.identity = space, task, config, hardware  # all that a stored search and one that goes on must share
+        self.space, self.task, self.config, self.epoch = space, task, config, 0
         self.hardware = hardware.fresh() if isinstance(hardware, Budget) else hardware
         self.values = [torch.zeros(n, device=device, requires_grad=True) for n in space.choices]
         self.optimizer = torch.optim.Adam(
@@ -161,20 +147,28 @@ class Logits:
         )
         self.history: list[dict] = []
 
-    def step(self, model: nn.Module, batch: tuple, generator: torch.Generator) -> dict[str, Tensor]:
-        """Move the logits by a step of their own, then return the loss of the weights."""
-        (x, y), held_out = batch
+    def batches(self, epoch: int) -> Iterator[tuple[Batch, Batch]]:
+        """Pairs of a batch for the weights and one for the logits."""
+        self.epoch = epoch
+        halves = (self.task.batches(split, epoch) for split in ("weights", "logits"))
+        yield from zip(*halves, strict=False)  # of an odd number, one half has an image more
+        self.record()  # before the loop stores what this epoch did
+
+    def step(self, model: nn.Module, batch: tuple[Batch, Batch], generator: torch.Generator) -> dict[str, Tensor]:
+        """Move the logits by a step of their own, then return the losses of the weights."""
+        own, held_out = (placed(model, *half) for half in batch)
         losses = {}
         if self.epoch >= self.config.warmup_epochs:
-            losses["arch_loss"] = self._descend(model, (x, y), held_out, generator)
-        return {"total": F.cross_entropy(model(x, self._path_for_weights(generator)), y)} | losses
+            losses["arch_loss"] = self._descend(model, own, held_out, generator)
+        path = self._path_for_weights(generator)
+        return named(self.task.loss(model(own[0], path), own[1])) | losses
 
-    def _descend(self, model: nn.Module, batch, held_out, generator: torch.Generator) -> Tensor:
-        path = self._relaxed(generator)
+    def _descend(self, model: nn.Module, own: Sequence[Tensor], held_out: Sequence[Tensor], generator) -> Tensor:
+        (path,) = self.config.sampler(self.values, self.epoch).paths(self.space, generator)
         if self.config.second_order:
-            loss = _unrolled(model, path, batch, held_out, self.config.of_weights)
+            loss = unrolled_loss(model, path, self.task, own, held_out, self.config.of_weights.lr)
         else:
-            loss = F.cross_entropy(model(held_out[0], path), held_out[1])
+            loss = named(self.task.loss(model(held_out[0], path), held_out[1]))["total"]
         total = self.hardware(loss, self._priced(path)) if self.hardware else loss
         before = [a.detach().clone() for a in self.values]
         gradients = torch.autograd.grad(total, self.values)  # of the logits alone: the weights' are not computed
@@ -188,20 +182,13 @@ class Logits:
             self.hardware.update(self.architecture())
         return total.detach()
 
-    def _relaxed(self, generator: torch.Generator) -> SoftPath:
-        """The path that the logits are trained on."""
-        if self.config.relaxation == "softmax":
-            return softmax(self.values)
-        if self.config.relaxation == "gumbel":
-            return gumbel_softmax(self.values, self.config.temperature_at(self.epoch), generator)
-        return binary_gates(self.values, generator, "two" if self.config.relaxation == "two_gates" else "full")
-
+    @torch.no_grad()
     def _path_for_weights(self, generator: torch.Generator) -> SoftPath:
         """The path that the weights are trained on: the same relaxation, of gates the active operation alone."""
-        with torch.no_grad():
-            if "gates" in self.config.relaxation:
-                return [int(gate.argmax()) for gate in binary_gates(self.values, generator)]
-            return [weights.detach() for weights in self._relaxed(generator)]
+        if "gates" in self.config.relaxation:
+            (gates,) = Gates(self.values).paths(self.space, generator)
+            return [int(gate.argmax()) for gate in gates]
+        return self.config.sampler(self.values, self.epoch).paths(self.space, generator)[0]
 
     def _priced(self, path: SoftPath) -> list[Tensor]:
         return softmax(self.values) if "gates" in self.config.relaxation else list(path)
@@ -218,16 +205,12 @@ class Logits:
         """Write down where the logits stand after an epoch."""
         p = self.probabilities()
         entropy = sum(float(torch.special.entr(q).sum()) for q in p) / len(p)
-        self.history.append(
-            {
-                "temperature": self.config.temperature_at(self.epoch),
-                "probabilities": [q.tolist() for q in p],
-                "entropy": entropy,
-                "arch": self.architecture(),
-            }
-        )
+        now = {"probabilities": [q.tolist() for q in p], "entropy": entropy, "arch": self.architecture()}
+        if self.config.relaxation == "gumbel":
+            now["temperature"] = self.config.sampler(self.values, self.epoch).temperature
         if isinstance(self.hardware, Budget):
-            self.history[-1]["budget"] = self.hardware.learnt()
+            now["budget"] = self.hardware.learnt()
+        self.history.append(now)
 
     def state_dict(self) -> dict:
         """What a checkpoint holds."""
@@ -246,18 +229,29 @@ class Logits:
             self.hardware.load_state_dict(state["budget"])
 
 
-def _unrolled(model: nn.Module, path: SoftPath, batch, held_out, training: TrainingConfig) -> Tensor:
-    """The held-out loss after one plain gradient step of the weights on `batch`, differentiable in the path.
+def unrolled_loss(
+    model: nn.Module, path: SoftPath, task: Task, own: Sequence[Tensor], held_out: Sequence[Tensor], lr: float
+) -> Tensor:
+    """The held-out loss after one plain gradient step of the weights, differentiable in the path.
 
-    DARTS, eq. 7, with xi = lr; the second derivative is exact, where the public code takes a finite difference.
+    DARTS, eq. 7, with xi = lr; the second derivative is exact, where the public code takes a finite difference. The
+    step that is unrolled is plain gradient descent whatever optimizer trains the weights, as the equation has it: it
+    looks ahead along the gradient and leaves momentum, adaptive scales and weight decay out (the public code keeps
+    SGD's momentum). AdamW's own step is nearly lr times the gradient's sign, whose derivative says nothing.
+
+        model: the supernet.
+        path: weights per decision, with a gradient.
+        task: what both losses are.
+        own: the batch that the weights step on.
+        held_out: the batch that judges them afterwards.
+        lr: of the step.
     """
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
-    def loss(values: dict[str, Tensor], images: Sequence[Tensor]) -> Tensor:
-        return F.cross_entropy(torch.func.functional_call(model, values, (images[0], path)), images[1])
+    def loss(values: dict[str, Tensor], batch: Sequence[Tensor]) -> Tensor:
+        outputs = torch.func.functional_call(model, values, (batch[0], path))
+        return named(task.loss(outputs, batch[1]))["total"]
 
-    gradients = torch.autograd.grad(loss(weights, batch), list(weights.values()), create_graph=True, allow_unused=True)
-    stepped = {
-        name: p if g is None else p - training.lr * g for (name, p), g in zip(weights.items(), gradients, strict=True)
-    }
+    gradients = torch.autograd.grad(loss(weights, own), list(weights.values()), create_graph=True, allow_unused=True)
+    stepped = {name: p if g is None else p - lr * g for (name, p), g in zip(weights.items(), gradients, strict=True)}
     return loss(stepped, held_out)

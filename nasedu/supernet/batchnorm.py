@@ -9,14 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nasedu.modules import evaluation_mode
+from nasedu.modules import evaluation_mode, placed
 
 
 @torch.no_grad()
 def recalibrate(model: nn.Module, batches: Iterable[Tensor], forward: Callable[[nn.Module, Tensor], object]) -> int:
-    """Replace running statistics by the plain average over `batches` of images, and return how many there were.
+    """Replace running statistics by the plain average over batches, and return how many there were (SPOS, section 3.4).
 
-    Every batch weighs the same (cumulative average). Nothing else changes; the mode is put back. SPOS, section 3.4.
+    Every batch weighs the same (cumulative average). Nothing else changes; the mode is put back.
+
+        model: whose `BatchNorm` layers are set.
+        batches: images (B, C, H, W), on any device.
+        forward: `forward(model, images)` runs what is to be judged.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     momenta, seen = [m.momentum for m in norms], 0
@@ -29,7 +33,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor], forward: Callable[[
                 seen += 1
                 for norm in norms:
                     norm.momentum = 1 / seen
-                forward(model, images)
+                forward(model, *placed(model, images))
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

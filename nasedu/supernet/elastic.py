@@ -1,6 +1,6 @@
 """Cross-stage partial blocks with elastic width and depth: one maximal block whose options share its weights.
 
-`forward(x, width, depth)` takes for each axis a choice index or a weight for each choice (n_choices,).
+`forward(x, width, depth)` takes for each axis a choice index, a weight for each choice (n_choices,), or a `Subset`.
 
 Two semantics, chosen by name:
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from nasedu.blocks import CSP, CSP2, ConvBNAct
 from nasedu.errors import check_name
+from nasedu.supernet.mixed import Entry, Subset, dense
 
 SEMANTICS = ("faithful", "sliced")
 Width = int | Tensor  # channels kept, or a mask over all channels (C,)
@@ -36,8 +37,9 @@ class _Elastic:
         self.hiddens, self.depths = tuple(hiddens), tuple(depths)
         self.semantics = check_name("supernet semantics", semantics, SEMANTICS)
 
-    def forward(self, x: Tensor, width: int | Tensor, depth: int | Tensor) -> Tensor:
+    def forward(self, x: Tensor, width: Entry, depth: Entry) -> Tensor:
         """(B, c_in, H, W) to (B, c_out, H, W)."""
+        width, depth = _soft(width, len(self.hiddens)), _soft(depth, len(self.depths))
         kept = self.width(width)
         if self.semantics == "sliced" and not isinstance(depth, Tensor):
             shallow, deep = next(itertools.islice(self.unroll(x, kept), depth, None))
@@ -64,7 +66,7 @@ class _Elastic:
         """One weight per depth choice; trailing zeros are dropped where the semantics let them be skipped."""
         if not isinstance(depth, Tensor):
             return [float(j == depth) for j in range(len(self.depths))]
-        if self.semantics == "faithful":
+        if self.semantics == "faithful" or depth.requires_grad:  # a weight of 0 may still have a gradient
             return depth.unbind()
         return depth[: int(depth.detach().nonzero().max()) + 1].unbind()
 
@@ -165,6 +167,11 @@ class ElasticCSP2(_Elastic, CSP2):
 
     def _deep_masked(self, z: Tensor, mask: Tensor) -> Tensor:
         return z  # no convolution since the last mask
+
+
+def _soft(entry: Entry, choices: int) -> int | Tensor:
+    """An entry that names some choices only as weights of all of them."""
+    return dense(entry, choices) if isinstance(entry, Subset) else entry
 
 
 def _narrow_conv(conv: nn.Conv2d, x: Tensor, out: int) -> Tensor:

@@ -3,20 +3,12 @@
 1. `warm_up` trains a supernet under the uniform architecture.
 2. `search` descends on theta over four tables: zero-cost map, FLOPs, depth, latency.
 3. `derive` takes the most probable architecture and repairs it where it misses the target.
-4. `train_detector` trains it from scratch, `test_detector` measures its average precision, `deploy` exports it.
+4. `nasedu.task.fit` trains it from scratch, the task's `score` is its average precision, `deploy` exports it.
 """
 
 from nasedu.proxies.per_block import PROXIES, naswot_options, zero_cost_map
 from nasedu.wzdnas.compare import contestants, report
-from nasedu.wzdnas.detector import (
-    DetectorConfig,
-    anchors_for,
-    detection_loss,
-    detector_batches,
-    find_objects,
-    test_detector,
-    train_detector,
-)
+from nasedu.wzdnas.detector import DetectorConfig, anchors_for, detection_loss, detection_task
 from nasedu.wzdnas.loss import PUBLISHED, FourTermLoss, LossWeights
 from nasedu.wzdnas.recipes import RECIPES, recipe
 from nasedu.wzdnas.search import cost_tables, search, terms_of
@@ -34,16 +26,13 @@ __all__ = [
     "contestants",
     "cost_tables",
     "detection_loss",
-    "detector_batches",
-    "find_objects",
+    "detection_task",
     "naswot_options",
     "read_target",
     "recipe",
     "report",
     "search",
     "terms_of",
-    "test_detector",
-    "train_detector",
     "warm_up",
     "zero_cost_map",
 ]

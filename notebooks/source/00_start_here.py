@@ -64,10 +64,11 @@ from IPython.display import Markdown
 from scipy.stats import kendalltau
 from tqdm import tqdm
 
-from nasedu import classification, course, data, plots, sampling, search, spaces, tables, training
+from nasedu import classification, course, data, plots, sampling, search, spaces, tables
 from nasedu.course.checks.start import check_anytime, check_regret, check_size
 from nasedu.data import benchmark as benchmarks
 from nasedu.tables import LookupTable
+from nasedu.task import Classification, fit
 
 choices = {"benchmark": benchmarks.STORED, "sampler": sampling.names(), "other_sampler": sampling.names()}
 cfg = course.setup("00_start_here", globals(), choices=choices)
@@ -229,31 +230,26 @@ assert drawn_path == list(sampling.Uniform().paths(space, torch.Generator().manu
 loss.backward()
 
 # %% [markdown]
-# The package's loop does the same over all batches, with a learning rate that falls, and keeps its state. (Is uniform
+# The package's loop does the same over all batches, with a learning rate that falls, and keeps its state. What is
+# learnt is a **task**: it gives the batches, the loss and the score. (Is uniform
 # a good idea? Notebook 05 compares samplers.)
 
 
 # %%
-def train_supernet(space, images, sampler, epochs, state=None):
+def train_supernet(space, task, sampler, epochs, state=None):
     """The supernet of `space`, trained on paths of `sampler` (averaged weights), and its history."""
-    net = space.supernet(seed=cfg.seed).to(cfg.device)
-    order = classification.batches(images, 64, cfg.seed)
-    step = sampling.supernet_step(space, sampler)
+    net, step = space.supernet(seed=cfg.seed), sampling.supernet_step(space, sampler, task)
     recipe = classification.recipe(epochs)
     with tqdm(total=epochs, desc="supernet", unit="epoch", leave=False) as bar:
-        keep = {
-            "seed": cfg.seed,
-            "device": cfg.device,
-            "state": state,
-            "progress": lambda done, *_: bar.update(done - bar.n),
-        }
-        return training.train(net, order, step, recipe, **keep)
+        keep = {"seed": cfg.seed, "device": cfg.device, "state": state, "progress": lambda *_: bar.update()}
+        return fit(net, task, recipe, step, **keep)
 
 
 # %%
+task = Classification(train_set, val_set, test_set, seed=cfg.seed)
 sampler = sampling.create(cfg.sampler, space)
 start = time.monotonic()
-trained = train_supernet(space, train_set, sampler, cfg.supernet_epochs, cfg.out_dir / "supernet.pt")
+trained = train_supernet(space, task, sampler, cfg.supernet_epochs, cfg.out_dir / "supernet.pt")
 seconds = time.monotonic() - start
 figures["supernet"] = plots.progress({"supernet": trained.history}, ylabel="cross-entropy")
 figures["supernet"]
@@ -269,7 +265,7 @@ figures["supernet"]
 # computed afresh for each architecture, on a few training batches.
 
 # %%
-evaluate = search.SupernetAccuracy(space, trained.ema, train_set, val_set)
+evaluate = search.SupernetScore(space, trained.ema, task)
 start = time.monotonic()
 score = evaluate(arch)
 Markdown(f"The architecture from above scores **{score:.3f}**, after {time.monotonic() - start:.2f} s.")
@@ -284,8 +280,8 @@ Markdown(f"The architecture from above scores **{score:.3f}**, after {time.monot
 constraint = tables.at_most(macs, budget)
 config = search.EvolutionConfig(population=min(20, cfg.search_budget), children=10, k=5, mutation=0.2)
 with tqdm(total=cfg.search_budget, desc="evolution", unit="arch", leave=False) as bar:
-    follow = lambda done, *_: bar.update(done - bar.n)
-    keep = {"seed": cfg.seed, "state": cfg.out_dir / "evolution.pt", "progress": follow, "costs": {"macs": macs}}
+    keep = {"seed": cfg.seed, "state": cfg.out_dir / "evolution.pt", "costs": {"macs": macs}}
+    keep["progress"] = lambda done, *_: bar.update(done - bar.n)
     found = search.evolution(space, evaluate, budget=cfg.search_budget, feasible=constraint, config=config, **keep)
 assert all(record["macs"] <= budget for record in found.history)
 found.frame().nlargest(3, "score")[["index", "score", "macs", "origin", "arch"]].round(3)
@@ -342,7 +338,7 @@ figures["contestants"]
 
 # %%
 recipe = classification.recipe(cfg.final_epochs)
-final = search.StandAlone(space, train_set, test_set, recipe, seed=cfg.seed, device=cfg.device)
+final = search.StandAlone(space, task, recipe, "test", seed=cfg.seed, device=cfg.device)
 measured = {name: 100 * final(arch) for name, arch in contestants.items()}
 Markdown(", ".join(f"**{name}: {value:.1f} %**" for name, value in measured.items()) + " of the test images.")
 
@@ -429,10 +425,10 @@ figures["agreement"]
 
 
 # %%
-def whole_search(space, images, sampler, strategy, epochs, state=None, **options):
+def whole_search(space, task, sampler, strategy, epochs, state=None, **options):
     """Train a supernet on `sampler`'s paths and let `strategy` search it."""
-    net = train_supernet(space, images[0], sampling.create(sampler, space), epochs, state).ema
-    evaluate = search.SupernetAccuracy(space, net, *images)
+    net = train_supernet(space, task, sampling.create(sampler, space), epochs, state).ema
+    evaluate = search.SupernetScore(space, net, task)
     return strategy(space, evaluate, seed=cfg.seed, **options)
 
 
@@ -444,7 +440,7 @@ def whole_search(space, images, sampler, strategy, epochs, state=None, **options
 swap = {"feasible": constraint, "config": config, "budget": cfg.search_budget}
 again = whole_search(
     space,
-    (train_set, val_set),
+    task,
     cfg.other_sampler,
     search.evolution,
     cfg.other_epochs,
@@ -495,14 +491,15 @@ tour = [
 def digits(side):
     sizes = {"train": cfg.tour_size, "val": 100}
     options = {"name": "digits", "image_size": side, "distortion": 0.3}
-    return [data.classification(split=split, size=n, **options).to(cfg.device) for split, n in sizes.items()]
+    splits = (data.classification(split=split, size=n, **options).to(cfg.device) for split, n in sizes.items())
+    return Classification(*splits, seed=cfg.seed)
 
 
 rows = []
 for name, options, sampler, strategy in tqdm(tour, desc="tour", leave=False):
     here = spaces.create(name, **options)
-    start, images = time.monotonic(), digits(here.input_shape[-1])
-    result = whole_search(here, images, sampler, strategy, cfg.tour_epochs, budget=cfg.tour_budget)
+    start, here_task = time.monotonic(), digits(here.input_shape[-1])
+    result = whole_search(here, here_task, sampler, strategy, cfg.tour_epochs, budget=cfg.tour_budget)
     rows.append((name, f"{here.size:,}", sampler, strategy.__name__, result.score, time.monotonic() - start))
 
 # %%

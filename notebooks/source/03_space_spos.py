@@ -46,6 +46,7 @@ from tqdm import tqdm
 
 from nasedu import classification, course, data, hardware, plots, sampling, spaces
 from nasedu.course.checks.spos import check_params, check_shuffle, check_update
+from nasedu.task import Classification, fit
 
 cfg = course.setup("03_space_spos", globals(), choices={"projection": ["input", "half"]})
 torch.set_num_threads(cfg.threads)
@@ -337,15 +338,13 @@ Markdown(f"The path {path} touched {touched:.0%} of the weights in searchable pl
 train_set, val_set = (data.classification("digits", s, image_size=cfg.image_size) for s in ("train", "val"))
 train_set, val_set = train_set.to(cfg.device), val_set.to(cfg.device)
 recipe = classification.recipe(cfg.epochs, optimizer="sgd", lr=0.3, momentum=0.9, clip=1.0)
-batches = classification.batches(train_set, cfg.batch_size, cfg.seed)
+task = Classification(train_set, val_set, batch_size=cfg.batch_size, seed=cfg.seed)
 
 # %%
-from nasedu.training import train
-
-step = sampling.supernet_step(small, sampler)
+step = sampling.supernet_step(small, sampler, task)
 with tqdm(total=cfg.epochs, desc="supernet", unit="epoch") as bar:
-    keep = {"state": cfg.out_dir / "supernet.pt", "progress": lambda done, *_: bar.update(done - bar.n)}
-    trained = train(supernet, batches, step, recipe, seed=cfg.seed, device=cfg.device, **keep)
+    keep = {"state": cfg.out_dir / "supernet.pt", "progress": lambda epoch, losses: bar.update(epoch - bar.n)}
+    trained = fit(supernet, task, recipe, step, seed=cfg.seed, device=cfg.device, **keep)
 losses = [record["total"] for record in trained.history]
 Markdown(f"Loss of the drawn networks: {losses[0]:.2f} in the first epoch, {losses[-1]:.2f} in the last.")
 
@@ -439,7 +438,7 @@ def tested_accuracy(arch, count):
 
     if count == 0:
         return classification.accuracy(supernet, val_set, forward)
-    images = [x for x, _ in batches(0)][:count]
+    images = [x for x, _ in task.batches("train", 0)][:count]
     with recalibrated(supernet, images, forward):
         return classification.accuracy(supernet, val_set, forward)
 
@@ -460,13 +459,13 @@ Markdown(
 )
 
 # %% [markdown]
-# `nasedu.search.SupernetAccuracy` does all this for a search: always the same training batches, each architecture
+# `nasedu.search.SupernetScore` does all this for a search: always the same training batches, each architecture
 # tested once and remembered.
 
 # %%
-from nasedu.search import SupernetAccuracy
+from nasedu.search import SupernetScore
 
-judge = SupernetAccuracy(small, supernet, train_set, val_set, batches=8, batch_size=cfg.batch_size, seed=cfg.seed)
+judge = SupernetScore(small, supernet, task, batches=8)
 scores = {a: judge(a) for a in probes}
 best = max(scores, key=scores.get)
 print(f"best of {len(scores)}, {scores[best]:.0%}:", *(small.decisions[0].choices[i] for i in best))

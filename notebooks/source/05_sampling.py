@@ -48,8 +48,8 @@ from nasedu import classification, course, data, plots, sampling, spaces
 from nasedu.course.checks.sampling import check_fair_paths, check_lesson, check_statistics
 from nasedu.data import benchmark
 from nasedu.ranking import correlation
-from nasedu.search import SupernetAccuracy
-from nasedu.training import train
+from nasedu.search import SupernetScore
+from nasedu.task import Classification, fit
 
 cfg = course.setup("05_sampling", globals())
 torch.set_num_threads(cfg.threads)
@@ -244,7 +244,8 @@ def sandwich_gradients(net, x, y, paths):
 
 def package_gradients(net, x, y, generator):
     net.zero_grad()
-    for losses in sampling.supernet_step(space, sandwich)(net, (x, y), generator):
+    task = Classification(train_set)  # gives the loss
+    for losses in sampling.supernet_step(space, sandwich, task)(net, (x, y), generator):
         losses["total"].backward()
     return [p.grad.clone() for p in net.parameters() if p.grad is not None]
 
@@ -275,12 +276,12 @@ def epochs(sampler):
 def train_supernet(name, seed):
     torch.manual_seed(seed)
     net, sampler = space.supernet(), samplers[name]
-    batches = classification.batches(train_set, cfg.batch_size, seed)
-    step, recipe = sampling.supernet_step(space, sampler), classification.recipe(epochs(sampler))
+    task = Classification(train_set, batch_size=cfg.batch_size, seed=seed)
+    step, recipe = sampling.supernet_step(space, sampler, task), classification.recipe(epochs(sampler))
     with tqdm(total=recipe.epochs, desc=name, unit="epoch") as bar:
-        follow = {"progress": lambda done, *_: bar.update(done - bar.n)}
+        follow = {"progress": lambda epoch, *_: bar.update(epoch - bar.n)}
         state = cfg.out_dir / f"{name.replace(' ', '-')}-{seed}.pt"
-        return train(net, batches, step, recipe, seed=seed, device=cfg.device, state=state, **follow)
+        return fit(net, task, recipe, step, seed=seed, device=cfg.device, state=state, **follow)
 
 
 seeds = [cfg.seed + i for i in range(cfg.repeats)]
@@ -316,8 +317,8 @@ supernet = trained["uniform"][0].model
 
 
 def judge(net):
-    own = {"batches": cfg.recalibration_batches, "seed": cfg.seed}
-    return SupernetAccuracy(space, net, train_set, val_set, **own)
+    task = Classification(train_set, val_set, batch_size=128, seed=cfg.seed)
+    return SupernetScore(space, net, task, batches=cfg.recalibration_batches)
 
 
 def raw(net, arch):

@@ -53,6 +53,7 @@ from nasedu.course.checks.gradient import check_gate_gradient, check_hinge, chec
 from nasedu.data import benchmark
 from nasedu.search import GradientConfig, gradient_search
 from nasedu.tables import derive
+from nasedu.task import Classification
 
 cfg = course.setup("06_gradient_search", globals())
 torch.set_num_threads(cfg.threads)
@@ -264,9 +265,9 @@ assert all(a.grad is None for a in theta)  # and now the logits
 def search(name, space, images, config, hardware=None):
     with tqdm(total=config.epochs, desc=name, unit="epoch") as bar:
         keep = {"state": cfg.out_dir / f"{name.replace(' ', '-')}.pt"}
-        follow = {"progress": lambda done, *_: bar.update(done - bar.n)}
+        follow = {"progress": lambda epoch, *_: bar.update(epoch - bar.n)}
         same = {"config": config, "hardware": hardware, "seed": cfg.seed, "device": cfg.device}
-        return gradient_search(space, images, **same, **keep, **follow)
+        return gradient_search(space, Classification(images, seed=cfg.seed), **same, **keep, **follow)
 
 
 schedule = {"epochs": cfg.epochs, "warmup_epochs": cfg.warmup_epochs, "arch_lr": cfg.arch_lr}

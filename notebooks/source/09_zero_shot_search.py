@@ -672,6 +672,9 @@ figures["rivals"]
 
 
 # %%
+from nasedu.task import Classification, fit
+
+
 def trainer(name):
     number = int(name.split()[-1])
     target = (
@@ -679,25 +682,23 @@ def trainer(name):
         if not train_set
         else spaces.create("plainnet", blocks=cfg.blocks, input_size=cfg.image_size, num_classes=len(train_set.classes))
     )
-    network, how, step = target.build(entries[name], seed=number), {}, classification.classifier_step()
+    network, how = target.build(entries[name], seed=number), {}
     settings = classification.recipe(cfg.epochs)
     if cfg.recipe == "published":
         classification.zen_init(network, torch.Generator().manual_seed(number), bn_momentum=0.01)
         mix = classification.mixup(len(train_set.classes))
-        how = {"augment": classification.published_augment(train_set), "mix": mix}
-        step = classification.classifier_step(label_smoothing=0.1)
+        how = {"augment": classification.published_augment(train_set), "mix": mix, "label_smoothing": 0.1}
         settings = classification.published_recipe(cfg.epochs, cfg.batch_size, len(train_set))
-    order = classification.batches(train_set, cfg.batch_size, number, **how)
-    return network, order, step, settings
+    return network, Classification(train_set, test=test_set, batch_size=cfg.batch_size, seed=number, **how), settings
 
 
 # %%
 def train_one(name):
-    network, order, step, settings = trainer(name)
+    network, task, settings = trainer(name)
     keep = {"seed": int(name.split()[-1]), "device": cfg.device, "state": cfg.out_dir / f"{name}.pt"}
-    trained = training.train(network, order, step, settings, **keep)
+    trained = fit(network, task, settings, **keep)
     judged = trained.ema if cfg.recipe == "short" else trained.model
-    return 100 * classification.accuracy(judged, test_set.to(cfg.device)), trained.history
+    return 100 * task.score(judged, "test"), trained.history
 
 
 # %%

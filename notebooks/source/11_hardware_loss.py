@@ -61,6 +61,7 @@ from nasedu import course, data, errors, plots, proxies, sampling, search, space
 from nasedu.course.checks import hardware_loss as checks
 from nasedu.data import benchmark
 from nasedu.tables import LookupTable, losses
+from nasedu.task import Classification
 
 cfg = course.setup("11_hardware_loss", globals(), choices={"real_losses": losses.names()})
 torch.set_num_threads(cfg.threads)
@@ -766,6 +767,7 @@ pair = {"operations": ["skip_connect", "nor_conv_3x3"]}
 cells = spaces.create("nasbench201", **truth.space_options | pair)
 macs = LookupTable.build(cells, "macs")
 digits = data.classification(split="train", size=cfg.train_size, **truth.task).to(cfg.device)
+task = Classification(digits, seed=cfg.seed)
 cheapest, dearest = macs.bounds()
 quota = {name: cheapest + n / 6 * (dearest - cheapest) for name, n in (("tight", 2), ("loose", 4))}
 settings = search.GradientConfig("gates", epochs=cfg.epochs, warmup_epochs=cfg.epochs // 7, arch_lr=0.2)
@@ -776,7 +778,7 @@ def real_search(loss, name):
     budget = tables.Budget([(macs, quota[name], losses.create(loss))])
     keep = {"state": cfg.out_dir / f"{loss}-{name}.pt"}
     return search.gradient_search(
-        cells, digits, config=settings, hardware=budget, seed=cfg.seed, device=cfg.device, **keep
+        cells, task, config=settings, hardware=budget, seed=cfg.seed, device=cfg.device, **keep
     )
 
 
@@ -888,8 +890,8 @@ Markdown(
 goals = np.linspace(low + 0.04 * (high - low), front[-1, 0], cfg.sweep_targets).tolist()
 every = list(range(cfg.seed, cfg.seed + cfg.sweep_seeds))
 with tqdm(total=config.steps, desc="front", unit="step") as bar:
-    follow = lambda done, *_: bar.update(done - bar.n)
-    sweep = search.pareto_sweep(objective, latency, goals, every, config=config, progress=follow)
+    follow = {"progress": lambda done, *_: bar.update(done - bar.n)}
+    sweep = search.pareto_sweep(objective, latency, goals, every, config=config, **follow)
 swept_front = sweep.efficient()
 
 # %% [markdown]

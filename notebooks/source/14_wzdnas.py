@@ -326,12 +326,11 @@ def follow(bar):
 
 # %%
 warm = training(cfg.warmup_epochs, batch_size=cfg.warmup_batch_size, iou="iou")
-same = {"seed": cfg.seed, "device": cfg.device}
-torch.manual_seed(cfg.seed)
-supernet = space.supernet()
+task = wzdnas.detection_task(space, warm, train_set, seed=cfg.seed)
+supernet = space.supernet(seed=cfg.seed).to(cfg.device)
 with tqdm(total=warm.training.epochs, desc="warm-up", unit="epoch") as bar:
     keep = {"state": cfg.out_dir / "warm-up.pt", "progress": follow(bar)}
-    warmed = wzdnas.warm_up(space, supernet, train_set, warm, mode=cfg.warmup, **same, **keep)
+    warmed = wzdnas.warm_up(space, supernet, task, warm.training, mode=cfg.warmup, seed=cfg.seed, **keep)
 
 # %%
 millions = sum(p.numel() for p in supernet.parameters()) / 1e6
@@ -375,8 +374,7 @@ assert abs(log_det(kernel, jitter=0.0) - np.log(np.linalg.det(kernel))) < 1e-9
 # scores come from one fixed batch of training images, and are divided by its size so as not to grow with it.
 
 # %%
-batches = wzdnas.detector_batches(train_set, replace(warm, batch_size=cfg.map_batch_size), cfg.seed)
-images, objects = next(batches(0))
+images, objects = next(replace(task, batch_size=cfg.map_batch_size).batches("train", 0))
 images = images.to(cfg.device)
 path = [p.to(cfg.device) for p in uniform]
 first_map = wzdnas.zero_cost_map(space, supernet, path, images, "naswot")
@@ -401,9 +399,9 @@ figures["zero_cost_map"]
 def map_as(semantics):
     """The NASWOT map of the supernet's weights under either semantics, its statistics set for it."""
     other = spaces.create("yolo", **options | {"semantics": semantics}, anchors=anchors.tolist())
-    twin = other.supernet()
+    twin = other.supernet().to(cfg.device)
     twin.load_state_dict(supernet.state_dict())
-    wzdnas.warm_up(other, twin, train_set, warm, mode="bn_only", **same)
+    wzdnas.warm_up(other, twin, task, warm.training, mode="bn_only")
     return wzdnas.zero_cost_map(other, twin, path, images, "naswot")
 
 
@@ -489,12 +487,10 @@ check_pull(pull)
 # %%
 from nasedu.search import DescentConfig
 
-judge = wzdnas.detection_loss(space, warm)
-
 
 def map_loss(net, path):
     """What snip differentiates: the supernet's loss on the fixed batch."""
-    return judge(net(images, path), objects)["total"]
+    return task.loss(net(images, path), objects)["total"]
 
 
 config = DescentConfig(steps=cfg.search_steps, every=cfg.map_every)
@@ -572,20 +568,19 @@ figures["architectures"]
 # supernet is reused.
 
 # %%
+from nasedu.task import fit
 from nasedu.training import side_by_side
 
 final = training(cfg.train_epochs, batch_size=cfg.batch_size)
-networks = {}
-for name, arch in archs.items():
-    torch.manual_seed(cfg.seed)
-    networks[name] = space.build(arch)
+contest = wzdnas.detection_task(space, final, train_set, test=test_set, seed=cfg.seed)
 
 
 def train(name):
     place = list(archs).index(name)
     with tqdm(total=final.training.epochs, desc=name, unit="epoch", position=place) as bar:
         keep = {"state": cfg.out_dir / f"train-{name}.pt", "progress": follow(bar)}
-        return wzdnas.train_detector(space, networks[name], train_set, final, **same, **keep)
+        same = {"seed": cfg.seed, "device": cfg.device}
+        return fit(space.build(archs[name], seed=cfg.seed), contest, final.training, **same, **keep)
 
 
 trained = side_by_side(train, archs, threads=cfg.threads, device=cfg.device)
@@ -606,7 +601,7 @@ figures["training"]
 # %%
 from nasedu.detection import evaluate
 
-found = {name: wzdnas.find_objects(space, result.ema, test_set) for name, result in trained.items()}
+found = {name: contest.find(result.ema, "test") for name, result in trained.items()}
 metrics = {name: evaluate(test_set, found[name]) for name in archs}
 
 # %% [markdown]
@@ -644,7 +639,7 @@ table.round(3)
 
 # %%
 certain = {"confidence": 0.3, "iou": 0.4, "multi_label": False}  # the test keeps all down to a score of 0.001
-shown = wzdnas.find_objects(space, trained["searched"].ema, test_set, **certain)
+shown = contest.find(trained["searched"].ema, "test", **certain)
 figures["detections"] = plots.detections(test_set, shown)
 figures["detections"]
 

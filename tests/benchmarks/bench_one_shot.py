@@ -1,4 +1,4 @@
-"""What a supernet's hard path costs beside the network that stands alone, and how fast every sampler trains.
+"""What a supernet's hard path costs beside the network alone, what channels_last buys, how fast every sampler trains.
 
 Both at 32 px and batch 64, at the course's size, on one core. Steps are interleaved and compared by their minimum and
 median, in seconds of the processor, since other work on the machine disturbs the mean.
@@ -18,7 +18,8 @@ from torch.optim.swa_utils import AveragedModel
 from nasedu import spaces
 from nasedu.classification import recipe
 from nasedu.hardware.latency import fixed_threads
-from nasedu.sampling import samplers, supernet_step
+from nasedu.sampling import samplers, softmax, supernet_step, uniform_logits
+from nasedu.task import Classification
 from nasedu.training import _averaging, _following, make_optimizer
 
 NAMES = [name for name in spaces.names() if name != "yolo"]
@@ -89,12 +90,31 @@ def test_a_hard_path_beside_the_network_alone(space, batch):
         print(f"\n{space.name}, {part} ({alone:.0f} ms alone): {mean:+.1f} %; per network, min / median: {shown}")
 
 
+@pytest.mark.parametrize("kind", ["single path", "mixture"])
+def test_a_step_with_channels_last_beside_one_without(space, batch, kind):
+    """Wanted: nowhere slower. Both in one run, in turn."""
+    arch = space.sample(np.random.default_rng(0))
+    path = arch if kind == "single path" else softmax(uniform_logits(space.choices))
+    steps = {}
+    for layout in (torch.contiguous_format, torch.channels_last):
+        supernet = space.supernet(seed=0).to(memory_format=layout)
+        x = batch[0].contiguous(memory_format=layout)
+        steps[layout] = stepping(supernet, (x, batch[1]), path)[1]
+    with fixed_threads(1):
+        taken = [
+            [seconds(step) for step in steps.values()] for _ in range(1 + (ROUNDS if kind == "single path" else 3))
+        ]
+    before, after = (min(column) for column in zip(*taken[1:], strict=True))
+    print(f"\n{space.name}, {kind}: {1e3 * before:.0f} ms, channels_last {1e3 * after:.0f} ms: {before / after:.2f} x")
+
+
 def test_steps_per_second_of_every_sampler(space, batch):
     generator = torch.Generator().manual_seed(0)
     for name in samplers.names():
         torch.manual_seed(0)
         supernet = space.supernet().train()
-        optimizer, step = make_optimizer(supernet, recipe(1)), supernet_step(space, samplers.create(name, space))
+        optimizer = make_optimizer(supernet, recipe(1))
+        step = supernet_step(space, samplers.create(name, space), Classification(None))
 
         def once(supernet=supernet, optimizer=optimizer, step=step):
             optimizer.zero_grad(set_to_none=True)

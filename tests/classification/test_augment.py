@@ -13,16 +13,18 @@ from nasedu.classification import (
     augment,
     auto_augment,
     batches,
-    classifier_step,
     crop_and_flip,
+    error,
     from_torchvision,
     in_turn,
+    label_loss,
     mixup,
     published_augment,
     random_erasing,
 )
 from nasedu.data import ImageSet, classification
 from nasedu.errors import ParameterError, UnknownName
+from nasedu.task import Classification
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 shift, scale = (torch.tensor(v)[:, None, None] for v in (MEAN, STD))
@@ -153,23 +155,20 @@ def test_mixup_draws_from_the_generator():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_step_takes_shares_as_it_takes_labels(smoothing):
+def test_the_loss_takes_shares_as_it_takes_labels(smoothing):
     torch.manual_seed(0)
-    model, x, y = torch.nn.Linear(4, 3), torch.randn(6, 4), torch.tensor([0, 1, 2, 2, 1, 0])
-    step = classifier_step(smoothing)
-    hard, soft = step(model, (x, y), drawn()), step(model, (x, F.one_hot(y, 3).float()), drawn())
+    loss = Classification(None, label_smoothing=smoothing).loss
+    logits, y = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0])
+    hard, soft = loss(logits, y), loss(logits, F.one_hot(y, 3).float())
     assert torch.allclose(hard["total"], soft["total"], atol=1e-6) and hard["error"] == soft["error"]
-    swapped = step(model, (x, y.flip(0)), drawn())["total"]
-    mixed = step(model, (x, 0.3 * F.one_hot(y, 3) + 0.7 * F.one_hot(y.flip(0), 3)), drawn())["total"]
+    swapped = loss(logits, y.flip(0))["total"]
+    mixed = loss(logits, 0.3 * F.one_hot(y, 3) + 0.7 * F.one_hot(y.flip(0), 3))["total"]
     assert torch.allclose(mixed, 0.3 * hard["total"] + 0.7 * swapped, atol=1e-6)
 
 
 def test_the_greatest_share_is_the_right_answer():
-    model = torch.nn.Linear(3, 3)
-    torch.nn.init.eye_(model.weight)
     shares = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.6, 0.4]])
-    assert classifier_step()(model, (9 * shares, shares), drawn())["error"] == 0
-    assert classifier_step()(model, (9 * shares.flip(0), shares), drawn())["error"] == 1
+    assert error(9 * shares, shares) == 0 and error(9 * shares.flip(0), shares) == 1
 
 
 def test_batches_mix_after_augmenting():
@@ -194,4 +193,4 @@ def test_bad_settings_are_named():
     with pytest.raises(UnknownName, match="image set"):
         published_augment(ImageSet("mine", "train", ["a"], torch.zeros(1, 3, 8, 8), torch.zeros(1)))
     with pytest.raises(ParameterError, match=r"labels of shape \(2, 4\) do not fit"):
-        classifier_step()(torch.nn.Linear(4, 3), (torch.zeros(2, 4), torch.zeros(2, 4)), drawn())
+        label_loss(torch.zeros(2, 3), torch.zeros(2, 4))

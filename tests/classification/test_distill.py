@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nasedu.classification import Distilled, accuracy, batches, classifier_step, distilled_step, recipe
+from nasedu.classification import Distilled, accuracy, batches, distilled_step, recipe
 from nasedu.data import ImageSet, classification
 from nasedu.errors import ParameterError, UnknownName
+from nasedu.task import Classification, fit
 from nasedu.training import train
 
 
@@ -159,7 +160,7 @@ def test_bad_teachers_and_layers_are_named():
 def test_a_student_learns_from_answers_alone_and_resumes(tmp_path):
     images = classification("digits", "train", image_size=16, size=600)
     torch.manual_seed(0)
-    judge = train(Net((16, 32, 32)), batches(images, 50), classifier_step(), recipe(8)).model
+    judge = fit(Net((16, 32, 32)), Classification(images, batch_size=50), recipe(8)).model
     wrong = ImageSet("digits", "train", images.classes, images.images, images.labels.roll(1))  # labels teach nothing
 
     def run(epochs, state=None):

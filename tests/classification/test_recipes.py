@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from nasedu import blocks
-from nasedu.classification import batches, classifier_step, mixup, published_augment, published_recipe, zen_init
+from nasedu.classification import mixup, published_augment, published_recipe, zen_init
 from nasedu.data import classification
 from nasedu.errors import ParameterError, UnknownName
-from nasedu.progress import silent
+from nasedu.task import Classification, fit
 from nasedu.training import make_optimizer, schedule, train
 
 
@@ -97,15 +97,16 @@ class Killed(Exception):
 
 def test_a_killed_training_with_every_draw_ends_where_it_would_have_ended(tmp_path):
     images = classification("digits", "train", size=96, image_size=16)
-    make = batches(images, 32, seed=2, augment=published_augment(images), mix=mixup(10))
+    how = {"augment": published_augment(images), "mix": mixup(10), "label_smoothing": 0.1}
+    task = Classification(images, batch_size=32, seed=2, **how)
     config = published_recipe(4, 32, 96, warmup_epochs=1, save_seconds=0)
 
-    def run(state=None, progress=silent, seed=0):
+    def run(state=None, progress=lambda *_: None, seed=0):
         model = zen_init(net(), torch.Generator().manual_seed(seed))
-        return train(model, make, classifier_step(0.1), config, state=state, progress=progress)
+        return fit(model, task, config, state=state, progress=progress)
 
-    def kill(done, total, note=""):
-        if done == 2:
+    def kill(epoch, *_):
+        if epoch == 2:
             raise Killed
 
     state = tmp_path / "state.pt"

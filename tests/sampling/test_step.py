@@ -7,12 +7,14 @@ import torch
 from torch.nn import functional as F
 
 from nasedu import spaces
-from nasedu.classification import batches, recipe
+from nasedu.classification import recipe
 from nasedu.data import classification
 from nasedu.sampling import Gates, Sandwich, Softmax, StrictFairness, samplers, supernet_step
+from nasedu.task import Classification, fit
 from nasedu.training import TrainingConfig, train
 
 BIG, SMALL = (3, 3, 3), (0, 0, 0)
+TASK = Classification(None)  # for its losses: the batches here are handed in
 
 
 def gradient(model) -> torch.Tensor:
@@ -33,6 +35,9 @@ class Fixed:
     def __init__(self, paths, distils=False):
         self.fixed, self.distils = paths, distils
 
+    def at(self, fraction):
+        return self
+
     def paths(self, space, generator):
         return self.fixed
 
@@ -40,7 +45,7 @@ class Fixed:
 @pytest.mark.parametrize("distils", [False, True])
 def test_the_gradient_is_the_sum_of_the_paths_own(space, supernet, batch, generator, distils):
     paths = [BIG, SMALL, (1, 2, 3), (0, 3, 0)]
-    ours = total(supernet, supernet_step(space, Fixed(paths, distils))(supernet, batch, generator))
+    ours = total(supernet, supernet_step(space, Fixed(paths, distils), TASK)(supernet, batch, generator))
     x, y = batch
     with torch.no_grad():
         teacher = supernet(x, BIG).softmax(1)
@@ -56,28 +61,31 @@ def test_the_gradient_is_the_sum_of_the_paths_own(space, supernet, batch, genera
 
 def test_the_teacher_learns_from_labels_alone(space, supernet, batch, generator):
     """What the later paths do not share has no gradient from their losses."""
-    first, *later = supernet_step(space, Fixed([BIG, SMALL], distils=True))(supernet, batch, generator)
+    first, *later = supernet_step(space, Fixed([BIG, SMALL], distils=True), TASK)(supernet, batch, generator)
     supernet.zero_grad()
     later[0]["total"].backward()
     assert supernet.mixed[0].operations[3].weight.grad is None  # the biggest's own operation
     assert supernet.mixed[0].operations[0].weight.grad is not None
-    assert set(first) == {"labels", "total"} and set(later[0]) == {"teacher", "total"}
+    assert set(first) == {"labels", "total", "error"} and set(later[0]) == {"teacher", "total"}
 
 
 def test_students_copy_the_teachers_answer_and_not_the_label(space, supernet, batch, generator):
     x, y = batch
     other = x, (y + 1) % 3
-    step = supernet_step(space, Fixed([BIG, SMALL], distils=True))
+    step = supernet_step(space, Fixed([BIG, SMALL], distils=True), TASK)
     losses = [[part["total"].item() for part in step(supernet, b, generator)] for b in (batch, other)]
     assert losses[0][0] != losses[1][0] and losses[0][1] == losses[1][1]
-    step = supernet_step(space, Fixed([BIG, SMALL]))
+    step = supernet_step(space, Fixed([BIG, SMALL]), TASK)
     losses = [[part["total"].item() for part in step(supernet, b, generator)] for b in (batch, other)]
     assert losses[0][1] != losses[1][1]
 
 
 def test_labels_are_smoothed(space, supernet, batch, generator):
     plain, smooth = (
-        next(supernet_step(space, Fixed([BIG]), s)(supernet, batch, generator))["total"].item() for s in (0.0, 0.3)
+        next(supernet_step(space, Fixed([BIG]), Classification(None, label_smoothing=s))(supernet, batch, generator))[
+            "total"
+        ].item()
+        for s in (0.0, 0.3)
     )
     x, y = batch
     expected = F.cross_entropy(supernet(x, BIG), 0.7 * F.one_hot(y, 3) + 0.1)
@@ -92,13 +100,13 @@ def test_one_optimizer_step_for_k_paths_and_every_choice_trained_once(space, sup
     runs = {name: 0 for name, _ in supernet.named_modules() if "operations." in name}
     for name in runs:
         supernet.get_submodule(name).register_forward_hook(lambda *_, name=name: runs.__setitem__(name, runs[name] + 1))
-    train(supernet, lambda epoch: [batch] * 3, supernet_step(space, StrictFairness()), config)
+    train(supernet, lambda epoch: [batch] * 3, supernet_step(space, StrictFairness(), TASK), config)
     assert len(steps) == 3 and set(runs.values()) == {3} and len(runs) == 12
 
 
 def test_a_sandwich_trains_and_is_recorded_by_part(space, supernet, batch):
     sampler = Sandwich(BIG, SMALL)
-    trained = train(supernet, lambda epoch: [batch] * 5, supernet_step(space, sampler), recipe(6, warmup_steps=0))
+    trained = train(supernet, lambda epoch: [batch] * 5, supernet_step(space, sampler, TASK), recipe(6, warmup_steps=0))
     first, last = trained.history[0], trained.history[-1]
     assert last["labels"] < first["labels"]
     assert last["total"] == pytest.approx((last["labels"] + 3 * last["teacher"]) / 4, rel=1e-5)
@@ -107,7 +115,7 @@ def test_a_sandwich_trains_and_is_recorded_by_part(space, supernet, batch):
 def test_logits_of_a_sampler_get_no_gradient_and_only_the_drawn_operation_runs(space, supernet, batch, generator):
     logits = [torch.zeros(n, requires_grad=True) for n in space.choices]
     for sampler, trained in ((Gates(logits), 3), (Softmax(logits), 12)):
-        total(supernet, supernet_step(space, sampler)(supernet, batch, generator))
+        total(supernet, supernet_step(space, sampler, TASK)(supernet, batch, generator))
         assert all(a.grad is None for a in logits)
         got = [op.weight.grad is not None for mixed in supernet.mixed for op in mixed.operations]
         assert sum(got) == trained
@@ -117,8 +125,8 @@ def test_logits_of_a_sampler_get_no_gradient_and_only_the_drawn_operation_runs(s
 def test_any_sampler_trains_a_real_space(name):
     space = spaces.create("fairnas", num_classes=10, input_size=16, width=0.125, depth=0.25, stem_stride=1)
     images = classification("digits", "train", image_size=16, size=32)
-    torch.manual_seed(0)
-    step = supernet_step(space, samplers.create(name, space))
-    trained = train(space.supernet(), batches(images, 16), step, recipe(1))
+    task = Classification(images, batch_size=16)
+    step = supernet_step(space, samplers.create(name, space), task)
+    trained = fit(space.supernet(seed=0), task, recipe(1), step)
     assert trained.history[0]["total"] < 10
     assert len(trained.history) == 1

@@ -5,19 +5,20 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.classification import accuracy, batches, recipe
+from nasedu.classification import accuracy, recipe
 from nasedu.data import classification
 from nasedu.errors import ArchitectureError, ParameterError, UnknownName
 from nasedu.modules import evaluation_mode
 from nasedu.sampling import Uniform, supernet_step
-from nasedu.search import StandAlone, SupernetAccuracy, ZeroCost, random_search
+from nasedu.search import StandAlone, SupernetScore, ZeroCost, random_search
 from nasedu.supernet.batchnorm import recalibrated
-from nasedu.training import train
+from nasedu.task import Classification, fit
 
 TINY = {"operations": ["none", "skip_connect", "nor_conv_3x3"], "reduction": "pool", "input_size": 8}
 ARCHS = [(2, 2, 2, 2, 2, 2), (1, 2, 0, 2, 1, 2), (0, 0, 0, 2, 1, 1), (2, 0, 1, 1, 0, 0), (0, 0, 0, 1, 0, 0)]
@@ -39,14 +40,19 @@ def val():
 
 
 @pytest.fixture(scope="module")
-def supernet(space, images):
+def task(images, val):
+    return Classification(images, val, batch_size=50)
+
+
+@pytest.fixture(scope="module")
+def supernet(space, task):
     network = space.supernet(seed=0)
-    return train(network, batches(images, 50), supernet_step(space, Uniform()), recipe(4)).model
+    return fit(network, task, recipe(4), supernet_step(space, Uniform(), task)).model
 
 
 @pytest.fixture
-def evaluator(space, supernet, images, val):
-    return SupernetAccuracy(space, supernet, images, val, batches=3, batch_size=50)
+def evaluator(space, supernet, task):
+    return SupernetScore(space, supernet, task, batches=3)
 
 
 class Forwards:
@@ -78,8 +84,8 @@ def test_scores_are_kept_and_everything_is_put_back(evaluator, supernet):
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_statistics_are_the_training_images_own_mean(space, supernet, images, val, count):
-    evaluate = SupernetAccuracy(space, supernet, images, val, batches=count, batch_size=50)
+def test_statistics_are_the_training_images_own_mean(space, supernet, task, images, val, count):
+    evaluate = SupernetScore(space, supernet, task, batches=count)
     with Forwards(supernet) as seen:
         evaluate(ARCHS[0])
     calibrating = [x for training, x, _ in seen if training]
@@ -94,9 +100,9 @@ def test_statistics_are_the_training_images_own_mean(space, supernet, images, va
         torch.testing.assert_close(mean, exact, rtol=1e-5, atol=1e-6)
 
 
-def test_scores_do_not_depend_on_what_ran_before(space, supernet, images, val):
+def test_scores_do_not_depend_on_what_ran_before(space, supernet, task, val):
     def fresh():
-        return SupernetAccuracy(space, supernet, images, val, batches=3, batch_size=50)
+        return SupernetScore(space, supernet, task, batches=3)
 
     alone = [fresh()(arch) for arch in ARCHS]
     together, backwards = fresh(), fresh()
@@ -146,9 +152,9 @@ def test_the_score_is_that_of_the_network_alone_with_the_same_statistics(space, 
         assert evaluator(ARCHS[1]) == pytest.approx(accuracy(network, val), abs=0.005)
 
 
-def test_threads_and_processes_give_the_same_scores(evaluator, space, supernet, images, val):
+def test_threads_and_processes_give_the_same_scores(evaluator, space, supernet, task):
     serial = [evaluator(arch) for arch in ARCHS]
-    threaded = SupernetAccuracy(space, supernet, images, val, batches=3, batch_size=50)
+    threaded = SupernetScore(space, supernet, task, batches=3)
     with ThreadPoolExecutor(4) as executor:
         assert list(executor.map(threaded, ARCHS * 3)) == serial * 3
     copied = pickle.loads(pickle.dumps(threaded))
@@ -158,21 +164,23 @@ def test_threads_and_processes_give_the_same_scores(evaluator, space, supernet, 
         assert list(executor.map(copied, ARCHS)) == pytest.approx(serial, abs=0.005)  # threads may differ there
 
 
-def test_searches_take_it_and_its_errors_are_clear(evaluator, space, supernet, images, val):
+def test_searches_take_it_and_its_errors_are_clear(evaluator, space, supernet, task):
     with ThreadPoolExecutor(2) as executor:
         result = random_search(space, evaluator, budget=6, seed=0, executor=executor)
     assert result.best == random_search(space, evaluator, budget=6, seed=0).best
     with pytest.raises(ArchitectureError, match="6 decisions, the architecture has 2"):
         evaluator((0, 0))
-    for bad in ({"batches": 0}, {"batch_size": 0}):
-        with pytest.raises(ParameterError, match="at least 1 batch of 1 image"):
-            SupernetAccuracy(space, supernet, images, val, **bad)
+    with pytest.raises(ParameterError, match="at least 1 batch"):
+        SupernetScore(space, supernet, task, batches=0)
+    with pytest.raises(ParameterError, match=r"no data for 'test': give it as Classification\(test=...\)"):
+        SupernetScore(space, supernet, task, "test")(ARCHS[0])
 
 
 def test_stand_alone_training_depends_on_its_seed_alone(space, images, val):
     few = images.take(slice(100))
     config = recipe(2, warmup_steps=2)
-    train_alone = StandAlone(space, few, val, config, batch_size=10)
+    task = Classification(few, val, batch_size=10)
+    train_alone = StandAlone(space, task, config)
     torch.manual_seed(1)
     scores = [train_alone(arch) for arch in ARCHS[:2]]
     torch.manual_seed(2)
@@ -180,9 +188,9 @@ def test_stand_alone_training_depends_on_its_seed_alone(space, images, val):
     with ThreadPoolExecutor(2) as executor:
         assert list(executor.map(train_alone, ARCHS[:2])) == scores
     assert torch.equal(torch.get_rng_state(), state)
-    others = [StandAlone(space, few, val, config, batch_size=10, seed=1)(arch) for arch in ARCHS[:2]]
+    others = [StandAlone(space, task, config, seed=1)(arch) for arch in ARCHS[:2]]
     assert others != scores
-    assert StandAlone(space, images, val, config, batch_size=10)(ARCHS[0]) > max(0.4, scores[0])
+    assert StandAlone(space, replace(task, train=images), config)(ARCHS[0]) > max(0.4, scores[0])
     assert pickle.loads(pickle.dumps(train_alone))(ARCHS[0]) == scores[0]
 
 
@@ -195,7 +203,7 @@ def test_spaces_travel_to_other_processes(name):
     if name != "yolo":
         supernet = space.supernet(seed=0)
         images = classification("digits", "val", size=20)
-        evaluate = SupernetAccuracy(space, supernet, images, images, batches=1)
+        evaluate = SupernetScore(space, supernet, Classification(images, images), batches=1)
         arch = (1,) * len(space.choices)
         assert pickle.loads(pickle.dumps(evaluate))(arch) == evaluate(arch)
 

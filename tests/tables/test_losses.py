@@ -15,6 +15,7 @@ from nasedu.search import GradientConfig, gradient_search
 from nasedu.supernet.mixed import Subset
 from nasedu.tables import Budget, LookupTable, derive, losses
 from nasedu.tables.losses import MnasNet, TuNAS, guarded_log
+from nasedu.task import Classification
 from nasedu.wzdnas.loss import FourTermLoss
 
 SMALL = {**spaces.COURSE, "input_size": 16, "depth": 0.25}
@@ -289,13 +290,13 @@ def test_a_search_lands_within_3_percent_of_a_tight_and_of_a_loose_budget(name):
         relaxation="gates" if name == "spos" else "softmax",
         epochs=2,
         warmup_epochs=0,
-        batch_size=25,
         arch_lr=0.4,
     )
     pull = losses.create("squared", weight=30.0)
     for share in (0.2, 0.6):
         target = low + share * (high - low)
-        result = gradient_search(space, images, config=config, hardware=Budget([(table, target, pull)]))
+        task, budget = Classification(images, batch_size=25), Budget([(table, target, pull)])
+        result = gradient_search(space, task, config=config, hardware=budget)
         found = derive(result.path, table, target)
         assert abs(found.cost / target - 1) <= 0.03 and found.cost == table(found.arch)
         assert abs(found.expected - target) < abs(uniform - target) or abs(uniform / target - 1) < 0.05

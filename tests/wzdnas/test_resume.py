@@ -19,6 +19,7 @@ SCRIPT = textwrap.dedent(
     from nasedu import data, spaces, wzdnas
     from nasedu.search import DescentConfig
     from nasedu.tables import derive
+    from nasedu.task import fit
 
     torch.set_num_threads(1)
     folder, kill_phase, kill_at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -34,9 +35,9 @@ SCRIPT = textwrap.dedent(
     train = data.detection("digits", "train", size=8, image_size=64)
     space = spaces.create("yolo", image_size=64)
     config = wzdnas.recipe("short", epochs=4, flip=False, batch_size=4, save_seconds=0)
-    torch.manual_seed(0)
-    supernet = space.supernet()
-    wzdnas.warm_up(space, supernet, train, config, state=folder / "warmup.pt", progress=killer("warm-up"))
+    task = wzdnas.detection_task(space, config, train)
+    supernet = space.supernet(seed=0)
+    wzdnas.warm_up(space, supernet, task, config.training, state=folder / "warmup.pt", progress=killer("warm-up"))
     tables = wzdnas.cost_tables(space)
     target = wzdnas.read_target("30%", tables["flops"], space)
     images = torch.stack([train[i][0] / 255 for i in range(4)])
@@ -45,10 +46,8 @@ SCRIPT = textwrap.dedent(
         state=folder / "search.pt", progress=killer("search"),
     )
     arch = derive(descent.path(), tables["flops"], target).arch
-    torch.manual_seed(0)
-    trained = wzdnas.train_detector(
-        space, space.build(arch), train, config, state=folder / "train.pt", progress=killer("train")
-    )
+    network = space.build(arch, seed=0)
+    trained = fit(network, task, config.training, state=folder / "train.pt", progress=killer("train"))
     print(arch, descent.theta.double().sum().item(), trained.history[-1]["total"], dict(calls))
     """
 )

@@ -8,9 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
+from nasedu.classification import recipe
+from nasedu.data import ImageSet
 from nasedu.errors import ParameterError, UnknownName
-from nasedu.sampling import Gumbel, Sandwich, Softmax, StrictFairness, Uniform, extremes, samplers
+from nasedu.sampling import Gumbel, Sandwich, Softmax, StrictFairness, Uniform, extremes, samplers, supernet_step
+from nasedu.task import Classification, fit
+from nasedu.training import train
 
 
 def check_fair(paths, choices) -> None:
@@ -101,11 +106,11 @@ def test_gumbel_anneals_with_the_fraction_that_it_is_given(space, generator):
     logits = [torch.zeros(4)] * 2000
     sampler = Gumbel(logits, start=5.0, end=0.1)
     peaks = []
-    for sampler.fraction in (0.0, 0.5, 1.0):
-        (path,) = sampler.paths(space, generator)
+    for fraction in (0.0, 0.5, 1.0):
+        (path,) = sampler.at(fraction).paths(space, generator)
         peaks.append(float(torch.stack(path).max(-1).values.mean()))
     assert 0.25 < peaks[0] < 0.45 < peaks[1] < 0.85 < peaks[2]
-    assert sampler.temperature == pytest.approx(0.1)
+    assert sampler.at(1.0).temperature == pytest.approx(0.1) and sampler.temperature == 5.0
     (path,) = Softmax(logits[:1], 2.0).paths(space, generator)
     assert path[0].tolist() == [0.25] * 4
 
@@ -120,7 +125,50 @@ def test_samplers_by_name(uneven, generator):
         samplers.create("fairness", uneven)
     with pytest.raises(UnknownName, match="option of gumbel"):
         samplers.create("gumbel", uneven, starts=3)
+    assert samplers.create("gumbel", uneven).at(1.0).temperature == pytest.approx(0.1)
     with pytest.raises(UnknownName, match="option of uniform"):
         samplers.create("uniform", uneven, n=3)
     with pytest.raises(ParameterError, match="positive"):
         samplers.create("gumbel", uneven, end=0)
+
+
+def test_a_training_anneals_its_sampler_from_start_to_end(space, supernet):
+    """One temperature an epoch: the last epoch's is the end."""
+    seen = []
+
+    class Watched(Gumbel):
+        def paths(self, space, generator):
+            seen.append(self.temperature)
+            return super().paths(space, generator)
+
+    batch = torch.zeros(2, 4), torch.zeros(2, dtype=torch.long)
+    step = supernet_step(space, Watched(start=4.0, end=0.25), Classification(None))
+    train(supernet, lambda epoch: [batch] * 2, step, recipe(3))
+    assert seen == pytest.approx([4.0, 4.0, 1.0, 1.0, 0.25, 0.25])
+    assert step.sampler.fraction == 0  # what was handed in is as it was
+
+
+def test_the_first_path_has_nothing_to_do_with_the_first_image():
+    """Over 300 seeds: drawn from one stream, the first choice of three is the first image's index mod 3."""
+    space, firsts = SimpleNamespace(choices=[3, 3]), []
+
+    class Watching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.seen = nn.Parameter(torch.zeros(3)), []
+
+        def forward(self, x, path):
+            self.seen.append((int(x[0, 0, 0, 0]), path[0]))
+            return self.weight.expand(len(x), 3)
+
+    numbers = torch.arange(12)
+    images = ImageSet(
+        "numbers", "train", list("abc"), numbers.float().view(-1, 1, 1, 1).repeat(1, 3, 2, 2), numbers % 3
+    )
+    for seed in range(300):
+        task, model = Classification(images, batch_size=12, seed=seed), Watching()
+        fit(model, task, recipe(1), supernet_step(space, Uniform(), task), seed=seed)
+        firsts.append(model.seen[0])
+    same = sum(image % 3 == choice for image, choice in firsts)
+    assert abs(same - 100) < 4 * (300 * 1 / 3 * 2 / 3) ** 0.5
+    assert len(set(firsts)) == 36  # both are drawn, too

@@ -1,4 +1,4 @@
-"""What a training step of a classifier does, and how good the classifier is."""
+"""What a classifier is trained on, and how good it is."""
 
 from __future__ import annotations
 
@@ -10,27 +10,16 @@ from torch.nn import functional as F
 
 from nasedu.data import ImageSet
 from nasedu.errors import ParameterError
-from nasedu.modules import evaluation_mode
-from nasedu.training import Step
-
-
-def classifier_step(label_smoothing: float = 0.0) -> Step:
-    """A step for `train`: cross-entropy with labels as "total", and "error", the share of wrong answers.
-
-    Labels are classes (B,) or, after mixup, shares (B, classes); then the greatest share is the right answer.
-    """
-
-    def step(model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        device = next(model.parameters()).device
-        x, y = (part.to(device) for part in batch)
-        logits = model(x)
-        return {"total": label_loss(logits, y, label_smoothing), "error": error(logits, y)}
-
-    return step
+from nasedu.modules import evaluation_mode, placed
 
 
 def label_loss(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of logits (B, classes) with labels (B,) or (B, classes). Raises `ParameterError`."""
+    """Mean cross-entropy of logits (B, classes) with labels. Raises `ParameterError`.
+
+    logits: what the model says, (B, classes).
+    y: classes (B,) or, after mixup, shares (B, classes).
+    label_smoothing: the share of a label that is spread over all classes (Szegedy et al. 2016).
+    """
     if y.shape != logits.shape[:1] and y.shape != logits.shape:
         raise ParameterError(
             f"labels of shape {tuple(y.shape)} do not fit the model's output {tuple(logits.shape)}: "
@@ -54,14 +43,19 @@ def accuracy(
 ) -> float:
     """The share of `images` that the model classifies right, 0 to 1, in eval mode; every part's mode is put back.
 
-    `forward(model, x)` returns logits (B, classes); a supernet's runs a path. Raises `ParameterError`.
+    Raises `ParameterError`.
+
+        model: a classifier, or a supernet.
+        images: the set.
+        forward: `forward(model, x)` returns logits (B, classes); a supernet's runs a path.
+        batch_size: how many images it sees at once.
     """
     if batch_size < 1 or len(images) < 1:
         raise ParameterError(f"accuracy needs at least 1 image at a time, got {batch_size} of {len(images)}")
     forward = forward or (lambda model, x: model(x))
-    device = next((p.device for p in model.parameters()), images.images.device)
     right = 0
     with evaluation_mode(model):
         for x, y in zip(images.images.split(batch_size), images.labels.split(batch_size), strict=True):
-            right += int((forward(model, x.to(device)).argmax(1) == y.to(device)).sum())
+            x, y = placed(model, x, y)
+            right += int((forward(model, x).argmax(1) == y).sum())
     return right / len(images)

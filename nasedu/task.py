@@ -1,0 +1,246 @@
+"""What is learnt and how it is scored: a task has batches of a split, a loss of outputs, and a score of a network.
+
+Splits by name: "train", "val" and "test" are what the task was given; "weights" and "logits" are disjoint random halves
+of the training split, for a search that trains both (DARTS, section 2.3). Batches of the training split and its halves
+are shuffled and augmented anew in every epoch; the others come whole and in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nasedu import classification
+from nasedu.classification.augment import Augment as ImageAugment
+from nasedu.classification.augment import Mix
+from nasedu.data import DetectionDataset, ImageSet
+from nasedu.data.prefetch import Shared, prefetched
+from nasedu.detection import Augment, Batches, DetectionLoss, detect, evaluate
+from nasedu.errors import ParameterError
+from nasedu.modules import evaluation_mode, placed
+from nasedu.progress import Progress, silent
+from nasedu.randomness import rng
+from nasedu.training import Step, Trained, TrainingConfig, train
+
+Batch = tuple[Tensor, Tensor]
+Outputs = Tensor | Sequence[Tensor]  # logits (B, classes), or a detector's raw maps
+Forward = Callable[[nn.Module, Tensor], Outputs]
+HALVES = ("weights", "logits")
+ROOM = 2**27  # bytes of augmented images that a detection task keeps for trainings side by side
+
+
+class Task(Protocol):
+    """What training minimises and testing reports."""
+
+    def loss(self, outputs: Outputs, targets: Tensor) -> Tensor | dict[str, Tensor]:
+        """A loss, or named ones of which "total" is minimised."""
+
+    def distil(self, outputs: Outputs, teacher: Outputs) -> Tensor:
+        """The loss of learning from a teacher's outputs, which get no gradient."""
+
+    def batches(self, split: str, epoch: int) -> Iterable[Batch]:
+        """(inputs, targets), which depend on the task's seed, the split and the epoch alone."""
+
+    def score(self, model: nn.Module, split: str, forward: Forward | None = None) -> float:
+        """How good the model is, higher is better; `forward(model, inputs)` runs a supernet's path."""
+
+
+class _Splits:
+    """What both tasks share: their data by the split's name."""
+
+    @property
+    def identity(self) -> list:
+        """All that a loss, a batch or a score depends on: the class and its fields."""
+        return [type(self), *(getattr(self, field.name) for field in fields(self))]
+
+    def data(self, split: str) -> ImageSet | DetectionDataset:
+        """The data of a split. Raises `ParameterError` where the task has none."""
+        found = self._halves[HALVES.index(split)] if split in HALVES else getattr(self, split, None)
+        if found is None or split not in ("train", "val", "test", *HALVES):
+            raise ParameterError(f"the task has no data for {split!r}: give it as {type(self).__name__}({split}=...)")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Classification(_Splits):
+    """Images and their classes: cross-entropy, and accuracy from 0 to 1.
+
+    train, val, test: the splits.
+    batch_size: images of a training batch.
+    seed: of the order, the augmentation and the halves.
+    label_smoothing, augment, mix: as in `classification.label_loss` and `classification.batches`.
+    """
+
+    train: ImageSet
+    val: ImageSet | None = None
+    test: ImageSet | None = None
+    batch_size: int = 64
+    seed: int = 0
+    label_smoothing: float = 0.0
+    augment: ImageAugment | None = None
+    mix: Mix | None = None
+
+    @cached_property
+    def _halves(self) -> list[ImageSet]:
+        return [replace(half, split=name) for half, name in zip(self.train.halves(self.seed), HALVES, strict=True)]
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy of logits (B, classes) as "total", and "error", the share of wrong answers."""
+        total = classification.label_loss(outputs, targets, self.label_smoothing)
+        return {"total": total, "error": classification.error(outputs, targets)}
+
+    def distil(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """Cross-entropy with the teacher's probabilities (in-place distillation: Yu and Huang 2019, section 3.3)."""
+        return F.cross_entropy(outputs, teacher.detach().softmax(-1))
+
+    def batches(self, split: str, epoch: int) -> Iterator[Batch]:
+        """Images (B, C, H, W) and classes (B,), after `mix` shares (B, classes)."""
+        images = self.data(split)
+        if split in ("val", "test"):
+            return zip(images.images.split(self.batch_size), images.labels.split(self.batch_size), strict=True)
+        return classification.batches(images, self.batch_size, self.seed, self.augment, self.mix)(epoch)
+
+    def score(self, model: nn.Module, split: str = "val", forward: Forward | None = None) -> float:
+        """The share of right answers."""
+        return classification.accuracy(model, self.data(split), forward)
+
+
+@dataclass(frozen=True, eq=False)
+class Detection(_Splits):
+    """Objects in images: the detection loss, and COCO's AP .50:.95 from 0 to 1 (NaN where there is no object).
+
+    Several trainings side by side that are given one task share its augmented batches, and make each once while they
+    are not far apart. They are made in a thread beside the training.
+
+        judge: the loss, which knows anchors and strides.
+        train, val, test: the splits.
+        batch_size: images of a training batch, or all of a smaller split.
+        seed: of the order, the augmentation and the halves.
+        augment: what is done to a training batch.
+    """
+
+    judge: DetectionLoss
+    train: DetectionDataset
+    val: DetectionDataset | None = None
+    test: DetectionDataset | None = None
+    batch_size: int = 16
+    seed: int = 0
+    augment: Augment | None = None
+
+    @cached_property
+    def _halves(self) -> list[DetectionDataset]:
+        order = rng(self.seed, "halves").permutation(len(self.train)).tolist()
+        middle = len(order) // 2
+        return [
+            self.train.take(half, name) for half, name in zip((order[:middle], order[middle:]), HALVES, strict=True)
+        ]
+
+    @cached_property
+    def _shared(self) -> Shared:
+        return Shared(max(2, ROOM // (self.batch_size * 12 * self.train.image_size**2)))
+
+    def loss(self, outputs: Sequence[Tensor], targets: Tensor) -> dict[str, Tensor]:
+        """Of raw maps (B, A, H, W, 5 + classes) per scale and targets (n, 6): see `DetectionLoss`."""
+        return self.judge(outputs, targets)
+
+    def distil(self, outputs: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+        """Objectness-scaled distillation (Mehta and Ozturk 2018, eq. 3 to 6) with the weights of the detection loss.
+
+        The objectness is learnt everywhere, boxes and classes as far as the teacher sees an object there, which keeps
+        the many empty places from drowning the few that matter. Boxes by squared differences, in the head's own
+        coordinates; probabilities by cross-entropy rather than the paper's squared differences, as in our loss.
+        """
+        parts, weights = [], self.judge.weights
+        for ours, theirs, balance in zip(outputs, teacher, self.judge.balance, strict=False):
+            ours, theirs = ours.float(), theirs.detach().float()
+            seen = theirs[..., 4].sigmoid()
+            share = seen / seen.sum().clamp(min=1e-6)
+            boxes = (ours[..., :4] - theirs[..., :4]).square().mean(-1)
+            classes = F.binary_cross_entropy_with_logits(ours[..., 5:], theirs[..., 5:].sigmoid(), reduction="none")
+            objects = F.binary_cross_entropy_with_logits(ours[..., 4], seen)
+            parts.append(weights["obj"] * balance * objects)
+            parts.append((share * (weights["box"] * boxes + weights["cls"] * classes.mean(-1))).sum())
+        return sum(parts) * len(outputs[0])
+
+    def batches(self, split: str, epoch: int) -> Iterator[Batch]:
+        """Images float (B, 3, S, S) in 0..1 and targets (n, 6)."""
+        data, training = self.data(split), split not in ("val", "test")
+        augment, size = self.augment if training else None, min(self.batch_size, len(data))
+        drawn = {"seed": self.seed, "split": split, "epoch": epoch}
+        made = Batches(data, size, **drawn, augment=augment, shuffle=training)
+        if not training:
+            return iter(made)
+        return prefetched(self._shared((split, epoch, i), partial(made.__getitem__, i)) for i in range(len(made)))
+
+    @torch.inference_mode()
+    def find(self, model: nn.Module, split: str = "val", forward: Forward | None = None, **options) -> list[dict]:
+        """Detections for every image of a split, in order: dicts of boxes (k, 4), scores (k,), labels (k,) on the CPU.
+
+        model: a detector, or a supernet.
+        split: whose images.
+        forward: `forward(model, images)` returns raw maps; a supernet's runs a path.
+        options: of `detection.detect`; its defaults are the published test settings.
+        """
+        forward, found = forward or _call, []
+        with evaluation_mode(model):
+            for images, _ in Batches(self.data(split), 50, shuffle=False):
+                maps = [m.float() for m in forward(model, *placed(model, images))]
+                found += detect(maps, self.judge.anchors.to(maps[0].device), self.judge.strides, **options)
+        return [{name: value.cpu() for name, value in image.items()} for image in found]
+
+    def score(self, model: nn.Module, split: str = "val", forward: Forward | None = None) -> float:
+        """Average precision with the published test settings: confidence .001, class-aware NMS at IoU .65."""
+        return evaluate(self.data(split), self.find(model, split, forward)).ap
+
+
+def named(loss: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    """What `Task.loss` gave, as named losses."""
+    return loss if isinstance(loss, dict) else {"total": loss}
+
+
+def training_step(task: Task) -> Step:
+    """A step for `train`: the task's loss of what a network makes of a batch."""
+
+    def step(model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        inputs, targets = placed(model, *batch)
+        return named(task.loss(model(inputs), targets))
+
+    return step
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    config: TrainingConfig,
+    step: Step | None = None,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    state: str | Path | None = None,
+    progress: Progress = silent,
+) -> Trained:
+    """Train a model on the training split of a task. Raises what `train` raises.
+
+    model: trained in place; its convolutions' weights get the layout that is fastest (`modules.placed`).
+    task: gives the batches.
+    config: the settings of the training.
+    step: what a step does; None: `training_step(task)`, a supernet's: `sampling.supernet_step`.
+    seed: of what the step draws; the order of the batches is the task's.
+    device: where the model is trained.
+    state: the checkpoint's file.
+    progress: as in `train`.
+    """
+    model.to(memory_format=torch.channels_last)
+    batches, options = partial(task.batches, "train"), {"state": state, "progress": progress}
+    return train(model, batches, step or training_step(task), config, seed=seed, device=device, **options)
+
+
+def _call(model: nn.Module, x: Tensor) -> Outputs:
+    return model(x)
