@@ -9,18 +9,8 @@ import torch
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from nasedu.classification import (
-    augment,
-    auto_augment,
-    batches,
-    classifier_step,
-    crop_and_flip,
-    from_torchvision,
-    in_turn,
-    mixup,
-    published_augment,
-    random_erasing,
-)
+from nasedu.classification import augment, batches, classifier_step, mixup, published_augment
+from nasedu.classification.augment import auto_augment, crop_and_flip, from_torchvision, in_turn, random_erasing
 from nasedu.data import ImageSet, classification
 from nasedu.errors import ParameterError, UnknownName
 

@@ -11,7 +11,9 @@ from torch import nn
 
 from nasedu import deploy, spaces, wzdnas
 from nasedu.blocks import ConvBN
-from nasedu.detection import Metrics, detect, suppress
+from nasedu.deploy.detector import ExportedDetector
+from nasedu.detection import Metrics, detect
+from nasedu.detection.postprocess import suppress
 from nasedu.hardware import Latency
 from nasedu.hardware.export import onnx_session
 from nasedu.tables import LookupTable
@@ -84,7 +86,7 @@ def test_the_report_has_the_files_latency_beside_the_others(tmp_path):
     space = spaces.create("yolo:course", num_classes=3, image_size=64)
     arch = space.validate([0] * len(space.choices))
     metrics = {"searched": Metrics(0.5, 0.6, 0.4, 0.5, 0.5, {})}
-    deployed = deploy.ExportedDetector(tmp_path / "x.onnx", 0.0, Latency(1.5, 1.4, 1.6, 30, 1))
+    deployed = ExportedDetector(tmp_path / "x.onnx", 0.0, Latency(1.5, 1.4, 1.6, 30, 1))
     kit = LookupTable.build(space, "params")  # any table will do
     frame = wzdnas.report(space, {"searched": arch}, metrics, deployed={"searched": deployed}, onnx_latency=kit)
     assert frame.loc["searched", "onnx_ms"] == 1.5 and frame.loc["searched", "onnx_table_ms"] == kit(arch)

@@ -18,8 +18,8 @@ from nasedu.classification import recipe
 from nasedu.data import classification
 from nasedu.errors import CheckpointError, ParameterError, TableError, UnknownName
 from nasedu.sampling import softmax
-from nasedu.search import RELAXATIONS, GradientConfig, gradient_search
-from nasedu.search.gradient import Logits, _unrolled
+from nasedu.search import GradientConfig, gradient_search
+from nasedu.search.gradient import RELAXATIONS, Logits, _unrolled
 from nasedu.supernet.mixed import MixedOp
 from nasedu.tables import Budget, LookupTable, losses
 
