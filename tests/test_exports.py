@@ -27,8 +27,15 @@ def used(text: str) -> set[str]:
             known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             known |= {alias.asname: alias.name for alias in node.names if alias.asname}
-    chains = [re.fullmatch(r"(\w+)((?:\.\w+)+)", ast.unparse(n)) for n in nodes if isinstance(n, ast.Attribute)]
-    return {*known.values(), *(known[c[1]] + c[2] for c in chains if c and c[1] in known)}
+    chains = [chain(node) for node in nodes if isinstance(node, ast.Attribute)]
+    return {*known.values(), *(".".join([known[first], *rest]) for first, *rest in chains if first in known)}
+
+
+def chain(node: ast.expr) -> list[str | None]:
+    """The parts of a dotted name; None first where it does not start with a name."""
+    if isinstance(node, ast.Attribute):
+        return [*chain(node.value), node.attr]
+    return [node.id if isinstance(node, ast.Name) else None]
 
 
 def shown(text: str) -> set[str]:
