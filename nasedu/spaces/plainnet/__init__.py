@@ -2,7 +2,7 @@
 
 from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.published import CIFAR_SEED, PUBLISHED
-from nasedu.spaces.plainnet.registry import Block, PlainBlock, plain_block
+from nasedu.spaces.plainnet.registry import Block, plain_block
 from nasedu.spaces.plainnet.space import SETS, PlainArch, PlainNetSpace
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "SETS",
     "Block",
     "PlainArch",
-    "PlainBlock",
     "PlainNetSpace",
     "plain_block",
 ]
