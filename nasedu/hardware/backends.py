@@ -51,7 +51,12 @@ class Job:
 
 
 class Program:
-    """A network that is ready to run: `call` starts one run, and `wait` returns when all that started have ended."""
+    """A network that is ready to run.
+
+    call: starts one run.
+    wait: returns when all runs that started have ended.
+    on_cpu: whether it computes on this process's CPU.
+    """
 
     def __init__(self, call: Callable[[], object], wait: Callable[[], object] = lambda: None, on_cpu: bool = True):
         self.call, self.wait, self.on_cpu = call, wait, on_cpu
@@ -130,7 +135,13 @@ def export_job(job: Job, path: Path) -> None:
 
 
 def onnx_program(path: str | Path, input_shapes: Sequence[tuple[int, ...]], batch: int, threads: int) -> Program:
-    """An ONNX file with inputs x0, x1 ... in ONNX Runtime, on the CPU. Raises `BackendError`."""
+    """An ONNX file with inputs x0, x1 ... in ONNX Runtime, on the CPU. Raises `BackendError`.
+
+    path: the file.
+    input_shapes: of each input, (C, H, W).
+    batch: images of one run.
+    threads: of the CPU.
+    """
     _needs("onnxruntime")
     session = onnx_session(path, threads)
     inputs = {f"x{i}": x.numpy() for i, x in enumerate(example_inputs(input_shapes, batch))}
@@ -155,7 +166,16 @@ WHOLE_PROGRAMS = ("compiled", "onnxruntime")  # these run no operator for an ide
 
 
 def make_job(backend: str, module, input_shapes, batch, threads, precision, device) -> Job:
-    """Check what a measurement is asked for. Raises `UnknownName`, `ParameterError`, `BackendError`."""
+    """Check what a measurement is asked for. Raises `UnknownName`, `ParameterError`, `BackendError`.
+
+    backend: one of `BACKENDS`.
+    module: the network.
+    input_shapes: of each input, (C, H, W).
+    batch: images of one run.
+    threads: of the CPU.
+    precision: one of `PRECISIONS`.
+    device: where to run; None is where the backend has to, or where the module is.
+    """
     check_name("backend", backend, BACKENDS)
     check_name("precision", precision, PRECISIONS)
     _check_shapes(input_shapes)

@@ -100,7 +100,12 @@ def expect_each(answer: Callable, cases: Iterable[tuple[Sequence, Any, str]]) ->
 
 
 def ask(answer: Callable, *arguments: Any, keep: str = "what was handed in must stay as it was") -> Any:
-    """What the answer gives for `arguments`; fail it with the sentence `keep` if it changes one of them."""
+    """What the answer gives; fail it if it changes one of its arguments.
+
+    answer: the learner's function.
+    arguments: what it is called with.
+    keep: the sentence for an argument that was changed.
+    """
     before = copy.deepcopy(arguments)
     got = answer(*arguments)
     require(same(arguments, before), keep)
