@@ -203,8 +203,14 @@ def _save(path: Path, manifest: dict) -> None:
     write_atomically(path, json.dumps(manifest, indent=1) + "\n")
 
 
-class _Exporter:
-    """Makes the files of a kit, one job at a time."""
+class Exporter:
+    """Makes the files of a kit, one job at a time.
+
+    space: whose pieces and networks they are.
+    out: the kit's folder.
+    batch: images of one call.
+    seed: of the weights.
+    """
 
     def __init__(self, space: SearchSpace, out: Path, batch: int, seed: int):
         self.space, self.out, self.batch, self.seed = space, out, batch, seed
@@ -264,7 +270,7 @@ def _exported(
     """The jobs' entries, in order, as they are made: here, or in as many processes as there is work for."""
     workers = min(workers, len(jobs) // JOBS_PER_WORKER)
     if workers < 2:
-        yield map(_Exporter(space, out, batch, seed), jobs)
+        yield map(Exporter(space, out, batch, seed), jobs)
         return
     spawn = multiprocessing.get_context("spawn")
     try:
@@ -295,7 +301,7 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-_exporter: _Exporter | None = None  # a worker's own
+_exporter: Exporter | None = None  # a worker's own
 
 
 def _start_worker(*settings) -> None:
@@ -305,7 +311,7 @@ def _start_worker(*settings) -> None:
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     torch.set_num_threads(1)
-    _exporter = _Exporter(*settings)
+    _exporter = Exporter(*settings)
 
 
 def _work(job: Job) -> dict:
