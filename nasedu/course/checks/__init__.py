@@ -93,7 +93,7 @@ def expect(
     raise Violation(f"{sentence} (got {got:,.10g})" if isinstance(got, int | float) else sentence)
 
 
-def expect_each(answer: Callable, cases: Iterable[tuple[Sequence, Any, str]]) -> None:
+def expect_each(answer: Callable, *cases: tuple[Sequence, Any, str]) -> None:
     """`expect` of the answer's value for each of `cases`: arguments, what is right, the sentence."""
     for arguments, want, sentence in cases:
         expect(answer(*arguments), want, sentence)

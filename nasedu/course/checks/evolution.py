@@ -98,8 +98,7 @@ def check_band(band: Callable[[np.ndarray], tuple]) -> None:
     got = ask(band, scores.copy(), keep="the scores that were handed in must stay as they were")
     require(len(got) == 3, f"a band is three lines: low, median, high; got {len(got)}")
     low, middle, high = (np.asarray(line, dtype=float) for line in got)
-    one_each = f"a line needs one value per evaluation, (8,), got {middle.shape}: take quantiles over the seeds"
-    require(middle.shape == (8,), one_each)
+    require(middle.shape == (8,), f"a line needs a value per evaluation, (8,), got {middle.shape}: over seeds")
     require((low <= middle).all() and (middle <= high).all(), "the order is low, median, high")
     require((np.diff(middle) >= 0).all(), "the best so far never falls, so neither does its median")
     best, late = np.maximum.accumulate(scores, axis=1), np.maximum.accumulate(np.median(scores, axis=0))

@@ -18,8 +18,7 @@ check_shuffle = exercise("02.1", "a channel shuffle")(examine_shuffle)
 def check_weights(weights: Callable[[int, int, int, int, int], int]) -> None:
     """`weights(c_in, c_out, kernel, expansion, groups)` of an FBNet block's convolutions."""
     plain, grouped = weights(16, 24, 3, 1, 1), weights(16, 24, 3, 1, 2)
-    kept = "at expansion 1 FBNet keeps its first convolution: 16 x 16 weights more than MobileNetV2"
-    require(plain != 16 * 9 + 16 * 24, kept)
+    require(plain != 16 * 9 + 16 * 24, "at expansion 1 FBNet keeps its first convolution, which MobileNetV2 leaves out")
     require(plain > grouped, "groups must save weights: a channel reads its own group only")
     halved = "2 groups must halve both pointwise convolutions and leave the depthwise one alone: 320 fewer"
     expect(plain - grouped, (16 * 16 + 16 * 24) // 2, halved)

@@ -15,10 +15,7 @@ from nasedu.hardware import count
 BLOCKS = {  # what plausible mistakes make of each; the first three hold one difficulty each
     (8, 8, 3, 4, 10, 1): [
         (160_000, "a MAC is one multiplication with its addition: FLOPs are twice as many"),
-        (
-            51_200 + 9 * 32 * 3200,
-            "a depthwise channel reads one channel, its own, not all hidden ones: C_in / groups is 1",
-        ),
+        (51_200 + 9 * 32 * 3200, "a depthwise channel reads its own channel only, not all: C_in / groups is 1"),
         (25_600 + 9 * 3200, "an inverted residual has two 1×1 convolutions: in front and behind"),
         (51_200 + 3 * 3200, "a kernel of 3×3 has 9 weights, not 3"),
     ],
@@ -107,21 +104,16 @@ def check_price(price: Callable[..., float]) -> None:
     groups, hints = [(0, 1), (2,)], [(430.0, "the fixed part, which every network pays, is missing")]
     got = price(0.5, groups, [entry, other], (1, 2, 3))
     expect(got, 430.5, "fixed 0.5, entry[1, 2] = 30 and entry[3] = 400 are 430.5", hints, tolerance=1e-6)
-    swapped = (
-        "a group says which decisions it reads, in which order: for (2, 0) and the architecture (2, 1, 3) the entry"
-    )
+    order = "a group says in which order it reads: (2, 0) of (2, 1, 3) is entry [3, 2] = 11, with 200 that is 211"
+    swapped = (0.0, [(2, 0), (1,)], [np.arange(12.0).reshape(4, 3), other], (2, 1, 3))
     tensors = [torch.from_numpy(entry), torch.from_numpy(other)]
     three = (1.0, [(0, 1, 2)], [np.arange(8.0).reshape(2, 2, 2)], (1, 0, 1))
-    cases = (
-        (
-            (0.0, [(2, 0), (1,)], [np.arange(12.0).reshape(4, 3), other], (2, 1, 3)),
-            211.0,
-            f"{swapped} is [3, 2] = 11, and with 200 that is 211",
-        ),
+    expect_each(
+        price,
+        (swapped, 211.0, order),
         (three, 6.0, "three decisions may be priced together: 1 + entry[1, 0, 1] = 6"),
         ((0.5, groups, tensors, (0, 0, 0)), 101.5, "entries may be tensors: 0.5 + 1 + 100 = 101.5"),
     )
-    expect_each(price, cases)
 
 
 @exercise("10.5", "the overhead, held out")

@@ -30,8 +30,7 @@ def check_reachable(reachable: Callable[[float, Sequence[Sequence[float]], float
         require(isinstance(got, bool) or got in (0, 1), "answer with True or False")
         require(bool(got) == wanted, sentence)
     large = [[float(i * j) for i in range(9)] for j in range(1, 41)]
-    many = "forty decisions have 9^40 networks, and one of them costs 3,000"
-    require(reachable(0.0, large, 3000.0, 0.01), many)
+    require(reachable(0.0, large, 3000.0, 0.01), "forty decisions have 9^40 networks, and one of them costs 3,000")
 
 
 @exercise("11.2", "the gradient of a hinge")
@@ -67,8 +66,7 @@ def check_log_loss(log_loss: Callable[[float, float, float], float]) -> None:
     _check_finite(loss)
     for cost in (12.0, 45.0, 90.0):
         ms, us = loss(2.0, cost, 30.0), loss(2.0, 1000 * cost, 30_000.0)
-        units = f"{cost:g} ms of 30 ms give {ms:.4g}, the same in microseconds {us:.4g}: log cost / target"
-        require(close(ms, us), units)
+        require(close(ms, us), f"{cost:g} of 30 ms give {ms:.4g}, the same in microseconds {us:.4g}: log cost / target")
     expect(loss(2.0, 30.0, 30.0), 2.0, "at the target the factor must be 1: a task loss of 2 must stay 2")
     grid = [loss(2.0, 0.05 * i * 30.0, 30.0) for i in range(1, 80)]
     rises = all(b > a for a, b in zip(grid, grid[1:], strict=False))
@@ -97,14 +95,14 @@ def check_dual_step(dual_step: Callable[[float, float, float, float], float]) ->
     require(over > 0.4, "over the budget the multiplier must rise: the price of a scarce good goes up")
     require(under < 0.4, "within the budget the multiplier must fall: a price that only rises overshoots for good")
     low = number(dual_step(0.05, 3.0, 30.0, 0.5))
-    cases = (
+    expect_each(
+        dual_step,
         ((0.4, 30.0, 30.0, 0.5), 0.4, "on the target the multiplier must stay as it is"),
         ((0.4, 36e3, 30e3, 0.5), over, "in ms or in microseconds the step must be the same: use cost / target"),
         ((0.4, 36.0, 30.0, 0.5), 0.5, "0.4 + 0.5 · (36/30 − 1) is 0.5: add the excess, do not multiply by it"),
         ((0.4, 36.0, 30.0, 1.0), 0.6, "twice the rate rho must make twice the step"),
         ((0.0, 36.0, 30.0, 0.5), 0.1, "from 0 the multiplier must be able to rise"),
     )
-    expect_each(dual_step, cases)
     require(low >= 0, f"the multiplier must not fall below 0, got {low:g}: a budget that does not bind costs nothing")
     require(low == 0, f"a step to below 0 ends at 0, got {low:g}")
 

@@ -59,8 +59,7 @@ def check_snip(snip: Callable[[nn.Module, Tensor, Tensor], float]) -> None:
         (right * len(images), "the loss is the mean over the images, so that the batch's size does not matter"),
     )
     expect(got, right, f"the sum of |w · g| is {right:.4f} for the checker's network", hints)
-    again = "a second call must give the same: do not let gradients pile up in .grad"
-    expect(snip(model, images, labels), got, again)
+    expect(snip(model, images, labels), got, "a second call must give the same: do not let gradients pile up in .grad")
 
 
 @exercise("08.2", "SynFlow's flow, signs put back")

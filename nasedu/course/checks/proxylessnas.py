@@ -54,11 +54,7 @@ SIZES = (
     (([(24, 2, 2)], 16, 6), 42, "choices are independent: 6 for the first block times 7 for the second make 42"),
     (([(96, 1, 1)], 80, 6), 6, "a block that changes the channels (80 to 96) cannot be skipped, even at stride 1: 6"),
     (([(16, 2, 1)], 16, 6), 49, "a first block that keeps 16 channels at stride 1 can be skipped like any other: 49"),
-    (
-        ([(24, 1, 2), (24, 1, 1), (40, 1, 1)], 16, 6),
-        6 * 7 * 6,
-        "the channels that a stage reads are those of the stage before it: 252",
-    ),
+    (([(24, 1, 2), (24, 1, 1), (40, 1, 1)], 16, 6), 252, "a stage reads the channels of the stage before it: 252"),
     ((PUBLISHED, 16, 6), 6**6 * 7**15, "ProxylessNAS's outline must give exactly 6^6 * 7^15 networks"),
     ((PUBLISHED, 16, 4), 4**6 * 5**15, "the number of operations must count, beside the skip"),
 )
@@ -67,5 +63,5 @@ SIZES = (
 @exercise("01.3", "the size of the space")
 def check_space_size(size: Callable[[Stages, int, int], int]) -> None:
     """`size(stages, c_in, operations)`: stages of (channels, repeats, first stride) after a layer of c_in channels."""
-    expect_each(size, SIZES)
+    expect_each(size, *SIZES)
     require(isinstance(size(PUBLISHED, 16, 6), int), "a size is exact: a whole Python number, not a float")

@@ -78,4 +78,4 @@ SIZES = (
 @exercise("04.3", "the size of the space")
 def check_size(size: Callable[[Sequence[tuple[int, int, int]]], int]) -> None:
     """`size(layers)`: how many networks layers (c_in, c_out, stride) with 4 choices, and skip where it fits, make."""
-    expect_each(size, SIZES)
+    expect_each(size, *SIZES)

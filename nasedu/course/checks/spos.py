@@ -45,11 +45,9 @@ def check_update(update: Callable[[Tensor, Tensor, int], Tensor]) -> None:
     require(isinstance(first, Tensor) and first.shape == (3,), "a mean per channel is needed: average over B, H and W")
     replaced = "the first batch must replace what was there: nothing of the old statistics may be left"
     expect(first, batches[0].mean((0, 2, 3)), replaced)
-    half = "after two batches the mean must be half-way between them: weigh the new one 1/2"
-    expect(update(first, batches[1], 1), batches[:2].mean((0, 1, 3, 4)), half)
+    expect(update(first, batches[1], 1), batches[:2].mean((0, 1, 3, 4)), "after two batches the mean must be half-way")
     forth, back = (_run(update, order) for order in (batches, batches.flip(0)))
-    order = "the order of the batches must not matter: the new one weighs 1 / (seen + 1), not a fixed momentum"
-    expect(forth, back, order)
+    expect(forth, back, "the order of the batches must not matter: the new one weighs 1 / (seen + 1), no momentum")
     expect(forth, batches.mean((0, 1, 3, 4)), "every batch must weigh the same: 1 / (seen + 1) for the new one")
 
 

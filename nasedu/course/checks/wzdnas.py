@@ -54,8 +54,7 @@ def check_expected_cost(expected_cost: Callable[[Tensor, Tensor, Tensor], Tensor
     cost = expected_cost(costs, p, q)
     require(not close(cost, costs[2, 3]), probable)
     expect(uniform, costs.mean(), "uniform weights must cost the mean of the table")
-    joint = "option (i, j) must weigh p_i q_j: width and depth are drawn independently"
-    expect(cost, (p[:, None] * q * costs).sum(), joint)
+    expect(cost, (p[:, None] * q * costs).sum(), "option (i, j) must weigh p_i q_j: both are drawn independently")
     require(isinstance(cost, Tensor) and cost.requires_grad, "the cost must stay differentiable in p and q")
     (slope,) = torch.autograd.grad(cost, p)
     expect(slope, costs @ q, "d cost / d p_i must be the expected cost of width i under q")
