@@ -74,9 +74,11 @@ class OutputError(NaseduError, OSError):
 
 
 def check_name(kind: str, name: object, valid: Iterable[str]) -> str:
-    """Return `name` if it is one of `valid`; else raise `UnknownName` naming the nearest one.
+    """Return a name if it is valid; else raise `UnknownName` naming the nearest one.
 
-    `kind` is the noun for the message: "preset", "proxy", "parameter" ...
+    kind: the noun for the message: "preset", "proxy", "parameter" ...
+    name: what was given.
+    valid: the names that there are.
     """
     valid = list(valid)
     if name in valid:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from nasedu.spaces import Decision, SearchSpace, Slot
+from nasedu.spaces import SearchSpace, Slot
+from nasedu.spaces.base import Decision
 from nasedu.tables import LookupTable
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nasedu.classification import accuracy, batches, crop_and_flip, recipe
+from nasedu.classification import accuracy, batches, recipe
+from nasedu.classification.augment import crop_and_flip
 from nasedu.data import ImageSet, classification
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.task import Classification, fit

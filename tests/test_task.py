@@ -17,6 +17,7 @@ from nasedu.data import ImageSet
 from nasedu.data.prefetch import Shared, prefetched
 from nasedu.errors import ParameterError
 from nasedu.sampling import gumbel_softmax, supernet_step, uniform_logits
+from nasedu.search.gradient import RELAXATIONS
 from nasedu.tables import LookupTable
 from nasedu.task import Classification, fit
 
@@ -61,7 +62,7 @@ def test_blind_searches_find_a_detector(space, task):
         assert len(result.history) == 2 and result.score == evaluate(result.best) and not result.history[0]["error"]
 
 
-@pytest.mark.parametrize("relaxation", search.RELAXATIONS)
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
 def test_descent_finds_a_detector(space, task, relaxation):
     config = search.GradientConfig(relaxation, epochs=1, warmup_epochs=0)
     result = search.gradient_search(space, task, config=config)

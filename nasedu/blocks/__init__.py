@@ -1,21 +1,13 @@
 """Convolution blocks that several papers share, under their published names: one file per family."""
 
 from nasedu.blocks.cell import ActConvBN, PoolReduction, ReductionBlock, Zero
-from nasedu.blocks.common import ACTIVATIONS, Add, Concat, ConvBNAct, activation, batch_norm, pointwise
+from nasedu.blocks.common import ACTIVATIONS, Add, Concat, ConvBNAct, activation
 from nasedu.blocks.cost import Cost
 from nasedu.blocks.csp import CSP, CSP2, SPPCSP, Bottleneck
 from nasedu.blocks.fbnet import FBNetBlock, skip
 from nasedu.blocks.mobile import Classifier, ConvBN, MBConv
-from nasedu.blocks.plain import (
-    Conv,
-    Part,
-    Residual,
-    ResidualUnit,
-    check_parts,
-    plain_cost,
-    plain_modules,
-)
-from nasedu.blocks.shuffle import ShuffleBlock, ShuffleXception, shuffle_split
+from nasedu.blocks.plain import Conv, Part, Residual, check_parts, plain_cost, plain_modules
+from nasedu.blocks.shuffle import ShuffleBlock, ShuffleXception
 
 __all__ = [
     "ACTIVATIONS",
@@ -37,16 +29,12 @@ __all__ = [
     "PoolReduction",
     "ReductionBlock",
     "Residual",
-    "ResidualUnit",
     "ShuffleBlock",
     "ShuffleXception",
     "Zero",
     "activation",
-    "batch_norm",
     "check_parts",
     "plain_cost",
     "plain_modules",
-    "pointwise",
-    "shuffle_split",
     "skip",
 ]

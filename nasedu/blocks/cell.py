@@ -13,7 +13,15 @@ from nasedu.blocks.common import ACTIVATIONS
 
 
 class ActConvBN(nn.Sequential):
-    """Activation, convolution, batch normalisation (NAS-Bench-201, section 2.1); squeeze-and-excitation if asked."""
+    """Activation, convolution, batch normalisation (NAS-Bench-201, section 2.1): (B, c_in, H, W) to (B, c_out, ...).
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    kernel: side of the kernel in pixels; the padding is kernel // 2.
+    stride: 1, or 2 to halve the map.
+    act: the name of the activation, one of `ACTIVATIONS`.
+    squeeze_excite: whether squeeze-and-excitation follows.
+    """
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, act="relu", squeeze_excite: bool = False):
         super().__init__(
@@ -32,7 +40,12 @@ class Zero(nn.Module):
 
 
 class ReductionBlock(nn.Module):
-    """Two 3x3 convolutions at stride 2, beside an average pool and a 1x1: (B, c, H, W) to (B, 2c, H/2, W/2)."""
+    """Two 3x3 convolutions at stride 2, beside an average pool and a 1x1: (B, c, H, W) to (B, 2c, H/2, W/2).
+
+    c_in: channels of the input.
+    c_out: channels of the output, in the paper twice as many.
+    act: the name of the activation, one of `ACTIVATIONS`.
+    """
 
     def __init__(self, c_in: int, c_out: int, act: str = "relu"):
         super().__init__()
@@ -46,7 +59,12 @@ class ReductionBlock(nn.Module):
 
 
 class PoolReduction(nn.Sequential):
-    """Average pool and a normalised 1x1 convolution, no more: (B, c, H, W) to (B, 2c, H/2, W/2)."""
+    """Average pool and a normalised 1x1 convolution, no more: (B, c, H, W) to (B, 2c, H/2, W/2).
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    act: the name of the activation, one of `ACTIVATIONS`.
+    """
 
     def __init__(self, c_in: int, c_out: int, act: str = "relu"):
         super().__init__(nn.AvgPool2d(2, 2, ceil_mode=True), *ActConvBN(c_in, c_out, 1, act=act))

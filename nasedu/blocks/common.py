@@ -38,10 +38,16 @@ def pointwise(c_in: int, c_out: int) -> nn.Conv2d:
 
 
 class ConvBNAct(nn.Module):
-    """Convolution with padding k//2, batch normalisation, activation: (B, c_in, H, W) to (B, c_out, H/s, W/s).
+    """Convolution, batch normalisation, activation: (B, c_in, H, W) to (B, c_out, H/s, W/s).
 
-    `bias=True` reproduces the YOLOv4 family's public code, whose convolutions keep a bias before BN. `norm` makes the
-    normalisation from the number of channels; `act=None` leaves the activation out.
+    c_in: channels of the input.
+    c_out: channels of the output.
+    kernel: side of the kernel in pixels; the padding is kernel // 2.
+    stride: s.
+    act: the name of the activation; None leaves it out.
+    bias: whether the convolution keeps a bias before BN, as the YOLOv4 family's public code does.
+    groups: of the convolution.
+    norm: makes the normalisation from the number of channels.
     """
 
     def __init__(

@@ -12,7 +12,13 @@ from nasedu.blocks.common import ConvBNAct, activation, batch_norm, pointwise
 
 
 class Bottleneck(nn.Module):
-    """1x1 to `hidden` channels, then 3x3 back to `channels`, plus the input where `shortcut` (ResNet; YOLOv3)."""
+    """1x1 to `hidden` channels, then 3x3 back to `channels` (ResNet; YOLOv3).
+
+    channels: of input and output.
+    hidden: channels between the convolutions.
+    shortcut: whether the input is added.
+    act: the name of the activation, one of `ACTIVATIONS`.
+    """
 
     def __init__(self, channels: int, hidden: int, shortcut: bool, act: str = "mish"):
         super().__init__()
@@ -28,8 +34,14 @@ class Bottleneck(nn.Module):
 class CSP(nn.Module):
     """Cross-stage partial block with residual bottlenecks (Scaled-YOLOv4, section 3; CSPNet).
 
-    One branch runs `depth` bottlenecks at `hidden` channels, the other is a single 1x1 convolution; both are
-    concatenated, normalised, activated and fused. (B, c_in, H, W) to (B, c_out, H, W).
+    One branch runs the bottlenecks, the other is a single 1x1 convolution; both are concatenated, normalised,
+    activated and fused. (B, c_in, H, W) to (B, c_out, H, W).
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    hidden: channels of each branch.
+    depth: how many bottlenecks.
+    act: the name of the activation, one of `ACTIVATIONS`.
     """
 
     shortcut = True
@@ -52,7 +64,13 @@ class CSP(nn.Module):
 class CSP2(nn.Module):
     """The neck's cross-stage partial block: no residuals, and the cross branch leaves after the first convolution.
 
-    `depth` may be 0. (B, c_in, H, W) to (B, c_out, H, W). Scaled-YOLOv4, section 3 (reversed CSP).
+    (B, c_in, H, W) to (B, c_out, H, W). Scaled-YOLOv4, section 3 (reversed CSP).
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    hidden: channels of each branch.
+    depth: how many bottlenecks; it may be 0.
+    act: the name of the activation, one of `ACTIVATIONS`.
     """
 
     shortcut = False
@@ -72,7 +90,13 @@ class CSP2(nn.Module):
 
 
 class SPPCSP(nn.Module):
-    """Spatial pyramid pooling (max pools 5, 9, 13) inside a cross-stage partial block (Scaled-YOLOv4, section 3)."""
+    """Spatial pyramid pooling inside a cross-stage partial block (Scaled-YOLOv4, section 3).
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    act: the name of the activation, one of `ACTIVATIONS`.
+    pools: sides of the max pools in pixels, all at stride 1.
+    """
 
     def __init__(self, c_in: int, c_out: int, act: str = "mish", pools: tuple[int, ...] = (5, 9, 13)):
         super().__init__()

@@ -14,10 +14,19 @@ from nasedu.blocks.mobile import ConvBN
 class FBNetBlock(nn.Module):
     """Pointwise, depthwise, pointwise as in MobileNetV2, but with groups and no other exception (FBNet, figure 3).
 
-    (B, c_in, H, W) to (B, c_out, H/s, W/s). The first convolution stays at expansion 1, unless `keep_expansion` is
-    False. With `groups` both pointwise convolutions are grouped, and the channels shuffled after the first, unless
-    `shuffle` is False. `separable` runs two depthwise convolutions in a row: at kernel 3 the `k3_sep` of the authors'
-    public code. The input is added where the shapes agree.
+    (B, c_in, H, W) to (B, c_out, H/s, W/s). The input is added where the shapes agree.
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    kernel: side of the depthwise kernel in pixels.
+    expansion: hidden channels, as a multiple of c_in.
+    groups: of both pointwise convolutions.
+    stride: s, of the depthwise convolution.
+    act: the name of the activation, one of `ACTIVATIONS`.
+    squeeze_excite: whether squeeze-and-excitation stands before the last convolution.
+    keep_expansion: whether the first convolution stays at expansion 1.
+    shuffle: whether the channels of several groups are shuffled after the first convolution.
+    separable: whether two depthwise convolutions run in a row: at kernel 3 the `k3_sep` of the authors' code.
     """
 
     def __init__(
@@ -55,5 +64,10 @@ def skip(c_in: int, c_out: int, stride: int = 1, act: str = "relu") -> nn.Module
     """A skipped block: the identity, or where the shapes differ a 1x1 convolution with normalisation and activation.
 
     The projection is that of FBNet's public code (mobile-vision); the paper says nothing of it.
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    stride: of the block that is skipped.
+    act: the name of the activation, one of `ACTIVATIONS`.
     """
     return nn.Identity() if stride == 1 and c_in == c_out else ConvBN(c_in, c_out, 1, stride, act)

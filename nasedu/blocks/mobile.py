@@ -17,11 +17,19 @@ ConvBN = partial(ConvBNAct, bias=False, norm=nn.BatchNorm2d)
 
 
 class MBConv(nn.Module):
-    """Mobile inverted bottleneck (MobileNetV2, table 1): 1x1 to `expansion` times the channels, depthwise, 1x1.
+    """Mobile inverted bottleneck (MobileNetV2, table 1): 1x1 to more channels, depthwise, 1x1.
 
-    (B, c_in, H, W) to (B, c_out, H/s, W/s). The expansion is left out at 1; the input is added where the shapes agree
-    and `shortcut` allows it. `squeeze_excite` weighs the hidden channels by what a quarter of them say of the whole
-    map (Squeeze-and-Excitation, section 3).
+    (B, c_in, H, W) to (B, c_out, H/s, W/s). The input is added where the shapes agree.
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    kernel: side of the depthwise kernel in pixels.
+    expansion: hidden channels, as a multiple of c_in; at 1 the first convolution is left out.
+    stride: s, of the depthwise convolution.
+    act: the name of the activation, one of `ACTIVATIONS`.
+    squeeze_excite: whether the hidden channels are weighed by what a quarter of them say of the whole map
+        (Squeeze-and-Excitation, section 3).
+    shortcut: whether the input may be added.
     """
 
     def __init__(
@@ -49,7 +57,13 @@ class MBConv(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Global average, dropout, linear: (B, C, H, W) to logits (B, classes)."""
+    """Global average, dropout, linear: (B, C, H, W) to logits (B, classes).
+
+    channels: C.
+    num_classes: the number of classes.
+    bias: whether the linear layer has one.
+    dropout: the share of the averages that is dropped in training.
+    """
 
     def __init__(self, channels: int, num_classes: int, bias: bool = True, dropout: float = 0.0):
         super().__init__()

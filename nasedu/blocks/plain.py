@@ -111,9 +111,13 @@ def plain_modules(parts: Iterable[Part], squeeze_excite: bool = False) -> nn.Seq
 
 
 def plain_cost(parts: Iterable[Part], size: int, squeeze_excite: bool = False) -> tuple[Cost, int]:
-    """The exact cost of a description on maps of `size` px, and the size it leaves; nothing is allocated.
+    """The exact cost of a description, and the size in pixels of the map it leaves; nothing is allocated.
 
     Counts what `hardware.count` and numel do: a projection at its own stride, both vectors of BN, biases.
+
+    parts: the description.
+    size: height and width of the map that enters, in pixels.
+    squeeze_excite: whether squeeze-and-excitation follows where a `Conv` marks it.
     """
     total = Cost(0, 0)
     for part in parts:
@@ -134,7 +138,13 @@ def plain_cost(parts: Iterable[Part], size: int, squeeze_excite: bool = False) -
 
 
 def check_parts(parts: Sequence[Part], c_in: int, c_out: int, stride: int) -> None:
-    """Raise `ParameterError` unless parts fit one another and lead from `c_in` to `c_out` channels at `stride`."""
+    """Raise `ParameterError` unless parts fit one another and lead from `c_in` to `c_out` channels at `stride`.
+
+    parts: the description.
+    c_in: channels that enter.
+    c_out: channels that must leave.
+    stride: the product of the strides that there must be.
+    """
     channels, strides = c_in, 1
     for part in parts:
         convs = part.convs if isinstance(part, Residual) else (part,)

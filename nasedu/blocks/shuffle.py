@@ -23,8 +23,16 @@ def shuffle_split(x: Tensor) -> tuple[Tensor, Tensor]:
 class ShuffleUnit(nn.Module):
     """Two branches around `self._main`: (B, c_in, H, W) to (B, c_out, H/s, W/s).
 
-    Main's inner width is c_out/2. Its output has what the projection leaves of c_out: at stride 1 that is half, at
-    stride 2 `c_out - c_in`, or half with `projection="half"`. Raises `ParameterError`.
+    Main's inner width is c_out/2. Its output has what the projection leaves of c_out. Raises `ParameterError`.
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    kernel: side of the depthwise kernels in pixels.
+    stride: s, 1 or 2.
+    act: the name of the activation, one of `ACTIVATIONS`.
+    squeeze_excite: whether squeeze-and-excitation ends the main branch.
+    projection: at stride 2 the projection leaves main `c_out - c_in` channels, or half of c_out if this is "half";
+        at stride 1 half of them pass as they are.
     """
 
     def __init__(
@@ -88,5 +96,10 @@ class ShuffleXception(ShuffleUnit):
 
 
 def depthwise(channels: int, kernel: int, stride: int = 1) -> nn.Module:
-    """A depthwise convolution and normalisation, without an activation as everywhere in ShuffleNetV2."""
+    """A depthwise convolution and normalisation, without an activation as everywhere in ShuffleNetV2.
+
+    channels: of input and output.
+    kernel: side of the kernel in pixels.
+    stride: 1, or 2 to halve the map.
+    """
     return ConvBN(channels, channels, kernel, stride, None, groups=channels)

@@ -1,6 +1,6 @@
 """What the notebooks stand on: set-up, results, exercise checkers, building and running."""
 
 from nasedu.course.finish import finish
-from nasedu.course.setup import Config, setup
+from nasedu.course.setup import setup
 
-__all__ = ["Config", "finish", "setup"]
+__all__ = ["finish", "setup"]

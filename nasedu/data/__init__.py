@@ -16,7 +16,7 @@ from nasedu.data.voc import LAYOUT as VOC_LAYOUT
 from nasedu.data.voc import voc
 from nasedu.errors import DataError, ParameterError, check_name
 
-__all__ = ["DetectionDataset", "ImageSet", "classification", "detection", "export", "names"]
+__all__ = ["ImageSet", "classification", "detection", "export", "names"]
 
 READERS = {"digits": digits, "voc": voc, "coco": coco}
 LAYOUTS = {"voc": VOC_LAYOUT, "coco": COCO_LAYOUT}

@@ -25,11 +25,15 @@ class ExportedDetector:
 
 
 def export_detector(space: SearchSpace, network: nn.Module, file: str | Path, images: Tensor) -> ExportedDetector:
-    """Export `network` with its decoded head (`detection.Predictor`), compare on `images` and time it.
+    """Export a detector with its decoded head (`detection.Predictor`), compare it with PyTorch and time it.
 
     The file maps one image x0 (1, 3, S, S) to boxes y0 (1, N, 4) and scores y1 (1, N, classes); suppression of
-    overlapping boxes is left to whoever runs it (`detection.suppress`). `images` (B, 3, S, S), on any device, are run
-    one by one.
+    overlapping boxes is left to whoever runs it (`detection.postprocess.suppress`).
+
+    space: the space of the network: it knows the anchors and strides.
+    network: the detector, which stays as it is.
+    file: where the ONNX file goes.
+    images: (B, 3, S, S) on any device, to compare on, one by one.
     """
     predictor = Predictor(network, space.anchors, space.strides).to(next(network.parameters()).device)
     export_onnx(predictor, file, space.input_shape)

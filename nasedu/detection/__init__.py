@@ -6,28 +6,21 @@ scales of raw maps (B, A, H, W, 5 + classes): B images, A anchors, the last axis
 classes. The targets of a batch are one tensor (n, 6): image index, class, x1, y1, x2, y2.
 """
 
-from nasedu.detection.anchors import Assignment, assign, best_possible_recall, fit_anchors
+from nasedu.detection.anchors import best_possible_recall, fit_anchors
 from nasedu.detection.augment import Augment
 from nasedu.detection.average_precision import Metrics, evaluate
 from nasedu.detection.batches import Batches
-from nasedu.detection.boxes import decode, decode_boxes, encode_boxes
 from nasedu.detection.losses import DetectionLoss
-from nasedu.detection.postprocess import Predictor, detect, suppress
+from nasedu.detection.postprocess import Predictor, detect
 
 __all__ = [
-    "Assignment",
     "Augment",
     "Batches",
     "DetectionLoss",
     "Metrics",
     "Predictor",
-    "assign",
     "best_possible_recall",
-    "decode",
-    "decode_boxes",
     "detect",
-    "encode_boxes",
     "evaluate",
     "fit_anchors",
-    "suppress",
 ]

@@ -1,7 +1,7 @@
 """What one module costs on one device: counted, measured, exported."""
 
 from nasedu.hardware.backends import BACKENDS
-from nasedu.hardware.count import Cost, Count, LayerCost, count
+from nasedu.hardware.count import Cost, Count, count
 from nasedu.hardware.latency import Latency, NoisyMeasurement, measure
 
 __all__ = [
@@ -9,7 +9,6 @@ __all__ = [
     "Cost",
     "Count",
     "Latency",
-    "LayerCost",
     "NoisyMeasurement",
     "count",
     "measure",

@@ -51,7 +51,12 @@ class Job:
 
 
 class Program:
-    """A network that is ready to run: `call` starts one run, and `wait` returns when all that started have ended."""
+    """A network that is ready to run.
+
+    call: starts one run.
+    wait: returns when all runs that started have ended.
+    on_cpu: whether it computes on this process's CPU.
+    """
 
     def __init__(self, call: Callable[[], object], wait: Callable[[], object] = lambda: None, on_cpu: bool = True):
         self.call, self.wait, self.on_cpu = call, wait, on_cpu
@@ -91,8 +96,8 @@ class CudaProgram(Program):
 @contextmanager
 def eager(job: Job) -> Iterator[Program]:
     """PyTorch, one operation after the other, on any device."""
-    with _ready(job) as (module, inputs), torch.inference_mode():
-        yield Program(lambda: module(*inputs), _waiting(job.device), job.device.type == "cpu")
+    with ready(job) as (module, inputs), torch.inference_mode():
+        yield Program(lambda: module(*inputs), waiting(job.device), job.device.type == "cpu")
 
 
 @contextmanager
@@ -101,7 +106,7 @@ def compiled(job: Job) -> Iterator[Program]:
 
     Raises `BackendError` where the platform cannot compile.
     """
-    with _ready(job) as (module, inputs), torch.no_grad():
+    with ready(job) as (module, inputs), torch.no_grad():
         module(*inputs)  # a network that does not run at all is its maker's mistake, not the compiler's
         try:
             torch.compiler.reset()
@@ -110,7 +115,7 @@ def compiled(job: Job) -> Iterator[Program]:
         except Exception as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise BackendError(f"torch.compile does not work for this network on this machine: {reason[0]}") from error
-        yield Program(lambda: program(*inputs), _waiting(job.device), job.device.type == "cpu")
+        yield Program(lambda: program(*inputs), waiting(job.device), job.device.type == "cpu")
 
 
 @contextmanager
@@ -125,12 +130,18 @@ def onnxruntime(job: Job) -> Iterator[Program]:
 def export_job(job: Job, path: Path) -> None:
     """Write the job's network as an ONNX file for `onnx_program`. Raises `BackendError`."""
     _needs("onnx", "onnxscript", "onnxruntime")
-    with _ready(job) as (module, _):
+    with ready(job) as (module, _):
         export_onnx(module, path, *job.input_shapes, batch=job.batch)
 
 
 def onnx_program(path: str | Path, input_shapes: Sequence[tuple[int, ...]], batch: int, threads: int) -> Program:
-    """An ONNX file with inputs x0, x1 ... in ONNX Runtime, on the CPU. Raises `BackendError`."""
+    """An ONNX file with inputs x0, x1 ... in ONNX Runtime, on the CPU. Raises `BackendError`.
+
+    path: the file.
+    input_shapes: of each input, (C, H, W).
+    batch: images of one run.
+    threads: of the CPU.
+    """
     _needs("onnxruntime")
     session = onnx_session(path, threads)
     inputs = {f"x{i}": x.numpy() for i, x in enumerate(example_inputs(input_shapes, batch))}
@@ -146,7 +157,7 @@ def _needs(*packages: str) -> None:
 @contextmanager
 def cuda(job: Job) -> Iterator[Program]:
     """PyTorch on an NVIDIA GPU, timed by CUDA events, at any precision."""
-    with _ready(job) as (module, inputs), torch.inference_mode(), torch.cuda.device(job.device):
+    with ready(job) as (module, inputs), torch.inference_mode(), torch.cuda.device(job.device):
         yield CudaProgram(lambda: module(*inputs), on_cpu=False)
 
 
@@ -155,7 +166,16 @@ WHOLE_PROGRAMS = ("compiled", "onnxruntime")  # these run no operator for an ide
 
 
 def make_job(backend: str, module, input_shapes, batch, threads, precision, device) -> Job:
-    """Check what a measurement is asked for. Raises `UnknownName`, `ParameterError`, `BackendError`."""
+    """Check what a measurement is asked for. Raises `UnknownName`, `ParameterError`, `BackendError`.
+
+    backend: one of `BACKENDS`.
+    module: the network.
+    input_shapes: of each input, (C, H, W).
+    batch: images of one run.
+    threads: of the CPU.
+    precision: one of `PRECISIONS`.
+    device: where to run; None is where the backend has to, or where the module is.
+    """
     check_name("backend", backend, BACKENDS)
     check_name("precision", precision, PRECISIONS)
     _check_shapes(input_shapes)
@@ -192,7 +212,7 @@ def _device(backend: str, module: nn.Module, device: torch.device | str | None) 
 
 
 @contextmanager
-def _ready(job: Job) -> Iterator[tuple[nn.Module, list[Tensor]]]:
+def ready(job: Job) -> Iterator[tuple[nn.Module, list[Tensor]]]:
     """The module in eval mode with its inputs, on the job's device; a copy where it would have to be moved."""
     dtype = PRECISIONS[job.precision]
     tensors = [*job.module.parameters(), *job.module.buffers()]
@@ -208,6 +228,6 @@ def _same(one: torch.device, other: torch.device) -> bool:
     return one.type == other.type and (other.index is None or one.index == other.index)
 
 
-def _waiting(device: torch.device) -> Callable[[], object]:
+def waiting(device: torch.device) -> Callable[[], object]:
     """What returns when the device has done all that it was given."""
     return (lambda: None) if device.type == "cpu" else lambda: torch.accelerator.synchronize(device)

@@ -23,16 +23,25 @@ if TYPE_CHECKING:
 
 
 def example_inputs(input_shapes: Sequence[tuple[int, ...]], batch: int = 1, seed: int = 0) -> tuple[Tensor, ...]:
-    """Random maps (batch, C, H, W), one per shape (C, H, W); standard normal, the same for the same seed."""
+    """Random maps (batch, C, H, W), standard normal, the same for the same seed.
+
+    input_shapes: of each map, (C, H, W).
+    batch: how many images.
+    seed: of the draw.
+    """
     generator = torch.Generator().manual_seed(seed)
     return tuple(torch.randn(batch, *shape, generator=generator) for shape in input_shapes)
 
 
 def onnx_model(module: nn.Module, *input_shapes: tuple[int, ...], batch: int = 1) -> onnx.ModelProto:
-    """`module`, in eval mode, as an ONNX model whose inputs `x0`, `x1` ... are (batch, C, H, W).
+    """A network, in eval mode, as an ONNX model whose inputs `x0`, `x1` ... are (batch, C, H, W).
 
-    Outputs are `y0`, `y1` ... in the order in which a nested result lists its tensors. `module` may lie on any device
-    and stays as it was. The model says nothing of where it was made: the exporter's notes hold this machine's paths.
+    Outputs are `y0`, `y1` ... in the order in which a nested result lists its tensors. The model says nothing of where
+    it was made: the exporter's notes hold this machine's paths.
+
+    module: the network, on any device; it stays as it was.
+    input_shapes: of each input, (C, H, W).
+    batch: the batch size, which is fixed.
     """
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     inputs = tuple(x.to(device) for x in example_inputs(input_shapes, batch))
@@ -52,7 +61,13 @@ def onnx_model(module: nn.Module, *input_shapes: tuple[int, ...], batch: int = 1
 
 
 def export_onnx(module: nn.Module, path: str | Path, *input_shapes: tuple[int, ...], batch: int = 1) -> None:
-    """Write `onnx_model` of `module` as one file, whole or not at all. Raises `OutputError`."""
+    """Write `onnx_model` of a network as one file, whole or not at all. Raises `OutputError`.
+
+    module: the network; it stays as it was.
+    path: the file.
+    input_shapes: of each input, (C, H, W).
+    batch: the batch size, which is fixed.
+    """
     write_atomically(path, onnx_model(module, *input_shapes, batch=batch).SerializeToString(deterministic=True))
 
 
@@ -67,10 +82,13 @@ def onnx_session(path: str | Path | bytes, threads: int = 1):
 
 
 def onnx_difference(module: nn.Module, path: str | Path, *inputs: Tensor) -> list[float]:
-    """The largest absolute difference of each output between `module`, in eval mode, and its ONNX file.
+    """The largest absolute difference of each output between a network, in eval mode, and its ONNX file.
 
-    `inputs` (N, C, H, W) go through in parts of the file's batch size. Both compute on the CPU, wherever `module` and
-    `inputs` lie: a GPU rounds otherwise, TF32 by a thousandth. `module` stays as it was.
+    Both compute on the CPU, wherever network and inputs lie: a GPU rounds otherwise, TF32 by a thousandth.
+
+    module: the network; it stays as it was.
+    path: its ONNX file.
+    inputs: (N, C, H, W) each; they go through in parts of the file's batch size.
     """
     session, module = onnx_session(path), copy.deepcopy(module).cpu().eval()
     parts = zip(*(x.detach().cpu().split(session.get_inputs()[0].shape[0]) for x in inputs), strict=True)

@@ -68,15 +68,24 @@ def measure(
     device: str | torch.device | None = None,
     clock: Clock | None = None,
 ) -> Latency:
-    """Time `module` in eval mode on random inputs (batch, C, H, W), one per shape (C, H, W).
+    """Time a network in eval mode on random inputs (batch, C, H, W).
 
-    `backend` is one of `BACKENDS`; `precision` float16 or bfloat16 is for cuda only; `device` is the module's own
-    unless given. `module` stays as it is, and threads are fixed meanwhile. After `warmup` runs (at least one, which
-    tells how long a run is), each repeat lasts 0.2 ms or more: short modules run several times in it. Where another
-    program took the processor, or the quartiles lie more than 15 % apart, it is tried again, three times in all; the
-    calmest counts, with a `NoisyMeasurement` warning if it was disturbed, too. With several threads a lost processor
-    shows only in the quartiles, as networks keep different numbers of them busy. `clock` replaces the real one.
-    The compiled backend forgets all that this process had compiled with `torch.compile`, which then compiles anew.
+    After the warm-up, each repeat lasts 0.2 ms or more: short modules run several times in it. Where another program
+    took the processor, or the quartiles lie more than 15 % apart, it is tried again, three times in all; the calmest
+    counts, with a `NoisyMeasurement` warning if it was disturbed, too. With several threads a lost processor shows only
+    in the quartiles, as networks keep different numbers of them busy. The compiled backend forgets all that this
+    process had compiled with `torch.compile`, which then compiles anew.
+
+    module: the network; it stays as it is.
+    input_shapes: of each input, (C, H, W).
+    backend: one of `BACKENDS`.
+    batch: images of one run.
+    threads: of the CPU, fixed meanwhile.
+    repeats: how many times are taken.
+    warmup: runs before the first that counts; there is at least one, which tells how long a run is.
+    precision: "float32"; with cuda "float16" or "bfloat16" as well.
+    device: where to run; None is where the module is.
+    clock: replaces the real one.
 
     Raises `UnknownName`, `ParameterError` (fewer than 3 repeats, or inputs that the network does not take, say) and
     `BackendError` for what is not installed.
@@ -97,7 +106,16 @@ def measure_onnx(
     warmup: int = 5,
     clock: Clock | None = None,
 ) -> Latency:
-    """Time an ONNX file, written by `export_onnx` at this batch size, in ONNX Runtime; the rest is as in `measure`."""
+    """Time an ONNX file, written by `export_onnx` at this batch size, in ONNX Runtime; the rest is as in `measure`.
+
+    path: the file.
+    input_shapes: of each input, (C, H, W).
+    batch: images of one run.
+    threads: of the CPU.
+    repeats: how many times are taken.
+    warmup: runs before the first that counts.
+    clock: replaces the real one.
+    """
     _check(batch, threads, repeats, warmup)
     program = onnx_program(path, input_shapes, batch, threads)
     timed = _timed(program, repeats, warmup, clock or Clock())

@@ -11,24 +11,18 @@ import nasedu.proxies.ntk
 import nasedu.proxies.regions
 import nasedu.proxies.zen
 import nasedu.proxies.zico  # noqa: F401  each registers its proxies
-from nasedu.proxies.activations import WatchActivations
 from nasedu.proxies.batch import Batch, as_batch
-from nasedu.proxies.naswot import AgreementKernel, agreement, log_det
-from nasedu.proxies.per_block import PROXIES as PER_BLOCK
+from nasedu.proxies.naswot import agreement, log_det
 from nasedu.proxies.per_block import naswot_options, zero_cost_map
 from nasedu.proxies.pool import PoolScores, score_pool
 from nasedu.proxies.probe import Probe
-from nasedu.proxies.registry import Proxy, Scores, info, names, register, score, score_all
+from nasedu.proxies.registry import Proxy, info, names, register, score, score_all
 
 __all__ = [
-    "PER_BLOCK",
-    "AgreementKernel",
     "Batch",
     "PoolScores",
     "Probe",
     "Proxy",
-    "Scores",
-    "WatchActivations",
     "agreement",
     "as_batch",
     "info",

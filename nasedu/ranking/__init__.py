@@ -1,18 +1,13 @@
 """How well a score ranks architectures: correlations with the truth, and several scores made one, and both judged."""
 
-from nasedu.ranking.combine import COMPOSITES, FORMS, METHODS, combine, incorporated, ranks, signed_log
-from nasedu.ranking.correlation import FAILURES, KINDS, Correlation, correlation
-from nasedu.ranking.judge import Estimate, Judgement, complementary, judge, judge_all, spearman
+from nasedu.ranking.combine import COMPOSITES, METHODS, combine, incorporated, ranks
+from nasedu.ranking.correlation import Correlation, correlation
+from nasedu.ranking.judge import complementary, judge, judge_all, spearman
 
 __all__ = [
     "COMPOSITES",
-    "FAILURES",
-    "FORMS",
-    "KINDS",
     "METHODS",
     "Correlation",
-    "Estimate",
-    "Judgement",
     "combine",
     "complementary",
     "correlation",
@@ -20,6 +15,5 @@ __all__ = [
     "judge",
     "judge_all",
     "ranks",
-    "signed_log",
     "spearman",
 ]

@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 from nasedu.errors import check_name
 from nasedu.spaces import fairnas, fbnet, nasbench201, plainnet, proxylessnas, single_path, spos, yolo
-from nasedu.spaces.base import Arch, Decision, Layer, Network, Path, SearchSpace, Slot
+from nasedu.spaces.base import Arch, Layer, Network, Path, SearchSpace, Slot
 from nasedu.spaces.macro import Options, Published, arch_of
-from nasedu.spaces.plainnet import Block, PlainBlock, PlainNetSpace, plain_block
+from nasedu.spaces.plainnet import Block, PlainNetSpace, plain_block
 from nasedu.spaces.yolo import YoloSpace
 
 _SPACES = {
@@ -45,16 +45,12 @@ __all__ = [
     "COURSE",
     "Arch",
     "Block",
-    "Decision",
     "Layer",
     "Network",
     "Path",
-    "PlainBlock",
     "PlainNetSpace",
-    "Published",
     "SearchSpace",
     "Slot",
-    "YoloSpace",
     "arch_of",
     "create",
     "names",

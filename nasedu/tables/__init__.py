@@ -11,9 +11,8 @@ from nasedu.tables.additivity import (
     study,
 )
 from nasedu.tables.budget import Budget
-from nasedu.tables.csv import read_csv, write_csv
+from nasedu.tables.csv import write_csv
 from nasedu.tables.derive import Derived, derive, least_regret, nearest, random_within
-from nasedu.tables.foreign import read_ofa, read_wzdnas
 from nasedu.tables.lookup import latency_table, read_table, stored
 from nasedu.tables.losses import HardwareLoss
 from nasedu.tables.objective import ObjectiveLoss
@@ -41,10 +40,7 @@ __all__ = [
     "nearest",
     "random_networks",
     "random_within",
-    "read_csv",
-    "read_ofa",
     "read_table",
-    "read_wzdnas",
     "stored",
     "study",
     "within",

@@ -26,7 +26,8 @@ from nasedu import spaces
 from nasedu.data import classification
 from nasedu.hardware.latency import fixed_threads
 from nasedu.modules import evaluation_mode
-from nasedu.proxies import AgreementKernel, agreement, log_det, zero_cost_map
+from nasedu.proxies import agreement, log_det, zero_cost_map
+from nasedu.proxies.naswot import AgreementKernel
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.search import DescentConfig, pareto_sweep
 from nasedu.search.pareto import SWEEP

@@ -9,19 +9,8 @@ import torch
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from nasedu.classification import (
-    augment,
-    auto_augment,
-    batches,
-    crop_and_flip,
-    error,
-    from_torchvision,
-    in_turn,
-    label_loss,
-    mixup,
-    published_augment,
-    random_erasing,
-)
+from nasedu.classification import augment, batches, error, label_loss, mixup, published_augment
+from nasedu.classification.augment import auto_augment, crop_and_flip, from_torchvision, in_turn, random_erasing
 from nasedu.data import ImageSet, classification
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.task import Classification

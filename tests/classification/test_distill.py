@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nasedu.classification import Distilled, accuracy, batches, distilled_step, recipe
+from nasedu.classification import accuracy, batches, recipe
+from nasedu.classification.distill import Distilled, distilled_step
 from nasedu.data import ImageSet, classification
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.task import Classification, fit

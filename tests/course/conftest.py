@@ -77,25 +77,3 @@ def course_folder(tmp_path_factory):
 
         build(["01_tiny"], execute=False)
         yield folder
-
-
-@pytest.fixture
-def told_why():
-    """Asserts that a checker accepts an answer (no sentence), or rejects it and names the violated property."""
-
-    def judge(check, answer, sentence):
-        verdict = check(answer)
-        assert verdict.passed is (sentence is None), verdict
-        assert (sentence or "correct") in verdict.message
-
-    return judge
-
-
-@pytest.fixture
-def blank():
-    """The stub that a learner has not filled in yet."""
-
-    def stub(*args):
-        raise NotImplementedError
-
-    return stub

@@ -11,7 +11,8 @@ from torch import nn
 
 from nasedu import deploy, spaces, wzdnas
 from nasedu.blocks import ConvBN
-from nasedu.detection import Metrics, detect, suppress
+from nasedu.detection import Metrics, detect
+from nasedu.detection.postprocess import suppress
 from nasedu.hardware import Latency
 from nasedu.hardware.export import onnx_session
 from nasedu.tables import LookupTable

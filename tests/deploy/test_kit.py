@@ -325,9 +325,14 @@ def test_processes_make_the_same_kit(tmp_path, monkeypatch):
     class Pool:
         def __init__(self, workers, context, start, settings):
             started.append(workers)
-            monkeypatch.setattr(write, "_exporter", write._Exporter(*settings))
+            self.exporter = write.Exporter(*settings)
 
-        __enter__, map = lambda self: self, staticmethod(map)
+        def map(self, work, jobs):
+            return map(self.exporter, jobs)
+
+        def __enter__(self):
+            return self
+
         __exit__ = shutdown = lambda *_, **__: None
 
     monkeypatch.setattr(write, "onnx_model", lambda *_, **__: onnx.ModelProto(producer_name="x"))
@@ -568,7 +573,9 @@ def test_an_old_onnx_runtime_is_named(monkeypatch):
 
 
 def test_the_runner_judges_and_times_as_measure_does(monkeypatch):
-    assert (run_kit.NOISE, run_kit.SHORTEST / 1e3) == (latency.SPREAD, latency.SHORTEST)
+    ours = latency.SPREAD, latency.SHORTEST, latency.ATTEMPTS
+    theirs = run_kit.NOISE, run_kit.SHORTEST / 1e3, run_kit.ATTEMPTS
+    assert theirs == ours  # written twice: the runner stands alone
     clock = Clock([1, 1] + [1] * 4)
     monkeypatch.setattr(run_kit, "load", lambda *_: clock)
     monkeypatch.setattr(run_kit, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))

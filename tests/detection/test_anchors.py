@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nasedu.detection import assign, best_possible_recall, fit_anchors
+from nasedu.detection import best_possible_recall, fit_anchors
+from nasedu.detection.anchors import assign
 from nasedu.errors import DataError
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from nasedu.detection import decode, decode_boxes, encode_boxes
+from nasedu.detection.boxes import decode, decode_boxes, encode_boxes
 
 
 def test_zero_is_the_middle_of_the_cell_with_the_size_of_the_anchor():

@@ -7,7 +7,9 @@ import torch
 from torch.nn.functional import softplus
 from torchvision.ops import box_iou
 
-from nasedu.detection import DetectionLoss, assign, encode_boxes
+from nasedu.detection import DetectionLoss
+from nasedu.detection.anchors import assign
+from nasedu.detection.boxes import encode_boxes
 from nasedu.detection.losses import paired_ciou, paired_iou
 from nasedu.errors import ParameterError, UnknownName
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nasedu.detection import Predictor, detect, encode_boxes, suppress
+from nasedu.detection import Predictor, detect
+from nasedu.detection.boxes import encode_boxes
+from nasedu.detection.postprocess import suppress
 
 STRIDES = (8, 16)
 

@@ -46,9 +46,9 @@ def test_the_clock_is_read_when_the_device_has_done_everything():
 def test_eager_waits_for_the_accelerator_and_not_for_the_cpu(monkeypatch):
     waited = []
     monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
-    backends._waiting(torch.device("cpu"))()
+    backends.waiting(torch.device("cpu"))()
     assert waited == []
-    backends._waiting(torch.device("cuda", 1))()
+    backends.waiting(torch.device("cuda", 1))()
     assert waited == [torch.device("cuda", 1)]
 
 
@@ -77,11 +77,11 @@ def test_cuda_times_what_lies_between_its_events(monkeypatch):
 def test_another_precision_is_a_copys(precision):
     module = small()
     job = Job(module, [(2, 5, 5)], 3, 1, precision, torch.device("cpu"))
-    with backends._ready(job) as (copied, (x,)):
+    with backends.ready(job) as (copied, (x,)):
         assert {x.dtype, copied[0].weight.dtype, copied(x).dtype} == {getattr(torch, precision)}
         assert x.shape == (3, 2, 5, 5) and not copied.training
     assert module.training and module[0].weight.dtype == torch.float32
-    with backends._ready(Job(module, [(2, 5, 5)], 1, 1, "float32", torch.device("cpu"))) as (same, _):
+    with backends.ready(Job(module, [(2, 5, 5)], 1, 1, "float32", torch.device("cpu"))) as (same, _):
         assert same is module and not same[1].training
     assert module.training
 

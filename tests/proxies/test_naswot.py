@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from nasedu.errors import ProxyError, UnknownName
-from nasedu.proxies import AgreementKernel, agreement, log_det, score, score_all
+from nasedu.proxies import agreement, log_det, score, score_all
+from nasedu.proxies.naswot import AgreementKernel
 
 
 def test_kernel_counts_agreeing_units():

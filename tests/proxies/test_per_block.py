@@ -8,7 +8,8 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import UnknownName
-from nasedu.proxies import AgreementKernel, log_det, naswot_options, zero_cost_map
+from nasedu.proxies import log_det, naswot_options, zero_cost_map
+from nasedu.proxies.naswot import AgreementKernel
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.supernet.batchnorm import recalibrate
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2

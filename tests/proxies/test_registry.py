@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from nasedu.errors import ParameterError, ProxyError, UnknownName
-from nasedu.proxies import Proxy, Scores, info, names, register, score, score_all
-from nasedu.proxies.registry import _PROXIES
+from nasedu.proxies import Proxy, info, names, register, score, score_all
+from nasedu.proxies.registry import _PROXIES, Scores
 
 FAMILY = ["grad_norm", "snip", "plain", "grasp", "fisher", "jacob_cov", "naswot"]  # one forward pass serves them
 LOSS = ["grad_norm", "snip", "plain", "grasp", "fisher"]

@@ -18,8 +18,8 @@ from nasedu.classification import recipe
 from nasedu.data import classification
 from nasedu.errors import ParameterError, TableError, UnknownName
 from nasedu.sampling import softmax
-from nasedu.search import RELAXATIONS, GradientConfig, gradient_search
-from nasedu.search.gradient import unrolled_loss
+from nasedu.search import GradientConfig, gradient_search
+from nasedu.search.gradient import RELAXATIONS, unrolled_loss
 from nasedu.supernet.mixed import MixedOp
 from nasedu.tables import Budget, LookupTable, losses
 from nasedu.task import Classification

@@ -21,7 +21,8 @@ from nasedu.hardware import count
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.search.zen_presets import ZEN_PRESETS, zen_preset
 from nasedu.search.zero_shot import ADLIK, ZENNAS, Population, ZenConfig, zero_shot
-from nasedu.spaces.plainnet import CIFAR_SEED, KINDS, plain_block
+from nasedu.spaces.plainnet import CIFAR_SEED, plain_block
+from nasedu.spaces.plainnet.registry import KINDS
 
 SPACE = spaces.create("plainnet", num_classes=10)
 SEED = SPACE.parse(CIFAR_SEED)

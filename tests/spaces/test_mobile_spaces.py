@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from nasedu import spaces
-from nasedu.blocks import FBNetBlock, MBConv, ShuffleBlock, ShuffleXception, shuffle_split
+from nasedu.blocks import FBNetBlock, MBConv, ShuffleBlock, ShuffleXception
+from nasedu.blocks.shuffle import shuffle_split
 from nasedu.errors import ArchitectureError, ParameterError, UnknownName
 from nasedu.hardware import count
 from nasedu.sampling import one_hot

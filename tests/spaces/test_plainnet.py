@@ -17,10 +17,12 @@ from nasedu.errors import ArchitectureError, NaseduError, ParameterError, Unknow
 from nasedu.hardware import count
 from nasedu.search.evolution import EvolutionConfig, evolution
 from nasedu.search.random import random_search
-from nasedu.spaces.plainnet import CIFAR_SEED, KINDS, Block, plain_block, read_parts, write_parts
+from nasedu.spaces.plainnet import CIFAR_SEED, Block, plain_block
 from nasedu.spaces.plainnet.families import HEAD, INVERTED, STEMS
 from nasedu.spaces.plainnet.grammar import read
+from nasedu.spaces.plainnet.lowlevel import read_parts, write_parts
 from nasedu.spaces.plainnet.mutation import RULES, origin_weights, uniform, widths
+from nasedu.spaces.plainnet.registry import KINDS
 
 # parameters and multiply-accumulates, counted on the networks that the public code builds; depth ΣL
 REFERENCE = {

@@ -11,8 +11,9 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import TableError, UnknownName
-from nasedu.tables import latency_table, read_csv, read_ofa, read_table, read_wzdnas, stored, write_csv
-from nasedu.tables.foreign import ofa_key
+from nasedu.tables import latency_table, read_table, stored, write_csv
+from nasedu.tables.csv import read_csv
+from nasedu.tables.foreign import ofa_key, read_ofa, read_wzdnas
 from nasedu.tables.pieces import pieces
 
 ROOT = os.environ.get("NASEDU_DATA")

@@ -1,19 +1,26 @@
-"""What every exercise checker is made of: a verdict, a requirement, and the decorator that joins them.
+"""What every exercise checker is made of: a verdict, a few requirements, and the decorator that joins them.
 
     @exercise("14.1", "price a soft choice")
     def check_price(price):
-        require(price([1, 0]) == 3, "a one-hot weight must cost what its own choice costs")
+        expect(price([1, 0]), 3, "a one-hot weight must cost what its own choice costs")
 
 A checker names the property that an answer violates; it never just says "wrong".
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import html
-from collections.abc import Callable
+import linecache
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 
 class Violation(Exception):
@@ -46,11 +53,88 @@ def require(condition: Any, sentence: str) -> None:
         raise Violation(sentence)
 
 
+def close(a: Any, b: Any, tolerance: float = 1e-4) -> bool:
+    """Whether a has b's shape and values up to rounding; where b is a Python integer, exactly.
+
+    a: what an answer gave: a number, a sequence of them, an array or a tensor.
+    b: what it is compared with, of the same kinds.
+    tolerance: the largest difference, relative to the largest entry of b.
+    """
+    if isinstance(b, int):
+        return np.ndim(a) == 0 and bool(a == b)
+    a, b = (torch.as_tensor(x, dtype=torch.float64).detach() for x in (a, b))
+    return a.shape == b.shape and bool(((a - b).abs() <= tolerance * b.abs().max() + 1e-9).all())
+
+
+def number(got: Any) -> float:
+    """What the answer gave as a float; fail the answer if it is anything but one number."""
+    try:
+        return float(got.detach() if isinstance(got, Tensor) else got)
+    except (TypeError, ValueError, RuntimeError):
+        raise Violation(f"the answer must be one number, got {type(got).__name__}") from None
+
+
+def expect(
+    got: Any, want: Any, sentence: str, hints: Iterable[tuple[Any, str]] = (), *, tolerance: float = 1e-4
+) -> None:
+    """Fail the answer unless `got` is `close` to `want`.
+
+    got: what the answer gave.
+    want: what is right.
+    sentence: the violated property; a single number that the answer gave is shown behind it.
+    hints: what plausible mistakes give, each with the sentence that names the mistake.
+    tolerance: as for `close`.
+    """
+    got = number(got) if isinstance(want, float) else got
+    if close(got, want, tolerance):
+        return
+    for wrong, mistake in hints:
+        require(not close(got, wrong, tolerance), mistake)
+    raise Violation(f"{sentence} (got {got:,.10g})" if isinstance(got, int | float) else sentence)
+
+
+def expect_each(answer: Callable, *cases: tuple[Sequence, Any, str]) -> None:
+    """`expect` of the answer's value for each of `cases`: arguments, what is right, the sentence."""
+    for arguments, want, sentence in cases:
+        expect(answer(*arguments), want, sentence)
+
+
+def ask(answer: Callable, *arguments: Any, keep: str = "what was handed in must stay as it was") -> Any:
+    """What the answer gives; fail it if it changes one of its arguments.
+
+    answer: the learner's function.
+    arguments: what it is called with.
+    keep: the sentence for an argument that was changed.
+    """
+    before = copy.deepcopy(arguments)
+    got = answer(*arguments)
+    require(same(arguments, before), keep)
+    return got
+
+
+def same(a: Any, b: Any) -> bool:
+    """Same values, bit by bit and in the same precision; of a network its parameters."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(b, nn.Module):
+        return same(dict(a.named_parameters()), dict(b.named_parameters()))
+    if isinstance(b, Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(b, np.ndarray):
+        return np.array_equal(a, b, equal_nan=True)
+    if isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in b)
+    if isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
 def exercise(number: str, title: str) -> Callable[[Callable], Callable[..., Verdict]]:
     """Turn a function that calls the learner's answer and `require`s properties into a checker.
 
     The checker returns a `Verdict` and raises nothing: a stub (`NotImplementedError`, or `...` in place
-    of an answer) counts as not attempted, any other exception of the answer as a failure that names it.
+    of an answer) counts as not attempted, any other exception of the answer as a failure that names it
+    and shows the line of the answer that failed.
     """
 
     def decorate(examine: Callable) -> Callable[..., Verdict]:
@@ -76,5 +160,16 @@ def _examine(examine: Callable, answer: Any, *args: Any, **kwargs: Any) -> tuple
     except Violation as violation:
         return False, str(violation)
     except Exception as error:
-        return False, f"your answer raised {type(error).__name__}: {error}"
+        return False, f"your answer raised {type(error).__name__}: {error}{_failing_line(answer, error)}"
     return True, "correct"
+
+
+def _failing_line(answer: Any, error: Exception) -> str:
+    """Where in the answer's own cell or file the error arose, with the line's text if it can be had."""
+    code = getattr(answer, "__code__", None)
+    frames = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
+    lines = [line for name, line in frames if code and name == code.co_filename]
+    if not lines:
+        return ""
+    text = linecache.getline(code.co_filename, lines[-1]).strip()
+    return f", in line {lines[-1]}" + f": {text}" * bool(text)

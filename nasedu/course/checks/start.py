@@ -2,59 +2,50 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
-from nasedu.course.checks import exercise, require
+from nasedu.course.checks import ask, exercise, expect, expect_each, number, require
 
 
 @exercise("00.1", "how many networks?")
 def check_size(size: Callable[[Sequence[int]], int]) -> None:
     """`size(choices)`: the number of architectures of a space whose decisions have so many choices."""
-    require(size([3, 3]) != 6, "two decisions of 3 choices give 9 networks, not 6: each of 3 goes with each of 3")
-    require(size([3, 3]) == 9, f"two decisions of 3 choices give 9 networks, got {size([3, 3])}")
-    require(size([2, 3, 4]) == 24, f"decisions may differ: 2, 3 and 4 choices give 24 networks, got {size([2, 3, 4])}")
-    require(size([5]) == 5, f"one decision of 5 choices gives 5 networks, got {size([5])}")
-    large = [9] * 22
-    require(
-        size(large) == math.prod(large),
-        f"22 decisions of 9 choices give exactly {math.prod(large)}, got {size(large)}: "
-        "numbers of 64 bits and floats are too small for that, Python's own integers are not",
+    nine = "two decisions of 3 choices give 9 networks"
+    expect(size([3, 3]), 9, nine, [(6, f"{nine}, not 6: each of 3 goes with each of 3")])
+    exact = f"22 decisions of 9 choices give exactly {9**22}: numbers of 64 bits and floats are too small for that"
+    expect_each(
+        size,
+        ([[2, 3, 4]], 24, "decisions may differ: 2, 3 and 4 choices give 24 networks"),
+        ([[5]], 5, "one decision of 5 choices gives 5 networks"),
+        ([[9] * 22], 9**22, f"{exact}, Python's own integers are not"),
     )
 
 
 @exercise("00.2", "the best so far")
 def check_anytime(anytime: Callable[[Sequence[float]], Sequence[float]]) -> None:
     """`anytime(scores)`: after every evaluation the best score up to and including it."""
-    scores = [0.3, 0.5, 0.4, 0.5, 0.9, 0.1]
-    given = list(scores)
-    got = [float(v) for v in anytime(given)]
-    require(given == scores, "the scores that were handed in must stay as they were")
+    scores, right = [0.3, 0.5, 0.4, 0.5, 0.9, 0.1], [0.3, 0.5, 0.5, 0.5, 0.9, 0.9]
+    got = [float(v) for v in ask(anytime, list(scores), keep="the scores that were handed in must stay as they were")]
     require(len(got) == len(scores), f"the curve needs one point per evaluation: {len(scores)}, got {len(got)}")
     require(got[0] == scores[0], "after the first evaluation the best so far is the first score")
     require(all(a <= b for a, b in zip(got, got[1:], strict=False)), "the best so far never falls")
     require(got[1] == 0.5 and got[2] == 0.5, "a worse score must not change the best so far; a better one must")
     require(set(got) <= set(scores), "the best so far is one of the scores, not an average of some")
-    expected = [0.3, 0.5, 0.5, 0.5, 0.9, 0.9]
-    require(got == expected, f"the scores {scores} have the best so far {expected}: it knows nothing of later scores")
-    below = [float(v) for v in anytime([-3.0, -5.0, -2.0])]
+    require(got == right, f"the scores {scores} have the best so far {right}: it knows nothing of later scores")
+    below = list(anytime([-3.0, -5.0, -2.0]))
     require(below == [-3, -3, -2], "scores may be negative: start from the first score, not from 0")
 
 
 @exercise("00.3", "the regret of a search")
 def check_regret(regret: Callable[[Mapping[str, float], Mapping[str, float]], float]) -> None:
     """`regret(scores, truth)`: how much better the best is in truth than what has the highest score."""
-    truth = {"a": 70.0, "b": 90.0, "c": 80.0, "d": 60.0}
-    perfect = float(regret(truth, truth))
-    require(abs(perfect) < 1e-9, f"a search that sees the truth has no regret, got {perfect:g}")
-    got = float(regret({"a": 1.0, "b": 0.5, "c": 2.0, "d": 0.1}, truth))
-    require(got >= 0, "regret is never negative: the best in truth less the truth of the pick")
-    require(abs(got - 10) < 1e-9, f"the pick is c, with 80; the best is b, with 90: the regret is 10, got {got:g}")
-    partial = float(regret({"a": 0.2, "d": 0.4}, truth))
-    require(
-        abs(partial - 30) < 1e-9,
-        "regret is measured against the best of all, seen or not: of a and d seen, d picked, it is 90 - 60 = 30, "
-        f"got {partial:g}",
+    truth, seen = {"a": 70.0, "b": 90.0, "c": 80.0, "d": 60.0}, {"a": 1.0, "b": 0.5, "c": 2.0, "d": 0.1}
+    expect(regret(truth, truth), 0.0, "a search that sees the truth has no regret")
+    require(number(regret(seen, truth)) >= 0, "regret is never negative: the best in truth less the truth of the pick")
+    unseen = "regret is measured against the best of all, seen or not: of a and d seen, d picked, it is 90 - 60 = 30"
+    expect_each(
+        regret,
+        ((seen, truth), 10.0, "the pick is c, with 80; the best is b, with 90: the regret is 10"),
+        (({"a": 0.2, "d": 0.4}, truth), 30.0, unseen),
+        (({"c": 99.0, "a": 1.0}, truth), 10.0, "the pick's own score does not count, only its truth"),
     )
-    flattered = float(regret({"c": 99.0, "a": 1.0}, truth))
-    require(abs(flattered - 10) < 1e-9, f"the pick's own score does not count, only its truth: got {flattered:g}")

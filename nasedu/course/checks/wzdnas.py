@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import torch
 from torch import Tensor
 
-from nasedu.course.checks import exercise, require
-
-
-def _close(a: Tensor, b: Tensor, tolerance: float = 1e-4) -> bool:
-    return a.shape == b.shape and bool(torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance))
-
+from nasedu.course.checks import close, exercise, expect, require
 
 DRAWS = 4000  # so many samples know a frequency to 0.008, one standard deviation
 
@@ -23,70 +19,45 @@ def check_sample(sample: Callable[[Tensor, float], Tensor]) -> None:
     theta = torch.tensor([2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     draws = torch.stack([torch.as_tensor(sample(theta, 1.0)) for _ in range(DRAWS)])
     require(draws.shape == (DRAWS, 8), "a sample needs one weight per choice: the shape of theta")
-    positive = bool((draws >= 0).all()) and _close(draws.sum(1), torch.ones(DRAWS))
+    positive = (draws >= 0).all() and close(draws.sum(1), torch.ones(DRAWS))
     require(positive, "the weights of a sample must not be negative and must sum to 1")
     require(draws.std(0).max() > 0.01, "two samples of the same theta must differ: where is the noise?")
-    hard = float((draws.max(1).values > 0.999).float().mean())
+    hard = (draws.max(1).values > 0.999).float().mean()
     require(hard < 0.9, "a sample must stay soft at T = 1: a one-hot vector passes no gradient on to theta")
-    off = float((_wins(draws) - theta.softmax(0)).abs().max())
-    require(
-        off < 0.05, "the largest weight must fall on choice i with probability softmax(theta)_i: is the noise Gumbel?"
-    )
-    _check_temperature(sample, theta)
-    _check_gradient(sample)
-
-
-def _wins(draws: Tensor) -> Tensor:
-    """How often each choice has the largest weight (n,), as a share."""
-    return draws.argmax(1).bincount(minlength=draws.shape[1]) / len(draws)
-
-
-def _check_temperature(sample: Callable, theta: Tensor) -> None:
-    """Cold is hard, hot is uniform, and neither changes who wins."""
+    chance = "the largest weight must fall on choice i with probability softmax(theta)_i"
+    require(_off(draws, theta) < 0.05, f"{chance}: is the noise Gumbel?")
     cold = torch.stack([sample(theta, 0.02) for _ in range(1000)])
     hot = torch.stack([sample(theta, 200.0) for _ in range(50)])
     require(cold.max(1).values.mean() > 0.95, "at a low temperature a sample must be nearly one-hot: divide by T")
     require(hot.max() < 0.2, "at a high temperature every sample must be nearly uniform: divide the noise by T, too")
-    off = float((_wins(cold) - theta.softmax(0)).abs().max())
-    require(
-        off < 0.1, "the temperature must not change which choice wins how often: add the noise before dividing by T"
-    )
+    require(_off(cold, theta) < 0.1, f"{chance} at every temperature: add the noise before dividing by T")
+    free = sample(theta.requires_grad_(), 1.0).requires_grad
+    require(free, "the sample must stay differentiable in theta: use torch operations only")
 
 
-def _check_gradient(sample: Callable) -> None:
-    theta = torch.zeros(3, requires_grad=True)
-    weights = sample(theta, 1.0)
-    require(weights.requires_grad, "the sample must stay differentiable in theta: use torch operations only")
+def _off(draws: Tensor, theta: Tensor) -> float:
+    """How far the shares of the choices that have the largest weight are from softmax(theta), at most."""
+    wins = draws.argmax(1).bincount(minlength=draws.shape[1]) / len(draws)
+    return float((wins - theta.softmax(0)).abs().max())
 
 
 @exercise("14.1", "what a soft block costs")
 def check_expected_cost(expected_cost: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     """`expected_cost(costs, p, q)`: costs (widths, depths), weights p (widths,) and q (depths,)."""
     costs = torch.tensor([[1.0, 2.0, 4.0, 8.0], [3.0, 5.0, 9.0, 17.0], [6.0, 11.0, 20.0, 40.0]])
-    for i in range(3):
-        for j in range(4):
-            got = torch.as_tensor(expected_cost(costs, torch.eye(3)[i], torch.eye(4)[j]))
-            sentence = f"one-hot weights on width {i} and depth {j} must cost {costs[i, j]:g}, that option's own entry"
-            require(_close(got, costs[i, j]), f"{sentence}; got {got.tolist()}")
-    p, q = torch.tensor([0.2, 0.3, 0.5]), torch.tensor([0.1, 0.2, 0.3, 0.4])
-    require(
-        not _close(torch.as_tensor(expected_cost(costs, p, q)), costs[2, 3]),
-        "soft weights must cost a mixture of all options, not what the most probable one costs",
-    )
-    _check_mixture(expected_cost, costs, p, q)
-
-
-def _check_mixture(expected_cost: Callable, costs: Tensor, p: Tensor, q: Tensor) -> None:
-    uniform = torch.as_tensor(expected_cost(costs, torch.full((3,), 1 / 3), torch.full((4,), 0.25)))
-    require(_close(uniform, costs.mean()), "uniform weights must cost the mean of the table")
-    joint = (p[:, None] * q * costs).sum()
-    got = torch.as_tensor(expected_cost(costs, p, q))
-    require(_close(got, joint), "option (i, j) must weigh p_i q_j: width and depth are drawn independently")
-    p = p.clone().requires_grad_()
+    for i, j in product(range(3), range(4)):
+        entry = f"one-hot weights on width {i} and depth {j} must cost {costs[i, j]:g}, that option's own entry"
+        expect(expected_cost(costs, torch.eye(3)[i], torch.eye(4)[j]), costs[i, j], entry)
+    uniform = expected_cost(costs, torch.full((3,), 1 / 3), torch.full((4,), 0.25))
+    probable = "soft weights must cost a mixture of all options, not what the most probable one costs"
+    p, q = torch.tensor([0.2, 0.3, 0.5], requires_grad=True), torch.tensor([0.1, 0.2, 0.3, 0.4])
     cost = expected_cost(costs, p, q)
+    require(not close(cost, costs[2, 3]), probable)
+    expect(uniform, costs.mean(), "uniform weights must cost the mean of the table")
+    expect(cost, (p[:, None] * q * costs).sum(), "option (i, j) must weigh p_i q_j: both are drawn independently")
     require(isinstance(cost, Tensor) and cost.requires_grad, "the cost must stay differentiable in p and q")
     (slope,) = torch.autograd.grad(cost, p)
-    require(_close(slope, costs @ q), "d cost / d p_i must be the expected cost of width i under q")
+    expect(slope, costs @ q, "d cost / d p_i must be the expected cost of width i under q")
 
 
 @exercise("14.3", "the pull of the FLOPs term on theta")
@@ -98,30 +69,19 @@ def check_pull(pull: Callable[[Tensor, Tensor, float, float], Tensor]) -> None:
     require(over[3] > 0, "above the target the dearest choice must lose: descent needs a positive gradient there")
     require(under.abs().max() > 1e-6, "below the target theta must be pulled, too: the term is two-sided")
     require(under[3] < 0, "below the target the dearest choice must gain: descent needs a negative gradient there")
-    shifted = abs(float(over.sum())) < 1e-4 * float(over.abs().max())
+    level = abs(float(over.sum())) < 1e-4 * float(over.abs().max())
     require(
-        shifted, "the gradient must sum to 0: adding a constant to all logits changes no probability (centre the costs)"
+        level, "the gradient must sum to 0: adding a constant to all logits changes no probability (centre the costs)"
     )
-    _check_size(pull, theta, costs)
-
-
-def _check_size(pull: Callable, theta: Tensor, costs: Tensor) -> None:
-    one = torch.as_tensor(pull(theta, costs, 20.0, 1.0))
-    scaled = torch.as_tensor(pull(theta, 1000 * costs, 20_000.0, 1.0))
-    require(
-        _close(scaled, one, 1e-3), "the same network in MFLOPs or GFLOPs must be pulled alike: divide by the target"
-    )
+    scaled = "the same network in MFLOPs or GFLOPs must be pulled alike: divide by the target"
+    expect(pull(theta, 1000 * costs, 20_000.0, 1.0), over, scaled, tolerance=1e-3)
     decided = torch.as_tensor(pull(torch.tensor([40.0, 0.0, 0.0, 0.0]), costs, 20.0, 1.0))
     require(
         decided.abs().max() < 1e-4, "a decided choice (p near 1) must feel no pull: every entry carries its own p_i"
     )
     for temperature in (1.0, 2.0, 0.5):
-        got = torch.as_tensor(pull(theta, costs, 20.0, temperature))
+        free = theta.clone().requires_grad_()
+        (right,) = torch.autograd.grad(((free / temperature).softmax(0) @ costs / 20 - 1) ** 2, free)
         at = f"at T = {temperature:g} the gradient must be what autograd finds for softmax(theta / T)"
-        require(_close(got, _by_autograd(theta, costs, 20.0, temperature), 1e-3), f"{at}: mind the factors 2 and 1 / T")
-
-
-def _by_autograd(theta: Tensor, costs: Tensor, target: float, temperature: float) -> Tensor:
-    theta = theta.clone().requires_grad_()
-    expected = (theta / temperature).softmax(0) @ costs
-    return torch.autograd.grad((expected / target - 1) ** 2, theta)[0]
+        got = pull(theta, costs, 20.0, temperature)
+        expect(got, right, f"{at}: mind the factors 2 and 1 / T", tolerance=1e-3)

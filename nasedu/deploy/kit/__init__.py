@@ -1,6 +1,6 @@
 """A latency table of another device: blocks as ONNX files with a runner that needs no PyTorch, and the way back."""
 
-from nasedu.deploy.kit.read import KitResult, import_kit
+from nasedu.deploy.kit.read import import_kit
 from nasedu.deploy.kit.write import write_kit
 
-__all__ = ["KitResult", "import_kit", "write_kit"]
+__all__ = ["import_kit", "write_kit"]

@@ -117,7 +117,13 @@ def measure_kit(folder, args):
 
 
 def measure_all(left, total, file, measure_one):
-    """Write a line for each entry of `left`; a noisy one waits for a calmer moment. Returns how many stay noisy."""
+    """Write a line for each entry; a noisy one waits for a calmer moment. Returns how many stay noisy.
+
+    left: the manifest's entries that are not measured yet.
+    total: how many there are, with those that are.
+    file: the open results.
+    measure_one: measures an entry and returns its line.
+    """
     queue, kept, noisy = list(left), {}, 0
     started, visits = time.perf_counter(), 0
     while queue:
@@ -196,7 +202,12 @@ def digest(path):
 
 
 def describe(kit, args, runtime):
-    """The first line of the results: this kit, this device and these settings."""
+    """The first line of the results: this kit, this device and these settings.
+
+    kit: the kit's id.
+    args: the command line's.
+    runtime: the module onnxruntime.
+    """
     import numpy
 
     return {
@@ -257,7 +268,12 @@ def read_results(path, header):
 
 
 def checked_results(path, lines, header):
-    """The ids of a results file's lines, with whether they are noisy, when its header is like the one given."""
+    """The ids of a results file's lines, with whether they are noisy, when its header is like the one given.
+
+    path: the file, to name it.
+    lines: its whole lines.
+    header: what its first line has to agree with.
+    """
     try:
         first, *lines = [json.loads(line) for line in lines]
         done = {line["id"]: bool(line["noisy"]) for line in lines}
@@ -281,7 +297,13 @@ def append(file, line):
 
 
 def measure(path, args, runtime, timer_ms):
-    """Milliseconds of one run: the median of the repeats and its quartiles, and whether they are too far apart."""
+    """Milliseconds of one run: the median of the repeats and its quartiles, and whether they are too far apart.
+
+    path: a packed ONNX file.
+    args: the command line's.
+    runtime: the module onnxruntime.
+    timer_ms: what reading the clock takes.
+    """
     session = load(path, args, runtime)
     feeds = random_inputs(session)
 
@@ -300,7 +322,12 @@ def measure(path, args, runtime, timer_ms):
 
 
 def load(path, args, runtime):
-    """The model as a session on the provider that was asked for, and on no other."""
+    """The model as a session on the provider that was asked for, and on no other.
+
+    path: a packed ONNX file.
+    args: the command line's.
+    runtime: the module onnxruntime.
+    """
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = args.threads, 1
     try:

@@ -65,12 +65,19 @@ def write_kit(
     workers: int = 1,
     progress: bool = False,
 ) -> dict:
-    """Write a kit for `space` into the folder `out`, and return its manifest.
+    """Write a kit for a space into a folder, and return its manifest.
 
-    It holds every piece of the space (equal ones once) and `networks` different whole networks, drawn with `seed`, for
-    inputs of `batch` images. What an earlier call wrote before it was killed is kept. With several `workers`, processes
-    export side by side. Raises `KitError` for a folder that holds something else or a process that was killed,
+    It holds every piece of the space (equal ones once) and some whole networks. What an earlier call wrote before it
+    was killed is kept. Raises `KitError` for a folder that holds something else or a process that was killed,
     `ParameterError`, `OutputError`.
+
+    space: a space of choices that `spaces.create` made.
+    out: the folder.
+    networks: how many different whole networks.
+    seed: draws them.
+    batch: images of one call.
+    workers: processes that export side by side.
+    progress: whether a bar is shown on stderr.
     """
     if workers < 1:
         raise ParameterError(f"a kit is exported by 1 process or more, got {workers} workers")
@@ -136,10 +143,14 @@ def _jobs(space: SearchSpace, networks: int, seed: int) -> tuple[list[Job], list
 
 
 def living_networks(space: SearchSpace, n: int, seed: int) -> list[Arch]:
-    """`n` different random architectures whose output depends on their input.
+    """Different random architectures whose output depends on their input.
 
     An exporter folds a network that multiplies everything by zero, as some cells do, into a constant that takes no
     time: it would say nothing of the table. Raises `ParameterError` where the space has fewer.
+
+    space: draws them.
+    n: how many.
+    seed: of the draw.
     """
     archs = random_networks(space, n, seed) if n else []
     if not any(isinstance(m, Zero) for piece in pieces(space) for m in piece.make("meta").modules()):
@@ -192,8 +203,14 @@ def _save(path: Path, manifest: dict) -> None:
     write_atomically(path, json.dumps(manifest, indent=1) + "\n")
 
 
-class _Exporter:
-    """Makes the files of a kit, one job at a time."""
+class Exporter:
+    """Makes the files of a kit, one job at a time.
+
+    space: whose pieces and networks they are.
+    out: the kit's folder.
+    batch: images of one call.
+    seed: of the weights.
+    """
 
     def __init__(self, space: SearchSpace, out: Path, batch: int, seed: int):
         self.space, self.out, self.batch, self.seed = space, out, batch, seed
@@ -253,7 +270,7 @@ def _exported(
     """The jobs' entries, in order, as they are made: here, or in as many processes as there is work for."""
     workers = min(workers, len(jobs) // JOBS_PER_WORKER)
     if workers < 2:
-        yield map(_Exporter(space, out, batch, seed), jobs)
+        yield map(Exporter(space, out, batch, seed), jobs)
         return
     spawn = multiprocessing.get_context("spawn")
     try:
@@ -284,7 +301,7 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-_exporter: _Exporter | None = None  # a worker's own
+_exporter: Exporter | None = None  # a worker's own
 
 
 def _start_worker(*settings) -> None:
@@ -294,7 +311,7 @@ def _start_worker(*settings) -> None:
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     torch.set_num_threads(1)
-    _exporter = _Exporter(*settings)
+    _exporter = Exporter(*settings)
 
 
 def _work(job: Job) -> dict:

@@ -1,22 +1,17 @@
 """The space of Zen-NAS: grammar, blocks, mutation, the space itself, and the structure strings that were published."""
 
-from nasedu.spaces.plainnet.lowlevel import read_parts, write_parts
 from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.published import CIFAR_SEED, PUBLISHED
-from nasedu.spaces.plainnet.registry import KINDS, Block, PlainBlock, plain_block
+from nasedu.spaces.plainnet.registry import Block, plain_block
 from nasedu.spaces.plainnet.space import SETS, PlainArch, PlainNetSpace
 
 __all__ = [
     "CIFAR_SEED",
-    "KINDS",
     "PUBLISHED",
     "RULES",
     "SETS",
     "Block",
     "PlainArch",
-    "PlainBlock",
     "PlainNetSpace",
     "plain_block",
-    "read_parts",
-    "write_parts",
 ]

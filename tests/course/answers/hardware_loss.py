@@ -1,11 +1,10 @@
-"""Every checker of notebook 11 accepts the solution and names what is wrong with plausible wrong answers."""
+"""Right and plausible wrong answers to the exercises of notebook 11, with the sentence that names the fault."""
 
 from __future__ import annotations
 
 import itertools
 import math
 
-import pytest
 import torch
 
 from nasedu.course.checks.hardware_loss import (
@@ -56,7 +55,7 @@ LOGS = [
     (lambda task, c, t: task * (1 + (c / t).clamp_min(1e-3).log()), "turns the task round"),
     (lambda task, c, t: task * (1 + (c / t).clamp_min(1).log()), "must rise"),
     (lambda task, c, t: task * c / t, "ever more slowly"),
-    (lambda task, c, t: task + torch.log2(1 + c / t) - 1, "turns the task round|multiplies"),
+    (lambda task, c, t: task + torch.log2(1 + c / t) - 1, "the factor multiplies"),
 ]
 
 STEPS = [
@@ -117,21 +116,10 @@ REACH = [
     (lambda f, e, t, tol: None, "True or False"),
 ]
 
-CASES = [
-    *((check_hinge_gradient, answer, sentence) for answer, sentence in GRADIENTS),
-    *((check_log_loss, answer, sentence) for answer, sentence in LOGS[:-1]),
-    *((check_dual_step, answer, sentence) for answer, sentence in STEPS),
-    *((check_two_budgets, answer, sentence) for answer, sentence in BUDGETS),
-    *((check_reachable, answer, sentence) for answer, sentence in REACH),
-]
-CHECKERS = [check_hinge_gradient, check_log_loss, check_dual_step, check_two_budgets, check_reachable]
-
-
-@pytest.mark.parametrize(("check", "answer", "sentence"), CASES)
-def test_solutions_pass_and_wrong_answers_are_told_why(check, answer, sentence, told_why):
-    told_why(check, answer, sentence)
-
-
-@pytest.mark.parametrize("check", CHECKERS)
-def test_a_blank_is_not_an_attempt(check, blank):
-    assert check(blank).passed is None
+ANSWERS = {
+    check_hinge_gradient: GRADIENTS,
+    check_log_loss: LOGS,
+    check_dual_step: STEPS,
+    check_two_budgets: BUDGETS,
+    check_reachable: REACH,
+}

@@ -1,8 +1,7 @@
-"""Every checker of notebook 14 accepts the solution and names what is wrong with plausible wrong answers."""
+"""Right and plausible wrong answers to the exercises of notebook 14, with the sentence that names the fault."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from nasedu.course.checks.wzdnas import check_expected_cost, check_pull, check_sample
@@ -83,25 +82,9 @@ PULLS = [
     (lambda *args: solved(*args) / 2, "factors 2"),
 ]
 
-CASES = [
-    *((check_sample, answer, sentence) for answer, sentence in SAMPLES),
-    *((check_expected_cost, answer, sentence) for answer, sentence in COSTS),
-    *((check_pull, answer, sentence) for answer, sentence in PULLS),
-]
-
-
-@pytest.mark.parametrize(("check", "answer", "sentence"), CASES)
-def test_solutions_pass_and_wrong_answers_are_told_why(check, answer, sentence):
-    for seed in range(5):
-        torch.manual_seed(seed)
-        verdict = check(answer)
-        assert verdict.passed is (sentence is None), verdict
-        assert (sentence or "correct") in verdict.message
-
-
-@pytest.mark.parametrize("check", [check_sample, check_expected_cost, check_pull])
-def test_a_blank_is_not_an_attempt(check):
-    def blank(*args):
-        raise NotImplementedError
-
-    assert check(blank).passed is None
+ANSWERS = {
+    check_sample: SAMPLES,
+    check_expected_cost: COSTS,
+    check_pull: PULLS,
+}
+SEEDS = range(5)  # for a sample is judged by its frequencies
