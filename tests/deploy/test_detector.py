@@ -11,7 +11,6 @@ from torch import nn
 
 from nasedu import deploy, spaces, wzdnas
 from nasedu.blocks import ConvBN
-from nasedu.deploy.detector import ExportedDetector
 from nasedu.detection import Metrics, detect
 from nasedu.detection.postprocess import suppress
 from nasedu.hardware import Latency
@@ -82,12 +81,12 @@ def test_boxes_differ_as_a_share_of_the_image_and_scores_as_they_are(exported, m
         assert deployed_again(exported[0], exported[1], exported, monkeypatch).difference == pytest.approx(difference)
 
 
-def test_the_report_has_the_files_latency_beside_the_others(tmp_path):
+def test_the_report_has_the_files_latency_beside_the_others():
     space = spaces.create("yolo:course", num_classes=3, image_size=64)
     arch = space.validate([0] * len(space.choices))
     metrics = {"searched": Metrics(0.5, 0.6, 0.4, 0.5, 0.5, {})}
-    deployed = ExportedDetector(tmp_path / "x.onnx", 0.0, Latency(1.5, 1.4, 1.6, 30, 1))
+    exported = {"searched": Latency(1.5, 1.4, 1.6, 30, 1)}
     kit = LookupTable.build(space, "params")  # any table will do
-    frame = wzdnas.report(space, {"searched": arch}, metrics, deployed={"searched": deployed}, onnx_latency=kit)
+    frame = wzdnas.report(space, {"searched": arch}, metrics, exported=exported, onnx_latency=kit)
     assert frame.loc["searched", "onnx_ms"] == 1.5 and frame.loc["searched", "onnx_table_ms"] == kit(arch)
     assert "onnx_ms" not in wzdnas.report(space, {"searched": arch}, metrics)
