@@ -7,37 +7,32 @@ from collections.abc import Iterable
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
-from nasedu.plots.picture import Picture, plain
+from nasedu.plots.picture import Picture
 
 FIXED = "0.82"  # what no search decides
 
 
-def rows(names: Iterable[str], width: float, height: float, alt: str) -> tuple[Picture, list[Axes]]:
-    """A picture with an axes without grid and frame for every name, one below the other, and the name above it.
+def rows(
+    names: Iterable[str], width: float, height: float, alt: str, *, across: bool = False
+) -> tuple[Picture, list[Axes]]:
+    """A picture with an axes without grid and frame for every name, which stands above it.
 
     Args:
-        names: what stands above each.
-        width: of the picture, inches.
-        height: of each row, inches.
+        names: one below the other.
+        width: of each, inches.
+        height: of each, inches.
         alt: what is seen.
+        across: whether they stand side by side, and without ticks.
     """
     names = list(names)
-    picture = Picture(width, height * len(names), alt)
-    axes = picture.subplots(len(names), 1, sharex=True, squeeze=False).flatten().tolist()
+    shape = (1, len(names)) if across else (len(names), 1)
+    picture = Picture(width * shape[1], height * shape[0], alt)
+    axes = picture.subplots(*shape, sharex=True, sharey=across, squeeze=False).flatten().tolist()
     for ax, name in zip(axes, names, strict=True):
-        ax.set_title(name, fontsize=11, fontweight="bold", loc="left", pad=3)
+        ax.set_title(name, fontsize=11, fontweight="bold", loc="center" if across else "left", pad=3)
         ax.grid(False)
         ax.spines[["top", "left", "right"]].set_visible(False)
-    return picture, axes
-
-
-def panels(names: Iterable[str], width: float, height: float, alt: str) -> tuple[Picture, list[Axes]]:
-    """A picture with an empty axes for every name, side by side, and the name above it; as `rows`."""
-    names = list(names)
-    picture = Picture(width * len(names), height, alt)
-    axes = picture.subplots(1, len(names), sharey=True, squeeze=False).flatten().tolist()
-    for ax, name in zip(axes, names, strict=True):
-        plain(ax).set_title(name, fontsize=11, fontweight="bold")
+        ax.set_axis_off() if across else None
     return picture, axes
 
 

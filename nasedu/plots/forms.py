@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from nasedu.errors import ParameterError
+from nasedu.plots.diagram import swatches
 from nasedu.plots.labels import label
 from nasedu.plots.picture import COLOURS, HATCHES, LINES, MARKERS, THIN, Picture, every, ink, styles
 
@@ -41,7 +41,7 @@ class Dress:
         columns: panels in a row, at most.
         width: of the picture, inches; 0 leaves it to the number of panels.
         height: of a row of panels, inches; 0 leaves it to the form.
-        legend: "right", "bottom", or "each" panel its own.
+        legend: "right", "bottom", "each" panel its own, or "none".
         alt: what is seen, in one or two sentences; by default made of names, labels and legend.
     """
 
@@ -77,7 +77,8 @@ def lines(data: Mapping, x: Sequence | None = None, *, joined: bool = True, **dr
     """Curves with markers, the same name with the same look in every panel. Raises `ParameterError`.
 
     Args:
-        data: the values (n,) of every name; a Series brings its x as its index.
+        data: the values (n,) of every name; a Series brings its x as its index, a pair (x, values) its own. Of
+            several runs (runs, n) the median is drawn, in a band between the quartiles.
         x: the places of all values, numbers or names; 1 to n where None.
         joined: whether there are lines between the markers.
         dress: fields of `Dress`.
@@ -88,8 +89,10 @@ def lines(data: Mapping, x: Sequence | None = None, *, joined: bool = True, **dr
     for ax, curves in zip(axes, panels.values(), strict=True):
         looks = styles(curves) if dress.legend == "each" else looks
         for name, values in curves.items():
-            at, y = _places(ax, name, values, x)
-            look = looks[name] | {"markevery": every(len(y)), "markersize": 6}
+            at, runs = _places(ax, name, values, x)
+            look = looks[name] | {"markevery": every(len(at), log="x" in dress.log), "markersize": 6}
+            low, y, high = np.quantile(runs, (0.25, 0.5, 0.75), axis=0)
+            ax.fill_between(at, low, high, color=look["color"], alpha=0.18, linewidth=0)
             ax.plot(at, y, label=name, **look if joined else look | {"linestyle": "", "markevery": 1})
     return _dressed(picture, axes, panels, dress)
 
@@ -131,8 +134,8 @@ def _cloud(ax: Axes, x: object, y: object, look: dict, crowd: bool) -> None:
     x, y = np.atleast_1d(x), np.atleast_1d(y)
     one, many = len(x) == 1, crowd or len(x) >= MOST
     look = look | ({"markeredgecolor": "black"} if one else {"alpha": 0.65, "markeredgewidth": 0})
-    size = 10 if one else 4 if many else 6
-    ax.plot(x, y, linestyle="", markersize=size, zorder=2 + one - crowd, **look)
+    look = look | {"linestyle": "", "markersize": 10 if one else 4 if many else 6, "zorder": 2 + one - crowd}
+    ax.plot(x, y, **look)
 
 
 def dots(data: Mapping, **dress) -> Picture:
@@ -217,7 +220,7 @@ def stacks(
     dress = Dress(**dress)
     picture, axes = _grid(data, dress, "Stacked bars", 3)
     for ax, values in zip(axes, data.values(), strict=True):
-        places = _names(ax.xaxis, _index(values)) or range(1, len(values) + 1)
+        places = _names(ax.xaxis, _index(values, len(values))) or range(1, len(values) + 1)
         table = np.asarray(values, dtype=float)
         for i, (part, heights) in enumerate(zip(parts, table.T, strict=True)):
             look = {"color": colours[i % len(colours)], "hatch": HATCHES[i % 4], "edgecolor": "white"}
@@ -239,9 +242,10 @@ def areas(rows: Mapping[str, Mapping], *, colours: Sequence = OPERATIONS, **dres
     """
     flat = {(row, column): table for row, tables in rows.items() for column, table in tables.items()}
     most = max(map(len, rows.values()), default=0)
-    dress = Dress(**{"columns": most, "width": 11, "share": "xy", "ylim": (0, 1)} | dress)
+    dress = Dress(**{"columns": most, "width": 11, "ylim": (0, 1)} | dress)
     picture, axes = _grid(flat, dress, "Stacked areas", 1.5)
     for ax, table in zip(axes, flat.values(), strict=True):
+        table = table if len(table) > 1 else pd.concat([table, table.set_index(table.index + 1)])  # one step is a bar
         steps, low = list(table.index), 0.0
         ax.stackplot(steps, table.to_numpy().T, colors=colours[: len(table.columns)], edgecolor="white", linewidth=0.5)
         for part, last, colour in zip(table.columns, table.iloc[-1], colours, strict=False):
@@ -249,7 +253,7 @@ def areas(rows: Mapping[str, Mapping], *, colours: Sequence = OPERATIONS, **dres
                 place = steps[0] + 0.95 * (steps[-1] - steps[0]), low + last / 2
                 ax.text(*place, part, ha="right", va="center", fontsize=8, color=ink(colour))
             low += last
-        ax.set_xlim(steps[0], max(steps[-1], steps[0] + 1))
+        ax.set_xlim(steps[0], steps[-1])
         ax.grid(False)
         ax.tick_params(labelsize=8)
     _dressed(picture, axes, dict.fromkeys(range(len(flat))), dress)
@@ -316,17 +320,17 @@ def heat(
     low, high = (-0.5, len(codes) - 0.5) if named else limits or (None, None)
     for ax, (key, matrix) in zip(axes, values.items(), strict=True):
         image = ax.imshow(matrix, vmin=low, vmax=high, interpolation="nearest", **scale)
-        _cells(ax, image, panels[key], numbers, named)
+        _cells(ax, image, panels[key], numbers)
     if bar:
         picture.colorbar(image, ax=list(axes), label=bar, pad=0.01)
-    elif named:
-        marks = [Patch(facecolor=colour, edgecolor="0.5", label=name) for name, colour in colours.items()]
-        picture.legend(handles=marks, loc="outside lower center", ncols=len(marks))
-    return _dressed(picture, axes, panels, dress)
+    picture = _dressed(picture, axes, panels, dress)
+    if named:
+        picture.legend(handles=swatches(colours), loc="outside lower center", ncols=len(colours))
+    return picture
 
 
-def _cells(ax: Axes, image, table: object, numbers: str, named: bool) -> None:
-    """The names of rows and columns, and what is written into cells; of names the last of each row, beside it."""
+def _cells(ax: Axes, image, table: object, numbers: str) -> None:
+    """The names of rows and columns, and what is written into cells."""
     matrix = image.get_array()
     if isinstance(table, pd.DataFrame):
         _names(ax.yaxis, table.index)
@@ -338,11 +342,11 @@ def _cells(ax: Axes, image, table: object, numbers: str, named: bool) -> None:
             if np.isfinite(value):
                 dark = ink(image.cmap(image.norm(value)))
                 ax.text(column, row, format(value, numbers), ha="center", va="center", fontsize=8, color=dark)
-    if named:
-        for row, last in enumerate(table.iloc[:, -1]):
-            at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            ax.annotate(str(last), (1, row), (4, 0), fontsize=9, va="center", **at)
     ax.grid(False)
+    if max(matrix.shape) < 12 and not numbers:  # few cells: each with its edge
+        for i in range(max(matrix.shape) + 1):
+            ax.axhline(i - 0.5, color="0.6", linewidth=0.6, linestyle="-")
+            ax.axvline(i - 0.5, color="0.6", linewidth=0.6, linestyle="-")
     ax.spines[:].set_visible(False)
     ax.tick_params(labelsize=9)
 
@@ -398,19 +402,20 @@ def _dressed(
 
 
 def _places(ax: Axes, name: str, values: Sequence, x: Sequence | None) -> tuple[Sequence, np.ndarray]:
-    """Where values stand, and the values; raises `ParameterError` where there are not as many of both."""
-    at = list(x if x is not None else _index(values))
-    values = np.asarray(values, dtype=float)
-    if values.shape != (len(at),):
-        raise ParameterError(f"{name!r} has values of shape {values.shape} at {len(at)} places")
+    """Where values stand, and the values (runs, n); raises `ParameterError` where there are not as many of both."""
+    x, values = values if isinstance(values, tuple) else (x, values)
+    runs = np.atleast_2d(np.asarray(values, dtype=float))
+    at = list(x if x is not None else _index(values, runs.shape[1]))
+    if runs.ndim != 2 or runs.shape[1] != len(at) or not len(runs):
+        raise ParameterError(f"{name!r} has values of shape {runs.shape} at {len(at)} places")
     if not _names(ax.xaxis, at) and all(float(place).is_integer() for place in at):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return (range(len(at)) if at and isinstance(at[0], str) else at), values
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return (range(len(at)) if at and isinstance(at[0], str) else at), runs
 
 
-def _index(values: Sequence) -> Sequence:
-    """The places that values bring, or 1 to n."""
-    return values.index if isinstance(values, pd.Series | pd.DataFrame) else range(1, len(values) + 1)
+def _index(values: Sequence, count: int) -> Sequence:
+    """The places that values bring, or 1 to `count`."""
+    return values.index if isinstance(values, pd.Series | pd.DataFrame) else range(1, count + 1)
 
 
 def _names(axis, names: Sequence | None) -> Sequence:

@@ -17,6 +17,7 @@ MARKERS = "osD^vPX*"
 LINES = ("-", "--", "-.", ":")
 HATCHES = ("", "///", "...", "xx", "\\\\", "++", "oo", "--")
 PALE, SKY, DEEP = "#c6dbef", "#6aaed6", "#1f5a96"  # light to dark: their order is seen without colours
+SIDES = {"right": {"loc": "outside right center"}, "bottom": {"loc": "outside lower center", "ncols": 4, "fontsize": 9}}
 THIN = {"color": "0.5", "linewidth": 1, "linestyle": "-"}
 
 
@@ -74,7 +75,7 @@ class Picture(Figure):
         return self.key() if label else self
 
     def key(self, where: str = "") -> Picture:
-        """The legend of all panels, each name once: at the "right", at the "bottom", or in "each" panel."""
+        """The legend of all panels, each name once: at the "right", at the "bottom", in "each" panel, or "none"."""
         self.legend_at = where or self.legend_at
         if self.legend_at == "each":
             for ax in self.axes:
@@ -84,13 +85,11 @@ class Picture(Figure):
             return self
         marks = {}
         for ax in self.axes:
-            handles, names = ax.get_legend_handles_labels()
-            marks = dict(zip(names, handles, strict=True)) | marks
+            for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
+                marks.setdefault(name, handle)
         self.legends.clear()
-        if self.legend_at == "right" and len(marks) > 1:
-            self.legend(marks.values(), marks.keys(), loc="outside right center")
-        elif len(marks) > 1:
-            self.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=4, fontsize=9)
+        if self.legend_at in SIDES and len(marks) > 1:
+            self.legend(marks.values(), marks.keys(), **SIDES[self.legend_at])
         return self
 
     def png(self) -> bytes:
@@ -125,8 +124,10 @@ def styles(names: Iterable[str]) -> dict[str, dict]:
     }
 
 
-def every(points: int, marks: int = 8) -> int:
-    """`markevery` for a line of so many points: about `marks` markers."""
+def every(points: int, marks: int = 8, log: bool = False) -> int | list[int]:
+    """`markevery` for a line of so many points: about `marks` markers, evenly apart on a linear or logarithmic axis."""
+    if log and points > marks:
+        return sorted({round(place) - 1 for place in np.geomspace(1, points, marks)})
     return max(1, points // marks)
 
 

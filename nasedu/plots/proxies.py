@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from nasedu.errors import ParameterError
-from nasedu.plots.forms import Interval, dots, heat, scatter
+from nasedu.plots.forms import dots, heat, scatter
 from nasedu.plots.labels import label
 from nasedu.plots.picture import Picture
 from nasedu.ranking import combine, ranks, spearman
@@ -63,46 +63,25 @@ def proxy_heatmap(frame: pd.DataFrame, truth: pd.Series, label: str = "truth") -
     return picture
 
 
-def proxy_cost(
-    table: pd.DataFrame, milliseconds: Mapping[str, float], ylabel: str = "Spearman's ρ with the truth"
-) -> Picture:
-    """What a proxy knows over what it takes: ρ with its interval against milliseconds per architecture, on a log axis.
-
-    Args:
-        table: `ranking.judge_all`'s, a row per proxy with spearman, spearman_low and spearman_high.
-        milliseconds: a positive number for each.
-        ylabel: what ρ is.
-
-    Raises `ParameterError`.
-    """
-    points = {}
-    for name, row in table.iterrows():
-        if not milliseconds.get(name, 0) > 0:
-            raise ParameterError(f"{name!r} needs a positive time in milliseconds, got {milliseconds.get(name)}")
-        points[name] = milliseconds[name], Interval(row.spearman, row.spearman_low, row.spearman_high)
-    look = {"xlabel": "milliseconds per architecture", "ylabel": ylabel, "log": "x", "height": 4.8}
-    return scatter(points, named=True, **look).guide(y=0, linestyle="-")
-
-
 def proxy_pairs(pairs: pd.DataFrame, names: int = 4) -> Picture:
-    """What each pair of proxies gains over its better half, against how much both agree.
+    """What each pair of proxies gains over its better half, against how much both agree, by the worse one's own ρ.
 
-    Colour and marker tell the worse one's own ρ, for a proxy that knows nothing agrees with none and drags every pair
-    down. The pairs that gain most are named, and the one that loses most.
+    A proxy that knows nothing agrees with none and drags every pair down. Some pairs that gain most are named.
 
     Args:
         pairs: `ranking.complementary`'s.
-        names: how many of the best are named.
+        names: how many are named.
     """
     pairs = pairs.dropna(subset="gain").sort_values("gain", ascending=False)
-    thirds = pd.cut(pairs["worse"], np.unique(np.quantile(pairs["worse"], (0, 1 / 3, 2 / 3, 1))), include_lowest=True)
-    groups = {f"{part.left:.2f} to {part.right:.2f}": some for part, some in pairs.groupby(thirds, observed=True)}
+    thirds = pairs["worse"].rank(pct=True).mul(3).sub(1e-9).astype(int)
+    points = {}
+    for _, some in pairs.groupby(thirds):
+        points[f"weaker: ρ from {some['worse'].min():.2f} to {some['worse'].max():.2f}"] = some["between"], some["gain"]
     look = {"xlabel": "Spearman's ρ between both proxies", "ylabel": "ρ of the combination\nless ρ of the better one"}
-    points = {f"weaker one's ρ {part}": (some["between"], some["gain"]) for part, some in groups.items()}
-    picture = scatter(points, height=4.8, **look).guide(y=0, linestyle="-")
-    told = pairs if len(pairs) <= names else pd.concat([pairs[:names], pairs[-1:]])
-    picture.axes[0].margins(0.12)
-    label(picture.axes[0], {f"{row.first} + {row.second}": (row.between, row.gain) for row in told.itertuples()})
+    picture = scatter(points, height=4.8, **look).guide(y=0)
+    label(
+        picture.axes[0], {f"{row.first} + {row.second}": (row.between, row.gain) for row in pairs[:names].itertuples()}
+    )
     return picture
 
 

@@ -6,77 +6,44 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator
 
 from nasedu.errors import ParameterError
 from nasedu.plots.cells import SHORT
 from nasedu.plots.forms import OPERATIONS, areas, dots, lines, scatter
-from nasedu.plots.picture import Picture, styles
+from nasedu.plots.picture import Picture
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables.derive import TOLERANCE
 
-MARKED = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # evaluations at which a line carries its marker
+COSTS = ("expected", "most probable", "derived")
 
 
-def anytime(
-    panels: Mapping[str, Mapping[str, np.ndarray]],
-    *,
-    ylabel: str = "regret (percentage points)",
-    quantiles: tuple[float, float] = (0.25, 0.75),
-    first: int = 1,
-    alt: str = "",
-) -> Picture:
-    """The median over seeds after every evaluation, in a band of two quantiles; evaluations on a logarithmic axis.
+def anytime(panels: Mapping[str, Mapping[str, np.ndarray]], *, first: int = 1, **dress) -> Picture:
+    """How good is what a search has found after every evaluation: the median over seeds, in a band of quartiles.
 
     Args:
         panels: for every title named curves (seeds, evaluations), a line each.
-        ylabel: what is drawn, with its unit.
-        quantiles: the ends of the band.
         first: the evaluation from which on curves are drawn, so that the first few, which are luck, flatten nothing.
-        alt: what is seen.
+        dress: fields of `Dress`.
 
-    Raises `ParameterError` for a curve of another shape, or quantiles that are not in order.
+    Raises `ParameterError` for a curve of another shape.
     """
-    low, high = quantiles
-    if not 0 <= low < high <= 1:
-        raise ParameterError(f"a band needs two quantiles 0 <= low < high <= 1, got {low} and {high}")
-    looks = styles(name for curves in panels.values() for name in curves)
-    picture = Picture(5.2 * len(panels) + 1.6, 3.7, alt, f"Any-time curves (median, {low:.0%} to {high:.0%})")
-    for ax, (title, curves) in zip(picture.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        for name, values in curves.items():
-            values = np.asarray(values, dtype=float)
-            if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
-                raise ParameterError(
-                    f"the curve {name!r} needs finite values (seeds, evaluations), got shape {values.shape}"
-                )
-            _curve(ax, name, values, quantiles, first, looks[name])
-        _dress(ax, title)
-    picture.axes[0].set_ylabel(ylabel)
-    picture.key()
-    if picture.legends and any(len(values) > 1 for curves in panels.values() for values in curves.values()):
-        picture.legends[0].set_title(f"median,\n{low:.0%} to {high:.0%}")
+    curves = {title: {} for title in panels}
+    for title, name in [(title, name) for title, named in panels.items() for name in named]:
+        values = np.asarray(panels[title][name], dtype=float)
+        if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
+            raise ParameterError(f"the curve {name!r} needs finite values (seeds, evaluations), got {values.shape}")
+        start = min(first, values.shape[1])
+        curves[title][name] = range(start, values.shape[1] + 1), values[:, start - 1 :]
+    look = {"xlabel": "evaluations", "ylabel": "regret (percentage points)", "log": "x", "share": "", "height": 3.7}
+    picture = lines(curves, **look | dress)
+    for ax in picture.axes:
+        ax.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+        if 0 <= ax.dataLim.y0 < 0.5 * ax.dataLim.y1:  # a regret: zero is the goal
+            ax.set_ylim(bottom=-0.02 * ax.dataLim.y1)
+    for legend in picture.legends:
+        legend.set_title("median, quartiles")
     return picture
-
-
-def _curve(ax: Axes, name: str, values: np.ndarray, quantiles: tuple[float, float], first: int, look: dict) -> None:
-    """One band and its median: steps, for nothing is known of a search between two evaluations."""
-    counts = np.arange(1, values.shape[1] + 1)
-    shown = counts >= min(first, counts[-1])
-    low, middle, high = np.quantile(values[:, shown], (quantiles[0], 0.5, quantiles[1]), axis=0)
-    marks = [i for i, count in enumerate(counts[shown]) if count in MARKED or count == counts[-1]]
-    ax.fill_between(counts[shown], low, high, step="post", color=look["color"], alpha=0.18, linewidth=0)
-    ax.plot(counts[shown], middle, drawstyle="steps-post", label=name, markevery=marks, markersize=6, **look)
-
-
-def _dress(ax: Axes, title: str) -> None:
-    ax.set(title=title, xlabel="evaluations", xscale="log")
-    if 0 <= ax.dataLim.y0 < 0.5 * ax.dataLim.y1:  # a regret: zero is the goal
-        ax.set_ylim(bottom=-0.02 * ax.dataLim.y1)
-    ax.title.set(fontsize=11)
-    ax.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def landscape(
@@ -149,14 +116,15 @@ def probabilities(
     """
     rows: dict[str, dict] = {}
     for name, history in histories.items():
-        for group_name, group in zip(space.group_names, space.groups, strict=True):
-            for d in group:
-                choices = space.decisions[d].choices
-                kind = space.decisions[d].name.rpartition(".")[2] if len(group) > 1 else ""
-                index = steps or range(1, len(history) + 1)
-                table = [[float(p) for p in list(record[d])[: len(choices)]] for record in history]
-                table = pd.DataFrame(table, index=index, columns=[SHORT.get(choice, choice) for choice in choices])
-                rows.setdefault(f"{name}\n{kind}".strip(), {})[group_name] = table
+        for block, d in [
+            (block, d) for block, group in zip(space.group_names, space.groups, strict=True) for d in group
+        ]:
+            decision, count = space.decisions[d], len(space.decisions[d].choices)
+            kind = decision.name.removeprefix(block).strip(".")
+            table = np.array([[float(p) for p in list(record[d])[:count]] for record in history])
+            columns = [SHORT.get(choice, choice) for choice in decision.choices]
+            table = pd.DataFrame(table, steps or range(1, len(history) + 1), columns)
+            rows.setdefault(f"{name}\n{kind}".strip(), {})[block] = table
     return areas(rows, colours=colours, **dress)
 
 
@@ -172,11 +140,10 @@ def budget_hits(frames: Mapping[str, pd.DataFrame], lost: str = "objective lost 
     """
     panels = {}
     for title, frame in frames.items():
-        runs = frame.groupby("loss", sort=False)
-        costs = ("expected", "most probable", "derived")
-        panels[title] = {name: (100 * frame[name]).groupby(frame["loss"], sort=False).apply(list) for name in costs}
-        panels[f"{title}: lost"] = {"derived": runs["lost"].apply(list)}
-    picture = dots(panels, columns=2, share="y", width=11, legend="bottom")
+        runs = {name: frame.groupby("loss", sort=False)[name].apply(list) for name in frame.columns.drop("loss")}
+        costs = {name: runs[name].map(lambda values: [100 * v for v in values]) for name in COSTS}
+        panels |= {title: costs, f"{title}: lost": {"derived": runs["lost"]}}
+    picture = dots(panels, columns=2, width=11, legend="bottom")
     picture.guide(x=[(100 - 100 * TOLERANCE, 100 + 100 * TOLERANCE), 0] * len(frames))
     picture.axes[-2].set_xlabel("cost (% of the target)")
     picture.axes[-1].set_xlabel(lost)

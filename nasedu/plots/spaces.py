@@ -78,14 +78,12 @@ def _stack(ax: Axes, x: float, width: float, depth: int, most: int) -> None:
 
 
 def _outputs(space: SearchSpace) -> dict[str, tuple[int, ...]]:
-    """The output shape (C, H, W) of every layer but the last, which has one per scale."""
-    shapes = {}
-    with torch.device("meta"):
-        built = space.build([0] * len(space.choices)).eval()
-        for name, part in list(built.parts.items())[:-1]:
-            part.register_forward_hook(lambda _, inputs, out, name=name: shapes.__setitem__(name, tuple(out.shape[1:])))
-        built(torch.empty(1, *space.input_shape))
-    return shapes
+    """The output shape (C, H, W) of every layer that another one reads."""
+    read, before = {}, ()
+    for layer in space.layers:
+        read |= dict(zip(layer.inputs or before, space.input_shapes[layer.name], strict=False))
+        before = (layer.name,)
+    return read
 
 
 def _sources(space: SearchSpace) -> dict[str, list[str]]:

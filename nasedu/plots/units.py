@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
-from torch import Tensor, nn
+from torch import nn
 
 from nasedu.hardware import count
-from nasedu.plots.diagram import above, box, panels, rows, swatches
+from nasedu.plots.diagram import above, box, rows
+from nasedu.plots.forms import heat
 from nasedu.plots.picture import COLOURS, DEEP, MARKERS, PALE, SKY, THIN, Picture, plain
 from nasedu.sampling import one_hot
 from nasedu.supernet.superkernel import CHOICES, SuperKernel
@@ -33,7 +35,7 @@ def bottlenecks(blocks: Mapping[str, nn.Module], size: int) -> Picture:
     tallest = max(conv.out_channels for parts in layers.values() for conv, _, _ in parts)
     told = [f"{name} {' → '.join(str(conv.out_channels) for conv, _, _ in parts)}" for name, parts in layers.items()]
     alt = f"Blocks as feature maps with convolutions between them. Channels: {', '.join(told)}."
-    picture, axes = panels(blocks, 3.7, 3.3, alt)
+    picture, axes = rows(blocks, 3.7, 3.3, alt, across=True)
     for ax, (name, block) in zip(axes, blocks.items(), strict=True):
         _bottleneck(ax, layers[name], tallest, block.shortcut)
     return picture
@@ -92,7 +94,9 @@ def wiring(layers: Mapping[str, Sequence[np.ndarray]], groups: int = 2) -> Pictu
     """
     looks = {f"knows group {i + 1}": {"marker": MARKERS[i], "color": COLOURS[i]} for i in range(groups)}
     looks["knows all"] = {"marker": BOTH, "color": "black"}
-    picture, axes = panels(layers, 5.2, 3.6, f"Channels as dots, wired from step to step: {', '.join(layers)}.")
+    picture, axes = rows(
+        layers, 5.2, 3.6, f"Channels as dots, wired from step to step: {', '.join(layers)}.", across=True
+    )
     for ax, steps in zip(axes, layers.values(), strict=True):
         reach = np.kron(np.eye(groups), np.ones(len(steps[0].T) // groups)).T > 0  # (channels, groups)
         for x, step in enumerate([*steps, None]):
@@ -110,70 +114,48 @@ def shuffle_units(c_in: int = 64, c_out: int = 160) -> Picture:
 
     Boxes are convolutions, numbers the channels between them.
     """
-    half, main = c_out // 2, ["1 × 1", "depthwise k × k", "1 × 1"]
+    half, depthwise = c_out // 2, "depthwise k × k"
+    kept = [[f"odd:\n{half}", "1 × 1", half, depthwise, half, "1 × 1", half], [f"even: {half}"]]
+    strided = f"{depthwise}\nstride 2"
+    reduced = [[c_in, "1 × 1", half, strided, half, "1 × 1", c_out - c_in], [c_in, strided, c_in, "1 × 1", c_in]]
     units = {
-        f"stride 1: half of the channels pass untouched ({c_out} → {c_out})": (
-            c_out,
-            [(main, [f"odd:\n{half}", half, half, half]), ([], [f"even: {half}"])],
-        ),
-        f"stride 2: nothing passes untouched, both branches halve the resolution ({c_in} → {c_out})": (
-            c_in,
-            [
-                ([main[0], f"{main[1]}\nstride 2", main[2]], [c_in, half, half, c_out - c_in]),
-                (["depthwise k × k\nstride 2", "1 × 1"], [c_in, c_in, c_in]),
-            ],
-        ),
+        f"stride 1: half of the channels pass untouched ({c_out} → {c_out})": (c_out, kept),
+        f"stride 2: both branches halve the resolution ({c_in} → {c_out})": (c_in, reduced),
     }
     picture, axes = rows(units, 10, 2.1, f"Two units of two branches each. {'; '.join(units)}.")
     for ax, (channels, branches) in zip(axes, units.values(), strict=True):
-        for y, look, (boxes, numbers) in zip(
-            (1, 0), ({"facecolor": DEEP, "ink": "white"}, {"facecolor": PALE}), branches, strict=True
-        ):
-            _branch(ax, y, numbers, boxes, look)
+        _branch(ax, 1, branches[0], {"facecolor": DEEP, "ink": "white"})
+        _branch(ax, 0, branches[1], {"facecolor": PALE})
         ax.text(0.15, 0.5, f"in\n{channels}", ha="center", va="center")
         ax.text(9.8, 0.5, f"concatenate\n{c_out}", ha="center", va="center")
         plain(ax).set(xlim=(-0.2, 10.5), ylim=(-0.55, 1.75))
     return picture
 
 
-def _branch(ax: Axes, y: float, channels: Sequence[object], boxes: Sequence[str], look: dict) -> None:
-    """A line from the input to the output with boxes on it, and between them the number of channels."""
+def _branch(ax: Axes, y: float, parts: Sequence[object], look: dict) -> None:
+    """A line from the input to the output, on it in turn numbers of channels and boxes."""
     ax.plot([0.4, 0.8, 8.7, 9.1], [0.5, y, y, 0.5], zorder=1, **THIN)
-    places = np.linspace(0.8, 8.7, 2 * len(channels) + 1)[1:-1]
-    for x, text in zip(places[1::2], boxes, strict=True):
-        box(ax, x - 0.75, y - 0.24, (1.5, 0.48), text, **look)
-    for x, number in zip(places[::2], channels, strict=True):
-        above(ax, x, y, str(number), 3, fontsize=9)
+    for i, (x, part) in enumerate(zip(np.linspace(0.8, 8.7, len(parts) + 2)[1:-1], parts, strict=True)):
+        if i % 2:
+            box(ax, x - 0.75, y - 0.24, (1.5, 0.48), part, **look)
+        else:
+            above(ax, x, y, str(part), 3, fontsize=9)
 
 
 def superkernel(block: SuperKernel) -> Picture:
     """The part of a superkernel's depthwise kernel that every choice keeps: a column each, the halves of the channels.
 
-    A cell is a tap of the 5x5 kernel: filled where some channel of that half keeps it.
+    A cell is a tap of the 5x5 kernel: kept where some channel of that half keeps it.
     """
     names = [name for name in block.choices if name in CHOICES] + ["skip"] * bool(block.skip)
-    alt = f"What the choices {', '.join(names)} keep of the 5 × 5 kernel, for either half of the channels."
-    picture = Picture(2.1 * len(names), 4.4, alt)
-    axes = picture.subplots(2, len(names), squeeze=False)
-    for column, name in zip(axes.T, names, strict=True):
-        (weights,) = one_hot([block.choices.index(name)], [len(block.choices)])
-        kept = (block.kernel(weights).detach() != 0)[:, 0]
-        for ax, half in zip(column, kept.chunk(2), strict=True):
-            _taps(ax, half.any(0))
-        column[0].set_title(name, fontsize=12, fontweight="bold")
-    n = len(kept) // 2
-    for ax, text in zip(axes[:, 0], (f"1 to {n}\n(expansion 3)", f"{n + 1} to {2 * n}\n(the other half)"), strict=True):
-        ax.set_ylabel(f"channels {text}")
+    places = np.full((5, 5), "ring", dtype=object)
+    places[1:4, 1:4] = "3 × 3 core"
+    tables = {}
+    for i, part in enumerate(("first half", "second half")):
+        for name in names:
+            (weights,) = one_hot([block.choices.index(name)], [len(block.choices)])
+            kept = (block.kernel(weights).detach() != 0)[:, 0].chunk(2)[i].any(0).numpy()
+            tables[f"{name}, {part}"] = pd.DataFrame(np.where(kept, places, "masked"))
     parts = {"3 × 3 core": DEEP, "ring": SKY, "masked": "white"}
-    picture.legend(handles=swatches(parts), loc="outside lower center", ncols=3)
-    return picture
-
-
-def _taps(ax: Axes, kept: Tensor) -> None:
-    for row, column in np.ndindex(*kept.shape):
-        core = 0 < row < len(kept) - 1 and 0 < column < len(kept) - 1
-        colour = (DEEP if core else SKY) if kept[row, column] else "white"
-        box(ax, column, row, (1, 1), facecolor=colour, edgecolor="0.6")
-    ax.set(xlim=(-0.1, 5.1), ylim=(5.1, -0.1), aspect="equal", xticks=[], yticks=[])
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
+    size = {"columns": len(names), "width": 2.3 * len(names), "height": 2.2}
+    return heat(tables, colours=parts, ylabel="row", xlabel="column of the kernel", **size)

@@ -34,16 +34,12 @@ class PictureWidget(ipywidgets.VBox):
         """The picture of what the controls say, and what it shows in words. May raise one of nasedu's errors."""
         raise NotImplementedError
 
-    def fail(self) -> None:
-        """Forget what the last picture was drawn from; there is none now."""
-
     def update(self, _change: object = None) -> None:
         """Draw again; while it is being computed the view says so, beside the picture before."""
         self._tell("computing …", busy=True)
         try:
             self.figure, words = self.draw()
         except NaseduError as error:
-            self.fail()
             self.figure, self._image, words = None, "", str(error)
         else:
             alt, look = html.escape(self.figure.alt), "max-width: 100%"

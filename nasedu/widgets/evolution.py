@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import ipywidgets
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from nasedu import plots
 from nasedu.search.evolution import EvolutionConfig, evolution
 from nasedu.search.random import random_search
-from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.spaces.base import SearchSpace
 from nasedu.widgets.base import LAYOUT, PictureWidget, slider
 
 DEFAULTS = EvolutionConfig()
@@ -31,16 +32,7 @@ class EvolutionWidget(PictureWidget):
         config: where the controls stand at first.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        evaluate: Callable[[Arch], float],
-        *,
-        best: float,
-        budget: int = 100,
-        seeds: int = 10,
-        config: EvolutionConfig = DEFAULTS,
-    ):
+    def __init__(self, space: SearchSpace, evaluate: Callable, *, best: float, budget=100, seeds=10, config=DEFAULTS):
         self.space, self.evaluate, self.best, self.budget, self.seeds = space, evaluate, best, budget, seeds
         self.population = slider("population", min(config.population, budget), 2, min(60, budget))
         self.mutation = slider("mutation (per gene)", config.mutation, 0.02, 1.0, 0.02)
@@ -53,22 +45,20 @@ class EvolutionWidget(PictureWidget):
     def config(self) -> EvolutionConfig:
         """What the controls say."""
         size = self.population.value
-        changed = {"mutation": self.mutation.value, "ageing": self.ageing.value}
-        k = min(self.parents.value, size)
-        return EvolutionConfig(population=size, children=max(1, size // 2), k=k, **changed)
+        changed = {"k": min(self.parents.value, size), "mutation": self.mutation.value, "ageing": self.ageing.value}
+        return EvolutionConfig(population=size, children=max(1, size // 2), **changed)
 
     def _curves(self, search: Callable, **options) -> np.ndarray:
         """Regret after every evaluation, (seeds, budget)."""
-        ask = {"budget": self.budget, **options}
-        found = [search(self.space, self.evaluate, seed=seed, **ask).anytime() for seed in range(self.seeds)]
-        return self.best - np.array(found)
+        ask = partial(search, self.space, self.evaluate, budget=self.budget, **options)
+        return self.best - np.array([ask(seed=seed).anytime() for seed in range(self.seeds)])
 
     def draw(self) -> tuple[plots.Picture, str]:
         self.regrets["evolution"] = self._curves(evolution, config=self.config)
         medians = {name: float(np.median(curves[:, -1])) for name, curves in self.regrets.items()}
         words = (
             f"Median regret after {self.budget} evaluations, {self.seeds} seeds: evolution {medians['evolution']:.2f}, "
-            f"random {medians['random']:.2f} percentage points. "
-            f"The best {self.config.k} of {self.population.value} breed."
         )
+        words += f"random {medians['random']:.2f} percentage points. "
+        words += f"The best {self.config.k} of {self.population.value} breed."
         return plots.anytime({"regret of what the search sees": self.regrets}, first=5, alt=words), words

@@ -36,7 +36,7 @@ class GumbelWidget(PictureWidget):
         logits = torch.zeros(self.draws, len(self.choices))
         logits[:, 0] = self.lead.value
         temperature = self.temperature.value
-        self.samples = gumbel_softmax([logits], temperature, generator)[0]
+        (self.samples,) = gumbel_softmax([logits], temperature, generator)
         wins = self.samples.argmax(1).bincount(minlength=len(self.choices)).tolist()
         told = ", ".join(f"{name} {n}" for name, n in zip(self.choices, wins, strict=True))
         largest = float(self.samples.max(1).values.mean())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import ipywidgets
 
 from nasedu import plots
@@ -15,13 +13,7 @@ from nasedu.tables.objective import ObjectiveLoss
 from nasedu.tables.table import LookupTable
 from nasedu.widgets.base import LAYOUT, PictureWidget, slider
 
-WEIGHTED = {
-    "proxylessnas_add": "add: weight · (r − 1)",
-    "single_path": "log: weight · log r",
-    "squared": "squared: weight · (r − 1)²",
-    "hinge": "hinge: weight · max(0, r − 1)",
-    "lagrange": "Lagrange: finds its own weight",
-}
+LOSSES = ("proxylessnas_add", "single_path", "squared", "hinge", "lagrange")  # a weight on each but the last
 QUICK = DescentConfig(steps=800, every=8, lr=0.02)
 
 
@@ -37,34 +29,20 @@ class BudgetWidget(PictureWidget):
         loss: at first.
         target: at first.
         config: of the descents; one should take well under a second.
-        losses: names in `WEIGHTED`.
         seed: of the descents.
 
     Raises `UnknownName`.
     """
 
     def __init__(
-        self,
-        objective: LookupTable,
-        cost: LookupTable,
-        *,
-        loss: str = "hinge",
-        target: float = 30.0,
-        seed: int = 0,
-        losses: Sequence[str] = tuple(WEIGHTED),
-        config: DescentConfig = QUICK,
+        self, objective: LookupTable, cost: LookupTable, loss="hinge", *, target: float = 30.0, seed=0, config=QUICK
     ):
         self.objective, self.cost, self.seed, self.config = objective, cost, seed, config
-        options = [(WEIGHTED[check_name("loss with a weight", name, WEIGHTED)], name) for name in losses]
-        value = check_name("loss with a weight", loss, losses)
-        self.loss = ipywidgets.Dropdown(options=options, value=value, description="loss", **LAYOUT)
+        first = check_name("loss with a weight", loss, LOSSES)
+        self.loss = ipywidgets.Dropdown(options=LOSSES, value=first, description="loss", **LAYOUT)
         self.weight = slider("weight", 1.0, -2, 2, 0.1, powers=True)
         self.target = slider("target (% of range)", float(target), 0, 100)
-        self.derived: Derived | None = None
         super().__init__(self.loss, self.weight, self.target)
-
-    def fail(self) -> None:
-        self.derived = None
 
     def draw(self) -> tuple[plots.Picture, str]:
         self.weight.disabled = self.loss.value == "lagrange"
@@ -73,6 +51,7 @@ class BudgetWidget(PictureWidget):
         target = low + self.target.value / 100 * (high - low)
         loss = ObjectiveLoss(self.objective, [(self.cost, target, create(self.loss.value, **options))])
         path = descend(loss.tables, loss, self.config, seeds=[self.seed]).path()
+        self.derived = None  # until there is one
         found = self.derived = derive(path, self.cost, target)
         words, unit, room = self._words(found), self.cost.unit, 0.04 * (high - low)
         ends = {"expected": found.expected, "most probable": found.argmax_cost, "derived": found.cost}

@@ -14,14 +14,6 @@ from nasedu.ranking import METHODS, combine, spearman
 from nasedu.ranking.judge import aligned
 from nasedu.widgets.base import LAYOUT, PictureWidget, slider
 
-METHOD_NAMES = {
-    "log_rank": "log-rank",
-    "average_rank": "average rank",
-    "min_rank": "worst rank",
-    "vote": "vote by pairs",
-    "z_log": "z-scores of logs",
-}
-
 
 class ProxyMixWidget(PictureWidget):
     """Combines the proxies that are ticked, by their sliders' weights, and tells how their rank correlation moves.
@@ -44,10 +36,8 @@ class ProxyMixWidget(PictureWidget):
         self.frame, self.truth = frame, aligned(frame.index, truth)
         chosen = [check_name("proxy", n, frame.columns) for n in (frame.columns[:2] if chosen is None else chosen)]
         self.alone = {name: spearman(frame[name], self.truth) for name in frame}
-        self.combined, self.rho = None, None
-        names = [(METHOD_NAMES[name], name) for name in METHODS]
-        value = check_name("combination", method, METHODS)
-        self.method = ipywidgets.Dropdown(options=names, value=value, description="combined by", **LAYOUT)
+        self.combined, self.rho, first = None, None, check_name("combination", method, METHODS)
+        self.method = ipywidgets.Dropdown(options=list(METHODS), value=first, description="combined by", **LAYOUT)
         tick = {"indent": False, "layout": {"width": "12em"}}
         self.boxes = {name: ipywidgets.Checkbox(name in chosen, description=name, **tick) for name in frame}
         self.sliders = {name: slider(f"weight of {name}", 1.0, 0, 3, 0.1) for name in frame}
@@ -58,15 +48,13 @@ class ProxyMixWidget(PictureWidget):
         """What the controls say: a weight for every proxy, 0 for one that is not ticked."""
         return {name: self.sliders[name].value * box.value for name, box in self.boxes.items()}
 
-    def fail(self) -> None:
-        self.combined, self.rho = None, None
-
     def draw(self) -> tuple[plots.Picture, str]:
         for name, box in self.boxes.items():
             self.sliders[name].disabled = not box.value
+        before, self.combined, self.rho = self.rho, None, None
         if not any(self.weights.values()):
             raise ParameterError("Tick at least one proxy, and give one a weight above 0.")
-        self.combined, before = combine(self.frame, self.method.value, self.weights), self.rho
+        self.combined = combine(self.frame, self.method.value, self.weights)
         self.rho = spearman(self.combined, self.truth)
         words = self._words(before)
         return plots.proxy_mix(self.frame, self.truth, self.method.value, self.weights, alt=words), words
@@ -78,7 +66,7 @@ class ProxyMixWidget(PictureWidget):
         best = alone.idxmax()
         pick = self.truth[np.isclose(self.combined, self.combined.max(), rtol=0, atol=1e-12)].mean()
         return (
-            f"{METHOD_NAMES[self.method.value]}: ρ = {self.rho:+.3f}{moved}. The best of its parts, {best}, has "
+            f"{self.method.value}: ρ = {self.rho:+.3f}{moved}. The best of its parts, {best}, has "
             f"{self.alone[best]:+.3f} alone. Its pick is {self.truth.max() - pick:.2f} below the best of "
             f"{len(self.truth)}."
         )

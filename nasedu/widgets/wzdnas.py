@@ -28,15 +28,12 @@ class SearchWidget(PictureWidget):
     """
 
     def __init__(self, tables: Mapping[str, LookupTable], *, target: float = 40.0, seed: int = 0, steps: int = 3000):
-        self.tables, self.seed, self.derived = dict(tables), seed, None
+        self.tables, self.seed = dict(tables), seed
         self.config = DescentConfig(steps=steps, every=max(1, steps // 40))
         self.target = slider("FLOPs target (% of range)", float(target), 0, 100)
         self.latency = slider("latency weight (× published)", 1.0, 0, 10, 0.5)
         self.latency.disabled = "latency" not in self.tables
         super().__init__(self.target, self.latency)
-
-    def fail(self) -> None:
-        self.derived = None
 
     def draw(self) -> tuple[plots.Picture, str]:
         flops = self.tables["flops"]
@@ -45,6 +42,7 @@ class SearchWidget(PictureWidget):
         loss = FourTermLoss(self.tables, target, replace(PUBLISHED, latency=self.latency.value * PUBLISHED.latency))
         found = descend(list(self.tables.values()), loss, self.config, seeds=[self.seed])
         path = found.path(self.config.temperature[1])
+        self.derived = None  # until there is one
         derived = self.derived = derive(path, flops, target)
         words = (
             f"Target {2e-9 * derived.target:.4g} GFLOPs: {2e-9 * derived.expected:.4g} expected, "

@@ -902,7 +902,10 @@ timed = [untrained(text) for text in pool.index[:: -(-len(pool) // cfg.timed_cel
 single = [name for name in judged.index if name in zero_cost.names()]
 [zero_cost.score(name, timed[0], batch) for name in single]  # warm-up
 took = {name: milliseconds(name, timed) for name in single}
-figures["cost"] = plots.proxy_cost(judged.loc[single], took)
+rows = judged.loc[single, ["spearman", "spearman_low", "spearman_high"]].itertuples()
+points = {name: (took[name], plots.Interval(*ends)) for name, *ends in rows}
+labels = {"xlabel": "milliseconds per architecture", "ylabel": label, "log": "x", "height": 4.8}
+figures["cost"] = plots.scatter(points, named=True, **labels).guide(y=0)
 figures["cost"]
 
 # %%
