@@ -17,7 +17,7 @@ from nasedu.plots.picture import COLOURS, DEEP, PALE, SKY, Picture
 from nasedu.spaces.base import Arch, SearchSpace, Slot
 
 SKIPPED = {"facecolor": "none", "edgecolor": "0.25", "linestyle": ":", "linewidth": 1.3}
-SHADES = ("#9ecae1", "#4a90c9", "#1f5a96")  # fewer to more choices
+SEARCHED = "#4a90c9"
 KERNELS = {"3": PALE, "5": SKY, "7": DEEP}
 OTHER = COLOURS[1]
 GAP, ROOM, LETTER = 1.5, 3.3, 0.9  # between stages, for a number and for a letter, in % of all blocks' widths
@@ -58,7 +58,7 @@ def blocks(space: SearchSpace, archs: Mapping[str, Arch] | None = None, mark: st
     alt = f"The blocks of {told} from left to right, drawn to scale: {len(boxes)} boxes, lower with every stride."
     picture, axes = rows(shown, 11, 1.75 + 0.55 / len(shown), alt)
     for ax, arch in zip(axes, shown.values(), strict=True):
-        looks = _space_looks(space, boxes) if arch is None else _arch_looks(space, boxes, arch)
+        looks = _space_looks(boxes) if arch is None else _arch_looks(space, boxes, arch)
         for stage in _stages(boxes):
             turn = any(len(looks[b.name][1]) * LETTER > b.width for b in stage)
             for b in stage:
@@ -99,19 +99,10 @@ def _stages(boxes: list[Layer]) -> list[list[Layer]]:
     return [list(stage) for _, stage in itertools.groupby(boxes, lambda box: _stage(box.name))]
 
 
-def _space_looks(space: SearchSpace, boxes: list[Layer]) -> dict[str, tuple[str, str]]:
-    """Colour and label of every box by its number of choices."""
-    shades = _shades(space)
-    return {
-        box.name: (shades[n], str(n)) if (n := len(box.slot.decisions[0].choices) if box.slot else 0) else (FIXED, "")
-        for box in boxes
-    }
-
-
-def _shades(space: SearchSpace) -> dict[int, str]:
-    """A shade for every number of choices that occurs."""
-    counts = sorted(set(space.choices))
-    return {n: SHADES[min(i + (len(counts) == 1), len(SHADES) - 1)] for i, n in enumerate(counts)}
+def _space_looks(boxes: list[Layer]) -> dict[str, tuple[str, str]]:
+    """Colour and label, its number of choices, of every box."""
+    counts = {layer.name: len(layer.slot.decisions[0].choices) if layer.slot else 0 for layer in boxes}
+    return {name: (SEARCHED, str(count)) if count else (FIXED, "") for name, count in counts.items()}
 
 
 def _arch_looks(space: SearchSpace, boxes: list[Layer], arch: Arch) -> dict[str, tuple[str | None, str]]:
@@ -159,7 +150,7 @@ def _floor(ax: Axes, space: SearchSpace, boxes: list[Layer]) -> None:
 
 def _legend(space: SearchSpace, archs: Mapping[str, Arch] | None) -> list[Patch]:
     if archs is None:
-        kinds = {f"searchable, {n} choices": shade for n, shade in _shades(space).items()}
+        kinds = {"searchable: number of choices": SEARCHED}
     else:
         offered = {operation for decision in space.decisions for operation in decision.choices} - {"skip"}
         kernels = {_kernel(operation) for operation in offered}

@@ -16,13 +16,6 @@ from nasedu.spaces.base import Arch, Path, SearchSpace
 from nasedu.spaces.nasbench201 import EDGES, NasBench201Space
 from nasedu.supernet.mixed import Subset
 
-SHORT = {
-    "none": "none",
-    "skip_connect": "skip",
-    "nor_conv_1x1": "conv 1×1",
-    "nor_conv_3x3": "conv 3×3",
-    "avg_pool_3x3": "pool 3×3",
-}
 LOOKS = {  # colour, line style and width of an edge: none of them is told by its colour alone
     "none": ("0.75", ":", 1.2),
     "skip_connect": ("0.35", "--", 1.6),
@@ -30,6 +23,7 @@ LOOKS = {  # colour, line style and width of an edge: none of them is told by it
     "nor_conv_3x3": (COLOURS[0], "-", 3.4),
     "avg_pool_3x3": (COLOURS[4], "-.", 2.2),
 }
+SHORT = dict(zip(LOOKS, ("none", "skip", "conv 1×1", "conv 3×3", "pool 3×3"), strict=True))
 UNDECIDED = ("0.35", "-", 1.6)
 MARK = COLOURS[2]
 ORIGINS = tuple(  # first parent, second, redrawn
@@ -103,11 +97,9 @@ def _look(operations: Sequence[str], entry: object) -> tuple[tuple[str, str, flo
     if entry is None:
         return UNDECIDED, "\n".join(SHORT[name] for name in operations)
     if isinstance(entry, Tensor | Subset):
-        indices, weights = (entry.indices, entry.weights) if isinstance(entry, Subset) else (None, entry)
-        names = operations if indices is None else [operations[i] for i in indices]
-        return UNDECIDED, "\n".join(
-            f"{float(w):.2f} {SHORT[name]}" for name, w in zip(names, weights.tolist(), strict=True)
-        )
+        chosen, weights = (entry.indices, entry.weights) if isinstance(entry, Subset) else (range(len(entry)), entry)
+        told = zip(weights.tolist(), (SHORT[operations[i]] for i in chosen), strict=True)
+        return UNDECIDED, "\n".join(f"{weight:.2f} {name}" for weight, name in told)
     name = operations[int(entry)]
     return LOOKS[name], "" if name == "none" else SHORT[name]
 

@@ -110,7 +110,7 @@ def scatter(data: Mapping, *, crowd: str = "", named: bool = False, diagonal: bo
     panels, dress = _panels(data), Dress(**dress)
     picture, axes = _grid(panels, dress, "Scatter plot", 3.8)
     looks = styles(name for points in panels.values() for name in points if name != crowd)
-    looks[crowd] = {"color": "0.6", "marker": "."}
+    looks[crowd] = {"color": "0.6", "marker": "o"}
     for ax, points in zip(axes, panels.values(), strict=True):
         for name, (x, y) in points.items():
             _cloud(ax, x, y, looks[name] | {"label": "_" + name if named else name}, name == crowd)
@@ -134,7 +134,7 @@ def _cloud(ax: Axes, x: object, y: object, look: dict, crowd: bool) -> None:
     x, y = np.atleast_1d(x), np.atleast_1d(y)
     one, many = len(x) == 1, crowd or len(x) >= MOST
     look = look | ({"markeredgecolor": "black"} if one else {"alpha": 0.65, "markeredgewidth": 0})
-    look = look | {"linestyle": "", "markersize": 10 if one else 4 if many else 6, "zorder": 2 + one - crowd}
+    look = look | {"linestyle": "", "markersize": 10 if one else 3.5 if many else 6, "zorder": 2 + one - crowd}
     ax.plot(x, y, **look)
 
 
@@ -177,8 +177,7 @@ def _dot(ax: Axes, place: float, value: object, look: dict, numbered: bool) -> N
         ax.plot(values, [place] * len(values), "o", color=look["color"], alpha=0.6, markersize=6, markeredgewidth=0)
     mean = float(values.mean())
     ax.plot([mean], [place], **look, markeredgecolor="black")
-    text = f"{mean:.3g}" if abs(mean) >= 1 else f"{mean:.2f}"
-    ax.annotate(text, (mean, place), (0, 8), textcoords="offset points", ha="center", fontsize=9)
+    ax.annotate(f"{mean:.3g}", (mean, place), (0, 8), textcoords="offset points", ha="center", fontsize=9)
 
 
 def bars(data: Mapping, **dress) -> Picture:
@@ -409,7 +408,7 @@ def _places(ax: Axes, name: str, values: Sequence, x: Sequence | None) -> tuple[
     if runs.ndim != 2 or runs.shape[1] != len(at) or not len(runs):
         raise ParameterError(f"{name!r} has values of shape {runs.shape} at {len(at)} places")
     if not _names(ax.xaxis, at) and all(float(place).is_integer() for place in at):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     return (range(len(at)) if at and isinstance(at[0], str) else at), runs
 
 

@@ -35,13 +35,11 @@ def scenes(dataset: Sequence, indices: Iterable[int] | None = None, columns: int
         indices: which; the first eight where None, or as many as there are.
         columns: in a row.
     """
-    chosen = _chosen(dataset, indices)
-    picture, axes = _grid(len(chosen), columns, (2.5, 2.5), f"{len(chosen)} scenes with a box around every object.")
-    for ax, index in zip(axes, chosen, strict=True):
-        image, target = dataset[index]
-        _show(ax, image)
+    picture, cells = _scenes(dataset, indices, columns)
+    for ax, _, target in cells:
         for box, label, ignore in _rows(target, "boxes", "labels", "ignore"):
             _box(ax, box, COLOURS[label % len(COLOURS)], ":" if ignore else "-", dataset.classes[label])
+    picture.alt = f"{len(cells)} scenes with a box around every object."
     return picture
 
 
@@ -61,11 +59,9 @@ def detections(
         columns: in a row.
         confidence: the lowest score that is drawn.
     """
-    chosen, told = _chosen(dataset, indices), 0
-    picture, axes = _grid(len(chosen), columns, (2.5, 2.5), "")
-    for ax, index in zip(axes, chosen, strict=True):
-        image, target = dataset[index]
-        _show(ax, image)
+    picture, cells = _scenes(dataset, indices, columns)
+    told = 0
+    for ax, index, target in cells:
         for (box,) in _rows(target, "boxes"):
             _box(ax, box, "white", "--")
         for box, label, score in _rows(found[index], "boxes", "labels", "scores"):
@@ -73,12 +69,22 @@ def detections(
                 text = f"{dataset.classes[label]} {score:.2f}".replace(" 0.", " .")
                 _box(ax, box, COLOURS[label % len(COLOURS)], "-", text)
                 told += 1
-    picture.alt = f"{len(chosen)} scenes: {told} boxes that were found, with class and score; the truth is dashed."
+    picture.alt = f"{len(cells)} scenes: {told} boxes that were found, with class and score; the truth is dashed."
     return picture
 
 
-def _chosen(dataset: Sequence, indices: Iterable[int] | None) -> list[int]:
-    return list(range(min(8, len(dataset))) if indices is None else indices)
+def _scenes(dataset: Sequence, indices: Iterable[int] | None, columns: int) -> tuple[Picture, list[tuple]]:
+    """A picture with images, and for each its axes, its index and its target."""
+    chosen = list(range(min(8, len(dataset))) if indices is None else indices)
+    picture, axes = _grid(len(chosen), columns, (2.5, 2.5), "")
+    cells = []
+    for ax, index in zip(axes, chosen, strict=True):
+        image, target = dataset[index]
+        side = image.shape[-1]
+        ax.imshow(image.permute(1, 2, 0).numpy(), extent=(0, side, side, 0), interpolation="nearest")
+        ax.set(xlim=(0, side), ylim=(side, 0))
+        cells.append((ax, index, target))
+    return picture, cells
 
 
 def _grid(count: int, columns: int, size: tuple[float, float], alt: str) -> tuple[Picture, list[Axes]]:
@@ -88,12 +94,6 @@ def _grid(count: int, columns: int, size: tuple[float, float], alt: str) -> tupl
     picture = Picture(size[0] * columns, size[1] * rows, alt)
     axes = [plain(ax) for ax in picture.subplots(rows, columns, squeeze=False).flatten()]
     return picture, axes[:count]
-
-
-def _show(ax: Axes, image) -> None:
-    side = image.shape[-1]
-    ax.imshow(image.permute(1, 2, 0).numpy(), extent=(0, side, side, 0), interpolation="nearest")
-    ax.set(xlim=(0, side), ylim=(side, 0))
 
 
 def _rows(target: Mapping, *keys: str) -> zip:

@@ -286,8 +286,8 @@ Markdown("Drawn: " + ", ".join(f"{name} {share:.0%}" for name, share in zip(bloc
 # %% [markdown]
 # ## 3 · The space: 20 layers
 #
-# The picture reads from left to right; blocks are drawn to scale. Light blue layers have four choices: they change the
-# channels or the resolution. Darker ones can also be skipped.
+# The picture reads from left to right; blocks are drawn to scale. Layers with four choices change the channels or
+# the resolution. Those with five can also be skipped.
 
 # %%
 space, arch = spaces.published("single_path", "Single-Path NAS")
@@ -489,9 +489,9 @@ def descend(runtime_weight):
 runs = {weight: descend(weight) for weight in (0.0, cfg.runtime_weight)}
 
 # %% [markdown]
-# **What every layer chooses, step by step.** Each row is a layer; the name at its end is the last choice. Left, without
-# a runtime term, hardly anything is dropped. Right, it takes rings (orange turns blue), halves (dark turns light) and
-# whole layers (black); now and then a layer comes back.
+# **What every layer chooses, step by step.** Each row is a layer, each colour a choice. Left, without a runtime term,
+# hardly anything is dropped. Right, it takes rings (orange turns blue), halves (dark turns light) and whole layers
+# (black); now and then a layer comes back.
 
 # %%
 steps = range(cfg.steps)

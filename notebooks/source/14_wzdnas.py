@@ -545,8 +545,8 @@ figures["loss_terms"]
 
 # %%
 derived = tables.derive(descent.path(config.temperature[1]), flops, target)
-priced = torch.stack([record["costs"][0] for record in descent.history])  # (records, terms)
-path_flops = [*priced[:, loss.names.index("flops")].tolist(), derived.expected]
+paid = torch.stack([record["costs"][0] for record in descent.history])  # (records, terms)
+path_flops = [*paid[:, loss.names.index("flops")].tolist(), derived.expected]
 giga = {"expected": 2e-9 * np.array(path_flops)}
 marks = {"most probable": 2e-9 * derived.argmax_cost, "derived": 2e-9 * derived.cost}
 figures["budget"] = plots.lines(giga, [*steps, config.steps], xlabel="step", ylabel="GFLOPs per image")

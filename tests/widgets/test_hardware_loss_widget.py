@@ -70,7 +70,9 @@ def test_it_can_be_used_by_keyboard_and_does_not_search_while_a_slider_is_dragge
 
 
 def test_the_same_seed_gives_the_same_network_and_a_misspelt_loss_is_told(tables):
-    first, second = (BudgetWidget(*tables, config=DescentConfig(steps=60, every=60), seed=3).derived.arch for _ in range(2))
+    first, second = (
+        BudgetWidget(*tables, config=DescentConfig(steps=60, every=60), seed=3).derived.arch for _ in range(2)
+    )
     assert first == second
     with pytest.raises(UnknownName, match="hinge"):
         BudgetWidget(*tables, loss="hing")
