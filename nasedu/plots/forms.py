@@ -151,7 +151,7 @@ def dots(data: Mapping, **dress) -> Picture:
     dress, data = Dress(**dress), {name: dict(panel.items()) for name, panel in data.items()}
     names = list(dict.fromkeys(series for panel in data.values() for series in panel))
     rows = list(dict.fromkeys(r for panel in data.values() for series in panel.values() for r, _ in series.items()))
-    picture, axes = _grid(data, dress, "Dot plot", 1 + (0.42 + 0.12 * (len(names) > 1)) * len(rows))
+    picture, axes = _grid(data if rows else {}, dress, "Dot plot", 1 + (0.42 + 0.12 * (len(names) > 1)) * len(rows))
     looks = styles(names if len(names) > 1 else rows)
     for ax, panel in zip(axes, data.values(), strict=True):
         for i, (series, values) in enumerate(panel.items()):

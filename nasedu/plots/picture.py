@@ -94,6 +94,7 @@ class Picture(Figure):
 
     def png(self) -> bytes:
         """The figure as a PNG at its own resolution."""
+        self.draw_without_rendering()  # the layout settles, so that the same figure gives the same bytes
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=self.dpi, metadata={"Software": None})
         return buffer.getvalue()

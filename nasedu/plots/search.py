@@ -79,7 +79,8 @@ def agreement(seen: Sequence[float], truth: Sequence[float], xlabel: str, ylabel
         ylabel: of the truth.
         title: above both.
     """
-    best = int(np.argmax(seen))
+    seen, truth = np.asarray(seen), np.asarray(truth)
+    best = int(seen.argmax())
     points = {"seen by the search": (seen, truth), "the pick": (seen[best], truth[best])}
     picture = scatter({title: points}, xlabel=xlabel, ylabel=ylabel, width=7)
     return picture.guide(y=max(truth), label="the best of these")

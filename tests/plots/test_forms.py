@@ -103,7 +103,7 @@ def test_points_stand_where_they_are_and_the_crowd_is_grey():
 
 
 def test_the_pick_of_an_agreement_has_the_highest_score_seen_not_the_highest_truth():
-    ax = plots.agreement([0.1, 0.9, 0.5], [70, 60, 80], "seen", "truth").axes[0]
+    ax = plots.agreement(pd.Series([0.1, 0.9, 0.5], list("abc")), [70, 60, 80], "seen", "truth").axes[0]
     assert named(ax)["the pick"].get_xydata().tolist() == [[0.9, 60]]
     assert list(named(ax)["the best of these"].get_ydata()) == [80, 80]
 
