@@ -394,7 +394,9 @@ def _dressed(
             if scaled in dress.log:
                 ax.set(**{f"{scaled}scale": "log"})
                 axis.set_major_formatter("{x:g}")  # 100 instead of a power of ten
-                axis.set_minor_formatter("")
+                low, high = axis.get_view_interval()
+                axis.set_minor_formatter("{x:g}" if high < 10 * low else "")  # within a decade majors are too few
+                axis.set_tick_params(which="minor", labelsize=8)
         ends = {"xlim": dress.xlim, "ylim": dress.ylim}
         ax.set(**{**(defaults or {}), **{end: value for end, value in ends.items() if value is not None}})
     return picture.key(dress.legend)

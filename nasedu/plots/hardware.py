@@ -38,7 +38,7 @@ def layer_costs(count: Count, depth: int | None = 1, top: int = 30) -> Picture:
         shares = pd.concat([shares[kept], others])
     amount = EngFormatter(places=2)
     panels = {f"{title}: {amount(costs[part].sum())}": dict(shares[part]) for part, title in PANELS.items()}
-    look = {"names": "title", "xlabel": "share of the total (%)", "share": "xy", "width": 11}
+    look = {"names": "title", "xlabel": "share of the total (%)", "width": 11}
     return bars(panels, height=1.1 + 0.24 * len(shares), **look)
 
 

@@ -207,3 +207,9 @@ def test_a_misspelt_dress_is_refused():
     with pytest.raises(TypeError, match="xlabl"):
         plots.lines({"a": [1]}, xlabl="epoch")
     assert Dress().names == "title"
+
+
+def test_a_logarithmic_axis_within_one_decade_has_numbers_on_it():
+    ax = plots.lines({"a": [42.0, 57.0]}, log="y").axes[0]
+    ax.figure.draw_without_rendering()
+    assert any(label.get_text() for label in ax.yaxis.get_ticklabels(minor=True))

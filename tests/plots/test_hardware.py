@@ -33,6 +33,7 @@ def test_every_panel_shows_all_of_its_total(counted, depth, top):
     picture = plots.layer_costs(counted, depth, top)
     assert len(labels(picture)) <= top
     for ax in picture.axes:
+        assert ax.get_xlim()[1] > max(widths(ax)), "a bar is cut off"
         assert sum(widths(ax)) == pytest.approx(100) and len(ax.patches) == len(labels(picture))
     assert picture.axes[0].get_xlabel() == "share of the total (%)"
 
