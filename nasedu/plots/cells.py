@@ -10,19 +10,12 @@ from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
 from nasedu.errors import ArchitectureError
-from nasedu.plots.picture import COLOURS, Picture
-from nasedu.spaces.base import Path, SearchSpace
+from nasedu.plots.diagram import above, box, swatches
+from nasedu.plots.picture import COLOURS, Picture, plain
+from nasedu.spaces.base import Arch, Path, SearchSpace
 from nasedu.spaces.nasbench201 import EDGES, NasBench201Space
 from nasedu.supernet.mixed import Subset
-from nasedu.tables.table import LookupTable
 
-SHORT = {
-    "none": "none",
-    "skip_connect": "skip",
-    "nor_conv_1x1": "conv 1×1",
-    "nor_conv_3x3": "conv 3×3",
-    "avg_pool_3x3": "pool 3×3",
-}
 LOOKS = {  # colour, line style and width of an edge: none of them is told by its colour alone
     "none": ("0.75", ":", 1.2),
     "skip_connect": ("0.35", "--", 1.6),
@@ -30,9 +23,13 @@ LOOKS = {  # colour, line style and width of an edge: none of them is told by it
     "nor_conv_3x3": (COLOURS[0], "-", 3.4),
     "avg_pool_3x3": (COLOURS[4], "-.", 2.2),
 }
+SHORT = dict(zip(LOOKS, ("none", "skip", "conv 1×1", "conv 3×3", "pool 3×3"), strict=True))
 UNDECIDED = ("0.35", "-", 1.6)
 MARK = COLOURS[2]
-HATCHES = ("", "//", "..", "xx")
+ORIGINS = tuple(  # first parent, second, redrawn
+    {"facecolor": colour, "hatch": hatch, "edgecolor": "0.55"}
+    for colour, hatch in (("#cfe2f3", ""), ("#fbe3c0", "///"), ("#f4c7c3", "xxx"))
+)
 BEND = {(1, 0): 0.0, (2, 1): 0.0, (3, 2): 0.0, (2, 0): -0.62, (3, 1): 0.62, (3, 0): -0.8}  # of an edge's arc
 
 
@@ -45,8 +42,15 @@ def cells(
     """A panel for every path by name, or one of the space itself: the cell as a graph, from the input to the output.
 
     A decided edge carries its operation; "none" is dotted and has no label. An undecided one, with weights
-    (n_choices,), lists all of them. Of the space, every edge lists its choices. `marks` maps a panel's name to edges
-    (indices of decisions) whose labels are framed. Raises `ArchitectureError` for a space without such cells.
+    (n_choices,), lists all of them. Of the space, every edge lists its choices.
+
+    Args:
+        space: of cells as NAS-Bench-201's.
+        paths: by name.
+        marks: for a panel's name the edges (indices of decisions) whose labels are framed.
+        columns: panels in a row, at most.
+
+    Raises `ArchitectureError` for a space without such cells.
     """
     if not isinstance(space, NasBench201Space):
         raise ArchitectureError(f"only a cell of nasbench201 is drawn as a graph, {space.name} has none")
@@ -54,11 +58,10 @@ def cells(
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     tall = any(path is None or any(not isinstance(e, int) for e in path) for path in panels.values())
-    wide = max(5.0 if tall else 3.9, 3.9)
-    picture = Picture(wide * columns + 0.2, (0.68 * wide + 0.2) * rows)
-    axes = picture.subplots(rows, columns, squeeze=False).flatten()
-    for ax in axes:
-        ax.set_axis_off()
+    wide = 5.0 if tall else 3.9
+    alt = f"Cells as graphs, from in to out over two nodes: {', '.join(filter(None, panels)) or space.name}."
+    picture = Picture(wide * columns + 0.2, (0.68 * wide + 0.2) * rows, alt)
+    axes = [plain(ax) for ax in picture.subplots(rows, columns, squeeze=False).flatten()]
     for ax, (name, path) in zip(axes, panels.items(), strict=False):
         _cell(ax, space, path, set((marks or {}).get(name, ())))
         ax.set_title(name, fontsize=11, fontweight="bold", pad=2)
@@ -82,18 +85,7 @@ def _cell(ax: Axes, space: NasBench201Space, path: Path | None, marked: set[int]
         text = label or ("none" if i in marked else "")
         if text:
             upright = "center" if bend else "bottom"  # on its arc, or above its line, which is short
-            ax.annotate(
-                text,
-                middle,
-                (0, 0 if bend else 5),
-                textcoords="offset points",
-                ha="center",
-                va=upright,
-                fontsize=8.5,
-                linespacing=1.15,
-                bbox=ground,
-                zorder=2,
-            )
+            above(ax, *middle, text, 0 if bend else 5, va=upright, linespacing=1.15, bbox=ground, zorder=2)
     for node, name in enumerate(("in", "1", "2", "out")):
         ax.plot(node, 0, "o", markersize=24, color="white", markeredgecolor="0.2", markeredgewidth=1.5, zorder=3)
         ax.text(node, 0, name, ha="center", va="center", fontsize=9, zorder=4)
@@ -105,40 +97,36 @@ def _look(operations: Sequence[str], entry: object) -> tuple[tuple[str, str, flo
     if entry is None:
         return UNDECIDED, "\n".join(SHORT[name] for name in operations)
     if isinstance(entry, Tensor | Subset):
-        indices, weights = (entry.indices, entry.weights) if isinstance(entry, Subset) else (None, entry)
-        names = operations if indices is None else [operations[i] for i in indices]
-        return UNDECIDED, "\n".join(
-            f"{float(w):.2f} {SHORT[name]}" for name, w in zip(names, weights.tolist(), strict=True)
-        )
+        chosen, weights = (entry.indices, entry.weights) if isinstance(entry, Subset) else (range(len(entry)), entry)
+        told = zip(weights.tolist(), (SHORT[operations[i]] for i in chosen), strict=True)
+        return UNDECIDED, "\n".join(f"{weight:.2f} {name}" for weight, name in told)
     name = operations[int(entry)]
     return LOOKS[name], "" if name == "none" else SHORT[name]
 
 
-def prices(table: LookupTable) -> Picture:
-    """A table of a space with one decision per group: a group of bars for each decision, one bar for each choice."""
-    space = table.space
-    if any(len(group) != 1 for group in space.groups):
-        raise ArchitectureError(f"prices are drawn where every decision is priced alone, those of {space.name} aren't")
-    picture = Picture(8, 3)
-    ax = picture.subplots()
-    names = list(dict.fromkeys(choice for decision in space.decisions for choice in decision.choices))
-    width = 0.8 / len(names)
-    for place, name in enumerate(names):
-        at = [
-            (i + (place - (len(names) - 1) / 2) * width, float(entry[decision.choices.index(name)]))
-            for i, (decision, entry) in enumerate(zip(space.decisions, table.entries, strict=True))
-            if name in decision.choices
-        ]
-        look = {
-            "color": COLOURS[place % len(COLOURS)],
-            "hatch": ("", "//", "..", "xx")[place % 4],
-            "edgecolor": "white",
-        }
-        bars = ax.bar(*zip(*at, strict=True), width * 0.92, label=SHORT.get(name, name), **look)
-        ax.bar_label(bars, fmt=lambda value: f"{value:,.0f}", fontsize=7.5, padding=1)
-    ax.set_xticks(range(len(space.decisions)), [decision.name for decision in space.decisions])
-    ax.set(ylabel=table.unit, xlabel="decision", title=f"fixed part: {table.fixed:,.0f} {table.unit}")
-    ax.title.set(fontsize=10)
-    ax.margins(y=0.15)
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+def genes(
+    space: SearchSpace, archs: Mapping[str, Arch], origins: Mapping[str, Sequence[int]], kinds: Sequence[str]
+) -> Picture:
+    """A row of boxes for every architecture: one for each decision, with the choice in it.
+
+    Args:
+        space: whose architectures they are.
+        archs: by name.
+        origins: for every name a number for each decision, 0, 1 or 2: a colour and a hatch.
+        kinds: what these numbers are, in the legend; "" for one that does not occur.
+    """
+    picture = Picture(1.05 * len(space.decisions) + 3.6, 0.62 * len(archs) + 0.55)
+    picture.alt = f"The genes of {', '.join(archs)}, a box each; colours tell what is {', '.join(filter(None, kinds))}."
+    ax = plain(picture.subplots())
+    for row, (name, arch) in enumerate(archs.items()):
+        chosen = [d.choices[i] for d, i in zip(space.decisions, space.validate(arch), strict=True)]
+        for i, (choice, origin) in enumerate(zip(chosen, origins[name], strict=True)):
+            text = SHORT.get(choice, choice).removeprefix("conv ").removesuffix(" 3×3")
+            box(ax, i - 0.46, -row - 0.36, (0.92, 0.72), text, **ORIGINS[origin])
+        ax.text(-0.62, -row, name, ha="right", va="center", fontsize=10)
+    for i, decision in enumerate(space.decisions):
+        above(ax, i, 0.45, decision.name, color="0.35")
+    ax.set(xlim=(-2.6, len(space.decisions) - 0.4), ylim=(-len(archs) + 0.4, 0.85))
+    shown = {kind: look for kind, look in zip(kinds, ORIGINS, strict=False) if kind}
+    picture.legend(handles=swatches(shown), loc="outside right center", fontsize=9)
     return picture

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Callable
+from functools import partial
 
 import ipywidgets
 import numpy as np
@@ -12,86 +11,54 @@ import numpy as np
 from nasedu import plots
 from nasedu.search.evolution import EvolutionConfig, evolution
 from nasedu.search.random import random_search
-from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.spaces.base import SearchSpace
+from nasedu.widgets.base import LAYOUT, PictureWidget, slider
 
 DEFAULTS = EvolutionConfig()
 
 
-class EvolutionWidget(ipywidgets.VBox):
-    """Runs evolution over `seeds` seeds each time a slider is moved, and draws its any-time curve beside random's.
+class EvolutionWidget(PictureWidget):
+    """Runs evolution over several seeds each time a control is moved, and draws its any-time curve beside random's.
 
-    `evaluate` has to be quick, as a benchmark table's is: a move takes `seeds` searches of `budget` evaluations. `best`
-    is the score of the best architecture, so that curves are regrets. Sliders: `population`, `mutation` (probability
-    of a gene), `parents` (how many of the best breed; never more than the population) and `ageing`. `regrets` holds
-    the latest curves by name, (seeds, budget); `view` shows them.
+    Sliders: `population`, `mutation` (probability of a gene), `parents` (how many of the best breed; never more than
+    the population) and a box for `ageing`. `regrets` holds the latest curves by name, (seeds, budget).
+
+    Args:
+        space: whose architectures are evolved.
+        evaluate: quick, as a benchmark table's is: a move takes `seeds` searches of `budget` evaluations.
+        best: the score of the best architecture, so that curves are regrets.
+        budget: evaluations of each search.
+        seeds: how many searches.
+        config: where the controls stand at first.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        evaluate: Callable[[Arch], float],
-        *,
-        best: float,
-        budget: int = 100,
-        seeds: int = 10,
-        config: EvolutionConfig = DEFAULTS,
-    ):
+    def __init__(self, space: SearchSpace, evaluate: Callable, *, best: float, budget=100, seeds=10, config=DEFAULTS):
         self.space, self.evaluate, self.best, self.budget, self.seeds = space, evaluate, best, budget, seeds
-        wide = {"continuous_update": False, "style": {"description_width": "14em"}, "layout": {"width": "34em"}}
-        box = {name: wide[name] for name in ("style", "layout")}
-        self.population = ipywidgets.IntSlider(
-            min(config.population, budget), min=2, max=min(60, budget), description="population", **wide
-        )
-        self.mutation = ipywidgets.FloatSlider(
-            config.mutation, min=0.02, max=1.0, step=0.02, description="mutation (per gene)", **wide
-        )
-        self.parents = ipywidgets.IntSlider(config.k, min=1, max=30, description="parents (the best k)", **wide)
-        self.ageing = ipywidgets.Checkbox(config.ageing, description="ageing: the oldest dies", **box)
-        self.view = ipywidgets.HTML()
-        self.regrets = {"random": self._curves(self._random)}
-        controls = [self.population, self.mutation, self.parents, self.ageing]
-        for control in controls:
-            control.observe(self._search, names="value")
-        self._search()
-        super().__init__([*controls, self.view])
+        self.population = slider("population", min(config.population, budget), 2, min(60, budget))
+        self.mutation = slider("mutation (per gene)", config.mutation, 0.02, 1.0, 0.02)
+        self.parents = slider("parents (the best k)", config.k, 1, 30)
+        self.ageing = ipywidgets.Checkbox(config.ageing, description="ageing: the oldest dies", **LAYOUT)
+        self.regrets = {"random": self._curves(random_search)}
+        super().__init__(self.population, self.mutation, self.parents, self.ageing)
 
     @property
     def config(self) -> EvolutionConfig:
-        """What the sliders say."""
+        """What the controls say."""
         size = self.population.value
-        return EvolutionConfig(
-            population=size,
-            children=max(1, size // 2),
-            k=min(self.parents.value, size),
-            mutation=self.mutation.value,
-            ageing=self.ageing.value,
-        )
+        changed = {"k": min(self.parents.value, size), "mutation": self.mutation.value, "ageing": self.ageing.value}
+        return EvolutionConfig(population=size, children=max(1, size // 2), **changed)
 
-    def _random(self, seed: int) -> list[float]:
-        return random_search(self.space, self.evaluate, budget=self.budget, seed=seed).anytime()
-
-    def _curves(self, search: Callable[[int], list[float]]) -> np.ndarray:
+    def _curves(self, search: Callable, **options) -> np.ndarray:
         """Regret after every evaluation, (seeds, budget)."""
-        return self.best - np.array([search(seed) for seed in range(self.seeds)])
+        ask = partial(search, self.space, self.evaluate, budget=self.budget, **options)
+        return self.best - np.array([ask(seed=seed).anytime() for seed in range(self.seeds)])
 
-    def _search(self, _change: object = None) -> None:
-        """Run evolution as the sliders say, and draw."""
-        config = self.config
-
-        def run(seed: int) -> list[float]:
-            return evolution(self.space, self.evaluate, budget=self.budget, seed=seed, config=config).anytime()
-
-        self.regrets["evolution"] = self._curves(run)
-        picture = plots.anytime({"regret of what the search sees": self.regrets}, first=5)
-        png = base64.b64encode(picture.png()).decode()
-        words = html.escape(self._words())
-        image = f'<img alt="{words}" style="max-width: 100%" src="data:image/png;base64,{png}"/>'
-        self.view.value = f'<p role="status">{words}</p>{image}'
-
-    def _words(self) -> str:
+    def draw(self) -> tuple[plots.Picture, str]:
+        self.regrets["evolution"] = self._curves(evolution, config=self.config)
         medians = {name: float(np.median(curves[:, -1])) for name, curves in self.regrets.items()}
-        best = min(self.parents.value, self.population.value)
-        return (
+        words = (
             f"Median regret after {self.budget} evaluations, {self.seeds} seeds: evolution {medians['evolution']:.2f}, "
-            f"random {medians['random']:.2f} percentage points. The best {best} of {self.population.value} breed."
         )
+        words += f"random {medians['random']:.2f} percentage points. "
+        words += f"The best {self.config.k} of {self.population.value} breed."
+        return plots.anytime({"regret of what the search sees": self.regrets}, first=5, alt=words), words

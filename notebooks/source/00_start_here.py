@@ -191,7 +191,7 @@ assert soft.shape == hard.shape == (4, 10) and torch.allclose(hard, alone, atol=
 
 # %%
 macs = LookupTable.build(space, "macs")
-figures["prices"] = plots.prices(macs)
+figures["prices"] = plots.price_map(macs, "MACs (thousands)", 1e-3)
 figures["prices"]
 
 # %%
@@ -251,7 +251,7 @@ sampler = sampling.create(cfg.sampler, space)
 start = time.monotonic()
 trained = train_supernet(space, task, sampler, cfg.supernet_epochs, cfg.out_dir / "supernet.pt")
 seconds = time.monotonic() - start
-figures["supernet"] = plots.progress({"supernet": trained.history}, ylabel="cross-entropy")
+figures["supernet"] = plots.progress({"supernet": trained.history}, {"total": "cross-entropy"})
 figures["supernet"]
 
 # %% [markdown]

@@ -35,6 +35,7 @@ out_dir: str = None  # folder of the results; None: one per set of parameters
 
 # %%
 import numpy as np
+import pandas as pd
 import torch
 from IPython.display import Markdown
 from torch import nn
@@ -107,7 +108,8 @@ def cost_of_parts(kernel, expansion, c=80, size=14):
 
 
 parts = {f"k{k}e{e}": cost_of_parts(k, e) for e in (3, 6) for k in (3, 5, 7)}
-figures["parts"] = plots.part_costs(parts)
+table = pd.DataFrame(parts).T
+figures["parts"] = plots.stacks({"": table}, list(table), totals=".3g", ylabel="MACs (millions)")
 figures["parts"]
 
 # %%
@@ -400,7 +402,8 @@ macs = {name: tables.LookupTable.build(its_space, "macs") for name, (its_space, 
 costs = {name: [table(table.space.sample(rng)) / 1e6 for _ in range(cfg.draws)] for name, table in macs.items()}
 labels = {name: f"random, {name.removeprefix('ProxylessNAS-')} outline" for name in networks}
 marks = {labels[name]: {name: cost.macs / 1e6} for name, cost in rebuilt.items()}
-figures["histogram"] = plots.cost_histogram({labels[name]: values for name, values in costs.items()}, marks)
+drawn = {labels[name]: values for name, values in costs.items()}
+figures["histogram"] = plots.histogram(drawn, marks, columns=1, xlabel="MACs (millions)")
 figures["histogram"]
 
 # %%

@@ -327,7 +327,7 @@ costs, marks = {}, {}
 for name, values in {"equal probabilities": torch.zeros_like(logits), "after the descent": logits.detach()}.items():
     costs[name] = [macs(draw(values)) / 1e6 for _ in range(cfg.draws)]
     marks[name] = {"expected": float(macs.expected(list(values.softmax(1)))) / 1e6, "budget": cfg.budget}
-figures["budget"] = plots.cost_histogram(costs, marks)
+figures["budget"] = plots.histogram(costs, marks, columns=1, xlabel="MACs (millions)")
 figures["budget"]
 
 # %%

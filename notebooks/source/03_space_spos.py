@@ -39,6 +39,7 @@ out_dir: str = None  # folder of the results; None: one per set of parameters
 
 # %%
 import numpy as np
+import pandas as pd
 import torch
 from IPython.display import Markdown
 from torch import nn
@@ -145,7 +146,9 @@ def seen(split, units=4, channels=8):
 splits = {"dealt: even and odd": lambda d: (d[0::2], d[1::2]), "cut: first and second half": lambda d: (d[:4], d[4:])}
 reach = {name: seen(split) for name, split in splits.items()}
 assert reach["dealt: even and odd"][-1].mean() > reach["cut: first and second half"][-1].mean()
-figures["channel_flow"] = plots.channel_flow(reach)
+units = ["input", *(f"after unit {i + 1}" for i in range(4))]
+tables_of = {name: pd.DataFrame(counts, units) for name, counts in reach.items()}
+figures["channel_flow"] = plots.heat(tables_of, numbers=".0f", bar="input channels seen", xlabel="channel", width=10)
 
 # %% [markdown]
 # Rows are units, columns channels, numbers the input channels that a channel has heard of. Cut (right), the first half
@@ -370,11 +373,12 @@ norm = supernet.parts["stage4_1"].operations[tested[place]].projection[0].bn
 kept = norm.running_mean.clone().cpu()
 with recalibrated(supernet, train_set.images.split(cfg.batch_size), forward):
     own = norm.running_mean.clone().cpu()
-figures["statistics"] = plots.bn_statistics(kept, own)
+labels = {"xlabel": "mean, its own", "ylabel": "mean, in the supernet"}
+figures["statistics"] = plots.scatter({"a channel": (own, kept)}, diagonal=True, width=6, **labels)
 off = float((kept - own).abs().mean() / own.std())
 
 # %% [markdown]
-# On the dotted line the supernet's running mean (vertical) would agree with the mean of the tested network itself
+# On the line the supernet's running mean (vertical) would agree with the mean of the tested network itself
 # (horizontal). The further off, the more wrongly an activation is shifted. Errors add up from layer to layer, so the
 # late ones are hit most.
 
@@ -447,7 +451,11 @@ counts = (0, 1, 2, 4, 8)
 accuracies = {count: [tested_accuracy(a, count) for a in probes] for count in counts}
 
 # %%
-figures["recalibration"] = plots.recalibration(accuracies, chance=1 / len(val_set.classes))
+percent = 100 * pd.DataFrame(accuracies).T.rename(index=lambda n: str(n) if n else "none: the\nsupernet's own")
+percent.columns = [f"network {i + 1}" for i in percent]
+labels = {"xlabel": "batches that the statistics were computed from", "ylabel": "accuracy (%)", "ylim": (0, None)}
+figures["recalibration"] = plots.lines(percent.assign(mean=percent.mean(axis=1)), **labels)
+figures["recalibration"].guide(y=100 / len(val_set.classes), label="chance")
 figures["recalibration"]
 
 # %%

@@ -41,6 +41,7 @@ out_dir: str = None  # folder of the results; None: one per set of parameters
 import math
 
 import numpy as np
+import pandas as pd
 import torch
 from IPython.display import Markdown
 from torch.nn import functional as F
@@ -218,7 +219,8 @@ class Step(torch.autograd.Function):
 x = torch.linspace(-6, 6, 121, requires_grad=True)
 y = Step.apply(x)
 (slope,) = torch.autograd.grad(y.sum(), x)
-figures["straight_through"] = plots.straight_through(x.tolist(), y.tolist(), slope.tolist())
+both = {"forward: value": y.tolist(), "backward: gradient": slope.tolist()}
+figures["straight_through"] = plots.lines(both, x.tolist(), xlabel="norm − threshold", ylabel="indicator")
 
 # %% [markdown]
 # Far from its threshold a decision gets almost no gradient: it is settled, and hard to reopen.
@@ -284,8 +286,8 @@ Markdown("Drawn: " + ", ".join(f"{name} {share:.0%}" for name, share in zip(bloc
 # %% [markdown]
 # ## 3 · The space: 20 layers
 #
-# The picture reads from left to right; blocks are drawn to scale. Light blue layers have four choices: they change the
-# channels or the resolution. Darker ones can also be skipped.
+# The picture reads from left to right; blocks are drawn to scale. Layers with four choices change the channels or
+# the resolution. Those with five can also be skipped.
 
 # %%
 space, arch = spaces.published("single_path", "Single-Path NAS")
@@ -487,20 +489,24 @@ def descend(runtime_weight):
 runs = {weight: descend(weight) for weight in (0.0, cfg.runtime_weight)}
 
 # %% [markdown]
-# **What every layer chooses, step by step.** Each row is a layer; the name at its end is the last choice. Left, without
-# a runtime term, hardly anything is dropped. Right, it takes rings (orange turns blue), halves (dark turns light) and
-# whole layers (black); now and then a layer comes back.
+# **What every layer chooses, step by step.** Each row is a layer, each colour a choice. Left, without a runtime term,
+# hardly anything is dropped. Right, it takes rings (orange turns blue), halves (dark turns light) and whole layers
+# (black); now and then a layer comes back.
 
 # %%
 steps = range(cfg.steps)
 titles = {weight: f"runtime weight {weight:g}: {table(h[-1][0]) / 1e6:.2f} M MACs" for weight, (h, _) in runs.items()}
-chosen = {titles[weight]: [a for a, _ in history] for weight, (history, _) in runs.items()}
-figures["choices"] = plots.choices_over_steps(small, list(steps), chosen)
+tones = {"k3e3": "#dceaf6", "k3e6": "#8fbfe0", "k5e3": "#fdd0a2", "k5e6": "#e6842a", "skip": "0.25"}
+chosen = {}
+for weight, (history, _) in runs.items():
+    names = {d.name: [d.choices[a[i]] for a, _ in history] for i, d in enumerate(small.decisions)}
+    chosen[titles[weight]] = pd.DataFrame(names).T
+figures["choices"] = plots.heat(chosen, colours=tones, xlabel="step", width=11, height=4)
 figures["choices"]
 
 # %% [markdown]
 # **Norms against thresholds** for the two layers that can be skipped first and last. A decision turns where the
-# threshold (dashed) crosses the norm (solid); shaded, the part is masked. Norms move too: the runtime
+# threshold (dashed) crosses the norm (solid): below it, the part is masked. Norms move too: the runtime
 # term reaches the weights through them, so it pulls from both sides.
 
 # %%
@@ -509,8 +515,10 @@ layers = [i for i, n in enumerate(small.choices) if n == 5]
 pairs = {}
 for i in (layers[0], layers[-1]):
     for j, name in enumerate(("t3, the layer", "t5, the ring", "t6, the upper half")):
-        pairs[f"{small.decisions[i].name}: {name}"] = tuple([h[1][i][k][j] for h in history] for k in (0, 1))
-figures["thresholds"] = plots.thresholds(list(steps), pairs)
+        norm, threshold = ([h[1][i][k][j] for h in history] for k in (0, 1))
+        pairs[f"{small.decisions[i].name}: {name}"] = {"norm of the weights": norm, "threshold": threshold}
+look = {"columns": 3, "share": "x", "xlabel": "step", "height": 2.4, "legend": "bottom"}
+figures["thresholds"] = plots.lines(pairs, list(steps), **look)
 figures["thresholds"]
 
 # %%

@@ -79,10 +79,8 @@ Markdown(
 
 # %%
 scores = truth.scores("test")
-figures = {"truth": plots.Picture(8, 3)}
-ax = figures["truth"].subplots()
-ax.hist(scores, bins=50, color=plots.picture.COLOURS[0])
-ax.set(xlabel="test accuracy (%), mean of three trainings", ylabel="cells")
+label = "test accuracy (%), mean of three trainings"
+figures = {"truth": plots.histogram({"": scores}, xlabel=label, ylabel="share of the cells (%)")}
 figures["truth"]
 
 # %% [markdown]
@@ -126,7 +124,10 @@ def counts(sampler, passes=200, decision=0):
 
 
 counted = {"uniform": counts(uniform), "strict fairness": counts(fair)}
-figures["fairness"] = plots.choice_counts(counted, operations, f"edge {space.decisions[0].name}")
+leads = {name: np.cumsum(count - count.mean(1, keepdims=True), axis=0) for name, count in counted.items()}
+panels = {name: dict(zip(operations, lead.T, strict=True)) for name, lead in leads.items()}
+labels = {"xlabel": "optimizer step", "ylabel": f"times trained on edge {space.decisions[0].name}\n(less the mean)"}
+figures["fairness"] = plots.lines(panels, **labels)
 figures["fairness"]
 
 # %% [markdown]
@@ -292,14 +293,13 @@ trained = {name: [train_supernet(name, seed) for seed in seeds] for name in samp
 # how good the others are.
 
 # %%
-figures["training"] = plots.Picture(8, 3)
-ax = figures["training"].subplots()
-for name, look in plots.picture.styles(samplers).items():
+curves = {}
+for name in samplers:
     history = trained[name][0].history
     passes = np.arange(1, len(history) + 1) * len(samplers[name].paths(space, seeded()))
-    ax.plot(passes, [h["labels"] for h in history], label=name, markevery=plots.picture.every(len(history)), **look)
-ax.set(xlabel="forward passes over the training images", ylabel="cross-entropy")
-ax.legend()
+    curves[name] = pd.Series([h["labels"] for h in history], passes)
+labels = {"xlabel": "forward passes over the training images", "ylabel": "cross-entropy"}
+figures["training"] = plots.lines(curves, **labels)
 figures["training"]
 
 # %% [markdown]
@@ -309,7 +309,7 @@ figures["training"]
 # all paths: **wrong for each of them**. Before an architecture is judged, its own statistics are computed from a few
 # batches of training images: reset, average over the batches (no gradient, no weight moves), judge, put back.
 #
-# Six cells, judged with the statistics of the supernet (hollow) and with their own (solid):
+# Six cells, judged with the statistics of the supernet (circles) and with their own (squares):
 
 # %%
 rng = np.random.default_rng(cfg.seed)
@@ -328,7 +328,8 @@ def raw(net, arch):
 good = [space.parse(text) for text in scores.nlargest(300).index[::50]]
 before = {f"cell {i + 1}": 100 * raw(supernet, arch) for i, arch in enumerate(good)}
 after = {f"cell {i + 1}": 100 * judge(supernet)(arch) for i, arch in enumerate(good)}
-figures["statistics"] = plots.before_after(before, after, "supernet accuracy (%)")
+both = {"the supernet's statistics": before, "their own": after}
+figures["statistics"] = plots.dots(both, xlabel="supernet accuracy (%)", xlim=(0, None))
 figures["statistics"]
 
 # %%
@@ -416,7 +417,10 @@ accuracies = {name: [scored(t.model, name) for t in runs] for name, runs in trai
 # %%
 by_name = {name: runs[0] for name, runs in accuracies.items()}
 taus = {name: correlation(values, true, seed=cfg.seed) for name, values in by_name.items()}
-figures["scatter"] = plots.score_scatter(by_name, true, taus, x="supernet accuracy (%)")
+titles = {name: f"{name}\nτ = {c.value:.2f} [{c.low:.2f}, {c.high:.2f}]" for name, c in taus.items()}
+points = {titles[name]: {name: (values, true)} for name, values in by_name.items()}
+labels = {"xlabel": "supernet accuracy (%)", "ylabel": "true accuracy (%)", "legend": "none"}
+figures["scatter"] = plots.scatter(points, **labels)
 figures["scatter"]
 
 # %% [markdown]
@@ -432,7 +436,7 @@ one = [truth.score(text, seed=truth.seeds[0]) for text in texts]
 others = [np.mean([truth.score(text, seed=s) for s in truth.seeds[1:]]) for text in texts]
 taus["counting MACs"] = correlation([truth.frame.loc[text, "macs"] for text in texts], true, seed=cfg.seed)
 taus["one training of each"] = correlation(one, others, seed=cfg.seed)
-figures["taus"] = plots.correlation_bars(taus)
+figures["taus"] = plots.dots(taus, xlabel="Kendall τ with the truth", xlim=(None, 1.02)).guide(x=0)
 figures["taus"]
 
 # %% [markdown]
@@ -448,7 +452,8 @@ better_taus = {name: correlation(np.array(v)[better], few, seed=cfg.seed) for na
 macs = np.array([truth.frame.loc[text, "macs"] for text in texts])[better]
 better_taus["counting MACs"] = correlation(macs, few, seed=cfg.seed)
 better_taus["one training of each"] = correlation(np.array(one)[better], np.array(others)[better], seed=cfg.seed)
-figures["better_half"] = plots.correlation_bars(better_taus, "Kendall τ among the better half")
+label = "Kendall τ among the better half"
+figures["better_half"] = plots.dots(better_taus, xlabel=label, xlim=(None, 1.02)).guide(x=0)
 figures["better_half"]
 
 # %%

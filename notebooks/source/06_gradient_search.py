@@ -79,7 +79,8 @@ soft = sampling.gumbel_softmax([logits], 1.0, generator)[0]
 hard = torch.stack(sampling.binary_gates(list(logits), generator))
 samples = {"softmax": sampling.softmax([logits])[0], "Gumbel softmax, T = 1": soft, "binary gates": hard}
 names = ["none", "skip", "conv"]
-figures = {"relaxations": plots.weight_bars(samples, names)}
+labels = {"xlabel": "step", "ylabel": "weight of each choice"}
+figures = {"relaxations": plots.stacks(samples, names, **labels)}
 figures["relaxations"]
 
 # %% [markdown]
@@ -134,7 +135,7 @@ GumbelWidget(names, seed=cfg.seed)
 
 # %%
 cooling = {f"T = {T}": sampling.gumbel_softmax([logits], T, seeded())[0] for T in (5.0, 1.0, 0.2)}
-figures["annealing"] = plots.weight_bars(cooling, names)
+figures["annealing"] = plots.stacks(cooling, names, **labels)
 figures["annealing"]
 
 # %% [markdown]
@@ -281,7 +282,8 @@ found = {
 # connection, orange a plain one (skip), blue a convolution.
 
 # %%
-figures["probabilities"] = plots.choice_probabilities(space, {name: r.history for name, r in found.items()})
+histories = {name: [record["probabilities"] for record in r.history] for name, r in found.items()}
+figures["probabilities"] = plots.probabilities(space, histories, xlabel="epoch")
 figures["probabilities"]
 
 # %% [markdown]
@@ -299,8 +301,9 @@ def true_accuracy(space, result):
 best = truth.best()[1]
 curves = {name: true_accuracy(space, result) for name, result in found.items()}
 entropy = {name: [record["entropy"] for record in r.history] for name, r in found.items()}
-figures["searches"] = plots.over_epochs({"entropy (nats)": entropy, "true accuracy of the cell (%)": curves})
-figures["searches"].axes[1].axhline(best, color="0.4", linewidth=1, linestyle=":")
+panels = {"entropy (nats)": entropy, "true accuracy of the cell (%)": curves}
+look = {"names": "ylabel", "share": "", "xlabel": "epoch"}
+figures["searches"] = plots.lines(panels, **look).guide(y=[float("nan"), best])
 figures["searches"]
 
 # %%
@@ -376,7 +379,10 @@ gradients = {name: estimate(relax, cfg.draws if name != "softmax" else 1) for na
 # to either side. A marker off the line is *bias*, a long bar is *noise*.
 
 # %%
-figures["estimators"] = plots.gradient_spread(gradients, exact.tolist(), operations)
+panels = {}
+for k, operation in enumerate(operations):
+    panels[operation] = {"": {name: plots.Interval.around(g[:, k]) for name, g in gradients.items()}}
+figures["estimators"] = plots.dots(panels, xlabel="dL / dlogit").guide(x=exact.tolist(), linestyle="--")
 figures["estimators"]
 
 # %%
@@ -437,8 +443,8 @@ pair = {"left alone": collapsed, "at most two skips": remedied}
 # Orange is skip, blue is a convolution. Left alone, orange takes over edge after edge:
 
 # %%
-two_colours = plots.ranking.OPERATION_BANDS[1:]
-figures["collapse"] = plots.choice_probabilities(deep, {k: r.history for k, r in pair.items()}, colours=two_colours)
+histories = {name: [record["probabilities"] for record in r.history] for name, r in pair.items()}
+figures["collapse"] = plots.probabilities(deep, histories, colours=plots.OPERATIONS[1:], xlabel="epoch")
 figures["collapse"]
 
 # %% [markdown]
@@ -447,7 +453,7 @@ figures["collapse"]
 # %%
 count = {name: [sum(i == 0 for i in record["arch"]) for record in r.history] for name, r in pair.items()}
 deep_curves = {name: true_accuracy(deep, r) for name, r in pair.items()}
-figures["collapse_cost"] = plots.over_epochs({"skips in the cell (of 6)": count, "true accuracy (%)": deep_curves})
+figures["collapse_cost"] = plots.lines({"skips in the cell (of 6)": count, "true accuracy (%)": deep_curves}, **look)
 figures["collapse_cost"]
 
 # %%
@@ -502,8 +508,8 @@ def expected(result, target):
 
 
 priced = {name: expected(result, targets[name]) for name, result in searched.items()}
-figures["budget"] = plots.over_epochs({"expected MACs (% of the target)": priced})
-figures["budget"].axes[0].axhspan(97, 103, color="0.85", zorder=0)
+figures["budget"] = plots.lines(priced, xlabel="epoch", ylabel="expected MACs (% of the target)")
+figures["budget"].guide(y=(97, 103), label="target ± 3 %")
 figures["budget"]
 
 # %%

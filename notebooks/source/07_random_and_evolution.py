@@ -266,7 +266,8 @@ P = 20
 chances = {f"tournament, k = {k}": [comb(P - r, k - 1) / comb(P, k) for r in range(1, P + 1)] for k in (2, 5, 10)}
 chances["top k, k = 5"] = [1 / 5 if r <= 5 else 0 for r in range(1, P + 1)]
 assert all(abs(sum(values) - 1) < 1e-12 for values in chances.values())
-figures["selection"] = plots.selection(chances)
+labels = {"xlabel": "rank in the population", "ylabel": "probability to be a parent", "ylim": (0, None)}
+figures["selection"] = plots.lines(chances, **labels)
 figures["selection"]
 
 # %% [markdown]

@@ -215,7 +215,7 @@ names = [n.replace("cell", "").replace("_1_", " ").replace("to", "→") for n in
 pairs = list(zip(weights(net), gradients(net, images, labels), strict=True))
 by_layer = {"SNIP: Σ |w · g|": [float((w * g).detach().abs().sum()) for w, g in pairs]}
 by_layer["gradient norm: ‖g‖"] = [float(g.norm()) for _, g in pairs]
-figures["layers"] = plots.profile(by_layer, names, xlabel="layer", ylabel="what the layer adds")
+figures["layers"] = plots.lines(by_layer, names, xlabel="layer", ylabel="what the layer adds", ylim=(0, None))
 figures["layers"]
 
 # %% [markdown]
@@ -287,7 +287,7 @@ plain[2].weight.data.mul_(3)
 carried["conv 2 times 3"] = flows(plain, (3, 8, 8))
 assert np.allclose([*carried["as drawn"], *carried["conv 2 times 3"]], np.repeat([1, 3], 6) * carried["as drawn"][0])
 where = [f"conv {i + 1}" for i in range(5)] + ["linear"]
-figures["flow"] = plots.profile(carried, where, ylabel="flow through the layer", width=7)
+figures["flow"] = plots.lines(carried, where, ylabel="flow through the layer", ylim=(0, None))
 figures["flow"]
 
 # %% [markdown]
@@ -364,7 +364,7 @@ shown = {"A: codes": codes(net, some)[:, -60:].cpu()}
 for name in "AD":
     K = kernel(codes(untrained(four[name]), some)).cpu()
     shown[f"{name}: kernel, {int(K[0, 0])} bits, {truth[four[name]]:.0f} % right"] = K / K[0, 0]
-figures["kernels"] = plots.matrices(shown, limits=(0, 1), bar="bit, or share of equal bits", ylabel="image")
+figures["kernels"] = plots.heat(shown, limits=(0, 1), bar="bit, or share of equal bits", ylabel="image", share="")
 figures["kernels"]
 
 # %% [markdown]
@@ -420,7 +420,7 @@ assert same(my_jacob_cov(net, images), "jacob_cov", tolerance=1e-3)
 corr = {name: torch.corrcoef(jacobian(untrained(four[name]), some)).cpu() for name in "ABD"}
 corr = {f"{name}: {truth[four[name]]:.0f} % right": C for name, C in corr.items()}
 looks = {"limits": (-1, 1), "colours": "PuOr", "bar": "correlation of the gradients"}
-figures["jacobian"] = plots.matrices(corr, xlabel="image", ylabel="image", **looks)
+figures["jacobian"] = plots.heat(corr, xlabel="image", ylabel="image", **looks)
 figures["jacobian"]
 
 # %% [markdown]
@@ -470,7 +470,7 @@ assert same(mine, "zen", generator=torch.Generator().manual_seed(7))  # the same
 (x, near), (f, moved), _ = reaction(net, (8, 3, 64, 64))
 views = {"x": x[0, 0], "x + 0.01 ε": near[0, 0], "f(x)": f[0, 0], "f(x + 0.01 ε)": moved[0, 0]}
 views["difference"] = f[0, 0] - moved[0, 0]
-figures["zen"] = plots.matrices({name: view.cpu() for name, view in views.items()}, width=2.3)
+figures["zen"] = plots.heat({name: view.cpu() for name, view in views.items()}, columns=5, width=12, height=2.6)
 figures["zen"]
 
 # %% [markdown]
@@ -595,7 +595,7 @@ for name in "ABD":
     counts[f"{name}, all directions"] = [count(samples=n) for n in sizes]
     counts[f"{name}, along a line"] = [count(samples=n, dimensions=1) for n in sizes]
 assert all(counts[f"{name}, all directions"] == sizes for name in "AB")  # a tie at the ceiling
-figures["regions"] = plots.profile(counts, sizes, logx=True, logy=True, xlabel="inputs", ylabel="linear regions found")
+figures["regions"] = plots.lines(counts, sizes, log="xy", xlabel="inputs", ylabel="linear regions found")
 figures["regions"]
 
 # %% [markdown]
@@ -645,8 +645,8 @@ found = [zero_cost.score_all(chain(n), batch, watched) for n in cfg.depths]
 rising = {name: [f[name] / abs(found[0][name]) for f in found] for name in watched}
 assert all(values[-1] > values[0] for values in rising.values())
 rising["accuracy"] = list(np.array(accuracy) / accuracy[0])
-look = {"xlabel": "layers", "logy": True, "ylabel": "shallowest chain = 1"}
-figures["depth"] = plots.profile(rising, [str(n) for n in cfg.depths], **look)
+look = {"xlabel": "layers", "log": "y", "ylabel": "shallowest chain = 1"}
+figures["depth"] = plots.lines(rising, [str(n) for n in cfg.depths], **look)
 figures["depth"]
 
 # %%
@@ -855,8 +855,8 @@ for name in judged.index:
     upper = [ranking.spearman(frame[name][top_half], pool[top_half]) for frame in frames.values()]
     views["the better half"].append(np.mean(upper))
     views["equal size"].append(np.mean([within_size(f[name]) for f in frames.values()]))
-figures["where"] = plots.profile(views, list(judged.index), ylabel="Spearman's ρ with the truth", joined=False)
-figures["where"].axes[0].axhline(0, color="0.5", linewidth=1)
+label = "Spearman's ρ with the truth"
+figures["where"] = plots.lines(views, list(judged.index), ylabel=label, joined=False).guide(y=0)
 figures["where"]
 
 # %%
@@ -902,7 +902,10 @@ timed = [untrained(text) for text in pool.index[:: -(-len(pool) // cfg.timed_cel
 single = [name for name in judged.index if name in zero_cost.names()]
 [zero_cost.score(name, timed[0], batch) for name in single]  # warm-up
 took = {name: milliseconds(name, timed) for name in single}
-figures["cost"] = plots.proxy_cost(judged.loc[single], took)
+rows = judged.loc[single, ["spearman", "spearman_low", "spearman_high"]].itertuples()
+points = {name: (took[name], plots.Interval(*ends)) for name, *ends in rows}
+labels = {"xlabel": "milliseconds per architecture", "ylabel": label, "log": "x", "height": 4.8}
+figures["cost"] = plots.scatter(points, named=True, **labels).guide(y=0)
 figures["cost"]
 
 # %%
@@ -951,7 +954,7 @@ table.round(2) if large else print("NAS-Bench-201 is skipped.")
 # %%
 if large:
     lines = {"ours, 200 cells": table.spearman} | {key: table[key] for key in published}
-    figures["nasbench201"] = plots.profile(lines, list(table.index), ylabel="Spearman's ρ with the truth", joined=False)
+    figures["nasbench201"] = plots.lines(lines, list(table.index), ylabel=label, joined=False)
     display(figures["nasbench201"])
     shared = table["Suite-Zero, ρ"].dropna().index
     off = (table.loc[shared, "spearman"] - table.loc[shared, "Suite-Zero, ρ"]).abs()
@@ -1006,12 +1009,12 @@ widget = ProxyMixWidget(mean[columns], pool, chosen=chosen)
 widget
 
 # %% [markdown]
-# The same as a fixed figure, for pages that cannot run: the best pair by log-rank. Left each part's ρ and, as a
-# diamond, the mixture's; right the accuracy over the mixture's rank.
+# The same as a fixed figure, for pages that cannot run: the best pair by log-rank. Each part's ρ and, last and
+# as a dashed line, the mixture's.
 
 # %%
 mix = {name: float(name in chosen) for name in columns}
-figures["mix"] = plots.proxy_mix(mean[columns], pool, "log_rank", mix, ylabel="test accuracy (%)")
+figures["mix"] = plots.proxy_mix(mean[columns], pool, "log_rank", mix)
 figures["mix"]
 
 # %% [markdown]

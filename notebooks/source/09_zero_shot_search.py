@@ -363,7 +363,8 @@ texts = {
     "channels of 2 layers": (widths, [row_of(n, n, 2) for n in widths]),
 }
 seen = {x: (at, {way: [zen_of(t, **o) for t in ts] for way, o in WAYS.items()}) for x, (at, ts) in texts.items()}
-figures["zen"] = plots.lines(seen, "Zen-score")
+curves = {x: {way: pd.Series(scores, at) for way, scores in ways.items()} for x, (at, ways) in seen.items()}
+figures["zen"] = plots.lines(curves, names="xlabel", ylabel="Zen-score")
 figures["zen"]
 
 # %%
@@ -460,8 +461,9 @@ target = next(b for b in start if b.name in space.searched)
 groups, most = space.groups, space.max_channels
 for rule in ("uniform", "origin"):
     drawn = Counter(plainnet.RULES[rule](target, groups, rng, most).name for _ in range(4000))
-    shares[rule] = {kind: drawn[kind] / 4000 for kind in space.searched}
-figures["types"] = plots.mutation_types(shares)
+    shares[rule] = {kind.removeprefix("Super"): drawn[kind] / 40 for kind in space.searched}
+alike = {"x": 100 / len(space.searched), "label": "all alike"}
+figures["types"] = plots.dots(shares, xlabel="share of mutations (%)", xlim=(0, None)).guide(**alike)
 figures["types"]
 
 # %% [markdown]
@@ -725,7 +727,7 @@ summary.round(1)
 
 # %%
 if results:
-    figures["contest"] = plots.contest(accuracies)
+    figures["contest"] = plots.dots(accuracies, xlabel="test accuracy (%)")
 figures.get("contest", "No training: dataset is none, or epochs is 0.")
 
 
@@ -754,7 +756,7 @@ Markdown(verdict(*accuracies.values()) if results else "Nothing was trained.")
 
 # %%
 if results:
-    figures["loss"] = plots.progress({name: results[name][1] for name in ("winner 0", "random 0")})
+    figures["loss"] = plots.progress({name: results[name][1] for name in ("winner 0", "random 0")}, {"total": "loss"})
 figures.get("loss", "Nothing was trained.")
 
 # %% [markdown]
@@ -872,8 +874,8 @@ if large:
 else:
     frames = {"digits": (pool.frame, truth)}
 steps = {title: ladders(*pair) for title, pair in frames.items()}
-panels = {f"proxies combined ({title})": ([1, 2, 3, 4], curves) for title, curves in steps.items()}
-figures["ladders"] = plots.lines(panels, "Spearman's ρ of the log-rank")
+panels = {f"proxies combined ({title})": curves for title, curves in steps.items()}
+figures["ladders"] = plots.lines(panels, names="xlabel", ylabel="Spearman's ρ of the log-rank")
 figures["ladders"]
 
 # %%
@@ -937,10 +939,8 @@ places = [
 assert np.allclose(voted.frame()["score"], ranking.combine(scores, "log_rank"))
 
 # %%
-figures["places"] = plots.lines(
-    {"structures in the pool": (range(quarter, len(scores) + 1), {f"number {leader}": places})},
-    "place of the leader of\nthe first quarter",
-)
+labels = {"xlabel": "structures in the pool", "ylabel": "place of the leader of\nthe first quarter"}
+figures["places"] = plots.lines({f"number {leader}": places}, range(quarter, len(scores) + 1), **labels)
 figures["places"]
 
 # %% [markdown]

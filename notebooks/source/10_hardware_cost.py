@@ -279,7 +279,7 @@ widget
 # The same as a fixed figure, for pages that cannot run: MACs, data moved and intensity of its layers as first set.
 
 # %%
-figures["block"] = widget.picture()
+figures["block"] = widget.figure
 figures["block"]
 
 # %% [markdown]
@@ -302,7 +302,10 @@ def once():
 
 
 took = [once() for _ in range(cfg.repeats + 5)]
-figures["runs"] = plots.runs(took, warmup=5)
+order, quartiles = np.arange(1, len(took) + 1), tuple(np.quantile(took[5:], (0.25, 0.75)))
+points = {"warm-up, not counted": (order[:5], took[:5]), "counted": (order[5:], took[5:])}
+figures["runs"] = plots.scatter(points, xlabel="run", ylabel="ms", log="y")
+figures["runs"].guide(y=quartiles, label="quartiles").guide(y=float(np.median(took[5:])), label="median")
 figures["runs"]
 
 # %%
@@ -374,7 +377,7 @@ for name in cfg.backends:
         speeds[name] = measure(network, timed.input_shape, **options)
     except errors.BackendError as error:
         print(f"{name}: {error}")
-figures["backends"] = plots.bars({"time (ms)": {name: found.median for name, found in speeds.items()}}, width=5)
+figures["backends"] = plots.bars({"time (ms)": {name: found.median for name, found in speeds.items()}}, width=6)
 figures["backends"]
 
 # %%
@@ -404,7 +407,9 @@ many = {
     ]
     for n in cfg.thread_counts
 }
-figures["batch"] = plots.profile(many, cfg.batches, xlabel="images in a batch", ylabel="time of a batch (ms)")
+figures["batch"] = plots.lines(
+    many, cfg.batches, xlabel="images in a batch", ylabel="time of a batch (ms)", ylim=(0, None)
+)
 figures["batch"]
 
 # %% [markdown]
@@ -438,7 +443,9 @@ for name, ms in many.items():
     b, a = np.polyfit(cfg.batches, ms, 1)
     lines[f"{name}, measured"] = [1e3 * n / t for n, t in zip(cfg.batches, ms, strict=True)]
     lines[f"{name}, a + b·n"] = [1e3 * n / (a + b * n) for n in cfg.batches]
-figures["throughput"] = plots.profile(lines, cfg.batches, xlabel="images in a batch", ylabel="images per second")
+figures["throughput"] = plots.lines(
+    lines, cfg.batches, xlabel="images in a batch", ylabel="images per second", ylim=(0, None)
+)
 figures["throughput"]
 
 # %% [markdown]

@@ -183,7 +183,9 @@ soft = {name: sampling.softmax([s * a for a in logits]) for name, s in {"undecid
 means = {name: float(latency.expected(p)) for name, p in soft.items()}
 argmax = tuple(int(a.argmax()) for a in logits)
 drawn = {name: draw(p) for name, p in soft.items()}
-figures["soft"] = plots.soft_costs(drawn, means, dict.fromkeys(soft, latency(argmax)), means["undecided"])
+common = {"target": means["undecided"], "most probable network": latency(argmax)}
+marks = {name: {"expected cost": mean} | common for name, mean in means.items()}
+figures["soft"] = plots.histogram(drawn, marks, columns=1, xlabel="latency (ms)")
 figures["soft"]
 
 
@@ -214,8 +216,8 @@ for i in range(1, 7):
     cost = latency(tuple(int(a.argmax()) for a in random))
     soft_cost = [float(latency.expected(sampling.softmax([s * a for a in random]))) for s in sharp.tolist()]
     gaps[f"path {i}"] = [100 * (cost / e - 1) for e in soft_cost]
-figures["gap"] = plots.lines({"logits multiplied by": (sharp, gaps)}, "gap (% of the expected cost)")
-figures["gap"].axes[0].set_xscale("log")
+labels = {"xlabel": "logits multiplied by", "ylabel": "gap (% of the expected cost)"}
+figures["gap"] = plots.lines(gaps, sharp, log="x", **labels)
 figures["gap"]
 
 # %% [markdown]
@@ -343,7 +345,10 @@ for updates in (0, 2, 6):
     for _ in range(updates):
         loss.update(1.5, 1.0)  # half over the target
     shapes["Lagrange: slope learnt"][f"after {updates} updates"] = shape(loss)
-figures["losses"] = plots.loss_shapes(shapes, r)
+rows = [{name: pair[row] for name, pair in family.items()} for row in (0, 1) for family in shapes.values()]
+names = [f"{family}{row}" for row in ("", " (slope)") for family in shapes]
+look = {"columns": len(shapes), "width": 12, "share": "x", "legend": "each", "xlabel": "cost / target"}
+figures["losses"] = plots.lines(dict(zip(names, rows, strict=True)), r, **look).guide(x=1)
 figures["losses"]
 
 # %% [markdown]
@@ -547,10 +552,8 @@ for name in tqdm(swept, desc="weights"):
         frame = search.pareto_sweep(objective, latency, [targets["loose"]], [cfg.seed], loss=loss, config=short).frame()
         swept[name].append(100 * frame["cost"][0] / targets["loose"])
         gained[name].append(worth(frame["arch"][0]))
-figures["weights"] = plots.lines({"weight": (ladder, swept)}, "latency of the network (% of target)")
-axes = figures["weights"].axes[0]
-axes.set_xscale("log")
-axes.axhspan(97, 103, color="0.85", zorder=0)
+labels = {"xlabel": "weight", "ylabel": "latency of the network (% of target)"}
+figures["weights"] = plots.lines(swept, ladder, log="x", **labels).guide(y=(97, 103), label="target ± 3 %")
 figures["weights"]
 
 # %%
@@ -574,9 +577,8 @@ Markdown(
 # %%
 from nasedu.widgets import BudgetWidget
 
-widget = BudgetWidget(
-    objective, latency, target=round(100 * cfg.tight), steps=cfg.widget_steps, lr=cfg.lr, seed=cfg.seed
-)
+quick = search.DescentConfig(steps=cfg.widget_steps, every=max(1, cfg.widget_steps // 100), lr=cfg.lr)
+widget = BudgetWidget(objective, latency, target=round(100 * cfg.tight), config=quick, seed=cfg.seed)
 widget
 
 # %% [markdown]
@@ -584,8 +586,7 @@ widget
 
 # %%
 first = widget.derived
-ends = {"expected": first.expected, "most probable": first.argmax_cost, "derived": first.cost}
-figures["reach"] = plots.reach((low, high), first.target, ends)
+figures["reach"] = widget.figure
 figures["reach"]
 
 # %% [markdown]
@@ -651,7 +652,9 @@ steps = [record["step"] for record in both.descent.history]
 course_of = {name: costs_over_steps(both.descent, latency, i) for i, name in enumerate(targets)}
 prices = {name: multipliers(costs, targets[name]) for name, costs in course_of.items()}
 percent = {name: [100 * c / targets[name] for c in costs] for name, costs in course_of.items()}
-figures["price"] = plots.price_of_budget(steps, percent, prices)
+look = {"names": "ylabel", "columns": 1, "share": "x", "xlabel": "step", "width": 8, "height": 2.4}
+figures["price"] = plots.lines({"cost (% of target)": percent, "multiplier": prices}, steps, **look)
+figures["price"].guide(y=[(97, 103), 0])
 figures["price"]
 
 # %%
@@ -740,8 +743,8 @@ binding = {"latency": [], "parameters": []}
 for row, budget in enumerate(budgets.tolist()):
     for name, table, goal in (("latency", latency, targets["loose"]), ("parameters", params, budget)):
         binding[name].append(multipliers(costs_over_steps(descent, table, row), goal)[-1])
-axis = "parameter budget (% of the range)"
-figures["binding"] = plots.lines({axis: (100 * ladder_2, binding)}, "multiplier at the end")
+labels = {"xlabel": "parameter budget (% of the range)", "ylabel": "multiplier at the end"}
+figures["binding"] = plots.lines(binding, 100 * ladder_2, **labels)
 figures["binding"]
 
 # %%
@@ -864,8 +867,7 @@ picked = {name: [drawn_search(loss, cfg.seed + i) for i in range(10)] for name, 
 blind = [drawn_search(rewards["TuNAS"], cfg.seed + i, search.random_search) for i in range(10)]
 picked["TuNAS, random search"] = blind
 over = {name: [100 * full_macs(arch) / quota["loose"] for arch in archs] for name, archs in picked.items()}
-figures["rewards"] = plots.contest(over, xlabel="MACs of the pick (% of the target)")
-figures["rewards"].axes[0].axvline(100, color="0.3", linestyle=":")
+figures["rewards"] = plots.dots(over, xlabel="MACs of the pick (% of the target)").guide(x=100)
 figures["rewards"]
 
 # %%
@@ -899,11 +901,15 @@ swept_front = sweep.efficient()
 # section 1.
 
 # %%
-figures["front"] = plots.pareto_front(sweep, cost="latency (ms)", objective="objective (naswot)")
-axes = figures["front"].axes[0]
-axes.plot(random_costs, [objective(a) for a in strangers], ".", color="0.75", markersize=3, zorder=0)
-axes.plot(*front.T, color="black", linewidth=0.8)
-figures["front"]
+frame = sweep.frame()
+points = {"random networks": (random_costs, [objective(a) for a in strangers])}
+points["derived"] = frame["derived_cost"], frame["derived_objective"]
+labels = {"xlabel": "latency (ms)", "ylabel": "objective (naswot)"}
+figures["front"] = plots.scatter(points, crowd="random networks", **labels)
+(axes,) = figures["front"].axes
+axes.step(swept_front["derived_cost"], swept_front["derived_objective"], where="post", label="front of the sweep")
+axes.plot(*front.T, color="black", linewidth=0.8, label="exact front")
+figures["front"].key()
 
 # %%
 lag = [best_within(c) - worth(a) for c, a in zip(swept_front["derived_cost"], swept_front["derived"], strict=True)]

@@ -272,7 +272,9 @@ check_expected_cost(expected_cost)
 # %%
 generator = torch.Generator().manual_seed(cfg.seed)
 samples = {T: gumbel_softmax([torch.zeros(12, 4)], T, generator)[0] for T in (5.0, 1.0, 0.1)}
-figures["samples"] = plots.samples(samples)
+panels = {f"T = {T:g}": weights for T, weights in samples.items()}
+labels = {"colours": plots.ORDERED, "xlabel": "sample", "ylabel": "weight of each choice"}
+figures["samples"] = plots.stacks(panels, ["choice 1", "choice 2", "choice 3", "choice 4"], **labels)
 figures["samples"]
 
 # %% [markdown]
@@ -340,7 +342,8 @@ Markdown(f"{millions:.3g} M shared weights; warm-up `{cfg.warmup}`, epochs: {len
 # The three parts of the detection loss over the warm-up: how far boxes are off, whether there is an object, and which.
 
 # %%
-figures["warm_up"] = plots.training_curves({"supernet": warmed.history})
+LOSSES = {"box": "box: how far off", "obj": "object: is there one", "cls": "class: which one"}
+figures["warm_up"] = plots.progress({"supernet": warmed.history}, LOSSES)
 figures["warm_up"]
 
 # %% [markdown]
@@ -378,11 +381,13 @@ images, objects = next(replace(task, batch_size=cfg.map_batch_size).batches("tra
 images = images.to(cfg.device)
 path = [p.to(cfg.device) for p in uniform]
 first_map = wzdnas.zero_cost_map(space, supernet, path, images, "naswot")
-figures["zero_cost_map"] = plots.score_map(first_map)
+figures["zero_cost_map"] = plots.price_map(
+    first_map, f"lead within the block ({first_map.unit})", 1, lead=True, numbers=".2f"
+)
 
 # %% [markdown]
-# The map: a row for each block, a column for each option. Numbers and colour are the lead over the block's own lowest
-# option. As a rule wider scores higher; in the `sliced` supernet deeper does, too.
+# The map: a column for each block, a row for each option (width ratio, number of bottlenecks). Numbers and colour are
+# the lead over the block's own lowest option. As a rule wider scores higher; in the `sliced` supernet deeper does, too.
 
 # %%
 figures["zero_cost_map"]
@@ -408,7 +413,10 @@ def map_as(semantics):
 maps = {name: map_as(name) for name in ("faithful", "sliced")}
 middle = len(space.slots) // 2
 scores = {name: table.entries[middle] for name, table in maps.items()}
-figures["depth_blindness"] = plots.score_by_depth(scores, space.slots[middle])
+width, depth = (d.choices for d in space.slots[middle].decisions)
+panels = {n: {f"γ = {w}": score[i].tolist() for i, w in enumerate(width)} for n, score in scores.items()}
+label = f"bottlenecks in {space.slots[middle].name}"
+figures["depth_blindness"] = plots.lines(panels, list(depth), xlabel=label, ylabel="log |det K| per image")
 
 # %% [markdown]
 # Left, the lines are flat: a bottleneck more changes next to nothing. Right, they rise with every bottleneck.
@@ -507,7 +515,9 @@ with tqdm(total=config.steps, desc="search", unit="step") as bar:
 # they end in.
 
 # %%
-figures["probabilities"] = plots.probabilities(descent)
+history = {"probability": [record["probabilities"][0] for record in descent.history]}
+steps = [record["step"] for record in descent.history]
+figures["probabilities"] = plots.probabilities(space, history, steps, colours=plots.ORDERED, xlabel="step")
 figures["probabilities"]
 
 # %% [markdown]
@@ -515,9 +525,10 @@ figures["probabilities"]
 # the others pull against it, it stays a little above zero.
 
 # %%
-steps = [record["step"] for record in descent.history]
 loss = wzdnas.FourTermLoss({"zero_cost": last_map, **priced}, target)
-figures["loss_terms"] = plots.loss_terms(steps, wzdnas.terms_of(descent, loss))
+terms = {name: {name: values} for name, values in wzdnas.terms_of(descent, loss).items()}
+look = {"xlabel": "step", "ylabel": "weighted term of the loss", "share": "", "legend": "none"}
+figures["loss_terms"] = plots.lines(terms, steps, **look)
 figures["loss_terms"]
 
 # %% [markdown]
@@ -530,9 +541,14 @@ figures["loss_terms"]
 
 # %%
 derived = tables.derive(descent.path(config.temperature[1]), flops, target)
-priced = torch.stack([record["costs"][0] for record in descent.history])  # (records, terms)
-path_flops = [*priced[:, loss.names.index("flops")].tolist(), derived.expected]
-figures["budget"] = plots.budget([*steps, config.steps], path_flops, derived)
+paid = torch.stack([record["costs"][0] for record in descent.history])  # (records, terms)
+path_flops = [*paid[:, loss.names.index("flops")].tolist(), derived.expected]
+giga = {"expected": 2e-9 * np.array(path_flops)}
+marks = {"most probable": 2e-9 * derived.argmax_cost, "derived": 2e-9 * derived.cost}
+figures["budget"] = plots.lines(giga, [*steps, config.steps], xlabel="step", ylabel="GFLOPs per image")
+figures["budget"].guide(y=(2e-9 * 0.97 * target, 2e-9 * 1.03 * target), label="target ± 3 %")
+for (name, value), line in zip(marks.items(), (":", "--"), strict=True):
+    figures["budget"].guide(y=value, linestyle=line, label=f"{name}, {value:.4g} GFLOPs")
 figures["budget"]
 
 # %%
@@ -589,7 +605,7 @@ trained = side_by_side(train, archs, threads=cfg.threads, device=cfg.device)
 # Training curves of the three networks: the parts of the detection loss, averaged over each epoch.
 
 # %%
-figures["training"] = plots.training_curves({name: result.history for name, result in trained.items()})
+figures["training"] = plots.progress({name: result.history for name, result in trained.items()}, LOSSES)
 figures["training"]
 
 # %% [markdown]
@@ -647,7 +663,8 @@ figures["detections"]
 # Precision against speed: up is more precise, left is faster.
 
 # %%
-figures["ap_latency"] = plots.trade_off(table)
+points = {name: (row["latency_ms"], row["AP"]) for name, row in table.iterrows()}
+figures["ap_latency"] = plots.scatter(points, named=True, width=6, xlabel="latency (ms, batch 1)", ylabel="AP")
 figures["ap_latency"]
 
 # %%

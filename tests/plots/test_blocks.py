@@ -10,7 +10,8 @@ from matplotlib.patches import Rectangle
 from nasedu import plots, spaces
 from nasedu.errors import ArchitectureError
 from nasedu.hardware import count
-from nasedu.plots.blocks import FIXED, KERNELS, OTHER
+from nasedu.plots.blocks import KERNELS, OTHER
+from nasedu.plots.diagram import FIXED
 
 CHAINS = ("proxylessnas", "fbnet", "spos", "single_path", "fairnas")
 SIZES = {"published": {}, "course": spaces.COURSE}

@@ -5,11 +5,10 @@ import torch
 from matplotlib.colors import to_rgba
 from matplotlib.patches import FancyArrowPatch
 
-from nasedu import data, plots, spaces
+from nasedu import plots, spaces
 from nasedu.errors import ArchitectureError
 from nasedu.plots.cells import LOOKS, MARK
 from nasedu.supernet.mixed import Subset
-from nasedu.tables import LookupTable
 
 
 @pytest.fixture(scope="module")
@@ -78,16 +77,6 @@ def test_only_cells_of_six_edges_are_drawn(cell):
         plots.cells(cell, {"short": (0, 1)})
 
 
-def test_prices_are_a_tables_entries(cell):
-    table = LookupTable.build(cell, "macs")
-    ax = plots.prices(table).axes[0]
-    heights = [[bar.get_height() for bar in container] for container in ax.containers if hasattr(container, "patches")]
-    assert torch.allclose(torch.tensor(heights).T.double(), torch.stack(table.entries))
-    assert f"{table.fixed:,.0f}" in ax.get_title()
-    with pytest.raises(ArchitectureError, match="priced alone"):
-        plots.prices(LookupTable.build(spaces.create("yolo", image_size=64), "macs"))
-
-
 def test_genes_have_a_box_for_every_decision_and_a_look_for_every_origin(cell):
     archs = {"parent": (0, 1, 2, 3, 4, 0), "child": (0, 1, 2, 3, 4, 1)}
     ax = plots.genes(cell, archs, {"parent": [0] * 6, "child": [0] * 5 + [2]}, ("kept", "", "redrawn")).axes[0]
@@ -95,23 +84,3 @@ def test_genes_have_a_box_for_every_decision_and_a_look_for_every_origin(cell):
     looks = {(patch.get_facecolor(), patch.get_hatch()) for patch in ax.patches}
     assert len(looks) == 2
     assert [t.get_text() for t in ax.texts if t.get_text() in archs] == list(archs)
-
-
-def test_a_landscape_marks_its_points_and_its_budget():
-    ax = plots.landscape([1, 2, 3], [50, 60, 70], {"pick": (2, 60)}, xlabel="MACs", ylabel="%", budget=2.5).axes[0]
-    marked = {text.get_text() for text in ax.get_legend().get_texts()}
-    assert marked == {"all 3", "pick: 60.0", "budget: 2"} or marked == {"all 3", "pick: 60.0", "budget: 3"}
-
-
-def test_the_pick_of_an_agreement_has_the_highest_score_seen_not_the_highest_truth():
-    ax = plots.agreement([0.1, 0.9, 0.5], [70, 60, 80], "seen", "truth").axes[0]
-    pick = next(line for line in ax.lines if line.get_marker() == "*")
-    assert (pick.get_xdata()[0], pick.get_ydata()[0]) == (0.9, 60)
-
-
-def test_images_carry_their_classes_and_progress_has_a_line_for_each_training():
-    digits = data.classification("digits", "val", image_size=8, size=12)
-    axes = plots.images(digits, count=12, columns=6).axes
-    assert [ax.get_title() for ax in axes] == [str(int(label)) for label in digits.labels]
-    history = [{"epoch": 1, "total": 2.0}, {"epoch": 2, "total": 1.0}]
-    assert len(plots.progress({"a": history, "b": history}).axes[0].lines) == 2

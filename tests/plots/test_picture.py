@@ -1,10 +1,15 @@
 """Pictures leave nothing behind and show themselves."""
 
+import base64
 import sys
 
 import matplotlib
+from IPython.core.formatters import DisplayFormatter
 from matplotlib.figure import Figure
+from nbconvert import HTMLExporter
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from nasedu import plots
 from nasedu.plots.picture import Picture, every, styles
 
 
@@ -12,7 +17,6 @@ def test_a_picture_is_a_figure_that_a_notebook_shows():
     picture = Picture(2, 1)
     picture.subplots().plot([1, 2])
     assert isinstance(picture, Figure)
-    assert picture._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n"
     assert picture.png() == picture.png()
 
 
@@ -32,3 +36,33 @@ def test_no_two_looks_are_equal_in_colour_or_marker():
 def test_about_eight_markers_on_a_line_of_any_length():
     assert every(0) == every(5) == 1
     assert 7 <= 2304 / every(2304) <= 9
+    assert every(1000, log=True)[:3] == [0, 2, 6] and len(every(1000, log=True)) == 8
+
+
+def test_jupyter_finds_the_alt_text_in_the_outputs_metadata_and_so_do_its_pages():
+    picture = plots.lines({"a < b": [1, 2]}, xlabel="epoch", ylabel="loss", alt='a falls & "b" rises')
+    display = DisplayFormatter()
+    data, metadata = display.format(picture)
+    assert base64.b64decode(data["image/png"])[:8] == b"\x89PNG\r\n\x1a\n"
+    assert metadata["image/png"]["alt"] == picture.alt == 'a falls & "b" rises'
+    output = new_output("display_data", data, metadata=metadata)
+    notebook = new_notebook(cells=[new_code_cell("", outputs=[output])])
+    page, _ = HTMLExporter(template_name="classic").from_notebook_node(notebook)
+    assert 'alt="a falls &amp; &quot;b&quot; rises"' in page or "alt='a falls &amp; \"b\" rises'" in page
+
+
+def test_an_alt_text_is_made_of_what_is_drawn_and_told_last():
+    picture = plots.lines({"left": {"a": [1, 2]}, "right": {"b": [2, 1]}}, xlabel="epoch", ylabel="loss (nats)")
+    picture.guide(y=1.5, label="limit")
+    assert picture.alt == "Line chart of loss (nats) over epoch, in panels: left, right. It shows a, limit, b."
+    picture.alt = "Both fall."
+    assert picture._repr_mimebundle_()[1] == {"image/png": {"alt": "Both fall."}}
+
+
+def test_guides_stand_in_every_panel_or_in_one_each():
+    picture = plots.lines({"one": {"a": [1, 2]}, "two": {"a": [2, 1]}})
+    picture.guide(x=1).guide(y=[3, 4]).guide(y=(0, 1), label="band")
+    for ax, y in zip(picture.axes, (3, 4), strict=True):
+        assert list(ax.lines[1].get_xdata()) == [1, 1] and list(ax.lines[2].get_ydata()) == [y, y]
+        assert ax.patches[0].get_label() == "band"
+    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["a", "band"]

@@ -1,6 +1,5 @@
 """Pictures of structure strings: a bar per layer, heights that are channels, shades that are resolutions."""
 
-import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
@@ -49,27 +48,3 @@ def test_an_architecture_and_its_string_are_drawn_alike_and_others_refused(space
         plots.structures(space, {})
     with pytest.raises(ArchitectureError):
         plots.structures(space, {"x": DEEP[:-1]})
-
-
-def test_shares_of_types_stand_in_percent_beside_the_uniform_line():
-    shares = {"uniform": {"SuperResK3K3": 0.5, "SuperResK1K3K1": 0.5}, "biased": {"SuperResK3K3": 0.75}}
-    ax = plots.mutation_types(shares).axes[0]
-    assert [list(line.get_xdata()) for line in ax.lines] == [[50, 50], [75, 0], [50, 50]]
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["K3K3", "K1K3K1"]
-    with pytest.raises(ParameterError):
-        plots.mutation_types({"uniform": {}})
-
-
-def test_a_contest_shows_every_training_and_the_mean():
-    ax = plots.contest({"winner": [90, 92, 94], "random": [91, 91, 91]}).axes[0]
-    assert [list(line.get_xdata()) for line in ax.lines] == [[90, 92, 94], [92], [91, 91, 91], [91]]
-    assert [t.get_text() for t in ax.texts] == ["92.0", "91.0"]
-
-
-def test_curves_over_two_axes_share_names_and_styles():
-    picture = plots.lines({"layers": ([1, 2], {"a": [1, 2], "b": [3, 4]}), "width": ([8, 16], {"b": [5, 6]})}, "Zen")
-    first, second = picture.axes
-    assert first.get_ylabel() == "Zen" and second.get_xlabel() == "width"
-    assert np.array_equal(second.lines[0].get_ydata(), [5, 6])
-    assert second.lines[0].get_color() == first.lines[1].get_color()
-    assert [t.get_text() for t in picture.legends[0].get_texts()] == ["a", "b"]

@@ -8,6 +8,7 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import UnknownName
+from nasedu.search import DescentConfig
 from nasedu.tables import LookupTable
 from nasedu.widgets import BudgetWidget
 
@@ -23,7 +24,7 @@ def tables():
 
 @pytest.fixture
 def widget(tables):
-    return BudgetWidget(*tables, steps=250, lr=0.05)
+    return BudgetWidget(*tables, config=DescentConfig(steps=250, every=50, lr=0.05))
 
 
 def test_a_heavier_weight_gives_a_cheaper_network_and_a_multiplier_needs_none(widget):
@@ -69,7 +70,9 @@ def test_it_can_be_used_by_keyboard_and_does_not_search_while_a_slider_is_dragge
 
 
 def test_the_same_seed_gives_the_same_network_and_a_misspelt_loss_is_told(tables):
-    first, second = (BudgetWidget(*tables, steps=60, seed=3).derived.arch for _ in range(2))
+    first, second = (
+        BudgetWidget(*tables, config=DescentConfig(steps=60, every=60), seed=3).derived.arch for _ in range(2)
+    )
     assert first == second
     with pytest.raises(UnknownName, match="hinge"):
-        BudgetWidget(*tables, loss="hing", steps=10)
+        BudgetWidget(*tables, loss="hing")

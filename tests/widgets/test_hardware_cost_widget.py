@@ -23,13 +23,13 @@ def test_it_counts_the_block_of_its_settings(widget):
 
 
 def test_every_layer_has_a_bar_and_the_first_is_gone_at_expansion_1(widget):
-    names = [t.get_text() for t in widget.picture().axes[0].get_yticklabels()]
+    names = [t.get_text() for t in widget.figure.axes[0].get_yticklabels()]
     assert names == ["first 1×1", "depthwise", "last 1×1", "the rest"]
-    drawn = [[p.get_width() for p in ax.patches] for ax in widget.picture().axes]
+    drawn = [[p.get_width() for p in ax.patches] for ax in widget.figure.axes]
     assert sum(drawn[0]) == pytest.approx(widget.count.macs / 1e6)
     assert sum(drawn[1]) == pytest.approx(widget.count.moved_bytes / 1e6)
     widget.expansion.value = 1
-    assert len(widget.picture().axes[0].patches) == 3
+    assert len(widget.figure.axes[0].patches) == 3
     widget.expansion.value = 6
 
 

@@ -7,7 +7,8 @@ from matplotlib.patches import Polygon, Rectangle
 from nasedu import plots, spaces
 from nasedu.blocks import FBNetBlock, MBConv
 from nasedu.hardware import count
-from nasedu.plots.mobile import BOTH
+from nasedu.plots.units import BOTH
+from nasedu.supernet.superkernel import SuperKernel
 from nasedu.tables import LookupTable
 
 
@@ -65,17 +66,29 @@ def test_options_that_are_decided_together_have_a_row_for_every_pair():
     assert np.allclose(drawn[[5, 6, 7, 8], 8], table.entries[8][1]) and np.isnan(drawn[9, 8])
 
 
-def test_part_costs_are_stacked_to_their_sum():
-    ax = plots.part_costs({"a": {"x": 1.0, "y": 2.0}, "b": {"x": 3.0, "y": 4.0}}).axes[0]
-    assert [bar.get_y() + bar.get_height() for bar in ax.patches] == [1, 3, 3, 7]
-    assert texts(ax) == ["3", "7"]
+def test_scores_are_shown_as_leads_over_the_lowest_of_their_block():
+    space = spaces.create("yolo:course")
+    table = LookupTable.build(space, "depth")
+    drawn = np.ma.filled(plots.price_map(table, "lead", 1, lead=True).axes[0].images[0].get_array(), np.nan)
+    assert (np.nanmin(drawn, axis=0) == 0).all()
+    assert np.allclose(np.nanmax(drawn, axis=0), [float(e.max() - e.min()) for e in table.entries])
 
 
-def test_every_histogram_has_its_own_marks():
-    picture = plots.cost_histogram({"a": [1, 2, 3], "b": [2, 4]}, {"a": {"mine": 2.5}, "b": {"x": 3, "y": 4}})
-    assert [
-        len([line for line in ax.lines if line.get_marker() in "os" and len(line.get_xdata())]) for ax in picture.axes
-    ] == [1, 2]
-    assert "mine: 2.5" in [text.get_text() for text in picture.axes[0].get_legend().get_texts()]
-    counts = [sum(bar.get_height() for bar in ax.patches) for ax in picture.axes]
-    assert counts == [3, 2]
+def test_shuffle_units_name_the_channels_of_both_branches():
+    kept, reduced = plots.shuffle_units(16, 64).axes
+    assert "odd:\n32" in texts(kept) and "even: 32" in texts(kept)
+    assert "48" in texts(reduced)  # what the projection's 16 leave of 64
+    assert texts(reduced).count("16") == 4 and len(reduced.patches) == 5
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_superkernel_fills_the_taps_that_each_choice_keeps(skip):
+    picture = plots.superkernel(SuperKernel(4, 4, skip=skip))
+    kept = {ax.get_title(): int((ax.images[0].get_array() != 2).sum()) for ax in picture.axes}
+    halves = {"k3e3": (9, 0), "k3e6": (9, 9), "k5e3": (25, 0), "k5e6": (25, 25)} | ({"skip": (0, 0)} if skip else {})
+    assert kept == {
+        f"{name}, {half} half": n
+        for i, half in enumerate(("first", "second"))
+        for name, n in zip(halves, [h[i] for h in halves.values()], strict=True)
+    }
+    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["3 × 3 core", "ring", "masked"]

@@ -1,0 +1,68 @@
+"""What drawings of boxes share: rows of axes, and boxes with words in or above them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch, Rectangle
+
+from nasedu.plots.picture import Picture
+
+FIXED = "0.82"  # what no search decides
+
+
+def rows(
+    names: Iterable[str], width: float, height: float, alt: str, *, across: bool = False
+) -> tuple[Picture, list[Axes]]:
+    """A picture with an axes without grid and frame for every name, which stands above it.
+
+    Args:
+        names: one below the other.
+        width: of each, inches.
+        height: of each, inches.
+        alt: what is seen.
+        across: whether they stand side by side, and without ticks.
+    """
+    names = list(names)
+    shape = (1, len(names)) if across else (len(names), 1)
+    picture = Picture(width * shape[1], height * shape[0], alt)
+    axes = picture.subplots(*shape, sharex=True, sharey=across, squeeze=False).flatten().tolist()
+    for ax, name in zip(axes, names, strict=True):
+        ax.set_title(name, fontsize=11, fontweight="bold", loc="center" if across else "left", pad=3)
+        ax.grid(False)
+        ax.spines[["top", "left", "right"]].set_visible(False)
+        ax.set_axis_off() if across else None
+    return picture, axes
+
+
+def box(ax: Axes, left: float, bottom: float, size: tuple[float, float], text: str = "", **look) -> None:
+    """A box with words in its middle, which are black on a ground of their own where the box is hatched.
+
+    Args:
+        ax: where it is drawn.
+        left: of the box.
+        bottom: of the box.
+        size: its width and height.
+        text: the words.
+        look: matplotlib's keywords for the box, and `ink`, the colour of the words.
+    """
+    ink = look.pop("ink", "black")
+    look = {"edgecolor": "0.35", "linewidth": 0.8, "zorder": 2} | look
+    ax.add_patch(Rectangle((left, bottom), *size, **look))
+    if text:
+        ground = {"facecolor": look["facecolor"], "edgecolor": "none", "pad": 1.5} if look.get("hatch") else None
+        place = left + size[0] / 2, bottom + size[1] / 2
+        ax.text(*place, text, ha="center", va="center", fontsize=8.5, color=ink, bbox=ground, zorder=3)
+
+
+def above(ax: Axes, x: float, y: float, text: str, points: float = 2, **look) -> None:
+    """Words so many points above a place."""
+    look = {"ha": "center", "va": "bottom", "fontsize": 8.5} | look
+    ax.annotate(text, (x, y), (0, points), textcoords="offset points", **look)
+
+
+def swatches(kinds: dict[str, object]) -> list[Patch]:
+    """Marks for a legend: a name for each colour, or for each of matplotlib's looks."""
+    looks = {name: look if isinstance(look, dict) else {"facecolor": look} for name, look in kinds.items()}
+    return [Patch(**{"edgecolor": "0.35"} | look, label=name) for name, look in looks.items()]

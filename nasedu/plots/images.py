@@ -1,0 +1,111 @@
+"""Pictures of data, and of what a detector finds in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import matplotlib.patheffects as effects
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from nasedu.plots.picture import COLOURS, Picture, ink, plain
+
+
+def images(image_set, count: int = 20, columns: int = 10) -> Picture:
+    """The first images of an `ImageSet` in grey, with their classes.
+
+    Args:
+        image_set: images and labels.
+        count: how many, if there are as many.
+        columns: in a row.
+    """
+    names = [image_set.classes[int(label)] for label in image_set.labels[:count]]
+    picture, axes = _grid(len(names), columns, (0.95, 1.2), f"Images of the classes {', '.join(names)}.")
+    for ax, image, name in zip(axes, image_set.images, names, strict=False):
+        ax.imshow(image.mean(0).numpy(), cmap="gray", interpolation="nearest")
+        ax.set_title(name, fontsize=9, pad=2)
+    return picture
+
+
+def scenes(dataset: Sequence, indices: Iterable[int] | None = None, columns: int = 4) -> Picture:
+    """A grid of images of a detection data set with their boxes and class names; ignored objects are dotted.
+
+    Args:
+        dataset: images (C, H, W) with their targets, and `classes`.
+        indices: which; the first eight where None, or as many as there are.
+        columns: in a row.
+    """
+    picture, cells = _scenes(dataset, indices, columns)
+    for ax, _, target in cells:
+        for box, label, ignore in _rows(target, "boxes", "labels", "ignore"):
+            _box(ax, box, COLOURS[label % len(COLOURS)], ":" if ignore else "-", dataset.classes[label])
+    picture.alt = f"{len(cells)} scenes with a box around every object."
+    return picture
+
+
+def detections(
+    dataset: Sequence,
+    found: Sequence[dict],
+    indices: Iterable[int] | None = None,
+    columns: int = 4,
+    confidence: float = 0.3,
+) -> Picture:
+    """A grid of images with what was found (class and score), and the truth dashed in white.
+
+    Args:
+        dataset: as for `scenes`.
+        found: one dict of boxes, scores and labels per image of `dataset`, as `task.Detection.find` returns.
+        indices: which; the first eight where None, or as many as there are.
+        columns: in a row.
+        confidence: the lowest score that is drawn.
+    """
+    picture, cells = _scenes(dataset, indices, columns)
+    told = 0
+    for ax, index, target in cells:
+        for (box,) in _rows(target, "boxes"):
+            _box(ax, box, "white", "--")
+        for box, label, score in _rows(found[index], "boxes", "labels", "scores"):
+            if score >= confidence:
+                text = f"{dataset.classes[label]} {score:.2f}".replace(" 0.", " .")
+                _box(ax, box, COLOURS[label % len(COLOURS)], "-", text)
+                told += 1
+    picture.alt = f"{len(cells)} scenes: {told} boxes that were found, with class and score; the truth is dashed."
+    return picture
+
+
+def _scenes(dataset: Sequence, indices: Iterable[int] | None, columns: int) -> tuple[Picture, list[tuple]]:
+    """A picture with images, and for each its axes, its index and its target."""
+    chosen = list(range(min(8, len(dataset))) if indices is None else indices)
+    picture, axes = _grid(len(chosen), columns, (2.5, 2.5), "")
+    cells = []
+    for ax, index in zip(axes, chosen, strict=True):
+        image, target = dataset[index]
+        side = image.shape[-1]
+        ax.imshow(image.permute(1, 2, 0).numpy(), extent=(0, side, side, 0), interpolation="nearest")
+        ax.set(xlim=(0, side), ylim=(side, 0))
+        cells.append((ax, index, target))
+    return picture, cells
+
+
+def _grid(count: int, columns: int, size: tuple[float, float], alt: str) -> tuple[Picture, list[Axes]]:
+    """A picture with an empty axes for each of so many images, of `size` inches each."""
+    columns = max(1, min(columns, count))
+    rows = max(1, -(-count // columns))
+    picture = Picture(size[0] * columns, size[1] * rows, alt)
+    axes = [plain(ax) for ax in picture.subplots(rows, columns, squeeze=False).flatten()]
+    return picture, axes[:count]
+
+
+def _rows(target: Mapping, *keys: str) -> zip:
+    return zip(*(target[key].tolist() for key in keys), strict=True)
+
+
+def _box(ax: Axes, box: Sequence[float], colour: str, line: str, text: str = "") -> None:
+    """A box in pixels, outlined so that it stands out from any background, and its text at the upper left."""
+    x1, y1, x2, y2 = box
+    outline = [effects.withStroke(linewidth=3, foreground="black", alpha=0.6)]
+    shape = {"fill": False, "edgecolor": colour, "linestyle": line, "linewidth": 1.5, "path_effects": outline}
+    ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **shape))
+    if text:
+        look = {"fontsize": 8, "color": ink(colour), "bbox": {"facecolor": colour, "edgecolor": "none", "pad": 1.0}}
+        ax.text(x1, y1, text, va="bottom" if y1 > 0.08 * ax.get_xlim()[1] else "top", clip_on=True, **look)
