@@ -18,13 +18,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "hardswish": nn.Hardswish,
     "prelu": nn.PReLU,
 }
-IN_PLACE = (nn.ReLU, nn.ReLU6)  # the others would copy their input first, which their gradient needs
 
 
 def activation(name: str) -> nn.Module:
-    """A fresh activation module, in place where that saves memory. Raises `UnknownName`."""
+    """A fresh activation module. Raises `UnknownName`."""
     kind = ACTIVATIONS[check_name("activation", name, ACTIVATIONS)]
-    return kind(inplace=True) if kind in IN_PLACE else kind()
+    # in place, the others would copy their input first, since their gradient needs it
+    return kind(inplace=True) if kind is nn.ReLU else kind()
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:

@@ -90,11 +90,13 @@ def auto_augment(
 ) -> Augment:
     """AutoAugment (Cubuk et al. 2019) of normalised images (B, 3, H, W): one of a policy's 25 pairs of operations each.
 
-    `policy` is "cifar10", "svhn" or "imagenet". None of them mirrors an image. The operations are defined on 8-bit
-    pixels, so an image is taken back to 0..255 by the `mean` and `std` with which it was normalised (of pixels 0 to 1),
-    rounded, changed and normalised again; one that no operation changed comes back to the last bit. Values outside of
-    0..255, such as added noise, are cut off in changed images. `fill` (0..255) is what turning and moving uncover, 128
-    in Zen-NAS's public training. Raises `UnknownName`, `ParameterError`.
+    The operations are defined on 8-bit pixels, so an image is taken back to 0..255, rounded, changed and normalised
+    again; one that no operation changed comes back to the last bit. Values outside of 0..255, such as added noise, are
+    cut off in changed images. No policy mirrors an image. Raises `UnknownName`, `ParameterError`.
+
+        policy: "cifar10", "svhn" or "imagenet".
+        mean, std: with which the images were normalised, of pixels 0 to 1.
+        fill: what turning and moving uncover, 0..255; 128 in Zen-NAS's public training.
     """
     kind = POLICIES[check_name("AutoAugment policy", policy, POLICIES)]
     shift, scale = (torch.as_tensor(v, dtype=torch.float32).reshape(-1, 1, 1) for v in (mean, std))

@@ -71,9 +71,13 @@ def distilled_step(
 
     total = CE(y, s) + logit_weight T^2 CE(softmax(t/T), softmax(s/T)) + feature_weight sum smoothL1(conv(f_s), f_t),
     with T = 1 and both weights 1 in the published training; its parts are "label", "logit" and "feature". A teacher's
-    map of another size is resized to the student's (bilinear). The teacher sees the student's images, mixed ones too;
-    it works as a copy taken now, in eval mode and without gradients, so that the given one is left alone. For a teacher
-    at another resolution, put an `nn.Upsample` in front of it and name the layers. Raises `ParameterError`.
+    map of another size is resized to the student's (bilinear). Raises `ParameterError`.
+
+        teacher: sees the student's images, mixed ones too; it works as a copy taken now, in eval mode and without
+            gradients, so that the given one is left alone. For one at another resolution, put an `nn.Upsample` in front
+            of it and name the layers.
+        feature_weight, logit_weight, temperature: as in the equation.
+        label_smoothing: as in `label_loss`.
     """
     if min(feature_weight, logit_weight) < 0 or not temperature > 0:
         raise ParameterError(

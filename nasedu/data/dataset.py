@@ -110,11 +110,8 @@ class DetectionDataset(Dataset):
 
     def take(self, index: Sequence[int], split: str) -> DetectionDataset:
         """Some of the images, as the set `split`; they are read through this one."""
-        load = lambda i: self._image(index[i])  # noqa: E731
-        samples = [self.samples[i] for i in index]
-        return DetectionDataset(
-            self.name, split, self.classes, samples, load, image_size=self.image_size, cache_bytes=0
-        )
+        sizes, samples = {"image_size": self.image_size, "cache_bytes": 0}, [self.samples[i] for i in index]
+        return DetectionDataset(self.name, split, self.classes, samples, lambda i: self._image(index[i]), **sizes)
 
     def sha256(self) -> str:
         """A fingerprint of every image, box, label and ignore flag, in order; it reads all images."""

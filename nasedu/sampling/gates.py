@@ -19,12 +19,15 @@ MODES = ("full", "two")
 
 
 def binary_gates(logits: Sequence[Tensor], generator: torch.Generator, mode: str = "full") -> list[Tensor | Subset]:
-    """Gates per decision, of logits (n_choices,). Raises `UnknownName` for a mode.
+    """Gates per decision. Raises `UnknownName` for a mode.
 
-    "full": one-hot weights (n_choices,), drawn from p. While logits require a gradient a supernet runs every
-    operation, since each gate's gradient needs its output. Over many draws the output is sum_i p_i o_i on average.
-    "two": a `Subset` of two choices, drawn from p without replacement, of which one is active with p renormalised over
-    the pair: two operations run, whatever their number. Call `renormalise` after the optimizer's step.
+    logits: (n_choices,) per decision.
+    generator: draws the gates.
+    mode: "full": one-hot weights (n_choices,), drawn from p. While logits require a gradient a supernet runs every
+        operation, since each gate's gradient needs its output. Over many draws the output is sum_i p_i o_i on
+        average. "two": a `Subset` of two choices, drawn from p without replacement, of which one is active with p
+        renormalised over the pair: two operations run, whatever their number. Call `renormalise` after the
+        optimizer's step.
     """
     check_name("mode of binary gates", mode, MODES)
     if mode == "full":
@@ -36,9 +39,12 @@ def binary_gates(logits: Sequence[Tensor], generator: torch.Generator, mode: str
 def renormalise(logits: Sequence[Tensor], before: Sequence[Tensor], sampled: Sequence[Subset]) -> None:
     """After an optimizer's step on gates of mode "two", keep the probabilities of choices that were not drawn.
 
-    `before` holds copies of the logits from before the step, `sampled` the path that `binary_gates` returned. From
-    both logits of a pair, log(sum of e^new / sum of e^old) is taken off in place; the other logits become what they
-    were, should the optimizer's momentum or weight decay have moved them.
+    From both logits of a pair, log(sum of e^new / sum of e^old) is taken off in place; the other logits become what
+    they were, should the optimizer's momentum or weight decay have moved them.
+
+        logits: (n_choices,) per decision, changed in place.
+        before: copies of them from before the step.
+        sampled: the path that `binary_gates` returned.
     """
     for new, old, subset in zip(logits, before, sampled, strict=True):
         index = torch.tensor(subset.indices, device=new.device)

@@ -29,7 +29,9 @@ def gumbel_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
 def gumbel_softmax(logits: Sequence[Tensor], temperature: float, generator: torch.Generator) -> list[Tensor]:
     """softmax((logits + Gumbel noise) / T) per decision (Jang et al. 2017, eq. 2; FBNet, eq. 8).
 
-    Raises `ParameterError` for T <= 0.
+    logits: (..., n_choices) per decision.
+    temperature: T; raises `ParameterError` for T <= 0.
+    generator: draws the noise.
     """
     _check(temperature)
     return [torch.softmax((a + gumbel_noise(a.shape, generator).to(a)) / temperature, -1) for a in logits]
@@ -41,7 +43,12 @@ def one_hot(arch: Sequence[int], choices: Sequence[int]) -> list[Tensor]:
 
 
 def annealed(start: float, end: float, fraction: float) -> float:
-    """Temperature start * (end / start)^fraction, an exponential from `start` to `end` as `fraction` goes 0 to 1."""
+    """Temperature start * (end / start)^fraction: an exponential.
+
+    start: at fraction 0.
+    end: at fraction 1.
+    fraction: of the training or search.
+    """
     return start * (end / start) ** fraction
 
 

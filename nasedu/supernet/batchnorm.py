@@ -44,7 +44,10 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor], forward: Callable[[
 def recalibrated(
     model: nn.Module, batches: Iterable[Tensor], forward: Callable[[nn.Module, Tensor], object]
 ) -> Iterator[nn.Module]:
-    """`model` with recalibrated statistics while the context is open; afterwards with the ones that it had."""
+    """`model` with recalibrated statistics while the context is open; afterwards with the ones that it had.
+
+    model, batches, forward: as in `recalibrate`.
+    """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
     try:

@@ -8,7 +8,7 @@
 
 from nasedu.proxies.per_block import PROXIES, naswot_options, zero_cost_map
 from nasedu.wzdnas.compare import contestants, report
-from nasedu.wzdnas.detector import DetectorConfig, anchors_for, detection_loss, detection_task
+from nasedu.wzdnas.detector import DetectorConfig, anchors_for, detection_task
 from nasedu.wzdnas.loss import PUBLISHED, FourTermLoss, LossWeights
 from nasedu.wzdnas.recipes import RECIPES, recipe
 from nasedu.wzdnas.search import cost_tables, search, terms_of
@@ -25,7 +25,6 @@ __all__ = [
     "anchors_for",
     "contestants",
     "cost_tables",
-    "detection_loss",
     "detection_task",
     "naswot_options",
     "read_target",

@@ -46,13 +46,6 @@ def anchors_for(data: DetectionDataset, space: SearchSpace, ratio: float = 4.0, 
     return fit_anchors(sizes, *space.anchors.shape[:2])
 
 
-def detection_loss(space: SearchSpace, config: DetectorConfig) -> DetectionLoss:
-    """The loss that `config` trains detectors of `space` with."""
-    weights = {"box": config.box, "obj": config.obj, "cls": config.cls}
-    assignment = {"ratio": config.ratio, "pooled": config.pooled}
-    return DetectionLoss(space.anchors, space.strides, space.num_classes, config.iou, **weights, **assignment)
-
-
 def detection_task(
     space: SearchSpace,
     config: DetectorConfig,
@@ -69,5 +62,6 @@ def detection_task(
     train, val, test: the splits.
     seed: of the batches.
     """
-    sizes = {"batch_size": config.batch_size, "seed": seed, "augment": config.augment}
-    return Detection(detection_loss(space, config), train, val, test, **sizes)
+    weights = {name: getattr(config, name) for name in ("box", "obj", "cls", "ratio", "pooled")}
+    judge = DetectionLoss(space.anchors, space.strides, space.num_classes, config.iou, **weights)
+    return Detection(judge, train, val, test, batch_size=config.batch_size, seed=seed, augment=config.augment)

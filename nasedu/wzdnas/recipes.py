@@ -29,10 +29,13 @@ RECIPES = {
 
 
 def recipe(name: str, *, epochs: int, flip: bool = True, **changes) -> DetectorConfig:
-    """A named recipe for `epochs` epochs. `flip=False` for data with a reading direction, such as digits.
+    """A named recipe. Raises `UnknownName` for another recipe or field.
 
-    `changes` replace fields of `DetectorConfig` or of its `TrainingConfig`, e.g. `iou="iou"` for the warm-up; None
-    leaves a field alone. Raises `UnknownName` for another recipe or field.
+    name: one of `RECIPES`.
+    epochs: how long.
+    flip: False for data with a reading direction, such as digits.
+    changes: fields of `DetectorConfig` or of its `TrainingConfig`, e.g. `iou="iou"` for the warm-up; None leaves a
+        field alone.
     """
     base = RECIPES[check_name("recipe", name, RECIPES)]
     changes = {"epochs": epochs} | {k: v for k, v in changes.items() if v is not None}

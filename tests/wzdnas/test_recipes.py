@@ -24,7 +24,7 @@ def test_recipes_by_name_with_changes():
 def test_the_recipe_reaches_the_loss():
     space = spaces.create("yolo", num_classes=4)
     config = wzdnas.recipe("short", epochs=1, iou="iou", box=0.7)
-    loss = wzdnas.detection_loss(space, config)
+    loss = wzdnas.detection_task(space, config, None).judge
     assert loss.weights["box"] == 0.7 and loss.ratio == config.ratio and loss.pooled
     assert loss.weights["cls"] == pytest.approx(config.cls * 4 / 80)
 
