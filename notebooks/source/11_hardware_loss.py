@@ -888,8 +888,8 @@ Markdown(
 goals = np.linspace(low + 0.04 * (high - low), front[-1, 0], cfg.sweep_targets).tolist()
 every = list(range(cfg.seed, cfg.seed + cfg.sweep_seeds))
 with tqdm(total=config.steps, desc="front", unit="step") as bar:
-    follow = lambda done, *_: bar.update(done - bar.n)
-    sweep = search.pareto_sweep(objective, latency, goals, every, config=config, progress=follow)
+    follow = {"progress": lambda done, *_: bar.update(done - bar.n)}
+    sweep = search.pareto_sweep(objective, latency, goals, every, config=config, **follow)
 swept_front = sweep.efficient()
 
 # %% [markdown]
