@@ -18,6 +18,7 @@ SCRIPT = textwrap.dedent(
     import torch
     from nasedu import data, spaces, wzdnas
     from nasedu.search import DescentConfig
+    from nasedu.tables import derive
 
     torch.set_num_threads(1)
     folder, kill_phase, kill_at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -43,7 +44,7 @@ SCRIPT = textwrap.dedent(
         space, supernet, images, tables, target, DescentConfig(steps=300, every=100),
         state=folder / "search.pt", progress=killer("search"),
     )
-    arch = tables.derive(descent.path(), tables["flops"], target).arch
+    arch = derive(descent.path(), tables["flops"], target).arch
     torch.manual_seed(0)
     trained = wzdnas.train_detector(
         space, space.build(arch), train, config, state=folder / "train.pt", progress=killer("train")
