@@ -233,28 +233,9 @@ def _(value: types.BuiltinFunctionType) -> tuple:
 
 
 @_describe.register
-def _(value: types.MethodDescriptorType | types.WrapperDescriptorType | types.ClassMethodDescriptorType) -> tuple:
-    return "method", value.__name__, value.__objclass__
-
-
-@_describe.register
-def _(value: _lru_cache_wrapper) -> tuple:
-    return "function", value.__wrapped__
-
-
-@_describe.register
-def _(value: property) -> tuple:
-    return "property", value.fget, value.fset, value.fdel
-
-
-@_describe.register
-def _(value: staticmethod | classmethod) -> tuple:
-    return type(value).__name__, value.__func__
-
-
-@_describe.register
-def _(value: cached_property) -> tuple:
-    return "property", value.func
+def _(value: property | cached_property | staticmethod | classmethod | _lru_cache_wrapper) -> tuple:
+    held = ("fget", "fset", "fdel", "func", "__func__", "__wrapped__")
+    return type(value).__name__, *(getattr(value, name, None) for name in held)
 
 
 @_describe.register

@@ -241,8 +241,8 @@ def train_supernet(space, task, sampler, epochs, state=None):
     net, step = space.supernet(seed=cfg.seed), sampling.supernet_step(space, sampler, task)
     recipe = classification.recipe(epochs)
     with tqdm(total=epochs, desc="supernet", unit="epoch", leave=False) as bar:
-        keep = {"seed": cfg.seed, "device": cfg.device, "state": state, "progress": lambda *_: bar.update()}
-        return fit(net, task, recipe, step, **keep)
+        keep = {"state": state, "progress": lambda done, *_: bar.update(done - bar.n)}
+        return fit(net, task, recipe, step, seed=cfg.seed, device=cfg.device, **keep)
 
 
 # %%
@@ -280,9 +280,9 @@ Markdown(f"The architecture from above scores **{score:.3f}**, after {time.monot
 constraint = tables.at_most(macs, budget)
 config = search.EvolutionConfig(population=min(20, cfg.search_budget), children=10, k=5, mutation=0.2)
 with tqdm(total=cfg.search_budget, desc="evolution", unit="arch", leave=False) as bar:
-    keep = {"seed": cfg.seed, "state": cfg.out_dir / "evolution.pt", "costs": {"macs": macs}}
-    keep["progress"] = lambda done, *_: bar.update(done - bar.n)
-    found = search.evolution(space, evaluate, budget=cfg.search_budget, feasible=constraint, config=config, **keep)
+    keep = {"state": cfg.out_dir / "evolution.pt", "progress": lambda done, *_: bar.update(done - bar.n)}
+    asked = {"budget": cfg.search_budget, "feasible": constraint, "costs": {"macs": macs}, "config": config}
+    found = search.evolution(space, evaluate, seed=cfg.seed, **asked, **keep)
 assert all(record["macs"] <= budget for record in found.history)
 found.frame().nlargest(3, "score")[["index", "score", "macs", "origin", "arch"]].round(3)
 

@@ -215,9 +215,8 @@ def test_stored_scores_that_are_damaged_are_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize("cut", [2, 5, 15])
 def test_making_the_table_goes_on_after_a_row_that_was_cut_short(tmp_path, cut):
     """As a kill leaves it: a row without its end, once with the next run's first row behind."""
-    spec = importlib.util.spec_from_file_location(
-        "cells_digits", Path(__file__).parents[2] / "datasets" / "cells_digits.py"
-    )
+    file = Path(__file__).parents[2] / "datasets" / "cells_digits.py"
+    spec = importlib.util.spec_from_file_location("cells_digits", file)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     path = tmp_path / "runs" / "trained.csv"

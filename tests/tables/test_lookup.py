@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import shutil
@@ -14,6 +15,7 @@ import torch
 from nasedu import spaces
 from nasedu.errors import TableError, UnknownName
 from nasedu.hardware import count
+from nasedu.search import DescentConfig, pareto_sweep
 from nasedu.tables import LookupTable, latency_table, lookup, read_table, stored
 from nasedu.tables.lookup import file_name
 
@@ -98,6 +100,27 @@ def test_a_kept_table_serves_the_settings_that_it_was_measured_with(shelf, monke
         TableError, match=r"kept\.json was measured with batch 1, not 8 and threads 4, not 1: delete it"
     ):
         latency_table(space, "measure", keep, batch=8)
+
+
+def test_a_measured_table_is_the_same_when_it_is_read_back(shelf, tmp_path, capsys):
+    """Measured here and now: a descent that was killed prices with the same figures, and goes on."""
+    space, keep = spaces.create("nasbench201", depth=0.2, width=0.25, input_size=8), shelf / "measured.json"
+    options = {"repeats": 3, "warmup": 1}
+    first, again = (latency_table(space, "measure", keep, **options) for _ in range(2))
+    assert first.fixed == again.fixed and all(map(torch.equal, first.entries, again.entries))
+    heard, config = [], DescentConfig(steps=200, every=1)
+
+    def kill(step, steps, note=""):
+        heard.append(step)
+        if len(heard) == 60:
+            raise KeyboardInterrupt
+
+    budget = {"loss": "lagrange", "config": config, "state": tmp_path / "s.pt"}
+    macs = LookupTable.build(space, "macs")
+    for table in (first, again):
+        with contextlib.suppress(KeyboardInterrupt):
+            pareto_sweep(macs, table, [float(np.mean(table.bounds()))], progress=kill, **budget)
+    assert heard[60:] == list(range(51, 201)) and capsys.readouterr().out == ""
 
 
 def built(asked):
