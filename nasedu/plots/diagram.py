@@ -27,12 +27,14 @@ def rows(
     names = list(names)
     shape = (1, len(names)) if across else (len(names), 1)
     picture = Picture(width * shape[1], height * shape[0], alt)
-    axes = picture.subplots(*shape, sharex=True, sharey=across, squeeze=False).flatten().tolist()
+    axes = picture.subplots(*shape, sharey=across, squeeze=False).flatten().tolist()
     for ax, name in zip(axes, names, strict=True):
         ax.set_title(name, fontsize=11, fontweight="bold", loc="center" if across else "left", pad=3)
         ax.grid(False)
         ax.spines[["top", "left", "right"]].set_visible(False)
         ax.set_axis_off() if across else None
+    for ax in axes[:-1]:
+        ax.set_xticks([])  # a drawing has them below all rows, or sets its own in each
     return picture, axes
 
 

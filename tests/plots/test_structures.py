@@ -30,6 +30,11 @@ def test_every_layer_is_a_bar_as_high_as_its_channels_with_its_bottleneck_inside
     for left, right in zip(outer, outer[1:], strict=False):
         assert left.get_x() + left.get_width() < right.get_x()
     assert [t.get_text() for t in picture.axes[0].texts] == ["ConvK3", "K1K5K1", "K3K3", "ConvK1"]
+    below = [
+        [t.get_text() for t in ax.get_xticklabels()]
+        for ax in plots.structures(space, {"a": DEEP, "b": CIFAR_SEED}).axes
+    ]
+    assert below[0] == ["×1", "×3", "×2", "×1"] != below[1], "every row has its own numbers of layers"
 
 
 def test_the_shade_darkens_with_every_stride_and_the_title_has_the_exact_counts(space):
