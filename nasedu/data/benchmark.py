@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from nasedu import resources
 from nasedu.errors import ArchitectureError, DataError, ParameterError, check_name
 
-FOLDER = Path(__file__).parents[2] / "datasets"
+FOLDER = resources.folder("datasets")
 STORED = ("cells_digits",)
 PARTS = ("val", "test")
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zlib.error)  # what a damaged or cut file ends in
