@@ -1,4 +1,4 @@
-"""The command line: `python -m nasedu run`, `build`, `kit` and `import-kit`.
+"""The command line: `nasedu run`, `build`, `kit` and `import-kit`, or the same behind `python -m`.
 
 Exit status: 0 done, 1 something failed, 2 a mistake in what was asked for, 130 interrupted.
 """
@@ -118,13 +118,13 @@ def fail(problem: object, status: int) -> int:
 def parser() -> argparse.ArgumentParser:
     """What may stand on the command line."""
     top = argparse.ArgumentParser(
-        "python -m nasedu", description="Run and build the course's notebooks, and time blocks on other devices."
+        "nasedu", description="Run and build the course's notebooks, and time blocks on other devices."
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("run", help="run notebooks and keep their results in runs/NAME-TIME/")
     command.set_defaults(function=run)
-    command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="such as 14_wzdnas, or all")
+    command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="such as 14_wzdnas or 14, or all")
     command.add_argument("--preset", help="smoke, quick, full or gpu (default: $NASEDU_PRESET, else quick)")
     setting = {"dest": "settings", "action": "append", "default": [], "metavar": "NAME=VALUE"}
     command.add_argument("-p", **setting, help="a parameter of the notebook; may be repeated")

@@ -9,10 +9,12 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from nasedu.errors import CheckpointError, OutputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:
@@ -41,7 +43,7 @@ def content_hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def tensors_hash(tensors: Iterable[torch.Tensor]) -> str:
+def tensors_hash(tensors: Iterable[Tensor]) -> str:
     """16 hex digits that identify the values of some tensors."""
     digest = hashlib.sha256()
     for tensor in tensors:
@@ -51,6 +53,8 @@ def tensors_hash(tensors: Iterable[torch.Tensor]) -> str:
 
 def save_state(path: str | Path, state: dict, run: str) -> None:
     """Store tensors, numbers, strings and containers of them, marked as belonging to `run`."""
+    import torch  # here, since the command line writes files without it
+
     buffer = io.BytesIO()
     torch.save({"run": run, "state": state}, buffer)
     write_atomically(path, buffer.getvalue())
@@ -61,6 +65,8 @@ def load_state(path: str | Path, run: str) -> dict | None:
 
     Raises `CheckpointError` when the file is cut short or was stored by another run.
     """
+    import torch
+
     path = Path(path)
     if not path.exists():
         return None

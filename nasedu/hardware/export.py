@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nasedu.errors import needs
 from nasedu.modules import evaluation_mode
 from nasedu.storage import write_atomically
 
@@ -33,7 +34,10 @@ def onnx_model(module: nn.Module, *input_shapes: tuple[int, ...], batch: int = 1
 
     Outputs are `y0`, `y1` ... in the order in which a nested result lists its tensors. `module` may lie on any device
     and stays as it was. The model says nothing of where it was made: the exporter's notes hold this machine's paths.
+    Raises `BackendError` without the extra `deploy`.
     """
+    with needs("deploy"):
+        import onnxscript  # noqa: F401 - the exporter asks for it late
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     inputs = tuple(x.to(device) for x in example_inputs(input_shapes, batch))
     with evaluation_mode(module), torch.no_grad(), _quiet():
@@ -58,7 +62,8 @@ def export_onnx(module: nn.Module, path: str | Path, *input_shapes: tuple[int, .
 
 def onnx_session(path: str | Path | bytes, threads: int = 1):
     """An ONNX Runtime session on the CPU with this many threads, for a file or its bytes."""
-    import onnxruntime
+    with needs("deploy"):
+        import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
