@@ -56,7 +56,7 @@ def setup(notebook: str, values: Mapping[str, Any], *, choices: Mapping | None =
     resolved = parameters.resolve(notebook, given, kinds)
     for name, valid in (choices or {}).items():
         _check_choice(name, resolved[name], valid)
-    config = {name: _absolute(v) if parameters.is_path(name) else v for name, v in resolved.items()}
+    config: dict[str, Any] = {name: _absolute(v) if parameters.is_path(name) else v for name, v in resolved.items()}
     config["device"] = pick_device(resolved["device"])
     config["out_dir"] = places.make(config["out_dir"] or work_folder(notebook, resolved))
     _keep(config["out_dir"])

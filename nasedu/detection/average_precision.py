@@ -107,10 +107,11 @@ def evaluate(
     names = [str(label) for label in range(labels.max(initial=-1) + 1)] if names is None else list(names)
     for label in labels[(labels < 0) | (labels >= len(names))]:
         raise ParameterError(f"label {label} is out of range: the truth has {len(names)} classes")
-    scores = _coco(objects, found, len(truths), len(names), backend)
     curves = precision_recall(objects, found, len(names))
-    scores["voc11_50"] = [average_precision_11(curve) for curve in curves]
-    scores["voc_all_50"] = [average_precision_all(curve) for curve in curves]
+    scores = _coco(objects, found, len(truths), len(names), backend) | {
+        "voc11_50": np.array([average_precision_11(curve) for curve in curves]),
+        "voc_all_50": np.array([average_precision_all(curve) for curve in curves]),
+    }
     per_class = {name: {key: float(scores[key][i]) for key in scores} for i, name in enumerate(names)}
     return Metrics(**{key: _mean(scores[key]) for key in scores}, per_class=per_class, backend=backend)
 
@@ -194,10 +195,10 @@ def average_precision_all(curve: Curve) -> float:
     return float(np.sum(np.diff(curve.recall, prepend=0) * envelope))
 
 
-def _mean(scores: Sequence[float]) -> float:
+def _mean(scores: np.ndarray) -> float:
     """The mean over classes that occur."""
-    known = [score for score in scores if not np.isnan(score)]
-    return float(np.mean(known)) if known else nan
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if len(known) else nan
 
 
 def _truths(truth, classes: Sequence[str] | None) -> tuple[Sequence[dict], Sequence[str] | None]:
