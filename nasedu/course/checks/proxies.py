@@ -51,7 +51,7 @@ def _require_untouched(model: nn.Module, before: dict[str, Tensor], sentence: st
     require(same, sentence)
 
 
-def _number(value: object) -> float:  # type: ignore[return] - `require` raises
+def _number(value: object) -> float:  # type: ignore[return]  # `require` raises
     try:
         return float(value)
     except (TypeError, ValueError):
