@@ -23,9 +23,9 @@ import torch
 from torch.nn import functional as F
 
 from nasedu import data, spaces
+from nasedu.files import write_atomically
 from nasedu.hardware.latency import describe_device
 from nasedu.modules import evaluation_mode
-from nasedu.storage import write_atomically
 from nasedu.tables import LookupTable
 
 HERE = Path(__file__).parent

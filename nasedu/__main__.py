@@ -1,4 +1,4 @@
-"""The command line: `python -m nasedu run`, `build`, `kit` and `import-kit`.
+"""The command line: `nasedu run`, `build`, `kit` and `import-kit`, or the same behind `python -m`.
 
 Exit status: 0 done, 1 something failed, 2 a mistake in what was asked for, 130 interrupted.
 """
@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from nasedu.errors import NaseduError, ParameterError
 
@@ -118,15 +119,15 @@ def fail(problem: object, status: int) -> int:
 def parser() -> argparse.ArgumentParser:
     """What may stand on the command line."""
     top = argparse.ArgumentParser(
-        "python -m nasedu", description="Run and build the course's notebooks, and time blocks on other devices."
+        "nasedu", description="Run and build the course's notebooks, and time blocks on other devices."
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("run", help="run notebooks and keep their results in runs/NAME-TIME/")
     command.set_defaults(function=run)
-    command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="such as 14_wzdnas, or all")
+    command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="such as 14_wzdnas or 14, or all")
     command.add_argument("--preset", help="smoke, quick, full or gpu (default: $NASEDU_PRESET, else quick)")
-    setting = {"dest": "settings", "action": "append", "default": [], "metavar": "NAME=VALUE"}
+    setting: dict[str, Any] = {"dest": "settings", "action": "append", "default": [], "metavar": "NAME=VALUE"}
     command.add_argument("-p", **setting, help="a parameter of the notebook; may be repeated")
     command.add_argument("--out", type=Path, metavar="DIR", help="keep the runs here instead of in runs/")
 
@@ -141,7 +142,6 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(function=kit)
     command.add_argument("--space", required=True, help="such as yolo:course, fbnet or nasbench201:course")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on with")
-    setting = {"dest": "settings", "action": "append", "default": [], "metavar": "NAME=VALUE"}
     command.add_argument("-p", **setting, help="an option of the space, such as num_classes=20; may be repeated")
     networks = "whole networks to check the table with; correcting it takes 10 calm ones (default: 20)"
     command.add_argument("--networks", type=int, default=20, help=networks)

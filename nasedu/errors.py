@@ -7,8 +7,9 @@ traceback and exits with status 2.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 
 
 class NaseduError(Exception):
@@ -86,3 +87,14 @@ def check_name(kind: str, name: object, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise UnknownName(f"unknown {kind} {name!r}: {hint}valid: {', '.join(valid)}")
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Around imports of what only the extra `extra` installs; raises `BackendError`, naming it, where one fails."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "nasedu").startswith("nasedu"):
+            raise
+        raise BackendError(f'{error.name} is not installed here: pip install "nasedu[{extra}]"') from None

@@ -22,6 +22,7 @@ NBVAL = [*PYTEST, "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=30
 STAGES = {
     "lint": [*RUFF, "check", "."],
     "format": [*RUFF, "format", "--check", "."],
+    "types": [sys.executable, "-m", "mypy"],
     "package": [*PYTEST, "tests"],
     "notebooks": [*NBVAL, *NOTEBOOKS] if NOTEBOOKS else [],
     "solutions": [*NBVAL, *SOLUTIONS] if SOLUTIONS else [],

@@ -1,9 +1,12 @@
 import ast
+import io
 import re
 import shutil
 import subprocess
 import sys
+import tokenize
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -15,12 +18,15 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 TOP = {
-    *("README.md", "LICENSE", "CITATION.cff", "Makefile", ".ci", ".gitignore"),
+    *("README.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "Makefile", ".ci", ".gitignore"),
     *("pyproject.toml", "constraints.txt", "environment.yml"),
     *("nasedu", "notebooks", "tests", "datasets", "lookup"),
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NEEDED = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["dependencies"])}
+EXTRAS = PROJECT["optional-dependencies"]
+LISTED = [*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]
+NEEDED = {canonicalize_name(r.name): r for r in map(Requirement, LISTED)}
+INSTALLED = f".[{','.join(EXTRAS)}]"
 PINS = [line for line in (ROOT / "constraints.txt").read_text().split("\n") if line and line[0] != "#"]
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = re.search(r"^\.PHONY: (.*)", MAKEFILE, re.M)[1].split()
@@ -45,7 +51,7 @@ def test_torch_and_torchvision_are_a_pair():
 def test_conda_users_get_the_same_packages():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     python = SpecifierSet(next(d for d in conda if str(d).startswith("python")).removeprefix("python"))
-    assert conda[-1] == {"pip": ["-c constraints.txt", "-e ."]}
+    assert conda[-1] == {"pip": ["-c constraints.txt", f"-e {INSTALLED}"]}
     for version in ("3.11", "3.12", "3.13"):
         assert python.contains(version)
         assert SpecifierSet(PROJECT["requires-python"]).contains(version)
@@ -55,9 +61,8 @@ def test_conda_users_get_the_same_packages():
 
 def test_everything_the_package_imports_is_a_dependency():
     distributions = packages_distributions()
-    optional = {"faster_coco_eval"}
     for path in ROOT.glob("nasedu/**/*.py"):
-        for name in imported(path) - optional - set(sys.stdlib_module_names) - {"nasedu"}:
+        for name in imported(path) - set(sys.stdlib_module_names) - {"nasedu"}:
             owners = {canonicalize_name(d) for d in distributions.get(name, [name])}
             assert owners & NEEDED.keys(), f"{path.name} imports {name}, which pyproject.toml does not name"
 
@@ -66,6 +71,101 @@ def imported(path):
     nodes = list(ast.walk(ast.parse(path.read_text())))
     plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     return {name.split(".")[0] for name in [*plain, *(n.module for n in nodes if isinstance(n, ast.ImportFrom))]}
+
+
+def test_every_dependency_is_used():
+    """By an import or, where a program is started or a plug-in found, by its name in these files."""
+    distributions = {}
+    for module, owners in packages_distributions().items():
+        for owner in owners:
+            distributions.setdefault(canonicalize_name(owner), set()).add(module)
+    used = set().union(
+        *map(
+            imported,
+            (path for name in ("nasedu", "tests", "notebooks/source") for path in ROOT.glob(f"{name}/**/*.py")),
+        )
+    )
+    used |= {"faster_coco_eval"}  # by its name in a string
+    elsewhere = {"distributed", "ipykernel", "jupyterlab", "mypy", "nbval", "ruff", "setuptools", "wheel"}
+    for name in NEEDED.keys() - elsewhere:
+        assert name.startswith("types-") or distributions[name] & used, f"nothing imports {name}"
+
+
+CODE_LINES, FUNCTION_LINES, PARAMETERS = 14_600, 45, 8  # the most of the package, of a function, of a public one
+DAY_FILES, DAY_LINES = range(20, 31), 3_500  # what the README's day with the package may take
+PACKAGE = sorted(ROOT.glob("nasedu/**/*.py"))
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def code_lines(path):
+    """The lines of a file that hold code: no blanks, comments or docstrings."""
+    text = path.read_text()
+    places = (ast.Module, ast.ClassDef, *FUNCTIONS)
+    firsts = [node.body[0] for node in ast.walk(ast.parse(text)) if isinstance(node, places) and node.body]
+    docs = [f for f in firsts if isinstance(f, ast.Expr) and isinstance(getattr(f.value, "value", None), str)]
+    skipped = {line for doc in docs for line in range(doc.lineno, doc.end_lineno + 1)}
+    no_code = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in no_code]
+    return len({line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - skipped)
+
+
+def functions(path):
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, FUNCTIONS)]
+
+
+def test_the_package_stays_small():
+    assert sum(map(code_lines, PACKAGE)) <= CODE_LINES
+
+
+def test_functions_are_short_and_public_ones_take_few_parameters():
+    for path in PACKAGE:
+        for node in functions(path):
+            where = f"{path.relative_to(ROOT)}: {node.name}"
+            assert node.end_lineno - node.lineno < FUNCTION_LINES, f"{where} is too long"
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            taken = [argument for argument in given if argument.arg not in ("self", "cls")]
+            assert node.name[0] == "_" or len(taken) <= PARAMETERS, f"{where} has {len(taken)} parameters"
+
+
+def module_name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(tree, module, modules):
+    """The modules of the package that a piece of `module` imports; `from nasedu import spaces` names nasedu.spaces."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            named = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in modules else node.module for name in named}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return (found & modules) - {module}
+
+
+def test_no_circle_of_imports_not_even_a_hidden_one():
+    """Imports for types and within functions count as well."""
+    modules = {module_name(path): path for path in PACKAGE}
+    graph = {name: imports(ast.parse(path.read_text()), name, modules.keys()) for name, path in modules.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_nothing_of_the_package_is_imported_within_a_function():
+    modules = {module_name(path) for path in PACKAGE}
+    for path in PACKAGE:
+        if path.name != "__main__.py":
+            for node in functions(path):
+                hidden = imports(node, "", modules)
+                assert not hidden, f"{path.relative_to(ROOT)}: {node.name} imports {', '.join(sorted(hidden))}"
+
+
+def test_the_package_in_a_day_is_true():
+    readme = (ROOT / "README.md").read_text()
+    section = readme.split("### The package in a day", 1)[1].split("\n### ", 1)[0]
+    files = [ROOT / "nasedu" / name for name in re.findall(r"`([a-z0-9_/]+\.py)`", section)]
+    assert len(set(files)) == len(files)
+    assert len(files) in DAY_FILES
+    assert sum(map(code_lines, files)) < DAY_LINES
 
 
 def test_the_top_level_is_the_fixed_one():
@@ -123,16 +223,22 @@ def make(clone, *arguments):
     return done, called
 
 
+def test_every_package_folder_is_in_the_wheel():
+    packages = {str(path.parent.relative_to(ROOT)).replace("/", ".") for path in ROOT.glob("nasedu/**/*.py")}
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert set(listed) == packages | {"nasedu.datasets", "nasedu.lookup"}
+
+
 def test_the_environment_is_made_once_and_again_when_its_files_change(clone):
     done, called = make(clone, "run", "PYTHON=./python")
     assert done.returncode == 0
     assert "-m venv --clear .venv" in called
-    assert "-m pip install --quiet -c constraints.txt -e ." in called
+    assert f"-m pip install --quiet -c constraints.txt -e {INSTALLED}" in called
     assert called[-2] == "-m nasedu run 14_wzdnas"
     assert make(clone, "run", "PYTHON=./python")[1] == ["-m nasedu run 14_wzdnas", ""]
     (clone / "constraints.txt").touch()
     called = make(clone, "run", "PYTHON=./python")[1]
-    assert "-m pip install --quiet -c constraints.txt -e ." in called
+    assert f"-m pip install --quiet -c constraints.txt -e {INSTALLED}" in called
     assert "-m venv --clear .venv" not in called
 
 

@@ -13,9 +13,10 @@ import torch
 
 from nasedu import spaces, storage
 from nasedu.errors import CheckpointError, OutputError, ParameterError
+from nasedu.files import write_atomically
 from nasedu.proxies import score_pool
 from nasedu.search import DescentConfig, EvolutionConfig, descend, evolution, random_search
-from nasedu.storage import content_hash, load_state, save_state, write_atomically
+from nasedu.storage import content_hash, load_state, save_state
 from nasedu.training import TrainingConfig, train
 
 STATE = {"weights": torch.arange(300.0), "history": [{"loss": 0.5, "arch": (1, 2)}] * 20, "step": 3}
@@ -123,7 +124,7 @@ def test_what_is_no_state_is_a_sentence(content, tmp_path):
 
 KILLED = """
 import os, signal, sys
-from nasedu.storage import write_atomically
+from nasedu.files import write_atomically
 os.fsync = lambda _: (print("writing", flush=True), sys.stdin.read(1), os.kill(os.getpid(), signal.SIGKILL))
 write_atomically(sys.argv[1], b"half")
 """

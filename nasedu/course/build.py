@@ -13,15 +13,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import jupytext
-import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
-
 from nasedu.course import kernel, places
 from nasedu.course.parameters import PRESETS
-from nasedu.errors import check_name
-from nasedu.storage import write_atomically
+from nasedu.errors import check_name, needs
+from nasedu.files import write_atomically
+
+with needs("course"):
+    import jupytext
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -37,6 +38,9 @@ class BuildFailed(Exception):
 def build(wanted: list[str], preset: str = "quick", execute: bool = True) -> list[Path]:
     """Write both notebooks of each wanted source; returns their paths.
 
+    wanted: names or their beginnings; `all` or none is every source.
+    preset: what both are executed with.
+    execute: False leaves them without outputs.
     Both are executed from a fresh kernel with `preset`, their states in a folder of their own or in $NASEDU_RUNS,
     where a later build finds them. Raises `BuildFailed` naming the cell that failed; that notebook stays as it was.
     """

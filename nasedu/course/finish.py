@@ -12,10 +12,11 @@ from importlib import metadata
 from types import MappingProxyType
 from typing import Any
 
+from nasedu import origin
 from nasedu.course import places
 from nasedu.course.setup import Config
 from nasedu.errors import ParameterError
-from nasedu.storage import write_atomically
+from nasedu.files import write_atomically
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -23,8 +24,11 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 def finish(cfg: Config, *, summary: Any = "", results: Mapping = EMPTY, figures: Mapping = EMPTY) -> None:
     """Write `figures/NAME.png` and then `result.json` into `cfg.out_dir`, each whole or not at all.
 
-    `summary` is markdown or a DataFrame; `results` is any nesting of mappings, lists, numbers and texts
-    (NumPy and torch scalars too; NaN and infinity become null); `figures` maps names to matplotlib figures.
+    cfg: what `setup` returned.
+    summary: markdown or a DataFrame.
+    results: any nesting of mappings, lists, numbers and texts (NumPy and torch scalars too; NaN and infinity become
+        null).
+    figures: matplotlib figures by name.
     Raises `OutputError` where the folder cannot be written to, `ParameterError` for what JSON cannot hold.
     """
     for name, figure in figures.items():
@@ -34,6 +38,8 @@ def finish(cfg: Config, *, summary: Any = "", results: Mapping = EMPTY, figures:
         "parameters": plain(cfg.parameters),
         "device": str(cfg.device),
         "seconds": round(time.monotonic() - cfg.started, 1),
+        "processor": origin.processor(),
+        "commit": origin.commit(),
         "versions": _versions(),
         "summary": summary.to_string() if hasattr(summary, "to_string") else str(summary),
         "results": plain(results),

@@ -14,47 +14,62 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from nasedu.course import places
 from nasedu.errors import OutputError
-from nasedu.storage import write_atomically
+from nasedu.files import write_atomically
 
-try:
-    import fcntl
-except ImportError:  # not POSIX: two equal runs at once are then not kept apart
-    fcntl = None
+# Seconds to wait for a folder that another process has: a kernel outlives its killed run for a moment.
+WAIT = {"run": 0.0, "notebook": 5.0}
 
 
 def code_hash(notebook: str) -> str:
     """A hash of all code that a run executes: the notebook, its presets and the package."""
-    package = places.ROOT / "nasedu"
-    paths = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".yaml", ".json")]
+    paths = [path for path in sorted(places.PACKAGE.rglob("*")) if path.suffix in (".py", ".yaml", ".json")]
     digest = hashlib.sha256()
     for path in [places.learner(notebook), places.presets(notebook), *paths]:
         digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()[:16]
 
 
+def claim(folder: Path, owner: str) -> FileLock:
+    """Lock `folder` until the lock is released or this process ends in any way.
+
+    `owner` is "run" for the command line's process, "notebook" for a kernel's: each has a lock of its own, since a run
+    starts a kernel. Raises `OutputError` where another living process keeps it.
+    """
+    lock = FileLock(folder / f".{owner}.lock", thread_local=False)
+    try:
+        lock.acquire(timeout=WAIT[owner])
+    except Timeout:
+        raise OutputError(
+            f"{places.shown(folder)} is in use by another {owner}: wait for it, shut it down, or choose another out_dir"
+        ) from None
+    return lock
+
+
 class RunFolder:
     """The folder of one run, locked while this process lives; `.resumed` if it was started before.
 
-    `path` fixes the folder, else it is `parent/NOTEBOOK-TIME`. Raises `OutputError` where it cannot be
-    written to, holds a run with other parameters, or is in use.
+    parent: the folder of runs, in which it is called NOTEBOOK-TIME.
+    notebook: its name.
+    given: the run's parameters.
+    path: fixes the folder instead.
+    Raises `OutputError` where it cannot be written to, holds a run with other parameters, or is in use.
     """
 
     def __init__(self, parent: Path, notebook: str, given: Mapping[str, Any], path: Path | None = None):
         self.notebook = notebook
-        identity = {"notebook": notebook, "parameters": dict(given), "code": code_hash(notebook)}
-        candidates = [path] if path else sorted(parent.glob(f"{notebook}-*"), reverse=True)
-        same = [c for c in candidates if _identity(c) == identity and not self.page(c).exists()]
-        self.lock = None
-        self.path = next((c for c in same if self._take(c)), None)
-        self.resumed = self.path is not None
-        if path and not self.resumed and (path / "parameters.json").exists():
-            raise OutputError(f"{path} holds another run, or one in progress: choose another out_dir")
-        if not self.resumed:
-            self.path = places.make(path) if path else self._fresh(parent)
-            write_atomically(self.path / "parameters.json", json.dumps(identity, indent=1))
-            self._take(self.path)
+        self.identity = {"notebook": notebook, "parameters": dict(given), "code": code_hash(notebook)}
+        self.lock: FileLock | None = None
+        if path:
+            self.path = self._chosen(path)
+        else:
+            self.path = self._unfinished(parent) or self._fresh(parent)
+        self.resumed = self._is_same(self.path)
+        if not self.resumed:  # written under the lock, so that nobody takes the folder for an interrupted run
+            write_atomically(self.path / "parameters.json", json.dumps(self.identity, indent=1))
 
     def page(self, path: Path | None = None) -> Path:
         """The HTML page, whose presence says that the run has finished."""
@@ -63,30 +78,37 @@ class RunFolder:
     def release(self) -> None:
         """Give up the lock (the system does so too when the process ends in any way)."""
         if self.lock:
-            self.lock.close()
+            self.lock.release()
+
+    def _chosen(self, path: Path) -> Path:
+        self.lock = claim(places.make(path), "run")
+        if (path / "parameters.json").exists() and not self._is_same(path):
+            self.release()
+            raise OutputError(f"{path} holds another run: choose another out_dir")
+        return path
+
+    def _unfinished(self, parent: Path) -> Path | None:
+        """The newest unfinished run of the same identity that no living process has."""
+        for path in sorted(parent.glob(f"{self.notebook}-*"), reverse=True):
+            if self._is_same(path):
+                with suppress(OutputError):
+                    self.lock = claim(path, "run")
+                    if self._is_same(path):  # nobody has finished it since
+                        return path
+                    self.lock.release()
+        return None
 
     def _fresh(self, parent: Path) -> Path:
         stem = f"{self.notebook}-{time.strftime('%Y%m%d-%H%M%S')}"
         for name in (stem, *(f"{stem}-{number}" for number in range(2, 100))):
             with suppress(FileExistsError):  # another process started in the same second
                 (places.make(parent) / name).mkdir()
+                self.lock = claim(parent / name, "run")
                 return parent / name
         raise OutputError(f"cannot find a free name for the run in {parent}")
 
-    def _take(self, path: Path) -> bool:
-        """Lock the run in `path`; False if another living process has it."""
-        lock = open(path / "parameters.json")  # noqa: SIM115 - held open for the life of the run
-        if fcntl:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock.close()
-                return False
-        self.lock = lock
-        return True
-
-
-def _identity(path: Path) -> dict | None:
-    with suppress(OSError, ValueError):
-        return json.loads((path / "parameters.json").read_text())
-    return None
+    def _is_same(self, path: Path) -> bool:
+        """Whether `path` holds an unfinished run of this identity."""
+        with suppress(OSError, ValueError):
+            return json.loads((path / "parameters.json").read_text()) == self.identity and not self.page(path).exists()
+        return False

@@ -1,13 +1,14 @@
-"""Where the course's files lie: found from the package, never from the working directory."""
+"""Where the course's files lie: found from the package in a checkout, else from where the person stands."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from nasedu.errors import OutputError, check_name
+from nasedu.errors import OutputError, ParameterError, UnknownName, check_name
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+ROOT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else Path.cwd()
 
 
 def notebooks() -> Path:
@@ -47,13 +48,25 @@ def sources() -> list[str]:
 
 
 def pick(wanted: list[str], valid: list[str]) -> list[str]:
-    """Notebook names as a person types them: `all` or none, a file name, a name.
+    """Notebook names as a person types them: `all` or none, a file name, a name, the beginning of just one.
 
-    Raises `UnknownName` for a name that is not among `valid`.
+    Raises `UnknownName` for a name that fits none of `valid`, or several; `ParameterError` where there are none at all.
     """
+    if not valid:
+        raise ParameterError(
+            "there are no notebooks here: they come with the project's source, not with the installed package. "
+            "Run this in the source's folder, or set NASEDU_NOTEBOOKS to its folder notebooks"
+        )
     if wanted in ([], ["all"]):
         return valid
-    return [check_name("notebook", Path(name).name.removesuffix(".ipynb"), valid) for name in wanted]
+    return [_named(Path(name).name.removesuffix(".ipynb"), valid) for name in wanted]
+
+
+def _named(name: str, valid: list[str]) -> str:
+    fits = [name] if name in valid else [other for other in valid if other.startswith(name)]
+    if len(fits) > 1:
+        raise UnknownName(f"{name!r} fits several notebooks: {', '.join(fits[:6])}{', ...' * (len(fits) > 6)}")
+    return fits[0] if fits else check_name("notebook", name, valid)
 
 
 def make(folder: Path) -> Path:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 import time
 
-from nbformat import NotebookNode
-from papermill.engines import NBClientEngine, papermill_engines
 from tqdm import tqdm
+
+from nasedu.errors import needs
+
+with needs("course"):
+    from nbformat import NotebookNode
+    from papermill.engines import NBClientEngine, papermill_engines
 
 QUIET = 30  # seconds between two lines of one cell where no bar can be drawn
 BAR = "{desc} |{bar:20}| {n}/{total} cells, {elapsed}{postfix}"

@@ -11,16 +11,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import papermill
-from nbclient.exceptions import DeadKernelError
-from nbformat import NotebookNode
-from papermill.exceptions import PapermillExecutionError
-
 from nasedu import errors
 from nasedu.course import kernel, parameters, places
 from nasedu.course.folder import RunFolder
 from nasedu.course.progress import Progress
-from nasedu.storage import write_atomically
+from nasedu.files import write_atomically
+
+with errors.needs("course"):
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from nbformat import NotebookNode
+    from papermill.exceptions import PapermillExecutionError
 
 USER_ERRORS = {kind.__name__ for kind in vars(errors).values() if isinstance(kind, type)}
 
@@ -32,6 +33,10 @@ class NotebookFailed(Exception):
 def run_all(wanted: list[str], settings: Iterable[str], preset: str | None, out: Path | None) -> list[dict]:
     """Run notebooks one after another; see `run`. Every one's settings are checked before the first runs.
 
+    wanted: names or their beginnings; `all` or none is every notebook.
+    settings: `name=value` texts.
+    preset: one of the presets, or None for the default.
+    out: the folder of runs, or None for the project's.
     Returns a dict of notebook, seconds and problem (the exception, or None) for each.
     """
     plans = {name: checked(name, settings, preset) for name in places.pick(wanted, places.names())}
@@ -41,6 +46,9 @@ def run_all(wanted: list[str], settings: Iterable[str], preset: str | None, out:
 def checked(notebook: str, settings: Iterable[str], preset: str | None = None) -> dict[str, Any]:
     """The values of `name=value` texts, by the types that the notebook's parameters cell declares.
 
+    notebook: its name.
+    settings: the texts.
+    preset: a preset beside them, or None.
     Relative paths are taken from the working directory, where the person stands.
     Raises `UnknownName` or `ParameterError`; nothing has run then.
     """
@@ -62,8 +70,11 @@ def checked(notebook: str, settings: Iterable[str], preset: str | None = None) -
 
 
 def run(notebook: str, given: Mapping[str, Any], out: Path | None = None) -> Path:
-    """Run the learner's notebook with `given` parameters and return the folder of its results.
+    """Run the learner's notebook and return the folder of its results.
 
+    notebook: its name.
+    given: its parameters, as `checked` returns them; an `out_dir` fixes the folder.
+    out: else the folder of runs, None for the project's.
     The folder gets the executed notebook, an HTML page, `result.json` and `figures/`. The newest
     unfinished run of the same notebook, parameters and code is continued.
     Raises `NaseduError` as one raised inside the notebook, `NotebookFailed` for any other error there.

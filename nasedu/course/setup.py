@@ -8,14 +8,18 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
-
-import numpy
-import torch
+from typing import TYPE_CHECKING, Any
 
 from nasedu.course import parameters, places, style
+from nasedu.course.folder import claim
 from nasedu.errors import ParameterError, check_name
 from nasedu.storage import content_hash
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+    from torch import device as Device
+
+_claims: dict[Path, FileLock] = {}  # the folder that this process's notebook writes to
 
 
 class Config(SimpleNamespace):
@@ -37,10 +41,14 @@ class Config(SimpleNamespace):
 def setup(notebook: str, values: Mapping[str, Any], *, choices: Mapping | None = None) -> Config:
     """Resolve and check a notebook's parameters, seed every generator, set the plot style.
 
-    `values` is the notebook's `globals()`, whose parameters cell declares names and types by annotation,
-    or a plain mapping of names to values. None stands for the preset's value. `choices` maps a parameter
-    to its valid values. Paths that are not absolute are taken from the repository's root.
-    Raises `UnknownName` (a name, a preset or a choice), `ParameterError` (a type, a device) or `OutputError`.
+    The output folder belongs to this process from here on, until `setup` chooses another or the process ends.
+
+    notebook: its name, by which its presets are found.
+    values: its `globals()`, whose parameters cell declares names and types by annotation, or a plain mapping of names
+        to values. None stands for the preset's value; a relative path is taken from the repository's root.
+    choices: the valid values of some parameters.
+    Raises `UnknownName` (a name, a preset or a choice), `ParameterError` (a type, a device), or `OutputError` (a folder
+    that cannot be written to, or that another process has).
     """
     started = time.monotonic()
     presets = parameters.read_presets(notebook)
@@ -48,16 +56,26 @@ def setup(notebook: str, values: Mapping[str, Any], *, choices: Mapping | None =
     resolved = parameters.resolve(notebook, given, kinds)
     for name, valid in (choices or {}).items():
         _check_choice(name, resolved[name], valid)
-    config = {name: _absolute(v) if parameters.is_path(name) else v for name, v in resolved.items()}
+    config: dict[str, Any] = {name: _absolute(v) if parameters.is_path(name) else v for name, v in resolved.items()}
     config["device"] = pick_device(resolved["device"])
     config["out_dir"] = places.make(config["out_dir"] or work_folder(notebook, resolved))
-    if resolved["out_dir"] is None and any(config["out_dir"].iterdir()):
+    _keep(config["out_dir"])
+    if resolved["out_dir"] is None and any(path.name[0] != "." for path in config["out_dir"].iterdir()):
         print(f"goes on from {places.shown(config['out_dir'])}: delete that folder to start afresh")
     if not 0 <= resolved["seed"] < 2**32:
         raise ParameterError(f"seed must be from 0 to {2**32 - 1}, got {resolved['seed']}")
     seed_everything(resolved["seed"])
     style.use()
     return Config(notebook=notebook, parameters=resolved, started=started, **config)
+
+
+def _keep(folder: Path) -> None:
+    """Claim `folder`, and let go of the one that this process had for other parameters."""
+    if folder not in _claims:
+        claimed = claim(folder, "notebook")
+        while _claims:
+            _claims.popitem()[1].release()
+        _claims[folder] = claimed
 
 
 def work_folder(notebook: str, resolved: Mapping[str, Any]) -> Path:
@@ -67,16 +85,21 @@ def work_folder(notebook: str, resolved: Mapping[str, Any]) -> Path:
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global generators; the package's own take explicit seeds."""
+    import numpy
+    import torch
+
     random.seed(seed)
     numpy.random.seed(seed)  # noqa: NPY002 - libraries still draw from the global state
     torch.manual_seed(seed)
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str) -> Device:
     """The torch device called `name`; "auto" is the first CUDA device, else the CPU.
 
     Raises `ParameterError` for a device that torch does not know or this machine does not have.
     """
+    import torch  # here, since the command line checks parameters without it
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

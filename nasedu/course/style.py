@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib
-
 SETTINGS = {
     "figure.figsize": (7, 4),
     "figure.dpi": 90,
@@ -22,6 +20,8 @@ SETTINGS = {
 
 def use() -> None:
     """Set matplotlib's style: a colour-blind-safe cycle whose colours also differ in line style."""
+    import matplotlib  # here, since the command line checks parameters without it
+
     colours = matplotlib.color_sequences["petroff8"]
     lines = ["-", "--", "-.", ":"] * 2
     matplotlib.rcParams.update(SETTINGS)

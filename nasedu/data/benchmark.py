@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from nasedu import resources
 from nasedu.errors import ArchitectureError, DataError, ParameterError, check_name
 
-FOLDER = Path(__file__).parents[2] / "datasets"
+FOLDER = resources.folder("datasets")
 STORED = ("cells_digits",)
 PARTS = ("val", "test")
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zlib.error)  # what a damaged or cut file ends in
@@ -72,11 +73,11 @@ class Benchmark:
 
     @cached_property
     def _scores(self) -> dict[tuple, pd.Series]:
-        found = {}
+        found: dict[tuple, pd.Series] = {}
         for part in PARTS:
             for epochs in self.budgets:
                 columns = {s: self.frame[f"{part}_{epochs}_s{s}"] for s in self.seeds}
-                found |= {(part, epochs, s): column for s, column in columns.items()}
+                found.update({(part, epochs, s): column for s, column in columns.items()})
                 found[part, epochs, None] = pd.concat(columns, axis=1).mean(axis=1)
         return found
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from math import nan
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
-from torchvision.ops import box_iou
 
 from nasedu.errors import ParameterError, check_name
 
@@ -33,7 +32,7 @@ class Metrics:
     """Means over the classes that occur, NaN where none does. `per_class` has the same names by class.
 
     ap: COCO AP .50:.95. ap50, ap75: COCO AP at one IoU. voc11_50, voc_all_50: VOC AP at IoU .50 over
-    11 recalls and over every recall.
+    11 recalls and over every recall. backend: what computed the COCO numbers.
     """
 
     ap: float
@@ -42,6 +41,7 @@ class Metrics:
     voc11_50: float
     voc_all_50: float
     per_class: dict[str, dict[str, float]]
+    backend: str = field(default="pycocotools", compare=False, repr=False)
 
 
 class Curve(NamedTuple):
@@ -52,69 +52,131 @@ class Curve(NamedTuple):
     objects: int
 
 
+class Columns(NamedTuple):
+    """All images' boxes (n, 4), xyxy, below one another, and each one's image number, label, score and ignore (n,)."""
+
+    boxes: np.ndarray
+    image: np.ndarray
+    label: np.ndarray
+    score: np.ndarray
+    ignore: np.ndarray
+
+    def take(self, order: np.ndarray) -> Columns:
+        """The rows in this order."""
+        return Columns(*(column[order] for column in self))
+
+
+def columns(images: Sequence[dict]) -> Columns:
+    """One dict of boxes, labels and perhaps scores and ignore for each image; scores are 1 where there are none."""
+    sizes = [len(image["labels"]) for image in images]
+
+    def column(key: str, dtype: torch.dtype, default: float = 0) -> np.ndarray:
+        parts = [
+            image[key] if key in image else torch.full((n,), default) for image, n in zip(images, sizes, strict=True)
+        ]
+        parts = [torch.as_tensor(part).cpu().to(dtype) for part in parts]
+        return torch.cat([torch.zeros((0, 4) if key == "boxes" else 0, dtype=dtype), *parts]).numpy()
+
+    image, label = np.repeat(np.arange(len(images)), sizes), column("labels", torch.int64)
+    rest = column("scores", torch.float64, 1), column("ignore", torch.bool)
+    return Columns(column("boxes", torch.float64), image, label, *rest)
+
+
 def evaluate(
-    truth, detections: Sequence[dict], *, classes: Sequence[str] | None = None, backend: str = "pycocotools"
+    truth, detections: Sequence[dict], *, classes: Sequence[str] | None = None, backend: str | None = None
 ) -> Metrics:
-    """Average precision of detections (one dict of boxes, scores, labels for each image, in order).
+    """Average precision of detections. An ignored object's detection is neither right nor wrong.
+
+    As COCO prescribes, an image's 100 best detections of a class count towards ap, ap50 and ap75.
 
     truth: a detection data set (its `coco()`), such a COCO-format dict, or a list of dicts of boxes (n, 4)
-    xyxy, labels (n,) and, where some do not count, ignore (n,); `classes` names the labels of such a list.
-    A detection of an ignored object is neither right nor wrong. As COCO prescribes, an image's 100 best
-    detections of a class count towards ap, ap50 and ap75. backend "faster" gives the same numbers by
-    faster-coco-eval where that is installed. Raises `ParameterError` when the numbers of images differ, a
-    label has no class or the backend is not installed, `UnknownName` for a backend of another name.
+        xyxy, labels (n,) and, where some do not count, ignore (n,).
+    detections: for each image, in order, a dict of boxes (n, 4) xyxy, scores (n,) and labels (n,).
+    classes: the names of the labels where the truth is such a list.
+    backend: "pycocotools", or "faster", faster-coco-eval, which gives the same numbers; None takes the
+        faster one where it is installed. The result names it.
+    Raises `ParameterError` when the numbers of images differ, a label has no class or the backend is not
+    installed, `UnknownName` for a backend of another name.
     """
+    backend = check_name("average precision backend", backend or default_backend(), BACKENDS)
     truths, names = _truths(truth, classes)
-    found = [{key: torch.as_tensor(image[key]).cpu() for key in image} for image in detections]
-    if len(truths) != len(found):
-        raise ParameterError(f"detections of {len(found)} images, but the truth has {len(truths)} images")
-    labels = torch.cat([torch.zeros(0), *(image["labels"] for image in [*truths, *found])])
-    needed = int(labels.max()) + 1 if len(labels) else 0
-    names = [str(label) for label in range(needed)] if names is None else list(names)
-    if needed > len(names):
-        raise ParameterError(f"label {needed - 1} is out of range: the truth has {len(names)} classes")
-    scores = _coco(truths, found, len(names), backend)
-    curves = [precision_recall(truths, found, label) for label in range(len(names))]
-    scores["voc11_50"] = [average_precision_11(curve) for curve in curves]
-    scores["voc_all_50"] = [average_precision_all(curve) for curve in curves]
+    if len(truths) != len(detections):
+        raise ParameterError(f"detections of {len(detections)} images, but the truth has {len(truths)} images")
+    objects, found = columns(truths), columns(detections)
+    labels = np.concatenate([objects.label, found.label])
+    names = [str(label) for label in range(labels.max(initial=-1) + 1)] if names is None else list(names)
+    for label in labels[(labels < 0) | (labels >= len(names))]:
+        raise ParameterError(f"label {label} is out of range: the truth has {len(names)} classes")
+    curves = precision_recall(objects, found, len(names))
+    scores = _coco(objects, found, len(truths), len(names), backend) | {
+        "voc11_50": np.array([average_precision_11(curve) for curve in curves]),
+        "voc_all_50": np.array([average_precision_all(curve) for curve in curves]),
+    }
     per_class = {name: {key: float(scores[key][i]) for key in scores} for i, name in enumerate(names)}
-    return Metrics(**{key: _mean(scores[key]) for key in scores}, per_class=per_class)
+    return Metrics(**{key: _mean(scores[key]) for key in scores}, per_class=per_class, backend=backend)
 
 
-def precision_recall(truths: Sequence[dict], detections: Sequence[dict], label: int, iou: float = 0.5) -> Curve:
-    """The curve of one class over all images: dicts of tensors, as `evaluate` takes them in lists.
+def default_backend() -> str:
+    """The faster backend where it is installed (it has no build for some processors), else pycocotools."""
+    return "faster" if find_spec("faster_coco_eval") else "pycocotools"
+
+
+def precision_recall(objects: Columns, found: Columns, classes: int, iou: float = 0.5) -> list[Curve]:
+    """The curve of each class over all images.
 
     Best score first, equal scores in their order, each detection looks at the object of its class that it
     overlaps most. It is right if their IoU is at least `iou` and no better detection took the object; it
     does not count if the object is ignored.
+
+    objects: the truth.
+    found: the detections of the same images.
+    classes: labels are 0 to `classes` - 1.
+    iou: the least overlap.
     """
-    objects, scores, verdicts = 0, [np.zeros(0)], [np.zeros(0)]
-    for truth, found in zip(truths, detections, strict=True):
-        mine, theirs = truth["labels"] == label, found["labels"] == label
-        ignore = truth["ignore"][mine] if "ignore" in truth else torch.zeros_like(mine[mine])
-        objects += int((~ignore).sum())
-        order = found["scores"][theirs].argsort(descending=True, stable=True)
-        overlaps = box_iou(found["boxes"][theirs][order].double(), truth["boxes"][mine].double())
-        scores.append(found["scores"][theirs][order].double().numpy())
-        verdicts.append(_verdicts(overlaps, ignore, iou))
-    ranked = np.concatenate(verdicts)[np.argsort(-np.concatenate(scores), kind="stable")]
-    right = np.cumsum(ranked[~np.isnan(ranked)])
-    return Curve(right / max(objects, 1), right / np.arange(1, len(right) + 1), objects)
+    objects = objects.take(np.lexsort((objects.image, objects.label)))
+    found = found.take(np.lexsort((-found.score, found.image, found.label)))
+    verdicts = _verdicts(objects, found, iou)
+    order = np.lexsort((-found.score, found.label))
+    order = order[~np.isnan(verdicts[order])]
+    ends = np.searchsorted(found.label[order], np.arange(1, classes))
+    counts = np.bincount(objects.label[~objects.ignore], minlength=classes).tolist()
+    curves = []
+    for verdict, count in zip(np.split(verdicts[order], ends), counts, strict=True):
+        right = np.cumsum(verdict)
+        curves.append(Curve(right / max(count, 1), right / np.arange(1, len(right) + 1), count))
+    return curves
 
 
-def _verdicts(overlaps: Tensor, ignore: Tensor, iou: float) -> np.ndarray:
-    """One image's detections, best first: 1 right, 0 wrong, NaN does not count."""
-    verdicts, taken = np.zeros(len(overlaps)), set()
-    if overlaps.shape[1] == 0:
+def _verdicts(objects: Columns, found: Columns, iou: float) -> np.ndarray:
+    """Each detection: 1 right, 0 wrong, NaN does not count. Both sides by class, then image, the best first."""
+    verdicts = np.zeros(len(found.label))
+    images = max(side.image.max(initial=0) for side in (objects, found)) + 1
+    place, key = (side.label * images + side.image for side in (objects, found))
+    first, end = np.searchsorted(place, key), np.searchsorted(place, key, side="right")
+    some = np.flatnonzero(end > first)  # the detections with objects of their class in their image
+    if not len(some):
         return verdicts
-    best = overlaps.max(dim=1)
-    for i, (overlap, nearest) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
-        if overlap >= iou and ignore[nearest]:
-            verdicts[i] = nan
-        elif overlap >= iou and nearest not in taken:
-            verdicts[i] = 1
-            taken.add(nearest)
+    sizes = (end - first)[some]
+    starts = np.cumsum(sizes) - sizes
+    # one row for each pair of a detection and an object: their overlap, then for each detection the first best
+    pair = np.arange(sizes.sum()) - np.repeat(starts - first[some], sizes)
+    overlap = _overlap(found.boxes[np.repeat(some, sizes)], objects.boxes[pair])
+    best = np.maximum.reduceat(overlap, starts)
+    nearest = np.minimum.reduceat(np.where(overlap == np.repeat(best, sizes), pair, len(place)), starts)
+    hit, nearest = some[best >= iou], nearest[best >= iou]
+    _, takes = np.unique(nearest, return_index=True)
+    verdicts[hit[takes]] = 1
+    verdicts[hit[objects.ignore[nearest]]] = nan
     return verdicts
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """IoU (n,) of the boxes (n, 4) of two lists, row by row."""
+    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    shared = sides.clip(min=0).prod(axis=1)
+    area, other_area = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other))
+    with np.errstate(invalid="ignore"):  # two boxes without area: NaN, which is no overlap
+        return shared / (area + other_area - shared)
 
 
 def average_precision_11(curve: Curve) -> float:
@@ -133,18 +195,17 @@ def average_precision_all(curve: Curve) -> float:
     return float(np.sum(np.diff(curve.recall, prepend=0) * envelope))
 
 
-def _mean(scores: Sequence[float]) -> float:
+def _mean(scores: np.ndarray) -> float:
     """The mean over classes that occur."""
-    known = [score for score in scores if not np.isnan(score)]
-    return float(np.mean(known)) if known else nan
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if len(known) else nan
 
 
-def _truths(truth, classes: Sequence[str] | None) -> tuple[list[dict], Sequence[str] | None]:
-    """Any accepted ground truth as a list of dicts of tensors, and the names of its classes if known."""
+def _truths(truth, classes: Sequence[str] | None) -> tuple[Sequence[dict], Sequence[str] | None]:
+    """Any accepted ground truth as dicts of boxes, labels and ignore, and the names of its classes if known."""
     coco = truth.coco() if hasattr(truth, "coco") else truth
     if not isinstance(coco, dict):
-        images = [{key: torch.as_tensor(image[key]).cpu() for key in image} for image in coco]
-        return images, classes
+        return coco, classes
     categories = sorted(coco["categories"], key=lambda category: category["id"])
     label = {category["id"]: i for i, category in enumerate(categories)}
     notes = {image["id"]: [] for image in coco["images"]}
@@ -163,21 +224,21 @@ def _truths(truth, classes: Sequence[str] | None) -> tuple[list[dict], Sequence[
     return images, [category["name"] for category in categories]
 
 
-def _coco(truths: Sequence[dict], detections: Sequence[dict], classes: int, backend: str) -> dict[str, np.ndarray]:
+def _coco(objects: Columns, found: Columns, images: int, classes: int, backend: str) -> dict[str, np.ndarray]:
     """COCO's ap, ap50 and ap75 of every class (classes,), NaN where a class does not occur."""
-    coco, cocoeval, evaluator = BACKENDS[check_name("average precision backend", backend, BACKENDS)]
+    coco, cocoeval, evaluator = BACKENDS[backend]
     try:
         index_class, eval_class = import_module(coco).COCO, getattr(import_module(cocoeval), evaluator)
     except ImportError:
         package = coco.split(".")[0].replace("_", "-")
         raise ParameterError(f"backend {backend!r} needs the package {package}, not installed here") from None
     categories = [{"id": label + 1, "name": str(label)} for label in range(classes)]
-    images = [{"id": i, "width": 1, "height": 1} for i in range(len(truths))]
+    listed = [{"id": i, "width": 1, "height": 1} for i in range(images)]
     with contextlib.redirect_stdout(io.StringIO()):  # both libraries print their progress
         indices = []
-        for side in (truths, detections):
+        for side in (objects, found):
             index = index_class()
-            index.dataset = {"images": images, "categories": categories, "annotations": _annotations(side)}
+            index.dataset = {"images": listed, "categories": categories, "annotations": _annotations(side)}
             index.createIndex()
             indices.append(index)
         run = eval_class(*indices, "bbox")
@@ -189,16 +250,11 @@ def _coco(truths: Sequence[dict], detections: Sequence[dict], classes: int, back
     return {"ap": precision.mean(axis=0), "ap50": precision[0], "ap75": precision[5]}
 
 
-def _annotations(images: Sequence[dict]) -> list[dict]:
-    """Truths, or detections if they have scores, as COCO annotations."""
-    notes = []
-    for number, image in enumerate(images):
-        sizes = image["boxes"][:, 2:] - image["boxes"][:, :2]
-        boxes = torch.cat([image["boxes"][:, :2], sizes], dim=1).double().tolist()
-        crowd = image["ignore"].tolist() if "ignore" in image else [False] * len(boxes)
-        scores = image["scores"].tolist() if "scores" in image else [1.0] * len(boxes)
-        for box, label, ignore, score in zip(boxes, image["labels"].tolist(), crowd, scores, strict=True):
-            place = {"id": len(notes) + 1, "image_id": number, "category_id": label + 1}
-            area = box[2] * box[3]
-            notes.append({**place, "bbox": box, "area": area, "iscrowd": int(ignore), "score": score})
-    return notes
+def _annotations(side: Columns) -> list[dict]:
+    """Truths or detections as COCO annotations."""
+    sizes = side.boxes[:, 2:] - side.boxes[:, :2]
+    keys = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "score")
+    numbers = (np.arange(len(sizes)) + 1, side.image, side.label + 1, np.hstack([side.boxes[:, :2], sizes]))
+    rest = (sizes.prod(axis=1), side.ignore.astype(int), side.score)
+    rows = zip(*(column.tolist() for column in (*numbers, *rest)), strict=True)
+    return [dict(zip(keys, row, strict=True)) for row in rows]

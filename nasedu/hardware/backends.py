@@ -7,7 +7,6 @@ is `nasedu.hardware.latency`'s business.
 from __future__ import annotations
 
 import copy
-import importlib.util
 import os
 import tempfile
 import time
@@ -129,7 +128,6 @@ def onnxruntime(job: Job) -> Iterator[Program]:
 
 def export_job(job: Job, path: Path) -> None:
     """Write the job's network as an ONNX file for `onnx_program`. Raises `BackendError`."""
-    _needs("onnx", "onnxscript", "onnxruntime")
     with ready(job) as (module, _):
         export_onnx(module, path, *job.input_shapes, batch=job.batch)
 
@@ -142,16 +140,9 @@ def onnx_program(path: str | Path, input_shapes: Sequence[tuple[int, ...]], batc
     batch: images of one run.
     threads: of the CPU.
     """
-    _needs("onnxruntime")
     session = onnx_session(path, threads)
     inputs = {f"x{i}": x.numpy() for i, x in enumerate(example_inputs(input_shapes, batch))}
     return Program(lambda: session.run(None, inputs))
-
-
-def _needs(*packages: str) -> None:
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise BackendError(f"the onnxruntime backend needs packages that are not installed: {', '.join(missing)}")
 
 
 @contextmanager

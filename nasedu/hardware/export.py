@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nasedu.errors import needs
+from nasedu.files import write_atomically
 from nasedu.modules import evaluation_mode
-from nasedu.storage import write_atomically
 
 if TYPE_CHECKING:
     import onnx
@@ -37,12 +38,14 @@ def onnx_model(module: nn.Module, *input_shapes: tuple[int, ...], batch: int = 1
     """A network, in eval mode, as an ONNX model whose inputs `x0`, `x1` ... are (batch, C, H, W).
 
     Outputs are `y0`, `y1` ... in the order in which a nested result lists its tensors. The model says nothing of where
-    it was made: the exporter's notes hold this machine's paths.
+    it was made: the exporter's notes hold this machine's paths. Raises `BackendError` without the extra `deploy`.
 
     module: the network, on any device; it stays as it was.
     input_shapes: of each input, (C, H, W).
     batch: the batch size, which is fixed.
     """
+    with needs("deploy"):
+        import onnxscript  # noqa: F401 - the exporter asks for it late
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     inputs = tuple(x.to(device) for x in example_inputs(input_shapes, batch))
     with evaluation_mode(module), torch.no_grad(), _quiet():
@@ -73,7 +76,8 @@ def export_onnx(module: nn.Module, path: str | Path, *input_shapes: tuple[int, .
 
 def onnx_session(path: str | Path | bytes, threads: int = 1):
     """An ONNX Runtime session on the CPU with this many threads, for a file or its bytes."""
-    import onnxruntime
+    with needs("deploy"):
+        import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

@@ -18,6 +18,7 @@ from torch import nn
 
 from nasedu.errors import NaseduError, ParameterError
 from nasedu.hardware.backends import BACKENDS, Clock, Program, make_job, onnx_program
+from nasedu.origin import processor
 
 SHORTEST = 2e-4  # seconds that one repeat lasts at least: a thousand times what a clock's tick and reading it cost
 ATTEMPTS = 3
@@ -240,7 +241,7 @@ def fixed_threads(threads: int):
 def describe_device(device: str | torch.device | None = None, backend: str = "torch") -> dict[str, str | int]:
     """The device and the software that a measurement was made with; `device` None is the CPU, or the GPU for cuda."""
     device = torch.device(device or ("cuda" if backend == "cuda" else "cpu"))
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "device": name,
         "cores": os.cpu_count() or 1,
@@ -248,12 +249,3 @@ def describe_device(device: str | torch.device | None = None, backend: str = "to
         "python": platform.python_version(),
         "torch": torch.__version__,
     } | ({"onnxruntime": metadata.version("onnxruntime")} if backend == "onnxruntime" else {})
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:
-            models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        return models[0]
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()

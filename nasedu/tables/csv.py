@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from nasedu.errors import TableError, check_name
+from nasedu.files import write_atomically
 from nasedu.spaces.base import SearchSpace
-from nasedu.storage import write_atomically
 from nasedu.tables.file import number, options, plain
 from nasedu.tables.table import UNITS, LookupTable
 

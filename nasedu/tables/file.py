@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from nasedu.errors import TableError, UnknownName, check_name
+from nasedu.files import write_atomically
 from nasedu.spaces.base import SearchSpace
-from nasedu.storage import write_atomically
 
 if TYPE_CHECKING:
     from nasedu.tables.table import LookupTable

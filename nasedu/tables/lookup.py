@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from nasedu import resources
 from nasedu.errors import TableError
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables import file as table_file
@@ -14,7 +15,7 @@ from nasedu.tables.foreign import read_mapping, read_ofa, read_wzdnas
 from nasedu.tables.pricing import Progress, check_options, measure_defaults
 from nasedu.tables.table import LookupTable
 
-STORED = Path(__file__).parents[2] / "lookup"
+STORED = resources.folder("lookup")
 SETTINGS = ("batch", "threads", "backend", "precision")  # options of a measurement that ask for another latency
 
 

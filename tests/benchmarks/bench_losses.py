@@ -24,6 +24,7 @@ import torch
 
 from nasedu import spaces
 from nasedu.data import classification
+from nasedu.files import write_atomically
 from nasedu.hardware.latency import fixed_threads
 from nasedu.modules import evaluation_mode
 from nasedu.proxies import agreement, log_det, zero_cost_map
@@ -31,7 +32,7 @@ from nasedu.proxies.naswot import AgreementKernel
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.search import DescentConfig, pareto_sweep
 from nasedu.search.pareto import SWEEP
-from nasedu.storage import content_hash, write_atomically
+from nasedu.storage import content_hash
 from nasedu.tables import LookupTable, latency_table, losses
 
 SPACES, SHARES = ("yolo:course", "proxylessnas:course", "fbnet:course"), (0.2, 0.6)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from nasedu import __main__ as cli
+from nasedu import course
 from nasedu.course import places, run
-from nasedu.course.folder import RunFolder
+from nasedu.course.folder import WAIT, RunFolder
 from nasedu.errors import OutputError, UnknownName
 
 pytestmark = pytest.mark.usefixtures("course_folder")
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("course_folder")
     ("arguments", "sentence"),
     [
         (["01_tinny"], "did you mean '01_tiny'"),
+        (["02"], "unknown notebook '02'"),
         (["01_tiny", "-p", "step=3"], "did you mean 'steps'"),
         (["01_tiny", "-p", "steps=three"], "not an int"),
         (["01_tiny", "-p", "steps"], "expected name=value"),
@@ -82,6 +84,115 @@ def test_a_killed_run_goes_on_in_its_folder(tmp_path, capsys):
     assert "| a table |" in printed
 
 
+def test_the_beginning_of_one_name_is_enough_and_of_several_is_refused():
+    valid = ["07_random", "08_proxies", "14_wzdnas", "14_wzdnas_more"]
+    assert places.pick(["08", "notebooks/07_random.ipynb", "14_wzdnas"], valid) == [
+        "08_proxies",
+        "07_random",
+        "14_wzdnas",
+    ]
+    with pytest.raises(UnknownName, match=r"'0' fits several notebooks: 07_random, 08_proxies$"):
+        places.pick(["0"], valid)
+    with pytest.raises(UnknownName, match="'09'"):
+        places.pick(["09"], valid)
+
+
+def test_without_notebooks_the_sentence_says_where_they_are_to_be_had(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NASEDU_NOTEBOOKS", str(tmp_path))
+    for arguments in (["run", "07"], ["run", "all"], ["build"]):
+        assert cli.main(arguments) == 2
+        error = capsys.readouterr().err
+        assert "they come with the project's source" in error
+        assert error.count("\n") == 1
+
+
+def test_the_command_line_checks_parameters_without_loading_what_only_the_kernel_needs():
+    program = """
+import sys
+from nasedu import __main__ as cli
+from nasedu.course import run
+given = run.checked("01_tiny", ["steps=2"], "smoke")
+print(given["steps"], sorted({"torch", "numpy", "scipy", "sklearn", "pandas", "matplotlib"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=places.ROOT, capture_output=True, text=True)
+    assert done.stdout == "2 []\n", done.stderr
+
+
+RIVAL = """
+import sys, time
+from pathlib import Path
+from nasedu.course import folder, setup
+from nasedu.errors import OutputError
+
+kind, where, rounds = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+folder.WAIT["notebook"] = 0
+print("ready", flush=True)
+start, kept = float(sys.stdin.readline()), []
+for number in range(rounds):
+    while time.time() < start + 0.05 * number:
+        pass
+    try:
+        if kind == "run":
+            kept.append(folder.RunFolder(where, "01_tiny", {"n": number}))
+        elif kind == "chosen":
+            kept.append(folder.RunFolder(where, "01_tiny", {}, where / str(number)))
+        else:
+            kept.append(folder.claim((where / str(number)), "notebook"))
+        print(getattr(kept[-1], "path", number), flush=True)
+    except OutputError as error:
+        assert "in use" in str(error)
+        print("refused", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("kind", ["run", "chosen", "notebook"])
+def test_of_two_processes_that_start_in_the_same_instant_one_gets_the_folder(kind, tmp_path):
+    rounds = 15
+    for number in range(rounds):
+        (tmp_path / str(number)).mkdir()
+    command = [sys.executable, "-c", RIVAL, kind, str(tmp_path), str(rounds)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": places.ROOT}
+    rivals = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    for rival in rivals:
+        assert rival.stdout.readline() == "ready\n"
+    start = f"{time.time() + 0.1}\n"
+    for rival in rivals:
+        rival.stdin.write(start)
+        rival.stdin.flush()
+    got = [[rival.stdout.readline().strip() for _ in range(rounds)] for rival in rivals]
+    for rival in rivals:
+        rival.communicate("\n")
+    for pair in zip(*got, strict=True):
+        if kind == "run":  # a folder each
+            assert "" not in pair
+            assert pair[0] != pair[1]
+        else:
+            assert pair.count("refused") == 1
+            assert "" not in pair
+
+
+def test_a_notebook_opened_by_hand_has_its_folder_to_itself(tmp_path, monkeypatch):
+    monkeypatch.setitem(WAIT, "notebook", 0)
+    program = """
+import sys
+from nasedu import course
+cfg = course.setup("01_tiny", {"out_dir": sys.argv[1]})
+cfg = course.setup("01_tiny", {"out_dir": sys.argv[1]})  # the cell is run again
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "mine")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": places.ROOT}
+    with subprocess.Popen(command, **pipes) as other:
+        assert other.stdout.readline() == "ready\n"
+        with pytest.raises(OutputError, match="in use by another notebook"):
+            course.setup("01_tiny", {"out_dir": str(tmp_path / "mine")})
+        other.kill()
+        other.wait()
+    course.setup("01_tiny", {"out_dir": str(tmp_path / "mine")})
+
+
 def started(parent, given, finished=False):
     """A run folder as a process that is gone left it."""
     folder = RunFolder(parent, "01_tiny", given)
@@ -120,7 +231,10 @@ def test_a_chosen_folder_is_continued_but_never_shared(tmp_path):
     folder.release()
     again = RunFolder(tmp_path, "01_tiny", {"steps": 1}, tmp_path / "mine")
     assert again.resumed
-    with pytest.raises(OutputError, match="another run"):
+    with pytest.raises(OutputError, match="in use by another run"):
+        RunFolder(tmp_path, "01_tiny", {"steps": 1}, tmp_path / "mine")
+    again.release()
+    with pytest.raises(OutputError, match="another run: choose"):
         RunFolder(tmp_path, "01_tiny", {"steps": 2}, tmp_path / "mine")
 
 

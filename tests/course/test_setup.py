@@ -161,6 +161,8 @@ def test_finish_writes_plain_json_and_figures(tmp_path):
     stored = json.loads((tmp_path / "result.json").read_text())
     assert stored["results"] == {"ap": 0.5, "nan": None, "list": [0, 1], "3": True}
     assert stored["parameters"]["steps"] == 3
+    assert stored["processor"]
+    assert stored["commit"] is None or set(stored["commit"].removesuffix("-dirty")) <= set("0123456789abcdef")
     assert (tmp_path / "figures/empty.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(ParameterError, match="Figure"):
         course.finish(cfg, results={"x": Figure()})

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from nasedu.detection import evaluate
-from nasedu.detection.average_precision import average_precision_11, average_precision_all, precision_recall
+from nasedu.detection.average_precision import average_precision_11, average_precision_all, columns, precision_recall
 from nasedu.errors import ParameterError, UnknownName
 
 
@@ -22,6 +23,10 @@ def truth(*boxes, labels=None, ignore=None):
 
 def detected(*boxes, scores, labels=None):
     return {**truth(*boxes, labels=labels), "scores": torch.tensor(scores)}
+
+
+def curves(truths, found, classes, iou=0.5):
+    return precision_recall(columns(truths), columns(found), classes, iou)
 
 
 KEYS = ("ap", "ap50", "ap75", "voc11_50", "voc_all_50")
@@ -48,14 +53,14 @@ def test_right_wrong_right_by_hand():
 def test_scores_are_ranked_over_all_images():
     truths = [truth(A), truth(B)]
     found = [detected(A, scores=[0.2]), detected(FAR, B, scores=[0.9, 0.5])]
-    curve = precision_recall(truths, found, 0)
+    (curve,) = curves(truths, found, 1)
     assert curve.precision.tolist() == pytest.approx([0, 1 / 2, 2 / 3])
     assert curve.recall.tolist() == pytest.approx([0, 0.5, 1])
 
 
 def test_a_second_detection_of_an_object_is_wrong():
     found = [detected(A, A, scores=[0.9, 0.8])]
-    assert precision_recall([truth(A, B)], found, 0).precision.tolist() == [1, 0.5]
+    assert curves([truth(A, B)], found, 1)[0].precision.tolist() == [1, 0.5]
     assert evaluate([truth(A, B)], found).voc_all_50 == pytest.approx(0.5)
 
 
@@ -64,7 +69,7 @@ def test_the_overlap_decides(rows, ap75, ap):
     """Of 100 rows of the object 62 are found: right at IoU .50, .55 and .60, wrong from .65 on."""
     metrics = evaluate([truth((0, 0, 100, 100))], [detected((0, 0, 100, rows), scores=[0.9])])
     assert (metrics.ap50, metrics.ap75, metrics.ap) == pytest.approx((1, ap75, ap))
-    curve = precision_recall([truth((0, 0, 10, 10))], [detected((0, 0, 10, 5), scores=[0.9])], 0, iou=0.5)
+    (curve,) = curves([truth((0, 0, 10, 10))], [detected((0, 0, 10, 5), scores=[0.9])], 1, iou=0.5)
     assert curve.precision.tolist() == [1]  # an IoU of exactly the threshold is enough
 
 
@@ -88,7 +93,7 @@ def test_ignored_objects_count_neither_way():
 def test_eleven_points_include_a_recall_just_reached():
     """3 of 10 objects: recalls 0, .1, .2 and .3, though 3 / 10 < 3 * .1 in floating point."""
     boxes = [(20 * i, 0, 20 * i + 10, 10) for i in range(10)]
-    curve = precision_recall([truth(*boxes)], [detected(*boxes[:3], scores=[0.9, 0.8, 0.7])], 0)
+    (curve,) = curves([truth(*boxes)], [detected(*boxes[:3], scores=[0.9, 0.8, 0.7])], 1)
     assert average_precision_11(curve) == pytest.approx(4 / 11)
     assert average_precision_all(curve) == pytest.approx(0.3)
 
@@ -122,12 +127,70 @@ def test_a_data_set_and_its_coco_dict_give_what_a_list_gives(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_the_faster_backend_agrees():
-    pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is optional and not installed")
-    found = [detected(A, FAR, B, scores=[0.9, 0.8, 0.7]), detected(scores=[])]
-    truths = [truth(A, B, ignore=[False, False]), truth(FAR, ignore=[True])]
-    one, other = evaluate(truths, found, backend="faster"), evaluate(truths, found)
-    assert (one.ap, one.ap50, one.ap75) == pytest.approx((other.ap, other.ap50, other.ap75), abs=1e-12)
+def many(seed):
+    """Images with objects of 4 classes, some ignored, and detections near them with equal scores among them."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return torch.rand(*shape, generator=rng)
+
+    truths, found = [], []
+    for number in range(30):
+        n, m = number % 4, 5 * (number % 3)
+        corner = 40 * draw(n, 2)
+        boxes = torch.cat([corner, corner + 5 + 20 * draw(n, 2)], dim=1)
+        truths.append({"boxes": boxes, "labels": (4 * draw(n)).long(), "ignore": draw(n) < 0.2})
+        near = boxes[(n * draw(m)).long()] + 6 * draw(m, 4) - 3 if n else 40 * draw(m, 4)
+        found.append({"boxes": near, "labels": (4 * draw(m)).long(), "scores": (10 * draw(m)).round() / 10})
+    return truths, found
+
+
+def literally(truths, found, label, iou):
+    """Recall and precision of one class as the rule says it, one detection after another."""
+    objects, verdicts, taken = 0, [], set()
+    for number, (truth, image) in enumerate(zip(truths, found, strict=True)):
+        mine = (truth["labels"] == label).nonzero().flatten().tolist()
+        objects += sum(not truth["ignore"][j] for j in mine)
+        theirs = (image["labels"] == label).nonzero().flatten().tolist()
+        for i in sorted(theirs, key=lambda i: -image["scores"][i]):
+            overlaps = [box_iou(image["boxes"][[i]].double(), truth["boxes"][[j]].double()).item() for j in mine]
+            best = max(range(len(mine)), key=overlaps.__getitem__, default=None)
+            score, verdict = image["scores"][i].item(), 0
+            if best is not None and overlaps[best] >= iou:
+                key = number, mine[best]
+                verdict = None if truth["ignore"][mine[best]] else int(key not in taken)
+                taken |= {key} if verdict else set()
+            verdicts.append((score, verdict))
+    ranked = [verdict for _, verdict in sorted(verdicts, key=lambda pair: -pair[0]) if verdict is not None]
+    right = [sum(ranked[: i + 1]) for i in range(len(ranked))]
+    return [r / max(objects, 1) for r in right], [r / (i + 1) for i, r in enumerate(right)], objects
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("iou", [0.3, 0.5])
+def test_all_classes_at_once_are_what_the_rule_gives_one_by_one(seed, iou):
+    truths, found = many(seed)
+    judged = curves(truths, found, 5, iou)
+    assert sum(curve.recall[-1] > 0 for curve in judged if len(curve.recall)) >= 3  # something is found
+    assert [[curve.recall.tolist(), curve.precision.tolist(), curve.objects] for curve in judged] == [
+        list(literally(truths, found, label, iou)) for label in range(5)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_faster_backend_agrees_and_is_taken_where_it_is_there(seed, monkeypatch):
+    pytest.importorskip("faster_coco_eval", reason="faster-coco-eval has no build for this machine")
+    truths, found = many(seed)
+    one, other = evaluate(truths, found), evaluate(truths, found, backend="pycocotools")
+    assert (one.backend, other.backend) == ("faster", "pycocotools")
+    for name, scores in one.per_class.items():  # one class is NaN
+        assert scores == pytest.approx(other.per_class[name], abs=1e-15, nan_ok=True)
+    assert "faster" not in str(one)
+
+
+def test_without_the_faster_package_pycocotools_is_taken(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    assert evaluate([truth(A)], [detected(A, scores=[0.9])]).backend == "pycocotools"
 
 
 def test_bad_arguments_are_refused(monkeypatch):
@@ -137,6 +200,8 @@ def test_bad_arguments_are_refused(monkeypatch):
         evaluate([truth(A)], [detected(A, scores=[0.9], labels=[3])], classes=["ant", "bee"])
     with pytest.raises(UnknownName, match="did you mean 'faster'"):
         evaluate([truth(A)], [detected(A, scores=[0.9])], backend="fast")
+    with pytest.raises(ParameterError, match=r"label -1 .* 1 classes"):
+        evaluate([truth(A)], [detected(A, scores=[0.9], labels=[-1])])
     monkeypatch.setitem(sys.modules, "faster_coco_eval.core.coco", None)
     with pytest.raises(ParameterError, match="needs the package faster-coco-eval"):
         evaluate([truth(A)], [detected(A, scores=[0.9])], backend="faster")
@@ -158,6 +223,6 @@ def test_known_average_precision_of_published_detections():
     truths = [read(path, False) for path in sorted((folder / "groundtruths").glob("*.txt"))]
     found = [read(path, True) for path in sorted((folder / "detections").glob("*.txt"))]
     assert (len(truths), sum(len(image["scores"]) for image in found)) == (7, 24)
-    curve = precision_recall(truths, found, 0, iou=0.3)
+    (curve,) = curves(truths, found, 1, iou=0.3)
     assert average_precision_11(curve) == pytest.approx(0.2683982684, abs=1e-10)
     assert average_precision_all(curve) == pytest.approx(0.2456866805, abs=1e-10)

@@ -22,22 +22,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from tqdm import tqdm
 
 from nasedu import __version__
 from nasedu.blocks import Zero
 from nasedu.deploy.kit.run_kit import KIT
-from nasedu.errors import KitError, ParameterError
+from nasedu.errors import KitError, ParameterError, needs
+from nasedu.files import write_atomically
 from nasedu.hardware.export import onnx_model
 from nasedu.modules import evaluation_mode
 from nasedu.randomness import seeded
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.storage import content_hash, write_atomically
+from nasedu.storage import content_hash
 from nasedu.tables.additivity import random_networks
 from nasedu.tables.pieces import make_up, pieces
+
+with needs("deploy"):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
 
 MANIFEST, UNFINISHED, RUNNER = "manifest.json", "manifest.part.json", "run_kit.py"
 CALL = "empty call"  # the entry that tells what calling a file takes, whatever is in it

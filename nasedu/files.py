@@ -1,0 +1,60 @@
+"""Files that survive a kill: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from nasedu.errors import OutputError
+
+_writing: set[str] = set()  # temporary files of writes in progress in this process
+
+
+def write_atomically(path: str | Path, content: bytes | str) -> None:
+    """Write `content` so that `path` holds either all of it or what it held before. Raises `OutputError`."""
+    path = Path(path)
+    content = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")
+        _writing.add(temporary)
+    except OSError as error:
+        raise OutputError(f"cannot write to {path.parent}: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        _sweep(path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write {path}: {error.strerror}") from None
+        raise
+    finally:
+        _writing.discard(temporary)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed writes of `path` left behind: temporary files that no living process is writing."""
+    for left in path.parent.iterdir():
+        found = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.\w{{8}}", left.name)
+        if found and str(left) not in _writing and not _elsewhere(int(found[1])):
+            left.unlink(missing_ok=True)
+
+
+def _elsewhere(process: int) -> bool:
+    """Whether another process of that number lives. Windows removes no file that is open, and has no way to ask."""
+    if process == os.getpid() or os.name == "nt":
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
