@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -14,11 +13,13 @@ import numpy as np
 
 from nasedu.errors import ParameterError, check_name
 from nasedu.search.engine import Evaluate, Feasible, Pool, Search, Strategy
+from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.tables.table import LookupTable
 
-BREEDING_TRIES = 50  # to breed a feasible and new child, before a random architecture takes its place
+CROSSING_TRIES = 5  # to cross two members to a feasible and new child, before mutation takes its place
+BREEDING_TRIES = 50  # to mutate one, before a random architecture does
 
 
 @dataclass(frozen=True)
@@ -74,42 +75,47 @@ def evolution(
 
     Everything but `config` is as in `random_search`. A failed architecture never breeds.
     """
-    propose = partial(_propose, config)
+    propose = partial(_propose, config, Population(config.population, config.ageing))
     strategy = Strategy("evolution", asdict(config), config.population, config.children, propose)
     search = Search(strategy, space, evaluate, feasible, seed, executor, state, costs or {}, progress, run)
     return search.run(budget)
 
 
-def survivors(history: list[dict], config: EvolutionConfig) -> list[Arch]:
-    """The population after `history`, best first."""
-    alive = [record for record in history if record["error"] is None]
-    if config.ageing:
-        alive = alive[-config.population :]
-    return [r["arch"] for r in heapq.nlargest(config.population, alive, key=lambda r: r["score"])]
-
-
-def _propose(config: EvolutionConfig, history: list[dict], pool: Pool) -> Iterator[tuple[Arch, str]]:
-    """Random architectures for the first generation, children of the survivors after it."""
-    population = survivors(history, config)
+def _propose(
+    config: EvolutionConfig, members: Population, history: list[dict], pool: Pool
+) -> Iterator[tuple[Arch, str]]:
+    """Random architectures for the first generation, children of the population after it."""
+    population = members.read(history)
     for index in itertools.count(len(history)):
         crossed = config.crossover and int((index + 1) * config.share) > int(index * config.share)
-        for origin in ("crossover", "mutation") if crossed else ("mutation",):  # parents may be too alike to cross
-            make = partial(_breed, origin, population, config, pool)
-            arch = pool.fresh(make, BREEDING_TRIES) if population else None
-            if arch is not None:
-                break
-        else:
+        arch, origin = None, "random"
+        if population and crossed:
+            arch, origin = pool.fresh(lambda: _cross(population, config, pool), CROSSING_TRIES), "crossover"
+        if population and arch is None:
+            arch, origin = pool.fresh(_mutations(population, config, pool), BREEDING_TRIES), "mutation"
+        if arch is None:
             arch, origin = pool.draw(), "random"
         if arch is None:
             return
         yield arch, origin
 
 
-def _breed(origin: str, population: list[Arch], config: EvolutionConfig, pool: Pool) -> Arch:
-    mother = _parent(population, config, pool.rng)
-    if origin == "mutation":
-        return pool.space.mutate(mother, pool.rng, config.mutation)
-    return pool.space.crossover(mother, _parent(population, config, pool.rng), pool.rng, kind=config.crossover)
+def _cross(population: list[Arch], config: EvolutionConfig, pool: Pool) -> Arch:
+    mother, father = (_parent(population, config, pool.rng) for _ in range(2))
+    return pool.space.crossover(mother, father, pool.rng, kind=config.crossover)
+
+
+def _mutations(population: list[Arch], config: EvolutionConfig, pool: Pool) -> Callable[[], Arch]:
+    """Mutates a parent; a child that was seen before is mutated on, for around a good parent hardly any is new."""
+    child = None
+
+    def make() -> Arch:
+        nonlocal child
+        known = child is not None and child in pool.seen
+        child = pool.space.mutate(child if known else _parent(population, config, pool.rng), pool.rng, config.mutation)
+        return child
+
+    return make
 
 
 def _parent(population: list[Arch], config: EvolutionConfig, rng: np.random.Generator) -> Arch:

@@ -6,7 +6,6 @@ uniformly. What the score is, is left to `evaluate`: any zero-cost proxy, or sev
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from nasedu.ranking.combine import METHODS
 from nasedu.ranking.combine import combine as combine_scores
 from nasedu.search.engine import SEVERAL, TRIES, Evaluate, Feasible, Pool, Search, Strategy
 from nasedu.search.plain_budget import PlainBudget
+from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
 from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.space import PlainArch, PlainNetSpace
@@ -107,28 +107,6 @@ def _founder(space: PlainNetSpace, start: str | Sequence | None, feasible: Feasi
     if isinstance(feasible, PlainBudget):
         feasible.check(arch, rule)
     return arch
-
-
-class Population:
-    """The best `size` structures of a history that grows, best first; among equals the oldest goes first, as published.
-
-    Reads only what is new: with one child a generation, sorting all of it each time would be quadratic. A history
-    whose scores change, as combined ones do, has to be read by a fresh one.
-    """
-
-    def __init__(self, size: int):
-        self.size, self.known, self._alive = size, 0, []
-
-    def read(self, history: list[dict]) -> list[PlainArch]:
-        """The members after `history`. A failure is no member."""
-        if len(history) < self.known:
-            self.known, self._alive = 0, []
-        for record in history[self.known :]:
-            if record["error"] is None:
-                bisect.insort(self._alive, (-record["score"], -record["index"], record["arch"]))
-                del self._alive[self.size :]
-        self.known = len(history)
-        return [arch for _, _, arch in self._alive]
 
 
 def _propose(

@@ -16,7 +16,8 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import BudgetError, CheckpointError, ParameterError, UnknownName
-from nasedu.search.evolution import SPOS, EvolutionConfig, evolution, survivors
+from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
+from nasedu.search.population import Population
 from nasedu.search.random import random_search
 from nasedu.tables.within import within
 
@@ -80,7 +81,7 @@ def test_children_are_valid_new_and_come_from_the_population(config):
 def test_a_single_point_child_is_the_head_of_one_parent_and_the_tail_of_another(toy):
     config = EvolutionConfig(crossover="single_point", share=1.0)
     history = evolution(toy(CHOICES), landscape(2), budget=30, config=config).history
-    parents = survivors(history[:20], config)[:5]
+    parents = Population(20).read(history[:20])[:5]
     for record in history[20:]:
         arch = record["arch"]
         assert any(
@@ -94,21 +95,21 @@ def record(index, score, error=None):
 
 def test_ageing_lets_the_oldest_die_however_good():
     history = [record(0, 9.0), record(1, 1.0), record(2, 3.0), record(3, 2.0)]
-    assert survivors(history, EvolutionConfig(population=3, k=1)) == [(0,), (2,), (3,)]
-    assert survivors(history, EvolutionConfig(population=3, k=1, ageing=True)) == [(2,), (3,), (1,)]
+    assert Population(3).read(history) == [(0,), (2,), (3,)]
+    assert Population(3, ageing=True).read(history) == [(2,), (3,), (1,)]
 
 
 def test_failures_never_breed_and_take_no_place():
     history = [record(0, 1.0), record(1, -np.inf, "the score is nan"), record(2, 2.0)]
     for ageing in (False, True):
-        assert survivors(history, EvolutionConfig(population=2, k=1, ageing=ageing)) == [(2,), (0,)]
+        assert Population(2, ageing).read(history) == [(2,), (0,)]
 
 
 def test_parents_are_the_top_k_or_winners_of_tournaments(toy):
     """Mutation at a low rate leaves most decisions, which tells whose child it is."""
     space, config = toy(CHOICES), EvolutionConfig(population=40, k=2, share=0.0, mutation=0.02)
     history = evolution(space, landscape(3), budget=60, config=config).history
-    ranked = survivors(history[:40], config)
+    ranked = Population(40).read(history[:40])
     mothers = {nearest(r["arch"], ranked) for r in history[40:50]}
     assert mothers <= {0, 1}
     whole = EvolutionConfig(population=40, k=40, share=0.0, mutation=0.02, parents="tournament")

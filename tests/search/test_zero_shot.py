@@ -20,7 +20,8 @@ from nasedu.errors import BudgetError, CheckpointError, ParameterError, UnknownN
 from nasedu.hardware import count
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.search.zen_presets import ZEN_PRESETS, zen_preset
-from nasedu.search.zero_shot import ADLIK, ZENNAS, Population, ZenConfig, zero_shot
+from nasedu.search.population import Population
+from nasedu.search.zero_shot import ADLIK, ZENNAS, ZenConfig, zero_shot
 from nasedu.spaces.plainnet import CIFAR_SEED, KINDS, plain_block
 
 SPACE = spaces.create("plainnet", num_classes=10)
