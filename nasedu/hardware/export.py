@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import logging
 import warnings
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nasedu.modules import evaluation_mode
+from nasedu.modules import copy_of, evaluation_mode
 from nasedu.storage import write_atomically
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def onnx_difference(module: nn.Module, path: str | Path, *inputs: Tensor) -> lis
     `inputs` (N, C, H, W) go through in parts of the file's batch size. Both compute on the CPU, wherever `module` and
     `inputs` lie: a GPU rounds otherwise, TF32 by a thousandth. `module` stays as it was.
     """
-    session, module = onnx_session(path), copy.deepcopy(module).cpu().eval()
+    session, module = onnx_session(path), copy_of(module).cpu().eval()
     parts = zip(*(x.detach().cpu().split(session.get_inputs()[0].shape[0]) for x in inputs), strict=True)
     rows = []
     for part in parts:

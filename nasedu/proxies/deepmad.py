@@ -5,7 +5,6 @@ A layer's width is w = c_in k^2 / groups. Blocks that leave the same resolution 
 
 from __future__ import annotations
 
-import copy
 import math
 import statistics
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.modules import copy_of
 from nasedu.proxies.checks import whole
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
@@ -118,7 +118,7 @@ def stages(
 
     A stage ends before the first block that changes the resolution. Raises `ProxyError` where no convolution runs.
     """
-    meta = without_residual(copy.deepcopy(model).to("meta").eval())
+    meta = without_residual(copy_of(model).to("meta").eval())
     convs: list[tuple[float, int]] = []  # width and pixels of every convolution, in the order they run
     for name, part in meta.named_modules():
         if isinstance(part, nn.Conv2d) and not any(fnmatchcase(name, pattern) for pattern in SHORTCUTS):

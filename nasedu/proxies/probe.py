@@ -6,7 +6,6 @@ statistics. A copy of the network is used, so that the one that was handed in st
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from nasedu.errors import ParameterError, ProxyError
+from nasedu.modules import copy_of
 from nasedu.proxies.activations import WatchActivations, no_activation
 from nasedu.proxies.batch import Batch
 from nasedu.proxies.checks import kind
@@ -120,7 +120,7 @@ class Probe:
         """
         self.check_finite()
         try:
-            model = self.original if self.given_away and last else copy.deepcopy(self.original)
+            model = self.original if self.given_away and last else copy_of(self.original)
         except Exception as error:  # a layer may hold anything: a lock, a process group, another graph's tensor
             raise ProxyError(f"this {type(self.original).__name__} cannot be copied: {error}") from error
         for part in model.modules():

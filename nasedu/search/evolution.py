@@ -18,8 +18,8 @@ from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.tables.table import LookupTable
 
-CROSSING_TRIES = 5  # to cross two members to a feasible and new child, before mutation takes its place
-BREEDING_TRIES = 50  # to mutate one, before a random architecture does
+BREEDING_TRIES = 50  # to breed a feasible and new child, before a random architecture takes its place
+CROSSING_TRIES = 3  # of these before a crossed child that was seen already is mutated: parents may be too alike
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,9 @@ def _propose(
     population = members.read(history)
     for index in itertools.count(len(history)):
         crossed = config.crossover and int((index + 1) * config.share) > int(index * config.share)
-        arch, origin = None, "random"
-        if population and crossed:
-            arch, origin = pool.fresh(lambda: _cross(population, config, pool), CROSSING_TRIES), "crossover"
-        if population and arch is None:
-            arch, origin = pool.fresh(_mutations(population, config, pool), BREEDING_TRIES), "mutation"
+        origin = "crossover" if crossed else "mutation"
+        children = _children(origin, population, config, pool)
+        arch = pool.fresh(partial(next, children), BREEDING_TRIES) if population else None
         if arch is None:
             arch, origin = pool.draw(), "random"
         if arch is None:
@@ -100,22 +98,18 @@ def _propose(
         yield arch, origin
 
 
-def _cross(population: list[Arch], config: EvolutionConfig, pool: Pool) -> Arch:
-    mother, father = (_parent(population, config, pool.rng) for _ in range(2))
-    return pool.space.crossover(mother, father, pool.rng, kind=config.crossover)
-
-
-def _mutations(population: list[Arch], config: EvolutionConfig, pool: Pool) -> Callable[[], Arch]:
-    """Mutates a parent; a child that was seen before is mutated on, for around a good parent hardly any is new."""
-    child = None
-
-    def make() -> Arch:
-        nonlocal child
-        known = child is not None and child in pool.seen
-        child = pool.space.mutate(child if known else _parent(population, config, pool.rng), pool.rng, config.mutation)
-        return child
-
-    return make
+def _children(origin: str, population: list[Arch], config: EvolutionConfig, pool: Pool) -> Iterator[Arch]:
+    """Without end. A child that was seen already is mutated on, for around a good parent hardly any is new."""
+    child, rng = None, pool.rng
+    for tries in itertools.count():
+        if child in pool.seen and (origin == "mutation" or tries >= CROSSING_TRIES):
+            child = pool.space.mutate(child, rng, config.mutation)
+        elif origin == "mutation":
+            child = pool.space.mutate(_parent(population, config, rng), rng, config.mutation)
+        else:
+            mother, father = (_parent(population, config, rng) for _ in range(2))
+            child = pool.space.crossover(mother, father, rng, kind=config.crossover)
+        yield child
 
 
 def _parent(population: list[Arch], config: EvolutionConfig, rng: np.random.Generator) -> Arch:

@@ -242,12 +242,11 @@ class SearchSpace:
         `kind`: "uniform" takes every decision from either parent with equal probability, "single_point" the decisions
         before a random cut from `a` and the others from `b`.
         """
-        check_name("crossover", kind, ("uniform", "single_point"))
-        if kind == "single_point":
+        if kind != "uniform":
+            check_name("crossover", kind, ("uniform", "single_point"))
             cut = int(rng.integers(1, max(len(a), 2)))
             return a[:cut] + b[cut:]
-        from_a = (rng.random(len(a)) < 0.5).tolist()
-        return tuple(x if first else y for x, y, first in zip(a, b, from_a, strict=True))
+        return tuple(x if u < 0.5 else y for x, y, u in zip(a, b, rng.random(len(a)).tolist(), strict=True))
 
     def validate(self, arch: Sequence[int]) -> Arch:
         """Return `arch` as a tuple of ints. Raises `ArchitectureError` when it is none of this space's."""

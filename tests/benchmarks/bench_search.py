@@ -63,6 +63,24 @@ def test_a_thousand_evaluations(table, tmp_path):
             print(f"\n{space.name}: 1,000 x {name}: {taken:.2f} s (wanted: 1 s)")
 
 
+def test_the_cost_does_not_grow_with_the_history(table):
+    """Processor's time between evaluations, the table's own included."""
+    for name, config in (("default", EvolutionConfig()), ("ageing", EvolutionConfig(ageing=True))):
+        times = []
+
+        def evaluate(arch, times=times):
+            times.append(time.process_time())
+            return table(arch)
+
+        with fixed_threads(1):
+            evolution(table.space, evaluate, budget=21_000, config=config)
+        early, late = (1e3 * (times[at + 1000] - times[at]) / 1000 for at in (100, 20_000 - 100))
+        print(
+            f"\n{table.space.name}, {name}: {early:.3f} ms an architecture at 100, {late:.3f} at 20,000 "
+            f"(wanted: 0.05), {late / early:.2f} times (wanted: 1.3)"
+        )
+
+
 def test_the_gain_over_random_search(table):
     """Additive scores with a standard deviation of 1 over the space, median over 20 seeds."""
     space = table.space

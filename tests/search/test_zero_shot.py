@@ -19,8 +19,8 @@ from nasedu.blocks import Conv, Residual
 from nasedu.errors import BudgetError, CheckpointError, ParameterError, UnknownName
 from nasedu.hardware import count
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
-from nasedu.search.zen_presets import ZEN_PRESETS, zen_preset
 from nasedu.search.population import Population
+from nasedu.search.zen_presets import ZEN_PRESETS, zen_preset
 from nasedu.search.zero_shot import ADLIK, ZENNAS, ZenConfig, zero_shot
 from nasedu.spaces.plainnet import CIFAR_SEED, KINDS, plain_block
 
