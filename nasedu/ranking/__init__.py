@@ -2,7 +2,7 @@
 
 from nasedu.ranking.combine import COMPOSITES, FORMS, METHODS, combine, incorporated, ranks, signed_log
 from nasedu.ranking.correlation import FAILURES, KINDS, Correlation, correlation
-from nasedu.ranking.judge import Estimate, Judgement, complementary, judge, judge_all, spearman
+from nasedu.ranking.judge import Estimate, Judgement, complementary, difference, judge, judge_all, spearman
 
 __all__ = [
     "COMPOSITES",
@@ -16,6 +16,7 @@ __all__ = [
     "combine",
     "complementary",
     "correlation",
+    "difference",
     "incorporated",
     "judge",
     "judge_all",
