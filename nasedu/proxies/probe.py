@@ -23,7 +23,7 @@ from nasedu.proxies.activations import WatchActivations, no_activation
 from nasedu.proxies.batch import Batch
 from nasedu.proxies.checks import kind
 from nasedu.proxies.initialise import LAYERS
-from nasedu.randomness import seeded
+from nasedu.randomness import seeded, stream
 
 BY_LOSS = {"gradients", "curvature", "channels"}
 WEIGHTED = (*LAYERS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.MultiheadAttention)
@@ -82,7 +82,8 @@ class Probe:
         parameter = next(model.parameters(), torch.empty(0, dtype=torch.float32, device="cpu"))
         self.device, self.dtype = parameter.device, parameter.dtype
         self.batch = batch if parameter.is_meta else batch.to(self.device, self.dtype)
-        self.seed, self.own_seed, self.given, self._wanted = seed, seed, generator, set(wanted)
+        self.seed, self.given, self._wanted = seed, generator, set(wanted)
+        self.own_seed = stream(seed, "proxy").initial_seed()
         self._readings: dict[str, object] = {}
 
     @property
@@ -209,7 +210,7 @@ class Probe:
         weights = self.weights if wanted & BY_LOSS else {}
         for keep in (False, True):
             try:
-                with seeded(self.seed, self.device):
+                with seeded(stream(self.seed, "shared pass").initial_seed(), self.device):
                     found = observe(self.model, self.batch, weights, wanted, keep)
             except Overwritten:
                 continue

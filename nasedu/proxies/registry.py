@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,11 +18,11 @@ from nasedu.errors import NaseduError, ParameterError, ProxyError, UnknownName, 
 from nasedu.proxies.batch import Batch, as_batch
 from nasedu.proxies.checks import whole
 from nasedu.proxies.probe import BY_LOSS, NO_LABELS, Probe
-from nasedu.randomness import seeded
+from nasedu.randomness import seeded, stream
 from nasedu.ranking.combine import COMPOSITES
 
 NEEDS = ("nothing", "shape", "images", "labels")
-MOST_SEED = (1 << 63) - 1  # PyTorch takes twice that, but a proxy's own seed lies above the one that is given
+MOST_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def _value(proxy: Proxy, probe: Probe, options: Mapping) -> float:
 
     Raises `ProxyError` for NaN and +inf, and where the network itself fails.
     """
-    probe.start((zlib.crc32(proxy.name.encode()) << 20) + probe.seed)  # the same draws whoever runs beside it
+    probe.start(stream(probe.seed, "proxy", proxy.name).initial_seed())  # the same draws whoever runs beside it
     try:
         with (
             torch.inference_mode(False),
