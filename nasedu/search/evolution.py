@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from nasedu.errors import ParameterError, check_name
-from nasedu.search.engine import Evaluate, Feasible, Pool, Search, Strategy
+from nasedu.search.engine import Evaluate, Pool, Search, Strategy
 from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
+from nasedu.search.settings import SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.tables.table import LookupTable
 
 BREEDING_TRIES = 50  # to breed a feasible and new child, before a random architecture takes its place
 CROSSING_TRIES = 3  # of these before a crossed child that was seen already is mutated: parents may be too alike
 
 
 @dataclass(frozen=True)
-class EvolutionConfig:
+class EvolutionConfig(SearchConfig):
     """How a population breeds; the defaults suit budgets of 50 to 1,000 evaluations.
 
     The population is the best architectures seen, or with `ageing` the latest ones (the oldest dies, however good:
@@ -54,31 +54,30 @@ class EvolutionConfig:
 
 
 # Single Path One-Shot, the authors' search.py: 20 generations of 50 (25 mutations, 25 crossovers), the best 10 breed.
-SPOS = EvolutionConfig(population=50, children=50, parents="top_k", k=10, crossover="uniform", share=0.5, mutation=0.1)
+SPOS = EvolutionConfig(
+    budget=1000, population=50, children=50, parents="top_k", k=10, crossover="uniform", share=0.5, mutation=0.1
+)
 
 
 def evolution(
     space: SearchSpace,
     evaluate: Evaluate,
+    settings: EvolutionConfig,
     *,
-    budget: int,
-    feasible: Feasible | None = None,
     seed: int = 0,
     executor: Executor | None = None,
     state: str | Path | None = None,
-    run: str = "",
-    costs: Mapping[str, LookupTable] | None = None,
-    config: EvolutionConfig = EvolutionConfig(),
     progress: Callable[[int], None] = lambda count: None,
 ) -> SearchResult:
-    """Score a random population, then generations of children of the best, `budget` distinct architectures in all.
+    """Score a random population, then generations of children of the best, all of them distinct.
 
-    Everything but `config` is as in `random_search`. A failed architecture never breeds.
+    Arguments as in `random_search`; `settings` say how the population breeds as well. A failed architecture never
+    breeds.
     """
-    propose = partial(_propose, config, Population(config.population, config.ageing))
-    strategy = Strategy("evolution", asdict(config), config.population, config.children, propose)
-    search = Search(strategy, space, evaluate, feasible, seed, executor, state, costs or {}, progress, run)
-    return search.run(budget)
+    propose = partial(_propose, settings, Population(settings.population, settings.ageing))
+    strategy = Strategy("evolution", settings.rules, settings.population, settings.children, propose)
+    parts = (settings.feasible, seed, executor, state, settings.costs, progress)
+    return Search(strategy, space, evaluate, *parts).run(settings.budget)
 
 
 def _propose(

@@ -20,6 +20,11 @@ class Population:
         self.size, self.ageing = size, ageing
         self._forget()
 
+    @property
+    def identity(self) -> tuple:
+        """What a stored search depends on: what it holds is the history's."""
+        return self.size, self.ageing
+
     def read(self, history: list[dict]) -> list[Arch]:
         """The members after `history`, records with index, arch, score and error. A failure is no member."""
         if len(history) < self.known:

@@ -12,6 +12,7 @@ import numpy as np
 from nasedu import plots
 from nasedu.search.evolution import EvolutionConfig, evolution
 from nasedu.search.random import random_search
+from nasedu.search.settings import SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
 
 DEFAULTS = EvolutionConfig()
@@ -64,11 +65,12 @@ class EvolutionWidget(ipywidgets.VBox):
             children=max(1, size // 2),
             k=min(self.parents.value, size),
             mutation=self.mutation.value,
+            budget=self.budget,
             ageing=self.ageing.value,
         )
 
     def _random(self, seed: int) -> list[float]:
-        return random_search(self.space, self.evaluate, budget=self.budget, seed=seed).anytime()
+        return random_search(self.space, self.evaluate, SearchConfig(budget=self.budget), seed=seed).anytime()
 
     def _curves(self, search: Callable[[int], list[float]]) -> np.ndarray:
         """Regret after every evaluation, (seeds, budget)."""
@@ -79,7 +81,7 @@ class EvolutionWidget(ipywidgets.VBox):
         config = self.config
 
         def run(seed: int) -> list[float]:
-            return evolution(self.space, self.evaluate, budget=self.budget, seed=seed, config=config).anytime()
+            return evolution(self.space, self.evaluate, config, seed=seed).anytime()
 
         self.regrets["evolution"] = self._curves(run)
         picture = plots.anytime({"regret of what the search sees": self.regrets}, first=5)

@@ -275,10 +275,12 @@ Markdown(f"The architecture from above scores **{score:.3f}**, after {time.monot
 
 # %%
 constraint = tables.at_most(macs, budget)
-config = search.EvolutionConfig(population=min(20, cfg.search_budget), children=10, k=5, mutation=0.2)
+breeding = {"population": min(20, cfg.search_budget), "children": 10, "k": 5, "mutation": 0.2}
+limits = {"budget": cfg.search_budget, "feasible": constraint, "costs": {"macs": macs}}
+settings = search.EvolutionConfig(**limits, **breeding)
 with tqdm(total=cfg.search_budget, desc="evolution", unit="arch", leave=False) as bar:
-    keep = {"seed": cfg.seed, "state": cfg.out_dir / "evolution.pt", "progress": bar.update, "costs": {"macs": macs}}
-    found = search.evolution(space, evaluate, budget=cfg.search_budget, feasible=constraint, config=config, **keep)
+    keep = {"seed": cfg.seed, "state": cfg.out_dir / "evolution.pt", "progress": bar.update}
+    found = search.evolution(space, evaluate, settings, **keep)
 assert all(record["macs"] <= budget for record in found.history)
 found.frame().nlargest(3, "score")[["index", "score", "macs", "origin", "arch"]].round(3)
 
@@ -421,11 +423,11 @@ figures["agreement"]
 
 
 # %%
-def whole_search(space, images, sampler, strategy, epochs, state=None, **options):
+def whole_search(space, images, sampler, strategy, settings, epochs, state=None):
     """Train a supernet on `sampler`'s paths and let `strategy` search it."""
     net = train_supernet(space, images[0], sampling.create(sampler, space), epochs, state).ema
     evaluate = search.SupernetAccuracy(space, net, *images)
-    return strategy(space, evaluate, seed=cfg.seed, **options)
+    return strategy(space, evaluate, settings, seed=cfg.seed)
 
 
 # %% [markdown]
@@ -433,15 +435,14 @@ def whole_search(space, images, sampler, strategy, epochs, state=None, **options
 # that learn from the largest. A step costs about four times as much, so it gets fewer epochs. The rest is as before.
 
 # %%
-swap = {"feasible": constraint, "config": config, "budget": cfg.search_budget}
 again = whole_search(
     space,
     (train_set, val_set),
     cfg.other_sampler,
     search.evolution,
+    settings,
     cfg.other_epochs,
     cfg.out_dir / "other.pt",
-    **swap,
 )
 
 # %%
@@ -469,17 +470,13 @@ Markdown(
 
 
 # %%
-def small_evolution(space, evaluate, **options):
-    config = search.EvolutionConfig(population=4, children=2, k=2)
-    return search.evolution(space, evaluate, config=config, **options)
-
-
+small = search.EvolutionConfig(budget=cfg.tour_budget, population=4, children=2, k=2)
 larger = spaces.COURSE | {"input_size": 16}  # sizes for images of 16 px; notebooks 01 to 04 explain these spaces
 tour = [
-    ("nasbench201", bench.space_options, "fair", small_evolution),
+    ("nasbench201", bench.space_options, "fair", search.evolution),
     ("nasbench201", bench.space_options, "gumbel", search.random_search),
     ("spos", larger, "uniform", search.random_search),
-    ("fbnet", larger, "uniform", small_evolution),
+    ("fbnet", larger, "uniform", search.evolution),
 ]
 
 
@@ -494,7 +491,7 @@ rows = []
 for name, options, sampler, strategy in tqdm(tour, desc="tour", leave=False):
     here = spaces.create(name, **options)
     start, images = time.monotonic(), digits(here.input_shape[-1])
-    result = whole_search(here, images, sampler, strategy, cfg.tour_epochs, budget=cfg.tour_budget)
+    result = whole_search(here, images, sampler, strategy, cfg.tour_epochs, small)
     rows.append((name, f"{here.size:,}", sampler, strategy.__name__, result.score, time.monotonic() - start))
 
 # %%
