@@ -7,8 +7,11 @@ traceback and exits with status 2.
 from __future__ import annotations
 
 import difflib
+import math
+import operator
 from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor
+from numbers import Real
 
 
 class NaseduError(Exception):
@@ -84,3 +87,29 @@ def check_name(kind: str, name: object, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise UnknownName(f"unknown {kind} {name!r}: {hint}valid: {', '.join(valid)}")
+
+
+def check_whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+    """`value` as an int if it is a whole number from `least` (to `most`), NumPy's included; else `ParameterError`.
+
+    name: what the message calls it.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        limit = f"from {least}" if most is None else f"from {least} to {most}"
+        raise ParameterError(f"{name} must be a whole number {limit}, got {value!r}")
+    return number
+
+
+def check_number(name: str, value: object, least: float = 0.0, *, above: bool = False) -> float:
+    """`value` as a float if it is a finite number from `least`, or `above` it; else `ParameterError`.
+
+    name: what the message calls it.
+    """
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or number < least or (above and number == least):
+        raise ParameterError(f"{name} must be a number {'above' if above else 'of at least'} {least:g}, got {value!r}")
+    return number

@@ -14,9 +14,8 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.errors import ParameterError, ProxyError, check_name, check_whole
 from nasedu.modules import copy_of
-from nasedu.proxies.checks import whole
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
 from nasedu.proxies.units import run_units
@@ -86,7 +85,7 @@ def uneven(depths: Sequence[int] | None, form: str = "paper", skip: int = 1) -> 
     if not depths or not all(isinstance(d, int) and d > 0 for d in depths):
         raise ParameterError(f"depths of deepmad_entropy must be whole numbers from 1, one per stage, got {depths}")
     if form == "incorporated":
-        depths = depths[whole("skip of deepmad_entropy", skip, 0) :] or depths
+        depths = depths[check_whole("skip of deepmad_entropy", skip, 0) :] or depths
     spread = statistics.pvariance(depths) if form == "paper" else statistics.pstdev(depths)
     return PENALTY * math.exp(min(spread, 700.0))  # exp(710) overflows
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from nasedu.errors import ProxyError, check_name
-from nasedu.proxies.checks import logits_of, run, whole
+from nasedu.errors import ProxyError, check_name, check_whole
+from nasedu.proxies.checks import logits_of, run
 from nasedu.proxies.initialise import kaiming
 from nasedu.proxies.per_image import together
 from nasedu.proxies.probe import Probe, layer_weights
@@ -39,7 +39,7 @@ def ntk(probe: Probe, *, images: int = 16, parameters: str = "weight", weights: 
     chosen = {name: p for name, p in named.items() if parameters != "weight" or "weight" in name}
     if not chosen:
         raise ProxyError(f"this {type(probe.original).__name__} has no parameters of the kind {parameters!r}")
-    outputs = logits_of(run(model, probe.images[: whole("images of ntk", images, 2)])).sum(1)
+    outputs = logits_of(run(model, probe.images[: check_whole("images of ntk", images, 2)])).sum(1)
     rows = torch.stack([torch.cat([g.flatten() for g in row.values()]) for row in together(outputs, chosen)])
     return -condition_number(gram(rows), torch.finfo(rows.dtype).eps)
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import NaseduError, ParameterError, ProxyError, UnknownName, check_name
+from nasedu.errors import NaseduError, ParameterError, ProxyError, UnknownName, check_name, check_whole
 from nasedu.proxies.batch import Batch, as_batch
-from nasedu.proxies.checks import whole
 from nasedu.proxies.probe import BY_LOSS, NO_LABELS, Probe
 from nasedu.randomness import seeded, stream
 from nasedu.ranking.combine import COMPOSITES
@@ -192,7 +191,7 @@ def _value(proxy: Proxy, probe: Probe, options: Mapping) -> float:
 
 
 def _seed(seed: object) -> int:
-    return whole("seed", seed, 0, MOST_SEED)
+    return check_whole("seed", seed, 0, MOST_SEED)
 
 
 def _may_replace(old: Callable, new: Callable) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_number
 
 METHODS = ("log_rank", "average_rank", "min_rank", "vote", "z_log")
 FORMS = ("log", "sqrt")
@@ -200,8 +200,7 @@ def _weights(names: list[str], weights: Mapping | None) -> dict[str, float]:
         return dict.fromkeys(names, 1.0)
     for name, weight in weights.items():
         check_name("proxy in weights", name, names)
-        if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
-            raise ParameterError(f"the weight of {name!r} must be a number of 0 or more, got {weight!r}")
+        check_number(f"the weight of {name!r}", weight)
     missing = [name for name in names if name not in weights]
     if missing:
         raise ParameterError(f"weights name no weight for {missing[0]!r}: give every column one, 0 to leave it out")

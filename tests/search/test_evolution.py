@@ -176,7 +176,7 @@ SCRIPT = textwrap.dedent(
     """
     import os, sys
     from nasedu import spaces
-    from nasedu.search.evolution import evolution
+    from nasedu.search.evolution import EvolutionConfig, evolution
 
     calls = []
 
@@ -186,7 +186,7 @@ SCRIPT = textwrap.dedent(
             os.kill(os.getpid(), 9)
         return sum((i % 3 - 1) * c for i, c in enumerate(arch))
 
-    evolution(spaces.create("yolo", image_size=64), evaluate, budget=70, seed=2, state=sys.argv[1])
+    evolution(spaces.create("yolo", image_size=64), evaluate, EvolutionConfig(budget=70), seed=2, state=sys.argv[1])
     """
 )
 

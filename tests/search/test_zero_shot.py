@@ -251,7 +251,7 @@ def test_limits_that_exclude_one_another_end_with_what_was_tried(monkeypatch):
 
 @pytest.mark.parametrize("limit", [0, -1, math.nan, math.inf, "1M", True])
 def test_a_limit_is_a_positive_number(limit):
-    with pytest.raises(ParameterError, match="positive number"):
+    with pytest.raises(ParameterError, match="a number above 0"):
         PlainBudget(SPACE, params=limit)
 
 
