@@ -11,7 +11,7 @@ import nasedu
 
 ROOT = Path(nasedu.__file__).parent
 LAYERS = [  # lowest first; a part may import its own layer's other parts only where they are listed together
-    {"errors", "storage", "randomness", "modules"},
+    {"errors", "storage", "randomness", "registry", "modules"},
     {"blocks"},
     {"data", "detection", "training", "classification"},
     {"hardware"},

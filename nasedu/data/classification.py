@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from nasedu.data import splits
 from nasedu.errors import DataError, ParameterError, check_name
 from nasedu.randomness import stream
+from nasedu.registry import Registry
 
 SHARES = (0.6, 0.75)  # of each class's digits: where validation and test begin
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -74,7 +75,7 @@ def classification(
     images' own. What is drawn depends on `seed`, the split and the other arguments, `size` among them.
     Raises `UnknownName`, `ParameterError`, `DataError`.
     """
-    reader = READERS[check_name("image set", name, READERS)]
+    reader = READERS[name]
     check_name("split", split, splits.NAMES)
     if not 8 <= image_size <= 512:
         raise ParameterError(f"image_size {image_size}: must lie between 8 and 512 pixels")
@@ -133,7 +134,7 @@ def _read_npz(path: Path) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(x), torch.from_numpy(y).long()
 
 
-READERS = {"digits": _digits, "cifar10": _cifar10}
+READERS = Registry("image set", {"digits": _digits, "cifar10": _cifar10})
 
 
 def _subset(labels: Tensor, size: int | None, generator: torch.Generator) -> Tensor:

@@ -19,6 +19,7 @@ from nasedu.proxies.batch import Batch, as_batch
 from nasedu.proxies.probe import BY_LOSS, NO_LABELS, Probe
 from nasedu.randomness import seeded, stream
 from nasedu.ranking.combine import COMPOSITES
+from nasedu.registry import Registry, check_options
 
 NEEDS = ("nothing", "shape", "images", "labels")
 MOST_SEED = (1 << 63) - 1
@@ -51,7 +52,7 @@ class Proxy:
         return inspect.getdoc(self.function) or ""
 
 
-_PROXIES: dict[str, Proxy] = {}
+_PROXIES: Registry = Registry("proxy")
 
 
 def register(name: str, *, needs: str, passes: str, reads: Iterable[str] = (), least: int | None = None):
@@ -74,7 +75,7 @@ def register(name: str, *, needs: str, passes: str, reads: Iterable[str] = (), l
 
 def names() -> list[str]:
     """The proxies' names."""
-    return list(_PROXIES)
+    return _PROXIES.names()
 
 
 def info(name: str) -> Proxy:
@@ -85,7 +86,7 @@ def info(name: str) -> Proxy:
             f"{name!r} is a rank over a pool, no score of one network: score its parts ({', '.join(parts)}), or use "
             f"score_pool, or a search that scores all parts with combine={method!r}"
         )
-    return _PROXIES[check_name("proxy", name, _PROXIES)]
+    return _PROXIES[name]
 
 
 class Scores(dict):
@@ -157,8 +158,7 @@ def score_all(
 
 
 def _check(proxy: Proxy, batch: Batch, options: Mapping) -> None:
-    for option in options:
-        check_name(f"option of {proxy.name}", option, proxy.options)
+    check_options(proxy.name, options, proxy.options)
     if len(batch) < proxy.least:
         why = "runs in training mode, with batch normalisation over" if proxy.reads & BY_LOSS else "compares"
         raise ParameterError(f"{proxy.name} {why} images: it needs a batch of at least {proxy.least}, got {len(batch)}")
