@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -46,7 +47,7 @@ def broken(monkeypatch):
             raise ProxyError("too small")
         return 1e9 if total < 6_000 else total
 
-    monkeypatch.setattr(registry, "_PROXIES", dict(registry._PROXIES))
+    monkeypatch.setattr(registry, "_PROXIES", copy.copy(registry._PROXIES))
     proxies.register("fragile", needs="nothing", passes="none")(fragile)
 
 
