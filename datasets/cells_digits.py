@@ -26,6 +26,7 @@ from nasedu import data, spaces
 from nasedu.files import write_atomically
 from nasedu.hardware.latency import describe_device
 from nasedu.modules import evaluation_mode
+from nasedu.randomness import stream
 from nasedu.tables import LookupTable
 
 HERE = Path(__file__).parent
@@ -52,12 +53,11 @@ def correct(network: torch.nn.Module, images: data.ImageSet) -> int:
 
 def train_one(space: spaces.SearchSpace, text: str, seed: int, parts: dict[str, data.ImageSet]) -> list:
     """Train one network; the row of the table."""
-    torch.manual_seed(seed)
-    network = space.build(space.parse(text))
+    network = space.build(space.parse(text), seed=seed)
     steps = len(parts["train"]) // TRAINING["batch_size"]
     optimizer = torch.optim.AdamW(network.parameters(), TRAINING["lr"], betas=TRAINING["betas"], fused=True)
     one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, TRAINING["lr"], steps * TRAINING["epochs"] + 1)
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream(seed, "order")
     start, scores = time.perf_counter(), {}
     for epoch in range(1, TRAINING["epochs"] + 1):
         order = torch.randperm(len(parts["train"]), generator=generator)

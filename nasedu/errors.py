@@ -7,9 +7,12 @@ traceback and exits with status 2.
 from __future__ import annotations
 
 import difflib
+import math
+import operator
 from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from numbers import Real
 
 
 class NaseduError(Exception):
@@ -98,3 +101,29 @@ def needs(extra: str) -> Iterator[None]:
         if (error.name or "nasedu").startswith("nasedu"):
             raise
         raise BackendError(f'{error.name} is not installed here: pip install "nasedu[{extra}]"') from None
+
+
+def check_whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+    """`value` as an int if it is a whole number from `least` (to `most`), NumPy's included; else `ParameterError`.
+
+    name: what the message calls it.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        limit = f"from {least}" if most is None else f"from {least} to {most}"
+        raise ParameterError(f"{name} must be a whole number {limit}, got {value!r}")
+    return number
+
+
+def check_number(name: str, value: object, least: float = 0.0, *, above: bool = False) -> float:
+    """`value` as a float if it is a finite number from `least`, or `above` it; else `ParameterError`.
+
+    name: what the message calls it.
+    """
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or number < least or (above and number == least):
+        raise ParameterError(f"{name} must be a number {'above' if above else 'of at least'} {least:g}, got {value!r}")
+    return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,3 +33,26 @@ def placed(model: nn.Module, *tensors: Tensor) -> list[Tensor]:
 
 def _layout(tensor: Tensor) -> torch.memory_format:
     return torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+
+
+def copy_of(module: nn.Module) -> nn.Module:
+    """A deep copy, also of a module that holds computed tensors, such as a pruned or a normalised weight.
+
+    These belong to a graph, which PyTorch does not copy; the copy holds their values until it computes its own.
+    """
+    computed = (t for t in held_tensors(module) if not t.is_leaf)
+    return copy.deepcopy(module, {id(t): t.detach().clone() for t in computed})
+
+
+def held_tensors(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters, buffers and other attributes of every part, also those in lists, tuples and dictionaries."""
+    for part in module.modules():
+        yield from _held(vars(part))
+
+
+def _held(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _held(inner)

@@ -11,7 +11,7 @@ import nasedu
 
 ROOT = Path(nasedu.__file__).parent
 LAYERS = [  # lowest first; a part may import its own layer's other parts only where they are listed together
-    {"errors", "files", "identity", "storage", "randomness", "modules", "progress", "workers"},
+    {"errors", "files", "identity", "storage", "randomness", "modules", "progress", "registry", "workers"},
     {"blocks"},
     {"data", "detection", "training", "classification", "task"},
     {"hardware"},

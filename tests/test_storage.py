@@ -16,6 +16,7 @@ from nasedu.errors import CheckpointError, OutputError, ParameterError
 from nasedu.files import write_atomically
 from nasedu.proxies import score_pool
 from nasedu.search import DescentConfig, EvolutionConfig, descend, evolution, random_search
+from nasedu.search.settings import SearchConfig
 from nasedu.storage import content_hash, load_state, save_state
 from nasedu.training import TrainingConfig, train
 
@@ -71,8 +72,8 @@ def stored(kind, folder, toy, priced):
 
     else:
         again = {
-            "random": lambda: random_search(space, weigh, budget=30, state=path),
-            "evolution": lambda: evolution(space, weigh, budget=30, state=path, config=EvolutionConfig(mutation=0.3)),
+            "random": lambda: random_search(space, weigh, SearchConfig(budget=30), state=path),
+            "evolution": lambda: evolution(space, weigh, EvolutionConfig(mutation=0.3, budget=30), state=path),
             "descent": lambda: descend([priced(space)], Squared(), DescentConfig(steps=100, every=50), state=path),
         }[kind]
     again()

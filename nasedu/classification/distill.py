@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from nasedu.classification.scoring import error, label_loss
 from nasedu.errors import ParameterError, check_name
-from nasedu.modules import evaluation_mode, placed
+from nasedu.modules import copy_of, evaluation_mode, placed
 from nasedu.training import Step
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -84,7 +83,7 @@ def distilled_step(
             f"distillation needs weights of at least 0 and a temperature above 0, "
             f"got {feature_weight}, {logit_weight} and {temperature}"
         )
-    frozen = copy.deepcopy(teacher).eval().requires_grad_(False)
+    frozen = copy_of(teacher).eval().requires_grad_(False)
 
     def step(model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """One batch's losses."""

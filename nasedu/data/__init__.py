@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 
 from nasedu.data import splits
@@ -15,16 +14,17 @@ from nasedu.data.export import export
 from nasedu.data.voc import LAYOUT as VOC_LAYOUT
 from nasedu.data.voc import voc
 from nasedu.errors import DataError, ParameterError, check_name
+from nasedu.registry import Registry, check_options, options_of
 
 __all__ = ["ImageSet", "classification", "detection", "export", "names"]
 
-READERS = {"digits": digits, "voc": voc, "coco": coco}
+READERS = Registry("dataset", {"digits": digits, "voc": voc, "coco": coco})
 LAYOUTS = {"voc": VOC_LAYOUT, "coco": COCO_LAYOUT}
 
 
 def names() -> list[str]:
     """The names that `detection` knows: "digits" is built in, "voc" and "coco" read a folder."""
-    return list(READERS)
+    return READERS.names()
 
 
 def detection(
@@ -45,12 +45,11 @@ def detection(
     Raises UnknownName for a name, split, option or class, ParameterError for a value out of range, DataError
     for a folder that is missing or incomplete.
     """
-    reader = READERS[check_name("dataset", name, READERS)]
+    reader = READERS[name]
     check_name("split", split, splits.NAMES)
     _check(image_size, seed, size)
     common = {"root", "image_size", "seed", "size", "split"}
-    for option in options:
-        check_name(f"option of {name}", option, sorted(set(inspect.signature(reader).parameters) - common))
+    check_options(name, options, sorted(set(options_of(reader)) - common))
     if name == "digits" and root:
         raise ParameterError(f"digits is built in and reads no folder: leave out root={str(root)!r}")
     if name != "digits":

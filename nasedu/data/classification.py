@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from nasedu.data import splits
 from nasedu.errors import DataError, ParameterError, check_name
+from nasedu.randomness import stream
+from nasedu.registry import Registry
 
 SHARES = (0.6, 0.75)  # of each class's digits: where validation and test begin
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -49,7 +51,7 @@ class ImageSet:
 
     def halves(self, seed: int = 0) -> tuple[ImageSet, ImageSet]:
         """Two disjoint random halves: one for weights, one for architecture parameters (DARTS, section 2.3)."""
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed)).to(self.labels.device)
+        order = torch.randperm(len(self), generator=stream(seed, "halves")).to(self.labels.device)
         return self.take(order[: len(self) // 2]), self.take(order[len(self) // 2 :])
 
 
@@ -73,21 +75,20 @@ def classification(
     images' own. What is drawn depends on `seed`, the split and the other arguments, `size` among them.
     Raises `UnknownName`, `ParameterError`, `DataError`.
     """
-    reader = READERS[check_name("image set", name, READERS)]
+    reader = READERS[name]
     check_name("split", split, splits.NAMES)
     if not 8 <= image_size <= 512:
         raise ParameterError(f"image_size {image_size}: must lie between 8 and 512 pixels")
     if not 0 <= distortion <= 1 or noise < 0:
         raise ParameterError(f"distortion must lie in [0, 1] and noise be at least 0, got {distortion} and {noise}")
     images, labels, classes = reader(split, root)
-    index = _subset(labels, size, seed)
+    index = _subset(labels, size, stream(seed, "subset", split))
     images, labels = images[index], labels[index]
-    generator = torch.Generator().manual_seed(1000 * seed + splits.NAMES.index(split))
-    images = _distort(images, distortion, generator) if distortion else images
+    images = _distort(images, distortion, stream(seed, "distortion", split)) if distortion else images
     if image_size != images.shape[-1]:
         images = F.interpolate(images, size=(image_size, image_size), mode="bilinear", antialias=True)
     if noise:
-        images = images + noise * torch.randn(images.shape, generator=generator)
+        images = images + noise * torch.randn(images.shape, generator=stream(seed, "noise", split))
     return ImageSet(name, split, classes, images.contiguous(), labels)
 
 
@@ -133,16 +134,16 @@ def _read_npz(path: Path) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(x), torch.from_numpy(y).long()
 
 
-READERS = {"digits": _digits, "cifar10": _cifar10}
+READERS = Registry("image set", {"digits": _digits, "cifar10": _cifar10})
 
 
-def _subset(labels: Tensor, size: int | None, seed: int) -> Tensor:
+def _subset(labels: Tensor, size: int | None, generator: torch.Generator) -> Tensor:
     """`size` indices in order, every class in proportion: the first ones of a shuffle that deals classes in turn."""
     if size is None:
         return torch.arange(len(labels))
     if not 1 <= size <= len(labels):
         raise ParameterError(f"size {size}: the split has 1 to {len(labels)} images to take")
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(labels), generator=generator)
     shuffled = labels[order]
     turn = torch.zeros(len(labels))
     for label in shuffled.unique():

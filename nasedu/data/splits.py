@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from nasedu.randomness import rng
+
 T = TypeVar("T")
 NAMES = ("train", "val", "test")
 TRAIN, VAL = 0.7, 0.1  # of a set that comes as one list; the rest is for testing
@@ -42,10 +44,10 @@ def pick(items: Sequence[T], size: int | None, seed: int) -> list[T]:
     """At most `size` of the items, drawn with `seed`, in their own order; all of them for None."""
     if size is None or size >= len(items):
         return list(items)
-    chosen = np.argsort(np.random.default_rng(seed).random(len(items)))[:size]
+    chosen = np.argsort(rng(seed, "subset").random(len(items)))[:size]
     return [items[i] for i in sorted(chosen)]
 
 
 def _shuffled(items: Sequence[T]) -> list[T]:
-    ordered = sorted(set(items))
+    ordered = sorted(set(items))  # and never another seed: the split is the data set's
     return [ordered[i] for i in np.argsort(np.random.default_rng(0).random(len(ordered)))]

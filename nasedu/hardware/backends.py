@@ -6,7 +6,6 @@ is `nasedu.hardware.latency`'s business.
 
 from __future__ import annotations
 
-import copy
 import os
 import tempfile
 import time
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from nasedu.errors import BackendError, ParameterError, check_name
 from nasedu.hardware.export import example_inputs, export_onnx, onnx_session
-from nasedu.modules import evaluation_mode
+from nasedu.modules import copy_of, evaluation_mode
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -209,7 +208,7 @@ def ready(job: Job) -> Iterator[tuple[nn.Module, list[Tensor]]]:
     tensors = [*job.module.parameters(), *job.module.buffers()]
     floating = {t.dtype for t in tensors if t.is_floating_point()}
     stays = all(_same(t.device, job.device) for t in tensors) and floating <= {dtype}
-    module = job.module if stays else copy.deepcopy(job.module).to(job.device, dtype)
+    module = job.module if stays else copy_of(job.module).to(job.device, dtype)
     inputs = [x.to(job.device, dtype) for x in example_inputs(job.input_shapes, job.batch)]
     with evaluation_mode(module):
         yield module, inputs

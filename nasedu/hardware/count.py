@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasedu.blocks import Cost
-from nasedu.modules import evaluation_mode
+from nasedu.modules import evaluation_mode, held_tensors
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
@@ -105,7 +105,7 @@ def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Count:
     are, too; `module` stays as it is. Hooks on `module` do not run.
     """
     stored = {id(t) for t in module.state_dict(keep_vars=True).values() if isinstance(t, Tensor)}
-    tensors = list(_tensors(module))
+    tensors = list(held_tensors(module))
     if all(t.is_meta for t in tensors):
         meta = module
     else:
@@ -119,21 +119,6 @@ def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Count:
         meta(*inputs)
     layers = tuple(recorder.finish())
     return Count(sum(layer.macs for layer in layers), sum(layer.params for layer in layers), layers)
-
-
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers and other attributes, also those in lists, tuples and dictionaries."""
-    for part in module.modules():
-        yield from _held(vars(part))
-
-
-def _held(value: object) -> Iterator[Tensor]:
-    """The tensors among the contents of a container, or the tensor itself."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (dict, list, tuple)):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _held(part)
 
 
 def _without_data(tensor: Tensor) -> Tensor:

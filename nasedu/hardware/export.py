@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import logging
 import warnings
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from nasedu.errors import needs
 from nasedu.files import write_atomically
-from nasedu.modules import evaluation_mode
+from nasedu.modules import copy_of, evaluation_mode
 
 if TYPE_CHECKING:
     import onnx
@@ -94,7 +93,7 @@ def onnx_difference(module: nn.Module, path: str | Path, *inputs: Tensor) -> lis
     path: its ONNX file.
     inputs: (N, C, H, W) each; they go through in parts of the file's batch size.
     """
-    session, module = onnx_session(path), copy.deepcopy(module).cpu().eval()
+    session, module = onnx_session(path), copy_of(module).cpu().eval()
     parts = zip(*(x.detach().cpu().split(session.get_inputs()[0].shape[0]) for x in inputs), strict=True)
     rows = []
     for part in parts:

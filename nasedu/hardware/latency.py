@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nasedu.errors import NaseduError, ParameterError
+from nasedu.errors import NaseduError, ParameterError, check_whole
 from nasedu.hardware.backends import BACKENDS, Clock, Program, make_job, onnx_program
 from nasedu.origin import processor
 
@@ -218,8 +218,7 @@ def _share(used: list[tuple[float, float]], tick: float) -> float:
 def _check(batch: int, threads: int, repeats: int, warmup: int) -> None:
     given = {"batch": (batch, 1), "threads": (threads, 1), "repeats": (repeats, 3), "warmup": (warmup, 0)}
     for name, (value, least) in given.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ParameterError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        check_whole(name, value, least)
 
 
 def _short(ms: float) -> str:

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import operator
-
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import NaseduError, ParameterError, ProxyError
-
-
-def whole(option: str, value: object, least: int = 1, most: int | None = None) -> int:
-    """`value` as an int if it is a whole number from `least` (to `most`), NumPy's included; `option` is its name.
-
-    Raises `ParameterError`.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool) or number < least or (most is not None and number > most):
-        limit = f"from {least}" if most is None else f"from {least} to {most}"
-        raise ParameterError(f"{option} must be a whole number {limit}, got {value!r}")
-    return number
+from nasedu.errors import NaseduError, ProxyError
 
 
 def run(model: nn.Module, images: Tensor, advice: str = "") -> object:

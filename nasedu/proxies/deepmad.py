@@ -5,7 +5,6 @@ A layer's width is w = c_in k^2 / groups. Blocks that leave the same resolution 
 
 from __future__ import annotations
 
-import copy
 import math
 import statistics
 from collections.abc import Sequence
@@ -15,8 +14,8 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from nasedu.errors import ParameterError, ProxyError, check_name
-from nasedu.proxies.checks import whole
+from nasedu.errors import ParameterError, ProxyError, check_name, check_whole
+from nasedu.modules import copy_of
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
 from nasedu.proxies.units import run_units
@@ -86,7 +85,7 @@ def uneven(depths: Sequence[int] | None, form: str = "paper", skip: int = 1) -> 
     if not depths or not all(isinstance(d, int) and d > 0 for d in depths):
         raise ParameterError(f"depths of deepmad_entropy must be whole numbers from 1, one per stage, got {depths}")
     if form == "incorporated":
-        depths = depths[whole("skip of deepmad_entropy", skip, 0) :] or depths
+        depths = depths[check_whole("skip of deepmad_entropy", skip, 0) :] or depths
     spread = statistics.pvariance(depths) if form == "paper" else statistics.pstdev(depths)
     return PENALTY * math.exp(min(spread, 700.0))  # exp(710) overflows
 
@@ -118,7 +117,7 @@ def stages(
 
     A stage ends before the first block that changes the resolution. Raises `ProxyError` where no convolution runs.
     """
-    meta = without_residual(copy.deepcopy(model).to("meta").eval())
+    meta = without_residual(copy_of(model).to("meta").eval())
     convs: list[tuple[float, int]] = []  # width and pixels of every convolution, in the order they run
     for name, part in meta.named_modules():
         if isinstance(part, nn.Conv2d) and not any(fnmatchcase(name, pattern) for pattern in SHORTCUTS):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nasedu.errors import ParameterError, ProxyError
+from nasedu.errors import ParameterError, ProxyError, check_whole
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
 
@@ -39,8 +39,8 @@ def epe_nas(probe: Probe, *, classes: int | None = None) -> float:
     class with one image gives about 0 and says nothing: with many classes take a large batch. Raises `ParameterError`
     where every class has one image. Cannot see: the size of J, how classes differ from one another.
     """
-    if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
-        raise ParameterError(f"classes of epe_nas must be a whole number from 1 or None, got {classes!r}")
+    if classes is not None:
+        check_whole("classes of epe_nas", classes)
     present, sizes = probe.labels.unique(return_counts=True)
     if sizes.max() < 2:
         raise ParameterError("epe_nas compares images of one class: every class of this batch has a single image")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import ProxyError, check_name
-from nasedu.proxies.checks import run, whole
+from nasedu.errors import ProxyError, check_name, check_whole
+from nasedu.proxies.checks import run
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
 
@@ -27,7 +27,7 @@ def meco(probe: Probe, *, modules: str = "convolutions", size: int = 64, image: 
     """
     check_name("modules of meco", modules, ("convolutions", "leaves", "all"))
     check_name("image of meco", image, ("normal", "first"))
-    side = whole("size of meco", size)
+    side = check_whole("size of meco", size)
     model, found = probe.copy(), []
     images = probe.images if image == "first" else probe.normal(1, probe.images.shape[1], side, side)
     hooks = [m.register_forward_hook(lambda _, __, out: found.append(_first(out))) for m in _chosen(model, modules)]

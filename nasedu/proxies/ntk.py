@@ -7,14 +7,15 @@ import math
 import torch
 from torch import Tensor
 
-from nasedu.errors import ProxyError, check_name
-from nasedu.proxies.checks import logits_of, run, whole
+from nasedu.errors import ProxyError, check_name, check_whole
+from nasedu.proxies.checks import logits_of, run
 from nasedu.proxies.initialise import kaiming
 from nasedu.proxies.per_image import together
 from nasedu.proxies.probe import Probe, layer_weights
 from nasedu.proxies.registry import register
 
 COLUMNS = 1 << 18  # parameters that are widened to float64 at a time
+ROUNDINGS = 64  # by how many roundings of its precision a gradient, a long sum, may be wrong
 
 
 @register("ntk", needs="images", passes="1 forward, 1 backward per image")
@@ -38,9 +39,9 @@ def ntk(probe: Probe, *, images: int = 16, parameters: str = "weight", weights: 
     chosen = {name: p for name, p in named.items() if parameters != "weight" or "weight" in name}
     if not chosen:
         raise ProxyError(f"this {type(probe.original).__name__} has no parameters of the kind {parameters!r}")
-    outputs = logits_of(run(model, probe.images[: whole("images of ntk", images, 2)])).sum(1)
+    outputs = logits_of(run(model, probe.images[: check_whole("images of ntk", images, 2)])).sum(1)
     rows = torch.stack([torch.cat([g.flatten() for g in row.values()]) for row in together(outputs, chosen)])
-    return -condition_number(gram(rows))
+    return -condition_number(gram(rows), torch.finfo(rows.dtype).eps)
 
 
 def gram(rows: Tensor) -> Tensor:
@@ -48,14 +49,15 @@ def gram(rows: Tensor) -> Tensor:
     return sum((part.double() @ part.double().T for part in rows.split(COLUMNS, 1)), rows.new_zeros(()).double())
 
 
-def condition_number(kernel: Tensor) -> float:
+def condition_number(kernel: Tensor, eps: float = 0.0) -> float:
     """l_max / l_min >= 1 of a positive semi-definite matrix (n, n); inf where l_min is zero but for rounding.
 
-    Raises `ProxyError` for a matrix of zeros or one that is not finite.
+    `eps` is the rounding of the rows whose products the kernel holds: where two of them differ by a relative error e,
+    l_min is about e^2 l_max. Raises `ProxyError` for a matrix of zeros or one that is not finite.
     """
     trace = kernel.trace()
     if not torch.isfinite(kernel).all() or trace <= 0:
         raise ProxyError("the gradients of the outputs are zero or not finite: there is no condition number")
     values = torch.linalg.eigvalsh(kernel / trace)  # a unit trace keeps the smallest eigenvalues from underflow
-    rounding = len(values) * torch.finfo(values.dtype).eps * values[-1]
-    return float(values[-1] / values[0]) if values[0] > rounding else math.inf
+    rounding = max(len(values) * torch.finfo(values.dtype).eps, (ROUNDINGS * eps) ** 2)
+    return float(values[-1] / values[0]) if values[0] > rounding * values[-1] else math.inf

@@ -6,7 +6,6 @@ statistics. A copy of the network is used, so that the one that was handed in st
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,11 +18,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from nasedu.errors import ParameterError, ProxyError
+from nasedu.modules import copy_of
 from nasedu.proxies.activations import WatchActivations, no_activation
 from nasedu.proxies.batch import Batch
 from nasedu.proxies.checks import kind
 from nasedu.proxies.initialise import LAYERS
-from nasedu.randomness import seeded
+from nasedu.randomness import seeded, stream
 
 BY_LOSS = {"gradients", "curvature", "channels"}
 WEIGHTED = (*LAYERS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.MultiheadAttention)
@@ -82,7 +82,8 @@ class Probe:
         parameter = next(model.parameters(), torch.empty(0, dtype=torch.float32, device="cpu"))
         self.device, self.dtype = parameter.device, parameter.dtype
         self.batch = batch if parameter.is_meta else batch.to(self.device, self.dtype)
-        self.seed, self.own_seed, self.given, self._wanted = seed, seed, generator, set(wanted)
+        self.seed, self.given, self._wanted = seed, generator, set(wanted)
+        self.own_seed = stream(seed, "proxy").initial_seed()
         self._readings: dict[str, object] = {}
 
     @property
@@ -120,7 +121,7 @@ class Probe:
         """
         self.check_finite()
         try:
-            model = self.original if self.given_away and last else copy.deepcopy(self.original)
+            model = self.original if self.given_away and last else copy_of(self.original)
         except Exception as error:  # a layer may hold anything: a lock, a process group, another graph's tensor
             raise ProxyError(f"this {type(self.original).__name__} cannot be copied: {error}") from error
         for part in model.modules():
@@ -209,7 +210,7 @@ class Probe:
         weights = self.weights if wanted & BY_LOSS else {}
         for keep in (False, True):
             try:
-                with seeded(self.seed, self.device):
+                with seeded(stream(self.seed, "shared pass").initial_seed(), self.device):
                     found = observe(self.model, self.batch, weights, wanted, keep)
             except Overwritten:
                 continue

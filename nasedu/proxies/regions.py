@@ -12,9 +12,9 @@ import math
 import torch
 from torch import Tensor
 
-from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.errors import ParameterError, ProxyError, check_name, check_whole
 from nasedu.proxies.activations import WatchActivations, no_activation
-from nasedu.proxies.checks import run, whole
+from nasedu.proxies.checks import run
 from nasedu.proxies.initialise import kaiming
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
@@ -71,7 +71,7 @@ def linear_regions(
         "dimensions": 1 if dimensions is None else dimensions,
     }
     for name, value in given.items():
-        whole(f"{name} of linear_regions", value, least[name])
+        check_whole(f"{name} of linear_regions", value, least[name])
     model, counts = probe.copy(), []
     for _ in range(repeats):
         if weights == "kaiming":

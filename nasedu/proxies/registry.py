@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import inspect
 import math
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import NaseduError, ParameterError, ProxyError, UnknownName, check_name
+from nasedu.errors import NaseduError, ParameterError, ProxyError, UnknownName, check_name, check_whole
 from nasedu.proxies.batch import Batch, as_batch
-from nasedu.proxies.checks import whole
 from nasedu.proxies.probe import BY_LOSS, NO_LABELS, Probe
-from nasedu.randomness import seeded
+from nasedu.randomness import seeded, stream
 from nasedu.ranking.combine import COMPOSITES
+from nasedu.registry import Registry, check_options
 
 NEEDS = ("nothing", "shape", "images", "labels")
-MOST_SEED = (1 << 63) - 1  # PyTorch takes twice that, but a proxy's own seed lies above the one that is given
+MOST_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Proxy:
         return inspect.getdoc(self.function) or ""
 
 
-_PROXIES: dict[str, Proxy] = {}
+_PROXIES: Registry = Registry("proxy")
 
 
 def register(name: str, *, needs: str, passes: str, reads: Iterable[str] = (), least: int | None = None):
@@ -76,7 +75,7 @@ def register(name: str, *, needs: str, passes: str, reads: Iterable[str] = (), l
 
 def names() -> list[str]:
     """The proxies' names."""
-    return list(_PROXIES)
+    return _PROXIES.names()
 
 
 def info(name: str) -> Proxy:
@@ -87,7 +86,7 @@ def info(name: str) -> Proxy:
             f"{name!r} is a rank over a pool, no score of one network: score its parts ({', '.join(parts)}), or use "
             f"score_pool, or a search that scores all parts with combine={method!r}"
         )
-    return _PROXIES[check_name("proxy", name, _PROXIES)]
+    return _PROXIES[name]
 
 
 class Scores(dict):
@@ -159,8 +158,7 @@ def score_all(
 
 
 def _check(proxy: Proxy, batch: Batch, options: Mapping) -> None:
-    for option in options:
-        check_name(f"option of {proxy.name}", option, proxy.options)
+    check_options(proxy.name, options, proxy.options)
     if len(batch) < proxy.least:
         why = "runs in training mode, with batch normalisation over" if proxy.reads & BY_LOSS else "compares"
         raise ParameterError(f"{proxy.name} {why} images: it needs a batch of at least {proxy.least}, got {len(batch)}")
@@ -173,7 +171,7 @@ def _value(proxy: Proxy, probe: Probe, options: Mapping) -> float:
 
     Raises `ProxyError` for NaN and +inf, and where the network itself fails.
     """
-    probe.start((zlib.crc32(proxy.name.encode()) << 20) + probe.seed)  # the same draws whoever runs beside it
+    probe.start(stream(probe.seed, "proxy", proxy.name).initial_seed())  # the same draws whoever runs beside it
     try:
         with (
             torch.inference_mode(False),
@@ -193,7 +191,7 @@ def _value(proxy: Proxy, probe: Probe, options: Mapping) -> float:
 
 
 def _seed(seed: object) -> int:
-    return whole("seed", seed, 0, MOST_SEED)
+    return check_whole("seed", seed, 0, MOST_SEED)
 
 
 def _may_replace(old: Callable, new: Callable) -> bool:

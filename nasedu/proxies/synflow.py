@@ -6,7 +6,6 @@ is the sum of the outputs, and |w * dR/dw| the share of the flow that passes thr
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from nasedu.errors import check_name
+from nasedu.modules import copy_of
 from nasedu.proxies.probe import Probe, gradients_of, layer_weights, total
 from nasedu.proxies.registry import register
 
@@ -36,15 +36,16 @@ def synflow(probe: Probe, *, bn: str = "identity") -> float:
 
     In float64, for R grows exponentially with depth and overflows float32; take its logarithm to draw it. `bn`:
     "identity" is the definition; "kept" leaves batch normalisation with its running statistics in (the poor
-    `synflow_bn`); "zennas" is Zen-NAS's code: BN with the statistics of one image, and the sign turned round.
+    `synflow_bn`); "zennas" is Zen-NAS's code: BN with the statistics of one image, per layer the mean over output
+    channels of what flows through each, and the sign turned round, so that its search prefers the least flow.
     Cannot see: data, activations other than piecewise linear ones through the origin, any normalisation but BN.
     """
     check_name("treatment of BN", bn, ("identity", "kept", "zennas"))
     probe.check_finite()
     weights, gradients = _flow(probe.original, lambda model, x: model(x), tuple(probe.images.shape[1:]), bn)
     layers = layer_weights(probe.original)
-    value = sum(float(torch.dot(weights[name].flatten(), gradients[name].abs().flatten())) for name in layers)
-    return -value if bn == "zennas" else value
+    flows = {name: float(torch.dot(weights[name].flatten(), gradients[name].abs().flatten())) for name in layers}
+    return -sum(flow / len(weights[name]) for name, flow in flows.items()) if bn == "zennas" else sum(flows.values())
 
 
 def synflow_saliency(
@@ -62,7 +63,7 @@ def _flow(
     model: nn.Module, forward: Callable[[nn.Module, Tensor], object], input_shape: tuple[int, ...], bn: str
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """|w| and dR/d|w| of every parameter, by name, detached and in float64."""
-    model = copy.deepcopy(model).double().train(bn == "zennas").requires_grad_(True)
+    model = copy_of(model).double().train(bn == "zennas").requires_grad_(True)
     with torch.no_grad():
         for value in (*model.parameters(), *model.buffers()):
             if value.is_floating_point():  # a mask of bool has no sign

@@ -124,7 +124,7 @@ def _crossings(network: Network) -> dict[str, nn.Module]:
     """The layers of one of our networks after which no other output is still to be read."""
     blocks, live = {}, set()
     for i, (name, part) in enumerate(network.parts.items()):
-        live = {source for source in live | {name} if network._last_use.get(source, -1) > i}
+        live = {source for source in live | {name} if network.last_use.get(source, -1) > i}
         if live <= {name} and not isinstance(part, NO_BLOCK):
             blocks[f"parts.{name}"] = part
     return blocks

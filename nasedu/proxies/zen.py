@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.errors import ProxyError, check_name, check_number, check_whole
 from nasedu.proxies.activations import SEEN
-from nasedu.proxies.checks import whole
 from nasedu.proxies.initialise import standard_normal
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
@@ -52,15 +51,14 @@ def zen(
     """
     check_name("variance of BN", bn, ("batch", "ema"))
     norm = check_name("norm of zen", norm or ("frobenius" if bn == "batch" else "l1"), ("frobenius", "l1"))
-    images = whole("images of zen", len(probe.images) if images is None else images)
-    size = probe.images.shape[2:] if resolution is None else (whole("resolution of zen", resolution),) * 2
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
-        raise ParameterError(f"alpha of zen must be a number above 0, got {alpha!r}")
+    images = check_whole("images of zen", len(probe.images) if images is None else images)
+    size = probe.images.shape[2:] if resolution is None else (check_whole("resolution of zen", resolution),) * 2
+    check_number("alpha of zen", alpha, above=True)
     shape, scores, running = (images, probe.images.shape[1], *size), [], []
     with torch.inference_mode():
         model = without_residual(probe.copy(last=True)).eval()  # no dropout; BN is ours to run
         model = model.to(memory_format=torch.channels_last)  # a quarter faster
-        for _ in range(whole("repeats of zen", repeats)):
+        for _ in range(check_whole("repeats of zen", repeats)):
             standard_normal(model, probe.generator)
             x = probe.normal(*shape).contiguous(memory_format=torch.channels_last)
             seen = _Look(running if bn == "ema" else None)

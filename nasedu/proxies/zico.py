@@ -7,9 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.errors import ParameterError, ProxyError, check_name, check_whole
 from nasedu.proxies.batch import Batch
-from nasedu.proxies.checks import whole
 from nasedu.proxies.probe import Probe, cross_entropy, gradients_of
 from nasedu.proxies.registry import register
 
@@ -36,7 +35,7 @@ def zico(probe: Probe, *, batches: int = 2, spread: str = "signed") -> float:
 
 def split(batch: Batch, parts: int) -> list[Batch]:
     """Consecutive parts of equal size. Raises `ParameterError` unless each has an image and there are at least two."""
-    if len(batch) < 2 * whole("batches of zico", parts, 2):
+    if len(batch) < 2 * check_whole("batches of zico", parts, 2):
         raise ParameterError(
             f"zico cuts the batch into {parts} parts of 2 images or more: it needs {2 * parts}, got {len(batch)}"
         )

@@ -2,7 +2,7 @@
 
 from nasedu.ranking.combine import COMPOSITES, METHODS, combine, incorporated, ranks
 from nasedu.ranking.correlation import Correlation, correlation
-from nasedu.ranking.judge import complementary, judge, judge_all, spearman
+from nasedu.ranking.judge import complementary, difference, judge, judge_all, spearman
 
 __all__ = [
     "COMPOSITES",
@@ -11,6 +11,7 @@ __all__ = [
     "combine",
     "complementary",
     "correlation",
+    "difference",
     "incorporated",
     "judge",
     "judge_all",

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_number
+from nasedu.registry import Registry
 
-METHODS = ("log_rank", "average_rank", "min_rank", "vote", "z_log")
 FORMS = ("log", "sqrt")
 # a proxy that is a combination: its parts and how they are combined (TE-NAS, ICLR 2021; AZ-NAS, CVPR 2024)
 COMPOSITES = {
@@ -54,11 +54,10 @@ def combine(
     column; None weighs all alike. Raises `UnknownName` for a method or weight that is none, `ParameterError` for a
     frame without rows or columns, a column in which everything failed, or weights that are negative, missing or all 0.
     """
-    check_name("combination", method, METHODS)
+    by = METHODS[method]
     frame = pd.DataFrame(frame)
     scores, weight = _columns(frame, weights)
-    combined = _COMBINE[method](scores, weight)
-    return pd.Series(combined, index=frame.index, name=method)
+    return pd.Series(by(scores, weight), index=frame.index, name=method)
 
 
 def incorporated(
@@ -155,13 +154,10 @@ def _z_log(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return total
 
 
-_COMBINE = {
-    "log_rank": _log_rank,
-    "average_rank": _average_rank,
-    "min_rank": _min_rank,
-    "vote": _vote,
-    "z_log": _z_log,
-}
+METHODS = Registry(
+    "combination",
+    {"log_rank": _log_rank, "average_rank": _average_rank, "min_rank": _min_rank, "vote": _vote, "z_log": _z_log},
+)
 
 
 def _checked(name: str, scores: Sequence[float]) -> np.ndarray:
@@ -200,8 +196,7 @@ def _weights(names: list[str], weights: Mapping | None) -> dict[str, float]:
         return dict.fromkeys(names, 1.0)
     for name, weight in weights.items():
         check_name("proxy in weights", name, names)
-        if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
-            raise ParameterError(f"the weight of {name!r} must be a number of 0 or more, got {weight!r}")
+        check_number(f"the weight of {name!r}", weight)
     missing = [name for name in names if name not in weights]
     if missing:
         raise ParameterError(f"weights name no weight for {missing[0]!r}: give every column one, 0 to leave it out")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from nasedu import randomness
 from nasedu.errors import ParameterError, check_name
 
 KINDS = ("kendall", "spearman")
@@ -51,7 +52,14 @@ def correlation(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Correlation:
-    """Rank correlation of `scores` with `truth` (n,), and a percentile bootstrap interval over architectures.
+    """Rank correlation of `scores` with `truth`, and a percentile bootstrap interval over architectures.
+
+    scores, truth: (n,), in the same order.
+    kind: "kendall" or "spearman".
+    failures: "last" or "drop", see below.
+    resamples: how many the interval is read off.
+    confidence: of the interval, 0 to 1.
+    seed: of the resamples; the same ones for all scores of n architectures, so that scores can be compared in pairs.
 
     "kendall" is tau-b, which takes tied pairs out of what could be reached; "spearman" gives ties their mean rank. A
     score that is nan or infinitely low is a failure: "last" ranks all failures as one tie below everything, "drop"
@@ -68,8 +76,8 @@ def correlation(
         scores, truth = scores[~failed], truth[~failed]
     # ranks order as the scores do, and infinities are gone
     ranks, true_ranks = stats.rankdata(scores), stats.rankdata(truth)
-    value = _coefficient(kind, ranks, true_ranks)
-    low, high = _interval(kind, ranks, true_ranks, resamples, confidence, seed)
+    value = coefficient(kind, ranks, true_ranks)
+    low, high = interval(resampled(kind, ranks, true_ranks, pools(len(ranks), resamples, seed)), confidence)
     return Correlation(kind, value, low, high, len(ranks), _ties(ranks, true_ranks), int(failed.sum()), confidence)
 
 
@@ -84,34 +92,39 @@ def _check(scores: np.ndarray, truth: np.ndarray, confidence: float, resamples: 
         raise ParameterError(f"confidence must lie in (0, 1) and resamples be positive, got {confidence}, {resamples}")
 
 
-def _coefficient(kind: str, a: np.ndarray, b: np.ndarray) -> float:
-    """nan without a warning where one side has no order."""
+def coefficient(kind: str, a: np.ndarray, b: np.ndarray) -> float:
+    """Of ranks (n,); nan, without a warning, where one side has no order."""
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     function = stats.kendalltau if kind == "kendall" else stats.spearmanr
     return float(function(a, b).statistic)
 
 
-def _interval(kind: str, a: np.ndarray, b: np.ndarray, resamples: int, confidence: float, seed: int):
-    """Quantiles of the coefficient over resamples; those in which one side has no order are left out."""
-    if np.isnan(_coefficient(kind, a, b)):
+def interval(drawn: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """The middle of the values (r,) of resamples; those that are nan, where one side has no order, are left out."""
+    if np.isnan(drawn).all():
         return float("nan"), float("nan")
-    drawn = resampled(kind, a, b, resamples, np.random.default_rng(seed))
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def resampled(kind: str, a: np.ndarray, b: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """The coefficient of so many resamples (resamples,), each n pairs (a, b) drawn with replacement.
+def pools(n: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each of n architectures is in each resampled pool of n, int (resamples, n)."""
+    return randomness.rng(seed, "bootstrap", n).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.int32)
+
+
+def resampled(kind: str, a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The coefficient (r,) in every one of r pools, in which the pair (a_i, b_i) is there `counts[r, i]` times.
 
     A resample is how often it has each pair, w (n,). With s_ij = sign(a_i - a_j) and t_ij likewise, tau-b is
     sum w_i w_j s_ij t_ij over its norms, and sum_j w_j s_ij is a's centred rank, twice: so all resamples are a few
     products of matrices, where one call of SciPy each would take a second.
     """
     n = len(a)
-    weights = rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float32)
-    products = np.zeros((3, resamples))
+    if n < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return np.full(len(counts), np.nan)
+    weights, products = counts.astype(np.float32), np.zeros((3, len(counts)))
     for rows in np.array_split(np.arange(n), max(1, n * n // 4_000_000)):  # so many signs at a time
         s, t = (np.sign(v[rows, None] - v).astype(np.float32) for v in (a, b))
         if kind == "kendall":

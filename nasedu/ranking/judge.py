@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nasedu.errors import ParameterError
+from nasedu.errors import ParameterError, check_name
 from nasedu.ranking.combine import combine, ranks
-from nasedu.ranking.correlation import Correlation, correlation
+from nasedu.ranking.correlation import KINDS, Correlation, coefficient, correlation, interval, pools, resampled
 
 CONFIDENCE = 0.95
+MEASURES = ("spearman", "kendall", "precision", "regret")
 
 
 @dataclass(frozen=True)
@@ -62,23 +63,26 @@ class Judgement:
 def judge(scores: pd.Series, truth: pd.Series, top: float = 0.1, resamples: int = 1000, seed: int = 0) -> Judgement:
     """Judge `scores` against `truth`, both (n,) and indexed by the same architectures, in any order.
 
+    scores: higher is better.
+    truth: what they should know.
+    top: the fraction that counts as the top.
+    resamples: how many pools the intervals are read off.
+    seed: of the resampled pools.
+
     Failures (nan, -inf) rank last as one tie. Where scores tie at the edge of the top, or for the pick, the result is
     the expectation over breaking the tie at random; an architecture whose truth equals the last of the true top is no
     mistake. Intervals are percentiles over resampled architectures (the truth's best and the pick change with the
     resample; maxima make them rough), not over seeds: see `judge_all`. Raises `ParameterError`.
     """
     truth = aligned(scores.index, truth) if isinstance(scores, pd.Series) else _no_series(scores)
-    size = _top_size(top, len(truth))
+    size, n = _top_size(top, len(truth)), len(truth)
     if resamples < 1:
         raise ParameterError(f"resamples must be positive, got {resamples}")
-    order, true = ranks(scores), truth.to_numpy(float)  # ranks: failures are one tie below all
-    drawn = _bootstrap(order, true, size, resamples, np.random.default_rng(seed))
-    once = _top_and_pick(order, true, size, np.ones((1, len(true)), np.int64))
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=1)
-    precision, regret = (Estimate(float(once[i, 0]), float(low[i]), float(high[i])) for i in range(2))
     options = {"resamples": resamples, "seed": seed, "confidence": CONFIDENCE}
-    rho, tau = (correlation(scores, truth, kind, **options) for kind in ("spearman", "kendall"))
-    return Judgement(rho, tau, precision, regret, len(true), rho.failures, top, size)
+    rho, tau = (correlation(scores, truth, kind, **options) for kind in KINDS[::-1])
+    values, drawn = _measured(scores, truth, size, pools(n, resamples, seed))
+    precision, regret = (Estimate(values[name], *interval(drawn[name], CONFIDENCE)) for name in MEASURES[2:])
+    return Judgement(rho, tau, precision, regret, n, rho.failures, top, size)
 
 
 def judge_all(
@@ -90,18 +94,80 @@ def judge_all(
 ) -> pd.DataFrame:
     """Every column of `frames` judged: one row per proxy.
 
-    `frames` is a frame, one row per architecture, or such a frame by seed of the initialisation. Columns: spearman,
-    kendall, precision and regret as means over the seeds, with `_sd` their standard deviation over the seeds (nan for
-    one frame) and `_low` and `_high` the seeds' mean interval over architectures; n, failures (mean over the
-    seeds) and seeds. Raises `ParameterError`.
+    frames: a frame, one row per architecture and one column per proxy, or such a frame by seed of the initialisation.
+    truth, top, resamples, seed: as in `judge`.
+
+    Columns: spearman, kendall, precision and regret as means over the seeds, with `_sd` their standard deviation over
+    the seeds (nan for one frame); `_low` and `_high`, the interval of that mean over resampled architectures (every
+    seed is judged on the same resample, and the seeds' mean is taken in each); n, failures (mean over the seeds) and
+    seeds. Raises `ParameterError`.
     """
     frames = {0: frames} if isinstance(frames, pd.DataFrame) else dict(frames)
-    names = _same_columns(frames)
-    rows = {}
+    names, rows = _same_columns(frames), {}
+    if resamples < 1:
+        raise ParameterError(f"resamples must be positive, got {resamples}")
+    size, counts = _top_size(top, len(truth)), pools(len(truth), resamples, seed)
     for name in names:
-        judged = [judge(frame[name], truth, top, resamples, seed) for frame in frames.values()]
-        rows[name] = _row(judged)
+        columns = _paired([frame[name] for frame in frames.values()], truth)
+        rows[name] = _row([_measured(column, truth, size, counts) for column in columns])
+        failures = np.mean([(column.isna() | np.isneginf(column)).sum() for column in columns])
+        rows[name] |= {"n": len(truth), "failures": failures, "seeds": len(frames)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("proxy")
+
+
+def difference(
+    a: pd.Series | Mapping[int, pd.Series],
+    b: pd.Series | Mapping[int, pd.Series],
+    truth: pd.Series,
+    measure: str = "spearman",
+    *,
+    top: float = 0.1,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """How much better `a` knows the truth than `b`, compared in pairs: a's measure less b's, and its interval at 95 %.
+
+    a, b: scores (n,) by architecture, or such a series by seed of the initialisation, with the same seeds.
+    truth: what they should know, of the same architectures.
+    measure: "spearman", "kendall", "precision" or "regret".
+    top, resamples, seed: as in `judge`.
+
+    Both are measured on the same resampled architectures, so that what they share cancels out: an interval above zero
+    says that a is better, also where those of `judge` overlap (for "regret", one below). Raises `UnknownName`,
+    `ParameterError`.
+    """
+    check_name("measure", measure, MEASURES)
+    a, b = ({0: x} if isinstance(x, pd.Series) else dict(x) for x in (a, b))
+    if not a or a.keys() != b.keys():
+        raise ParameterError(f"a difference needs both scores for the same seeds, got {list(a)} and {list(b)}")
+    if resamples < 1:
+        raise ParameterError(f"resamples must be positive, got {resamples}")
+    size, counts, gaps = _top_size(top, len(truth)), pools(len(truth), resamples, seed), []
+    for key in a:
+        found = [_measured(x, truth, size, counts, (measure,)) for x in _paired([a[key], b[key]], truth)]
+        gaps.append([mine[measure] - theirs[measure] for mine, theirs in zip(*found, strict=True)])
+    values, drawn = zip(*gaps, strict=True)
+    return Estimate(float(np.mean(values)), *interval(np.mean(drawn, axis=0), CONFIDENCE))
+
+
+def _measured(
+    scores: pd.Series, truth: pd.Series, size: int, counts: np.ndarray, wanted: Sequence[str] = MEASURES
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """By measure its value, and its values (r,) in r resampled pools, all with the same pools."""
+    order, true = ranks(scores), truth.to_numpy(float)  # ranks: failures are one tie below all
+    if not np.isfinite(true).all():
+        raise ParameterError(f"the truth must be finite, {int((~np.isfinite(true)).sum())} values are not")
+    values, drawn, true_ranks = {}, {}, ranks(true)
+    for kind in set(KINDS) & set(wanted):
+        values[kind] = coefficient(kind, order, true_ranks)
+        drawn[kind] = resampled(kind, order, true_ranks, counts)
+    if {"precision", "regret"} & set(wanted):
+        blocks = np.array_split(counts, max(1, min(len(counts), counts.size // 2_000_000)))  # all may not fit in memory
+        found = np.concatenate([_top_and_pick(order, true, size, block) for block in blocks], axis=1)
+        once = _top_and_pick(order, true, size, np.ones((1, len(true)), np.int64))
+        values |= {"precision": float(once[0, 0]), "regret": float(once[1, 0])}
+        drawn |= {"precision": found[0], "regret": found[1]}
+    return values, drawn
 
 
 def complementary(frame: pd.DataFrame, truth: pd.Series, method: str = "log_rank") -> pd.DataFrame:
@@ -139,14 +205,6 @@ def spearman(scores: Sequence[float], truth: Sequence[float]) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _bootstrap(order: np.ndarray, truth: np.ndarray, size: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Precision and regret (2, resamples), some resamples at a time: all of a large pool do not fit in memory."""
-    n = len(truth)
-    blocks = np.array_split(np.arange(resamples), max(1, min(resamples, resamples * n // 2_000_000)))
-    counts = (rng.multinomial(n, np.full(n, 1 / n), size=len(block)) for block in blocks)
-    return np.concatenate([_top_and_pick(order, truth, size, count) for count in counts], axis=1)
-
-
 def _top_and_pick(order: np.ndarray, truth: np.ndarray, size: int, counts: np.ndarray) -> np.ndarray:
     """Precision at the top and regret (2, r) of r pools in which architecture i is there `counts[r, i]` times.
 
@@ -170,17 +228,14 @@ def _top_and_pick(order: np.ndarray, truth: np.ndarray, size: int, counts: np.nd
     return np.stack([precision, truth[best][(reached > 0).argmax(1)] - picked])
 
 
-def _row(judged: list[Judgement]) -> dict[str, float]:
+def _row(judged: list[tuple[dict, dict]]) -> dict[str, float]:
     row = {}
-    for name in ("spearman", "kendall", "precision", "regret"):
-        parts = [getattr(one, name) for one in judged]
-        values = np.array([part.value for part in parts])
+    for name in MEASURES:
+        values = np.array([found[name] for found, _ in judged])
         row[name] = values.mean()
         row[f"{name}_sd"] = values.std(ddof=1) if len(values) > 1 else float("nan")
-        row[f"{name}_low"] = np.mean([part.low for part in parts])
-        row[f"{name}_high"] = np.mean([part.high for part in parts])
-    failures = np.mean([one.failures for one in judged])
-    return row | {"n": judged[0].n, "failures": failures, "seeds": len(judged)}
+        row[f"{name}_low"], row[f"{name}_high"] = interval(np.mean([drawn[name] for _, drawn in judged], axis=0))
+    return row
 
 
 def _top_size(top: float, n: int) -> int:
@@ -205,6 +260,13 @@ def aligned(index: pd.Index, truth: pd.Series) -> pd.Series:
             "judge among the scored ones"
         )
     return truth.loc[index]
+
+
+def _paired(scores: Sequence[pd.Series], truth: pd.Series) -> list[pd.Series]:
+    """All in the order of the truth, for pools are drawn by place. Raises as `aligned`."""
+    for one in scores:
+        aligned(one.index, truth)
+    return [one.loc[truth.index] for one in scores]
 
 
 def _no_series(values: object):

@@ -4,10 +4,12 @@ from nasedu.search.descent import Descent, DescentConfig, descend
 from nasedu.search.evaluators import StandAlone, SupernetScore, ZeroCost
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
 from nasedu.search.gradient import GradientConfig, gradient_search
+from nasedu.search.local import local_search
 from nasedu.search.pareto import Front, pareto_sweep
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
+from nasedu.search.settings import SearchConfig
 from nasedu.search.zen_presets import zen_preset
 from nasedu.search.zero_shot import ADLIK, ZENNAS, ZenConfig, zero_shot
 
@@ -22,6 +24,7 @@ __all__ = [
     "GradientConfig",
     "PlainBudget",
     "PlainLatency",
+    "SearchConfig",
     "SearchResult",
     "StandAlone",
     "SupernetScore",
@@ -30,6 +33,7 @@ __all__ = [
     "descend",
     "evolution",
     "gradient_search",
+    "local_search",
     "pareto_sweep",
     "random_search",
     "zen_preset",

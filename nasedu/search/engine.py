@@ -174,7 +174,8 @@ class Search:
     def _proposals(self, generation: int, budget: int) -> list[tuple[Arch, str]]:
         """What is left to evaluate of a generation: all of it unless a kill or a smaller budget cut it short."""
         start = self.strategy.start(generation)
-        past = self._scored(self.history[:start])
+        # a copy of all that was before would take longer with every generation
+        past = self._scored(self.history if start == len(self.history) else self.history[:start])
         self.pool.restart(self.seed, generation, past)
         size = min(self.strategy.start(generation + 1), budget) - start
         try:

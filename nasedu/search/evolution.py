@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,16 +13,18 @@ import numpy as np
 
 from nasedu.errors import ParameterError, check_name
 from nasedu.progress import Progress, silent
-from nasedu.search.engine import Evaluate, Feasible, Pool, Search, Strategy
+from nasedu.search.engine import Evaluate, Pool, Search, Strategy
+from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
+from nasedu.search.settings import SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.tables.table import LookupTable
 
 BREEDING_TRIES = 50  # to breed a feasible and new child, before a random architecture takes its place
+CROSSING_TRIES = 3  # of these before a crossed child that was seen already is mutated: parents may be too alike
 
 
 @dataclass(frozen=True)
-class EvolutionConfig:
+class EvolutionConfig(SearchConfig):
     """How a population breeds; the defaults suit budgets of 50 to 1,000 evaluations.
 
     The population is the best architectures seen, or with `ageing` the latest ones (the oldest dies, however good:
@@ -54,62 +55,61 @@ class EvolutionConfig:
 
 
 # Single Path One-Shot, the authors' search.py: 20 generations of 50 (25 mutations, 25 crossovers), the best 10 breed.
-SPOS = EvolutionConfig(population=50, children=50, parents="top_k", k=10, crossover="uniform", share=0.5, mutation=0.1)
+SPOS = EvolutionConfig(
+    budget=1000, population=50, children=50, parents="top_k", k=10, crossover="uniform", share=0.5, mutation=0.1
+)
 
 
 def evolution(
     space: SearchSpace,
     evaluate: Evaluate,
+    settings: EvolutionConfig,
     *,
-    budget: int,
-    feasible: Feasible | None = None,
     seed: int = 0,
     executor: Executor | None = None,
     state: str | Path | None = None,
-    costs: Mapping[str, LookupTable] | None = None,
-    config: EvolutionConfig = EvolutionConfig(),
     progress: Progress = silent,
 ) -> SearchResult:
-    """Score a random population, then generations of children of the best, `budget` distinct architectures in all.
+    """Score a random population, then generations of children of the best, all of them distinct.
 
-    Everything but `config` is as in `random_search`. A failed architecture never breeds.
+    Arguments as in `random_search`; `settings` say how the population breeds as well. A failed architecture never
+    breeds.
     """
-    propose = partial(_propose, config)
-    strategy = Strategy("evolution", asdict(config), config.population, config.children, propose)
-    search = Search(strategy, space, evaluate, feasible, seed, executor, state, costs or {}, progress)
-    return search.run(budget)
+    propose = partial(_propose, settings, Population(settings.population, settings.ageing))
+    strategy = Strategy("evolution", settings.rules, settings.population, settings.children, propose)
+    parts = (settings.feasible, seed, executor, state, settings.costs, progress)
+    return Search(strategy, space, evaluate, *parts).run(settings.budget)
 
 
-def survivors(history: list[dict], config: EvolutionConfig) -> list[Arch]:
-    """The population after `history`, best first."""
-    alive = [record for record in history if record["error"] is None]
-    if config.ageing:
-        alive = alive[-config.population :]
-    return [r["arch"] for r in heapq.nlargest(config.population, alive, key=lambda r: r["score"])]
-
-
-def _propose(config: EvolutionConfig, history: list[dict], pool: Pool) -> Iterator[tuple[Arch, str]]:
-    """Random architectures for the first generation, children of the survivors after it."""
-    population = survivors(history, config)
+def _propose(
+    config: EvolutionConfig, members: Population, history: list[dict], pool: Pool
+) -> Iterator[tuple[Arch, str]]:
+    """Random architectures for the first generation, children of the population after it."""
+    population = members.read(history)
     for index in itertools.count(len(history)):
         crossed = config.crossover and int((index + 1) * config.share) > int(index * config.share)
-        for origin in ("crossover", "mutation") if crossed else ("mutation",):  # parents may be too alike to cross
-            make = partial(_breed, origin, population, config, pool)
-            arch = pool.fresh(make, BREEDING_TRIES) if population else None
-            if arch is not None:
-                break
-        else:
+        origin = "crossover" if crossed else "mutation"
+        children = _children(origin, population, config, pool)
+        arch = pool.fresh(partial(next, children), BREEDING_TRIES) if population else None
+        if arch is None:
             arch, origin = pool.draw(), "random"
         if arch is None:
             return
         yield arch, origin
 
 
-def _breed(origin: str, population: list[Arch], config: EvolutionConfig, pool: Pool) -> Arch:
-    mother = _parent(population, config, pool.rng)
-    if origin == "mutation":
-        return pool.space.mutate(mother, pool.rng, config.mutation)
-    return pool.space.crossover(mother, _parent(population, config, pool.rng), pool.rng, kind=config.crossover)
+def _children(origin: str, population: list[Arch], config: EvolutionConfig, pool: Pool) -> Iterator[Arch]:
+    """Without end. A child that was seen already is mutated on, for around a good parent hardly any is new."""
+    child, rng = None, pool.rng
+    for tries in itertools.count():
+        if child in pool.seen and (origin == "mutation" or tries >= CROSSING_TRIES):
+            child = pool.space.mutate(child, rng, config.mutation)
+        elif origin == "mutation":
+            child = pool.space.mutate(_parent(population, config, rng), rng, config.mutation)
+        else:
+            mother, father = (_parent(population, config, rng) for _ in range(2))
+            child = pool.space.crossover(mother, father, rng, kind=config.crossover)
+        yield child
 
 
 def _parent(population: list[Arch], config: EvolutionConfig, rng: np.random.Generator) -> Arch:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from nasedu.errors import BudgetError, ParameterError
+from nasedu.errors import BudgetError, ParameterError, check_number
 from nasedu.hardware.latency import measure
 from nasedu.randomness import seeded
 from nasedu.spaces.plainnet.mutation import RULES
@@ -37,8 +37,7 @@ class PlainBudget:
 
     def __post_init__(self):
         for metric, limit in self.limits.items():
-            if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < math.inf:
-                raise ParameterError(f"a budget of {metric} must be a positive number, got {limit!r}")
+            check_number(f"a budget of {metric}", limit, above=True)
         if (self.latency_ms is None) != (self.latency is None):
             raise ParameterError("a budget of latency_ms needs `latency`, a function that tells an architecture's ms")
 

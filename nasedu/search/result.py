@@ -12,9 +12,11 @@ from nasedu.spaces.base import Arch, SearchSpace
 class SearchResult:
     """The best architecture, its score (higher is better) and costs, and the record of the search.
 
-    `history` has one dict per step. Random search and evolution record index, arch, score (-inf for a failure), seconds
-    since the start, generation, origin ("random", "mutation", "crossover"), error (None or what went wrong) and the
-    value of every cost table; other strategies record what they like. `seconds` is the time of the whole search.
+    `history` has one dict per step, each with a "score" (-inf for a failure): what an evaluation said, or, where a
+    search evaluates at its end only, what is known of the architecture that it would give if stopped there. Searches
+    that evaluate record index, arch, score, seconds since the start, generation, origin ("random", "mutation",
+    "crossover", "neighbour"), error (None or what went wrong) and the value of every cost; others add what they like.
+    `seconds` is the time of the whole search.
     """
 
     space: SearchSpace
@@ -25,8 +27,8 @@ class SearchResult:
     costs: dict[str, float] = field(default_factory=dict)
 
     def anytime(self) -> list[float]:
-        """The best score so far after every scored step: what the search would have found, stopped there."""
-        return list(itertools.accumulate((r["score"] for r in self.history if "score" in r), max))
+        """The best score so far after every step: what the search would have found, stopped there. Never empty."""
+        return list(itertools.accumulate((r["score"] for r in self.history if "score" in r), max)) or [self.score]
 
     def frame(self):
         """The history as a pandas DataFrame, one row a step; `arch` is one line of text that `space.parse` reads."""

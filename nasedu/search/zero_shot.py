@@ -6,12 +6,11 @@ uniformly. What the score is, is left to `evaluate`: any zero-cost proxy, or sev
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +22,9 @@ from nasedu.ranking.combine import METHODS
 from nasedu.ranking.combine import combine as combine_scores
 from nasedu.search.engine import SEVERAL, TRIES, Evaluate, Feasible, Pool, Search, Strategy
 from nasedu.search.plain_budget import PlainBudget
+from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
+from nasedu.search.settings import SearchConfig
 from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.space import PlainArch, PlainNetSpace
 
@@ -32,11 +33,14 @@ SHOWN = 200  # architectures whose cost is told where none is within the budget
 
 
 @dataclass(frozen=True)
-class ZenConfig:
+class ZenConfig(SearchConfig):
     """How the population grows; the published rules, but for `children` and the size, which suit a laptop.
 
     `mutation`: "uniform" over the distinct changes, "origin" with the public code's bias, "shared_ratio" as in Adlik's
-    fork. `initial` "fixed" mutates `start` until there are more than `founders`, "random" draws that many networks.
+    fork. `initial` "fixed" mutates `start`, a structure string or an architecture, until there are more than
+    `founders`, "random" draws that many networks. Where an evaluation gives several scores by name, `combine` makes one
+    of them: a method of `nasedu.ranking.combine`, or a function of a frame (one row per structure, one column per name)
+    to a series.
     """
 
     population: int = 64  # the authors' scripts keep 512, the paper 256
@@ -45,6 +49,8 @@ class ZenConfig:
     replacements: int = 2  # blocks of a member that change; of `start`, one
     mutation: str = "uniform"
     initial: str = "fixed"
+    start: str | Sequence | None = None
+    combine: str | Combine | None = None
 
     def __post_init__(self):
         check_name("mutation rule", self.mutation, RULES)
@@ -57,48 +63,44 @@ class ZenConfig:
 
 
 # The authors' evolution_search.py: one child at a time, 512 members, its own distribution of mutations.
-ZENNAS = ZenConfig(population=512, children=1, mutation="origin")
+ZENNAS = ZenConfig(budget=480_000, population=512, children=1, mutation="origin")
 # Adlik's fork without --fix_initialize: random founders, one ratio for width and bottleneck.
-ADLIK = ZenConfig(population=512, children=1, mutation="shared_ratio", initial="random")
+ADLIK = ZenConfig(budget=50_000, population=512, children=1, mutation="shared_ratio", initial="random")
 
 
 def zero_shot(
     space: PlainNetSpace,
     evaluate: Evaluate,
+    settings: ZenConfig,
     *,
-    budget: int,
-    start: str | Sequence | None = None,
-    feasible: PlainBudget | Feasible | None = None,
-    combine: str | Combine | None = None,
     seed: int = 0,
     executor: Executor | None = None,
     state: str | Path | None = None,
-    config: ZenConfig = ZenConfig(),
     progress: Progress = silent,
 ) -> SearchResult:
-    """Score `budget` distinct structures, all of them `feasible`, and return the best.
+    """Score distinct structures, all of them feasible, and return the best.
 
-    `start` is a structure string or an architecture; random founders make no use of it. `evaluate(arch)` returns a
-    score, higher is better; a failure is recorded, ranks last and is no one's parent. Where it returns several by name,
-    `combine` makes one of them: a method of `nasedu.ranking.combine`, or a function of a frame (one row per structure,
-    one column per name) to a series. Ranks are computed anew over all structures so far before every generation, and
-    the scores of the history over all of them. The history also has "params", "macs" and "layers". Everything else is
-    as in `random_search`. Raises `BudgetError` with the reachable range, `ArchitectureError`, `ParameterError`.
+    Arguments as in `random_search`. `evaluate` returns a score, or several by name where the settings combine them:
+    ranks are then computed anew over all structures so far before every generation, and the scores of the history over
+    all of them. A failure is no one's parent. The history also has "params", "macs" and "layers".
+
+    Raises `BudgetError` with the reachable range, `ArchitectureError`, `ParameterError`.
     """
+    config, feasible, combine = settings, settings.feasible, settings.combine
     if isinstance(feasible, PlainBudget) and feasible.space.fingerprint != space.fingerprint:
         raise ParameterError("the PlainBudget counts in another space: make it with the one that is searched")
     if isinstance(combine, str):
         check_name("combination", combine, METHODS)
-    start = _founder(space, start, feasible, config.mutation) if config.initial == "fixed" else None
-    settings = asdict(config) | {"start": space.format(start) if start else ""}
+    start = _founder(space, config.start, feasible, config.mutation) if config.initial == "fixed" else None
+    rules = config.rules | {"start": space.format(start) if start else ""}
     founders = config.founders + 1 if config.initial == "fixed" else max(1, config.founders)
     population = Population(config.population)
     members = (lambda: Population(config.population)) if combine is not None else (lambda: population)
     propose = partial(_propose, config, start, feasible, members)
     combined = None if combine is None else partial(_combined, combine)
-    strategy = Strategy("zero_shot", settings, founders, config.children, propose, combined)
-    search = Search(strategy, space, evaluate, feasible, seed, executor, state, _costs(space), progress)
-    return search.run(budget)
+    strategy = Strategy("zero_shot", rules, founders, config.children, propose, combined)
+    parts = (feasible, seed, executor, state, {**_costs(space), **config.costs}, progress)
+    return Search(strategy, space, evaluate, *parts).run(config.budget)
 
 
 def _founder(space: PlainNetSpace, start: str | Sequence | None, feasible: Feasible | None, rule: str) -> PlainArch:
@@ -109,28 +111,6 @@ def _founder(space: PlainNetSpace, start: str | Sequence | None, feasible: Feasi
     if isinstance(feasible, PlainBudget):
         feasible.check(arch, rule)
     return arch
-
-
-class Population:
-    """The best `size` structures of a history that grows, best first; among equals the oldest goes first, as published.
-
-    Reads only what is new: with one child a generation, sorting all of it each time would be quadratic. A history
-    whose scores change, as combined ones do, has to be read by a fresh one.
-    """
-
-    def __init__(self, size: int):
-        self.size, self.known, self._alive = size, 0, []
-
-    def read(self, history: list[dict]) -> list[PlainArch]:
-        """The members after `history`. A failure is no member."""
-        if len(history) < self.known:
-            self.known, self._alive = 0, []
-        for record in history[self.known :]:
-            if record["error"] is None:
-                bisect.insort(self._alive, (-record["score"], -record["index"], record["arch"]))
-                del self._alive[self.size :]
-        self.known = len(history)
-        return [arch for _, _, arch in self._alive]
 
 
 def _propose(

@@ -9,6 +9,7 @@ from functools import partial
 from types import MappingProxyType
 
 from nasedu.errors import check_name
+from nasedu.registry import Registry, check_options, options_of
 from nasedu.spaces import fairnas, fbnet, nasbench201, plainnet, proxylessnas, single_path, spos, yolo
 from nasedu.spaces.base import Arch, Layer, Network, Path, SearchSpace, Slot
 from nasedu.spaces.macro import Options, Published, arch_of
@@ -25,7 +26,7 @@ _SPACES = {
     "yolo": YoloSpace,
 }
 _OTHERS = {"plainnet": PlainNetSpace}  # an architecture is no list of decisions: no supernet, no tables
-_EVERY = _SPACES | _OTHERS
+_EVERY = Registry("search space", _SPACES | _OTHERS)
 _PUBLISHED: dict[str, Mapping[str, Published]] = {
     "proxylessnas": proxylessnas.PUBLISHED,
     "fbnet": fbnet.PUBLISHED,
@@ -71,11 +72,9 @@ def create(name: str, **options) -> SearchSpace | PlainNetSpace:
     `COURSE`; further options override it. Raises `UnknownName`, also for an option's name.
     """
     name, _, variant = name.partition(":")
-    kind = _EVERY[check_name("search space", name, _EVERY)]
+    kind = _EVERY[name]
     options = _variant(name, variant) | options
-    valid = _options(kind)
-    for option in options:
-        check_name(f"option of {name}", option, valid)
+    check_options(name, options, _options(kind))
     space = kind(**options)
     space.made = (partial(create, name, **options), ())
     return space
@@ -106,6 +105,6 @@ def published(name: str, network: str | None = None) -> tuple[SearchSpace, Arch]
 
 def _options(kind: type) -> list[str]:
     """The names of the options that a space's constructor takes; `**options` stands for those of `Options`."""
-    taken = [p for p in inspect.signature(kind).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    taken = options_of(kind)
     open_ended = len(taken) < len(inspect.signature(kind).parameters)
-    return [p.name for p in taken] + ([f.name for f in fields(Options)] if open_ended else [])
+    return taken + ([f.name for f in fields(Options)] if open_ended else [])

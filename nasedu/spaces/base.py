@@ -88,7 +88,8 @@ class Network(nn.Module):
         self.parts = nn.ModuleDict(modules)
         names = [layer.name for layer in layers]
         self._inputs = [layer.inputs or tuple(names[max(i - 1, 0) : i]) for i, layer in enumerate(layers)]
-        self._last_use = {name: i for i, inputs in enumerate(self._inputs) for name in inputs}
+        # the place of the last layer that reads an output: after it, nobody does
+        self.last_use = {name: i for i, inputs in enumerate(self._inputs) for name in inputs}
         self._deciding = [tuple(deciding.get(name, ())) for name in names]
         self._decisions = tuple(decisions)
         self.elastic = bool(decisions)
@@ -107,7 +108,7 @@ class Network(nn.Module):
             inputs = [outputs[source] for source in self._inputs[i]] or [x]
             outputs[name] = module(*inputs, *(path[d] for d in self._deciding[i]))
             for source in self._inputs[i]:
-                if self._last_use[source] == i:
+                if self.last_use[source] == i:
                     outputs.pop(source, None)
         return outputs[name]
 
@@ -236,8 +237,9 @@ class SearchSpace:
 
     def mutate(self, arch: Arch, rng: np.random.Generator, p: float = 0.1) -> Arch:
         """Redraw every decision with probability `p`, uniformly over its choices (SPOS, section 3.4)."""
-        redrawn, redraw = self.sample(rng), (rng.random(len(self.choices)) < p).tolist()
-        return tuple(new if again else old for old, new, again in zip(arch, redrawn, redraw, strict=True))
+        redraw, where = rng.random((2, len(self.choices))).tolist()
+        parts = zip(arch, redraw, where, self.choices, strict=True)
+        return tuple(int(u * n) if again < p else old for old, again, u, n in parts)
 
     def crossover(self, a: Arch, b: Arch, rng: np.random.Generator, kind: str = "uniform") -> Arch:
         """A child of two parents. Raises `UnknownName`.
@@ -245,18 +247,19 @@ class SearchSpace:
         `kind`: "uniform" takes every decision from either parent with equal probability, "single_point" the decisions
         before a random cut from `a` and the others from `b`.
         """
-        check_name("crossover", kind, ("uniform", "single_point"))
-        if kind == "single_point":
+        if kind != "uniform":
+            check_name("crossover", kind, ("uniform", "single_point"))
             cut = int(rng.integers(1, max(len(a), 2)))
             return a[:cut] + b[cut:]
-        from_a = (rng.random(len(a)) < 0.5).tolist()
-        return tuple(x if first else y for x, y, first in zip(a, b, from_a, strict=True))
+        return tuple(x if u < 0.5 else y for x, y, u in zip(a, b, rng.random(len(a)).tolist(), strict=True))
 
     def validate(self, arch: Sequence[int]) -> Arch:
         """Return `arch` as a tuple of ints. Raises `ArchitectureError` when it is none of this space's."""
         if not isinstance(arch, Sequence) or isinstance(arch, str) or len(arch) != len(self.choices):
             got = len(arch) if isinstance(arch, Sequence) else repr(arch)[:40]
             raise ArchitectureError(f"{self.name} has {len(self.choices)} decisions, the architecture has {got}")
+        if type(arch) is tuple and all(type(i) is int and 0 <= i < n for i, n in zip(arch, self.choices, strict=True)):
+            return arch  # a search asks for nothing else, over and over
         for decision, index in zip(self.decisions, arch, strict=True):
             if not isinstance(index, int | np.integer) or not 0 <= index < len(decision.choices):
                 raise ArchitectureError(

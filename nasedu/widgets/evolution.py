@@ -11,6 +11,7 @@ import numpy as np
 from nasedu import plots
 from nasedu.search.evolution import EvolutionConfig, evolution
 from nasedu.search.random import random_search
+from nasedu.search.settings import SearchConfig
 from nasedu.spaces.base import SearchSpace
 from nasedu.widgets.base import LAYOUT, PictureWidget, slider
 
@@ -38,7 +39,7 @@ class EvolutionWidget(PictureWidget):
         self.mutation = slider("mutation (per gene)", config.mutation, 0.02, 1.0, 0.02)
         self.parents = slider("parents (the best k)", config.k, 1, 30)
         self.ageing = ipywidgets.Checkbox(config.ageing, description="ageing: the oldest dies", **LAYOUT)
-        self.regrets = {"random": self._curves(random_search)}
+        self.regrets = {"random": self._curves(random_search, SearchConfig(budget=budget))}
         super().__init__(self.population, self.mutation, self.parents, self.ageing)
 
     @property
@@ -46,15 +47,15 @@ class EvolutionWidget(PictureWidget):
         """What the controls say."""
         size = self.population.value
         changed = {"k": min(self.parents.value, size), "mutation": self.mutation.value, "ageing": self.ageing.value}
-        return EvolutionConfig(population=size, children=max(1, size // 2), **changed)
+        return EvolutionConfig(population=size, children=max(1, size // 2), budget=self.budget, **changed)
 
-    def _curves(self, search: Callable, **options) -> np.ndarray:
+    def _curves(self, search: Callable, settings: SearchConfig) -> np.ndarray:
         """Regret after every evaluation, (seeds, budget)."""
-        ask = partial(search, self.space, self.evaluate, budget=self.budget, **options)
+        ask = partial(search, self.space, self.evaluate, settings)
         return self.best - np.array([ask(seed=seed).anytime() for seed in range(self.seeds)])
 
     def draw(self) -> tuple[plots.Picture, str]:
-        self.regrets["evolution"] = self._curves(evolution, config=self.config)
+        self.regrets["evolution"] = self._curves(evolution, self.config)
         medians = {name: float(np.median(curves[:, -1])) for name, curves in self.regrets.items()}
         words = (
             f"Median regret after {self.budget} evaluations, {self.seeds} seeds: evolution {medians['evolution']:.2f}, "

@@ -278,11 +278,12 @@ Markdown(f"The architecture from above scores **{score:.3f}**, after {time.monot
 
 # %%
 constraint = tables.at_most(macs, budget)
-config = search.EvolutionConfig(population=min(20, cfg.search_budget), children=10, k=5, mutation=0.2)
+breeding = {"population": min(20, cfg.search_budget), "children": 10, "k": 5, "mutation": 0.2}
+limits = {"budget": cfg.search_budget, "feasible": constraint, "costs": {"macs": macs}}
+settings = search.EvolutionConfig(**limits, **breeding)
 with tqdm(total=cfg.search_budget, desc="evolution", unit="arch", leave=False) as bar:
     keep = {"state": cfg.out_dir / "evolution.pt", "progress": lambda done, *_: bar.update(done - bar.n)}
-    asked = {"budget": cfg.search_budget, "feasible": constraint, "costs": {"macs": macs}, "config": config}
-    found = search.evolution(space, evaluate, seed=cfg.seed, **asked, **keep)
+    found = search.evolution(space, evaluate, settings, seed=cfg.seed, **keep)
 assert all(record["macs"] <= budget for record in found.history)
 found.frame().nlargest(3, "score")[["index", "score", "macs", "origin", "arch"]].round(3)
 
@@ -425,11 +426,11 @@ figures["agreement"]
 
 
 # %%
-def whole_search(space, task, sampler, strategy, epochs, state=None, **options):
+def whole_search(space, task, sampler, strategy, settings, epochs, state=None):
     """Train a supernet on `sampler`'s paths and let `strategy` search it."""
     net = train_supernet(space, task, sampling.create(sampler, space), epochs, state).ema
     evaluate = search.SupernetScore(space, net, task)
-    return strategy(space, evaluate, seed=cfg.seed, **options)
+    return strategy(space, evaluate, settings, seed=cfg.seed)
 
 
 # %% [markdown]
@@ -437,15 +438,14 @@ def whole_search(space, task, sampler, strategy, epochs, state=None, **options):
 # that learn from the largest. A step costs about four times as much, so it gets fewer epochs. The rest is as before.
 
 # %%
-swap = {"feasible": constraint, "config": config, "budget": cfg.search_budget}
 again = whole_search(
     space,
     task,
     cfg.other_sampler,
     search.evolution,
+    settings,
     cfg.other_epochs,
     cfg.out_dir / "other.pt",
-    **swap,
 )
 
 # %%
@@ -473,17 +473,13 @@ Markdown(
 
 
 # %%
-def small_evolution(space, evaluate, **options):
-    config = search.EvolutionConfig(population=4, children=2, k=2)
-    return search.evolution(space, evaluate, config=config, **options)
-
-
+small = search.EvolutionConfig(budget=cfg.tour_budget, population=4, children=2, k=2)
 larger = spaces.COURSE | {"input_size": 16}  # sizes for images of 16 px; notebooks 01 to 04 explain these spaces
 tour = [
-    ("nasbench201", bench.space_options, "fair", small_evolution),
+    ("nasbench201", bench.space_options, "fair", search.evolution),
     ("nasbench201", bench.space_options, "gumbel", search.random_search),
     ("spos", larger, "uniform", search.random_search),
-    ("fbnet", larger, "uniform", small_evolution),
+    ("fbnet", larger, "uniform", search.evolution),
 ]
 
 
@@ -499,7 +495,7 @@ rows = []
 for name, options, sampler, strategy in tqdm(tour, desc="tour", leave=False):
     here = spaces.create(name, **options)
     start, here_task = time.monotonic(), digits(here.input_shape[-1])
-    result = whole_search(here, here_task, sampler, strategy, cfg.tour_epochs, budget=cfg.tour_budget)
+    result = whole_search(here, here_task, sampler, strategy, small, cfg.tour_epochs)
     rows.append((name, f"{here.size:,}", sampler, strategy.__name__, result.score, time.monotonic() - start))
 
 # %%

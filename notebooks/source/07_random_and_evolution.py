@@ -39,7 +39,7 @@ out_dir: str = None  # folder of the results; None: one per set of parameters
 
 # %%
 import os
-from functools import partial
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -50,7 +50,7 @@ from IPython.display import Markdown
 from nasedu import course, errors, plots, spaces, tables
 from nasedu.course.checks.evolution import check_band, check_crossover, check_mutate, check_tournament
 from nasedu.data import benchmark as benchmarks
-from nasedu.search import EvolutionConfig, evolution, random_search
+from nasedu.search import EvolutionConfig, SearchConfig, evolution, random_search
 from nasedu.tables import LookupTable
 
 cfg = course.setup("07_random_and_evolution", globals(), choices={"benchmark": benchmarks.STORED})
@@ -108,11 +108,12 @@ def my_random_search(space, evaluate, budget, rng):
 
 # %%
 mine, asked = my_random_search(space, evaluate, 40, np.random.default_rng(cfg.seed))
-theirs = random_search(space, evaluate, budget=40, seed=cfg.seed)
+theirs = random_search(space, evaluate, SearchConfig(budget=40), seed=cfg.seed)
 for best, scores in ((mine, asked), (theirs.best, {r["arch"]: r["score"] for r in theirs.history})):
     assert len(scores) == 40  # so many, and no two alike
     assert evaluate(best) == max(scores.values()) and all(evaluate(a) == s for a, s in scores.items())
-assert theirs.best == random_search(space, evaluate, budget=40, seed=cfg.seed).best  # the same seed, the same search
+again = random_search(space, evaluate, SearchConfig(budget=40), seed=cfg.seed)
+assert theirs.best == again.best  # the same seed, the same search
 
 # %% [markdown]
 # **How good must it be?** Random search needs no luck to be understood. Of $N$ architectures, the chance that $n$
@@ -133,7 +134,7 @@ def expected_regret(n):
 theory = np.array([expected_regret(n) for n in counts.tolist()])
 
 # %%
-drawn = [random_search(space, evaluate, budget=cfg.budget, seed=s).anytime() for s in range(cfg.seeds)]
+drawn = [random_search(space, evaluate, SearchConfig(budget=cfg.budget), seed=s).anytime() for s in range(cfg.seeds)]
 mean = val.max() - np.mean(drawn, axis=0)
 noise = np.std(drawn, axis=0) / np.sqrt(cfg.seeds)
 assert np.all(np.abs(mean - theory)[9:] < 6 * noise[9:] + 0.3)
@@ -317,11 +318,11 @@ def my_evolution(space, evaluate, budget, rng, population=20, k=5, p=0.2):
 # evolution: no architecture twice, better than random search with as many evaluations, and children near their parents.
 
 # %%
-config = EvolutionConfig(population=20, children=10, k=5, mutation=0.2)
+config = EvolutionConfig(budget=cfg.budget, population=20, children=10, k=5, mutation=0.2)
 
 
 def searches(seed):
-    rng, theirs = np.random.default_rng(seed), evolution(space, evaluate, budget=cfg.budget, seed=seed, config=config)
+    rng, theirs = np.random.default_rng(seed), evolution(space, evaluate, config, seed=seed)
     return my_evolution(space, evaluate, cfg.budget, rng)[1], {r["arch"]: r["score"] for r in theirs.history}
 
 
@@ -355,7 +356,7 @@ figures["scratch"]
 low, high = macs.bounds()
 budget = low + 0.4 * (high - low)
 tight = evolution(
-    space, evaluate, budget=60, feasible=tables.at_most(macs, budget), costs={"macs": macs}, config=config
+    space, evaluate, replace(config, budget=60, feasible=tables.at_most(macs, budget), costs={"macs": macs})
 )
 assert all(record["macs"] <= budget for record in tight.history)
 picks = {"evolution's pick": (macs(tight.best), test[space.format(tight.best)])}
@@ -380,13 +381,11 @@ except errors.BudgetError as error:
 # accuracy. Lines are medians over seeds, bands hold the middle half.
 
 # %%
+aged = EvolutionConfig(20, 1, parents="tournament", k=5, crossover=None, mutation=0.2, ageing=True)
 strategies = {
-    "random search": random_search,
-    "evolution": partial(evolution, config=config),
-    "regularised evolution": partial(
-        evolution,
-        config=EvolutionConfig(20, 1, parents="tournament", k=5, crossover=None, mutation=0.2, ageing=True),
-    ),
+    "random search": (random_search, SearchConfig()),
+    "evolution": (evolution, config),
+    "regularised evolution": (evolution, aged),
 }
 
 
@@ -402,8 +401,9 @@ def race(bench, space, budget):
     """Regret seen and regret in truth after every evaluation, by strategy: two arrays (seeds, budget) each."""
     seen, true = bench.scores("val"), bench.scores("test")
     value, found = bench.evaluator(space, "val"), {"seen": {}, "true": {}}
-    for name, strategy in strategies.items():
-        runs = [strategy(space, value, budget=budget, seed=seed).history for seed in range(cfg.seeds)]
+    for name, (strategy, settings) in strategies.items():
+        settings = replace(settings, budget=budget)
+        runs = [strategy(space, value, settings, seed=seed).history for seed in range(cfg.seeds)]
         scores = np.array([[record["score"] for record in run] for run in runs])
         truth = np.array([[true[space.format(record["arch"])] for record in run] for run in runs])
         best = np.array([leaders(row) for row in scores])
@@ -551,7 +551,7 @@ settings = {
 }
 again = {
     name: val.max()
-    - np.array([evolution(space, evaluate, budget=cfg.budget, seed=s, config=c).anytime() for s in range(cfg.seeds)])
+    - np.array([evolution(space, evaluate, replace(c, budget=cfg.budget), seed=s).anytime() for s in range(cfg.seeds)])
     for name, c in settings.items()
 }
 figures["settings"] = plots.anytime({"what is seen": again}, first=5)

@@ -65,6 +65,7 @@ import os
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -303,9 +304,11 @@ noise = torch.zeros(cfg.score_batch, 3, SIZE, SIZE)  # Zen draws its own images:
 own = search.zero_shot(
     mine,
     search.ZeroCost(mine, "zen", noise),
-    start=TINY,
-    budget=max(11, cfg.combined_evaluations // 2),
-    feasible=search.PlainBudget(mine, params=30_000, layers=8),
+    search.ZenConfig(
+        start=TINY,
+        budget=max(11, cfg.combined_evaluations // 2),
+        feasible=search.PlainBudget(mine, params=30_000, layers=8),
+    ),
     seed=cfg.seed,
 )
 
@@ -529,7 +532,9 @@ if cfg.blocks == "idw":
 
 # %%
 best, asked = my_evolution(shown, zen, seed_net, small_budget, few, np.random.default_rng(cfg.seed))
-theirs = search.zero_shot(shown, zen, start=seed_net, feasible=small_budget, budget=few, seed=cfg.seed)
+theirs = search.zero_shot(
+    shown, zen, search.ZenConfig(start=seed_net, feasible=small_budget, budget=few), seed=cfg.seed
+)
 
 # %%
 for winner, scores in ((best, asked), (theirs.best, {r["arch"]: r["score"] for r in theirs.history})):
@@ -593,13 +598,13 @@ else:
 
 
 # %%
-def watched(name, evaluate, evaluations, ylabel="score", **options):
+def watched(name, evaluate, evaluations, settings, ylabel="score"):
     """`search.zero_shot` in portions, with a picture of the best so far that is renewed after each."""
     handle, portions = None, max(2, min(40, evaluations // 20))
     keep = {"seed": cfg.seed, "state": cfg.out_dir / f"{name}.pt"}
     for part in range(1, portions + 1):
         result = search.zero_shot(
-            budget=max(1, evaluations * part // portions), evaluate=evaluate, config=config, **keep, **options
+            space, evaluate, replace(settings, budget=max(1, evaluations * part // portions)), **keep
         )
         curve = plots.anytime({"best so far": {name: np.array([result.anytime()])}}, ylabel=ylabel, first=2)
         if handle:
@@ -610,9 +615,9 @@ def watched(name, evaluate, evaluations, ylabel="score", **options):
 
 
 # %%
-config = search.ZenConfig(population=cfg.population, children=cfg.children, mutation=cfg.mutation)
-plan = {"space": space, "start": start, "feasible": feasible}
-found, figures["search"] = watched("evolution", evaluate, cfg.evaluations, combine=combine, ylabel=cfg.proxy, **plan)
+breeding = {"population": cfg.population, "children": cfg.children, "mutation": cfg.mutation}
+config = search.ZenConfig(start=start, feasible=feasible, combine=combine, **breeding)
+found, figures["search"] = watched("evolution", evaluate, cfg.evaluations, config, ylabel=cfg.proxy)
 
 # %%
 history = found.frame()
@@ -922,10 +927,7 @@ pair = search.ZeroCost(shown, duo, proxies.Batch(torch.nn.functional.interpolate
 voted = search.zero_shot(
     shown,
     pair,
-    start=seed_net,
-    feasible=small_budget,
-    budget=cfg.combined_evaluations,
-    combine="log_rank",
+    search.ZenConfig(start=seed_net, feasible=small_budget, budget=cfg.combined_evaluations, combine="log_rank"),
     seed=cfg.seed,
 )
 
@@ -993,7 +995,11 @@ if cfg.workers > 1:
     one_each = {"initializer": torch.set_num_threads, "initargs": (cfg.threads,)}
     with ProcessPoolExecutor(cfg.workers, get_context("spawn"), **one_each) as executor:
         side_by_side = search.zero_shot(
-            shown, zen, start=seed_net, feasible=small_budget, budget=few, seed=cfg.seed, executor=executor
+            shown,
+            zen,
+            search.ZenConfig(start=seed_net, feasible=small_budget, budget=few),
+            seed=cfg.seed,
+            executor=executor,
         )
     took = time.perf_counter() - began
     assert side_by_side.best == theirs.best and side_by_side.anytime() == theirs.anytime()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from nasedu import spaces
 from nasedu.hardware.latency import fixed_threads
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
 from nasedu.search.random import random_search
+from nasedu.search.settings import SearchConfig
 from nasedu.tables import LookupTable
 from nasedu.tables.within import at_most, within
 
@@ -63,6 +65,24 @@ def test_a_thousand_evaluations(table, tmp_path):
             print(f"\n{space.name}: 1,000 x {name}: {taken:.2f} s (wanted: 1 s)")
 
 
+def test_the_cost_does_not_grow_with_the_history(table):
+    """Processor's time between evaluations, the table's own included."""
+    for name, config in (("default", EvolutionConfig()), ("ageing", EvolutionConfig(ageing=True))):
+        times = []
+
+        def evaluate(arch, times=times):
+            times.append(time.process_time())
+            return table(arch)
+
+        with fixed_threads(1):
+            evolution(table.space, evaluate, replace(config, budget=21_000))
+        early, late = (1e3 * (times[at + 1000] - times[at]) / 1000 for at in (100, 20_000 - 100))
+        print(
+            f"\n{table.space.name}, {name}: {early:.3f} ms an architecture at 100, {late:.3f} at 20,000 "
+            f"(wanted: 0.05), {late / early:.2f} times (wanted: 1.3)"
+        )
+
+
 def test_the_gain_over_random_search(table):
     """Additive scores with a standard deviation of 1 over the space, median over 20 seeds."""
     space = table.space
@@ -82,8 +102,8 @@ def test_the_gain_over_random_search(table):
             def evaluate(arch, gains=gains):
                 return gains[range(len(arch)), arch].sum() / len(arch) ** 0.5
 
-            chance = random_search(space, evaluate, budget=budget, seed=seed).score
+            chance = random_search(space, evaluate, SearchConfig(budget=budget), seed=seed).score
             for name, config in configs.items():
-                lead[name].append(evolution(space, evaluate, budget=budget, seed=seed, config=config).score - chance)
+                lead[name].append(evolution(space, evaluate, replace(config, budget=budget), seed=seed).score - chance)
         medians = ", ".join(f"{name} {statistics.median(values):+.2f}" for name, values in lead.items())
         print(f"\n{space.name}: gain over random search at {budget}: {medians}")

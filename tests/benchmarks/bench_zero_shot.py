@@ -42,16 +42,16 @@ def test_zero_shot_on_two_processes(rule):
     images = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     evaluate = search.ZeroCost(space, "zen", images)
     feasible = PlainBudget(space, params=1e6, layers=18)
-    options = {"start": CIFAR_SEED, "feasible": feasible, "config": ZenConfig(children=24, mutation=rule)}
+    config = ZenConfig(budget=ARCHITECTURES, start=CIFAR_SEED, feasible=feasible, children=24, mutation=rule)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(WORKERS, context, initializer=torch.set_num_threads, initargs=(1,)) as executor:
         list(executor.map(evaluate, [space.parse(CIFAR_SEED)] * 4 * WORKERS))  # imports, and PyTorch's first run
         start = time.perf_counter()
-        found = zero_shot(space, evaluate, budget=ARCHITECTURES, executor=executor, **options)
+        found = zero_shot(space, evaluate, config, executor=executor)
         taken = time.perf_counter() - start
     with fixed_threads(1):
         begin = time.process_time()
-        alone = zero_shot(space, evaluate, budget=ARCHITECTURES, **options)
+        alone = zero_shot(space, evaluate, config)
         processor = time.process_time() - begin
     assert alone.best == found.best
     print(

@@ -16,6 +16,7 @@ from nasedu.data import benchmark
 from nasedu.errors import ArchitectureError, DataError, ParameterError, UnknownName
 from nasedu.ranking import combine, spearman
 from nasedu.search import evolution, random_search
+from nasedu.search.settings import SearchConfig
 from nasedu.tables import LookupTable
 
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
@@ -68,7 +69,7 @@ def test_scores_are_read_by_part_budget_and_seed(small):
     assert table.regret(best) == 0 and table.regret(text) == pytest.approx(61)
     evaluate = table.evaluator(space, epochs=3)
     assert evaluate((0, 0, 0, 0, 1, 0)) == pytest.approx(2 + 0.03 + 0.05)  # val
-    assert random_search(space, evaluate, budget=64).best == (1,) * 6
+    assert random_search(space, evaluate, SearchConfig(budget=64)).best == (1,) * 6
 
 
 def test_what_a_table_lacks_is_told(small):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nasedu.errors import ParameterError, ProxyError, UnknownName
-from nasedu.proxies import score, score_all
+from nasedu.proxies import score
 from nasedu.proxies.ntk import COLUMNS, condition_number, gram
 
 
@@ -80,10 +81,13 @@ def test_rescaling_the_output_changes_nothing():
 def test_twin_images_are_never_the_best():
     model, twins = network(), IMAGES.clone()
     twins[3] = twins[0]
-    value = score_all(model, twins, ["ntk"])["ntk"]
-    assert value < 1e3 * score("ntk", model, IMAGES) and not math.isnan(value)
-    same = IMAGES[:1].expand(7, 3, 8, 8).clone()
-    assert score_all(model, same, ["ntk"])["ntk"] < 1e3 * score("ntk", model, IMAGES)
+    for images in (twins, IMAGES[:1].expand(7, 3, 8, 8).clone(), IMAGES[1:2].expand(8, 3, 8, 8).clone()):
+        for net in (model, copy.deepcopy(model).double()):
+            assert score("ntk", net, images, parameters="layers") == -math.inf
+            assert score("ntk", net, images, parameters="all") == -math.inf
+    nearly = IMAGES.clone()
+    nearly[3] = nearly[0] + 1e-2 * nearly[1]  # almost a twin is a large number
+    assert -1e10 < score("ntk", model, nearly) < 10 * score("ntk", model, IMAGES)
 
 
 def test_condition_number_by_hand():

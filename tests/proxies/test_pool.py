@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ from nasedu.errors import ParameterError, ProxyError, UnknownName
 from nasedu.proxies import registry
 from nasedu.ranking.combine import ranks
 from nasedu.search import ZeroCost, random_search
+from nasedu.search.settings import SearchConfig
 
 SMALL = {"width": 0.25, "depth": 0.2}
 
@@ -45,7 +47,7 @@ def broken(monkeypatch):
             raise ProxyError("too small")
         return 1e9 if total < 6_000 else total
 
-    monkeypatch.setattr(registry, "_PROXIES", dict(registry._PROXIES))
+    monkeypatch.setattr(registry, "_PROXIES", copy.copy(registry._PROXIES))
     proxies.register("fragile", needs="nothing", passes="none")(fragile)
 
 
@@ -110,7 +112,7 @@ def test_bad_pools_are_refused(space, batch, archs):
 
 def test_a_proxy_is_an_evaluator_for_any_search(space, batch):
     evaluate = ZeroCost(space, "naswot", batch, seed=1)
-    result = random_search(space, evaluate, budget=6)
+    result = random_search(space, evaluate, SearchConfig(budget=6))
     assert result.score == proxies.score("naswot", space.build(result.best, seed=1), batch, seed=1)
     several = ZeroCost(space, ["naswot", "snip"], batch, seed=1)(result.best)
     assert several["naswot"] == result.score and set(several) == {"naswot", "snip"}

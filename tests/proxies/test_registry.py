@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import math
+import threading
 from collections import namedtuple
 
 import numpy as np
@@ -288,7 +289,10 @@ def test_values_that_overflow_are_no_score(build, batch):
 
 def test_a_network_that_cannot_be_copied(build, batch):
     network = build("normalised")
-    network.last = network(batch[0])  # a tensor of another graph
+    value = score("snip", network, batch)
+    network.last = network(batch[0])  # a tensor of another graph is no hindrance
+    assert score("snip", network, batch) == value
+    network.lock = threading.Lock()
     with pytest.raises(ProxyError, match="this Sequential cannot be copied: "):
         score("snip", network, batch)
 

@@ -193,7 +193,7 @@ def test_complementary_scores_add_and_copies_do_not():
         ({"a": ["x", "y"]}, {}, ParameterError, "numbers"),
         ({"synflow": [1, 2]}, {"weights": {"synflwo": 1}}, UnknownName, "did you mean 'synflow'"),
         ({"a": [1, 2], "b": [1, 2]}, {"weights": {"a": 1}}, ParameterError, "'b'"),
-        ({"a": [1, 2]}, {"weights": {"a": -1}}, ParameterError, "0 or more, got -1"),
+        ({"a": [1, 2]}, {"weights": {"a": -1}}, ParameterError, "of at least 0, got -1"),
         ({"a": [1, 2]}, {"weights": {"a": NAN}}, ParameterError, "got nan"),
         ({"a": [1, 2]}, {"weights": {"a": 0}}, ParameterError, "all weights are 0"),
     ],

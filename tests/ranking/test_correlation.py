@@ -11,7 +11,7 @@ from scipy import stats
 
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.ranking import correlation
-from nasedu.ranking.correlation import resampled
+from nasedu.ranking.correlation import pools, resampled
 
 X, Y = [1, 2, 3, 4, 5], [1, 3, 2, 5, 4]
 
@@ -68,8 +68,9 @@ def test_the_interval_holds_the_true_value_about_as_often_as_it_says():
 @pytest.mark.parametrize("n", [7, 2100])  # the second in several pieces
 def test_resampled_coefficients_are_scipys(kind, function, n):
     x, y = (v.round(1) for v in normal(n, 0.5))  # with ties
-    got = resampled(kind, x, y, 5, np.random.default_rng(3))
-    counts = np.random.default_rng(3).multinomial(n, np.full(n, 1 / n), size=5)
+    counts = pools(n, 5, seed=3)
+    got = resampled(kind, x, y, counts)
+    assert counts.shape == (5, n) and (counts.sum(1) == n).all()
     for value, count in zip(got, counts, strict=True):
         assert value == pytest.approx(function(x.repeat(count), y.repeat(count)).statistic, abs=1e-5)
 

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from nasedu.errors import ParameterError, UnknownName
-from nasedu.ranking import combine, complementary, correlation, judge, judge_all, ranks
-from nasedu.ranking.judge import _bootstrap
+from nasedu.ranking import combine, complementary, correlation, difference, judge, judge_all
+from nasedu.ranking.correlation import pools
 
 NAN, LOW = math.nan, -math.inf
 
@@ -125,10 +125,9 @@ def test_intervals_are_those_of_pools_drawn_one_by_one(pool):
 
 def test_large_pools_are_resampled_in_blocks():
     rng = np.random.default_rng(0)
-    truth, order = rng.normal(size=2000), ranks(rng.normal(size=2000))
-    found = _bootstrap(order, truth, 20, 2000, rng)  # two blocks
-    assert found.shape == (2, 2000) and np.isfinite(found).all()
-    assert found[0].mean() == pytest.approx(0.01, abs=0.02)  # by chance
+    truth, chance = (series(rng.normal(size=2000)) for _ in range(2))
+    found = difference(truth, chance, truth, "precision", top=0.01, resamples=2000)  # two blocks
+    assert found.value == pytest.approx(0.99, abs=0.02) and 0.9 < found.low <= found.high <= 1
 
 
 def test_the_seed_alone_decides_the_interval(pool):
@@ -188,6 +187,58 @@ def test_seeds_are_averaged_and_their_spread_told(pool):
     assert table.loc["b", "spearman"] == pytest.approx(np.mean(each))
     assert table.loc["b", "spearman_sd"] == pytest.approx(np.std(each, ddof=1)) and table.loc["a", "spearman_sd"] == 0
     assert table.loc["b", "failures"] == pytest.approx(1 / 3) and (table["seeds"] == 3).all()
+
+
+def noisy(truth, spread, seeds):
+    noise = np.random.default_rng(5).normal(size=(seeds, len(truth)))
+    return {seed: (truth + spread * noise[seed]).rename("x") for seed in range(seeds)}
+
+
+def test_the_interval_over_seeds_is_that_of_their_mean(pool):
+    _, truth = pool
+    by_seed = noisy(truth, 2.0, 4)
+    table = judge_all({seed: s.to_frame() for seed, s in by_seed.items()}, truth, resamples=200, seed=3).loc["x"]
+    means = []
+    for count in pools(len(truth), 200, seed=3):
+        rows = np.arange(len(truth)).repeat(count)
+        means.append(np.mean([stats.spearmanr(s.iloc[rows], truth.iloc[rows]).statistic for s in by_seed.values()]))
+    assert [table.spearman_low, table.spearman_high] == pytest.approx(
+        list(np.quantile(means, [0.025, 0.975])), abs=1e-5
+    )
+    alone = [judge(s, truth, resamples=200, seed=3).spearman for s in by_seed.values()]
+    assert table.spearman_high - table.spearman_low < 0.9 * np.mean([one.high - one.low for one in alone])
+
+
+def test_a_difference_is_seen_in_pairs_where_intervals_overlap(pool):
+    _, truth = pool
+    a = noisy(truth, 0.8, 1)[0]
+    b = a + 0.35 * np.random.default_rng(8).normal(size=len(truth))
+    better, worse = judge(a, truth).spearman, judge(b, truth).spearman
+    found = difference(a, b[::-1], truth)
+    assert found.value == pytest.approx(better.value - worse.value) and found.low > 0 and better.low < worse.high
+    turned = difference(b, a, truth)
+    assert (turned.value, turned.low, turned.high) == pytest.approx((-found.value, -found.high, -found.low))
+
+
+@pytest.mark.parametrize("measure", ["spearman", "kendall", "precision", "regret"])
+def test_a_score_does_not_differ_from_itself(pool, measure):
+    _, truth = pool
+    by_seed = noisy(truth, 1.0, 2)
+    found = difference(by_seed, {seed: 3 * s + 1 for seed, s in by_seed.items()}, truth, measure, resamples=50)
+    assert (found.value, found.low, found.high) == (0, 0, 0)
+
+
+def test_a_difference_needs_the_same_seeds_and_architectures(pool):
+    _, truth = pool
+    by_seed = noisy(truth, 1.0, 2)
+    with pytest.raises(ParameterError, match="same seeds"):
+        difference(by_seed, by_seed[0], truth)
+    with pytest.raises(ParameterError, match="lacks 1 of"):
+        difference(truth, truth, truth.drop("arch3"))
+    with pytest.raises(ParameterError, match="without a score"):
+        difference(truth, truth.drop("arch3"), truth)
+    with pytest.raises(UnknownName, match="did you mean 'spearman'"):
+        difference(truth, truth, truth, "spearmann")
 
 
 def test_seeds_with_other_proxies_are_refused(pool):

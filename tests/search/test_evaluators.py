@@ -17,6 +17,7 @@ from nasedu.errors import ArchitectureError, ParameterError, UnknownName
 from nasedu.modules import evaluation_mode
 from nasedu.sampling import Uniform, supernet_step
 from nasedu.search import StandAlone, SupernetScore, ZeroCost, random_search
+from nasedu.search.settings import SearchConfig
 from nasedu.supernet.batchnorm import recalibrated
 from nasedu.task import Classification, fit
 
@@ -166,8 +167,8 @@ def test_threads_and_processes_give_the_same_scores(evaluator, space, supernet, 
 
 def test_searches_take_it_and_its_errors_are_clear(evaluator, space, supernet, task):
     with ThreadPoolExecutor(2) as executor:
-        result = random_search(space, evaluator, budget=6, seed=0, executor=executor)
-    assert result.best == random_search(space, evaluator, budget=6, seed=0).best
+        result = random_search(space, evaluator, SearchConfig(budget=6), seed=0, executor=executor)
+    assert result.best == random_search(space, evaluator, SearchConfig(budget=6), seed=0).best
     with pytest.raises(ArchitectureError, match="6 decisions, the architecture has 2"):
         evaluator((0, 0))
     with pytest.raises(ParameterError, match="at least 1 batch"):
@@ -211,12 +212,12 @@ def test_spaces_travel_to_other_processes(name):
 def test_another_evaluator_does_not_go_on_with_the_scores_of_the_first(tmp_path, capsys):
     space, state = spaces.create("nasbench201", width=0.25, depth=0.2), tmp_path / "s.pt"
     images = torch.randn(4, 3, 16, 16)
-    random_search(space, ZeroCost(space, "l2_norm", images), budget=4, state=state)
-    random_search(space, ZeroCost(space, "l2_norm", images.clone()), budget=5, state=state)
+    random_search(space, ZeroCost(space, "l2_norm", images), SearchConfig(budget=4), state=state)
+    random_search(space, ZeroCost(space, "l2_norm", images.clone()), SearchConfig(budget=5), state=state)
     others = [("params", images, {}), ("l2_norm", images + 1, {}), ("l2_norm", images, {"seed": 1})]
     for name, batch, options in others:
         capsys.readouterr()
-        random_search(space, ZeroCost(space, name, batch, **options), budget=6, state=state)
+        random_search(space, ZeroCost(space, name, batch, **options), SearchConfig(budget=6), state=state)
         assert "s.pt was stored with other settings" in capsys.readouterr().out
 
 

@@ -14,6 +14,7 @@ from nasedu.errors import BudgetError, ParameterError
 from nasedu.search import engine
 from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
+from nasedu.search.settings import SearchConfig
 from nasedu.tables.within import at_most, within
 
 CHOICES = [4] * 10
@@ -31,7 +32,7 @@ weigh = np.random.default_rng(0).normal(size=10).dot  # an evaluator that other 
 def test_the_result_says_what_happened(toy, priced):
     space = toy(CHOICES)
     table = priced(space)
-    result = random_search(space, weigh, budget=60, costs={"price": table})
+    result = random_search(space, weigh, SearchConfig(budget=60, costs={"price": table}))
     assert [r["index"] for r in result.history] == list(range(60))
     assert result.score == max(r["score"] for r in result.history) == weigh(result.best)
     assert result.costs == {"price": table(result.best)}
@@ -48,25 +49,25 @@ def test_the_result_says_what_happened(toy, priced):
 
 
 def test_any_time_is_the_running_best(toy):
-    result = random_search(toy(CHOICES), weigh, budget=40)
+    result = random_search(toy(CHOICES), weigh, SearchConfig(budget=40))
     scores = [r["score"] for r in result.history]
     assert result.anytime() == [max(scores[: i + 1]) for i in range(40)]
 
 
 def test_a_result_of_another_strategy_needs_little(toy):
     result = SearchResult(toy([2, 2]), (0, 1), 0.5, [{"step": 0, "loss": 2.0}])
-    assert result.anytime() == []
+    assert result.anytime() == SearchResult(toy([2, 2]), (0, 1), 0.5).anytime() == [0.5]  # what is known at its end
     assert list(result.frame().columns) == ["step", "loss"]
 
 
 def test_the_best_is_the_first_of_equals(toy):
-    result = random_search(toy(CHOICES), lambda arch: 1.0, budget=30)
+    result = random_search(toy(CHOICES), lambda arch: 1.0, SearchConfig(budget=30))
     assert result.best == result.history[0]["arch"]
 
 
 def test_no_architecture_twice_and_uniform(toy):
     space = toy([2, 2, 2, 2])
-    firsts = [random_search(space, sum, budget=12, seed=seed).history for seed in range(60)]
+    firsts = [random_search(space, sum, SearchConfig(budget=12), seed=seed).history for seed in range(60)]
     assert all(len({r["arch"] for r in history}) == 12 for history in firsts)
     ones = sum(sum(history[0]["arch"]) for history in firsts)
     assert abs(ones - 120) < 4 * math.sqrt(60)  # 240 fair coins
@@ -75,12 +76,12 @@ def test_no_architecture_twice_and_uniform(toy):
 @pytest.mark.parametrize("executor", [ThreadPoolExecutor, ProcessPoolExecutor])
 def test_an_executor_changes_nothing(toy, facts, executor):
     space = toy(CHOICES)
-    alone = random_search(space, weigh, budget=60, seed=3)
+    alone = random_search(space, weigh, SearchConfig(budget=60), seed=3)
     np.random.seed(7)  # noqa: NPY002 the global state must not matter
     torch.manual_seed(7)
     with executor(2) as pool:
-        assert facts(random_search(space, weigh, budget=60, seed=3, executor=pool)) == facts(alone)
-    assert facts(random_search(space, weigh, budget=60, seed=4)) != facts(alone)
+        assert facts(random_search(space, weigh, SearchConfig(budget=60), seed=3, executor=pool)) == facts(alone)
+    assert facts(random_search(space, weigh, SearchConfig(budget=60), seed=4)) != facts(alone)
 
 
 def test_results_are_taken_in_the_order_of_proposal(toy, facts):
@@ -93,19 +94,22 @@ def test_results_are_taken_in_the_order_of_proposal(toy, facts):
 
     space = toy(CHOICES)
     with ThreadPoolExecutor(4) as pool:
-        assert facts(random_search(space, slow, budget=32, executor=pool)) == facts(
-            random_search(space, weigh, budget=32)
+        assert facts(random_search(space, slow, SearchConfig(budget=32), executor=pool)) == facts(
+            random_search(space, weigh, SearchConfig(budget=32))
         )
 
 
 def test_a_smaller_budget_gives_the_beginning(toy, facts):
     space = toy(CHOICES)
-    assert facts(random_search(space, weigh, budget=33))[3] == facts(random_search(space, weigh, budget=70))[3][:33]
+    assert (
+        facts(random_search(space, weigh, SearchConfig(budget=33)))[3]
+        == facts(random_search(space, weigh, SearchConfig(budget=70)))[3][:33]
+    )
 
 
 @pytest.mark.parametrize("budget", [6, 7, 1000])
 def test_an_exhausted_space_ends_the_search(toy, budget):
-    result = random_search(toy([3, 2]), sum, budget=budget)
+    result = random_search(toy([3, 2]), sum, SearchConfig(budget=budget))
     assert sorted(r["arch"] for r in result.history) == [(i, j) for i in range(3) for j in range(2)]
     assert result.best == (2, 1)
 
@@ -113,14 +117,14 @@ def test_an_exhausted_space_ends_the_search(toy, budget):
 def test_an_exhausted_feasible_part_of_a_large_space_ends_the_search(toy, priced):
     space = toy([4] * 20)
     constraint = at_most(priced(space), 103)  # prices 1 c0 + 2 c1 + 3 c2 + ... <= 3: 1 + 1 + 2 + 3 architectures
-    result = random_search(space, sum, budget=50, feasible=constraint)
+    result = random_search(space, sum, SearchConfig(budget=50, feasible=constraint))
     assert len(result.history) == 7
     assert all(constraint(r["arch"]) for r in result.history)
 
 
 def test_a_rare_member_of_a_small_space_is_found(toy):
     space = toy([5] * 6)  # 15,625
-    result = random_search(space, sum, budget=3, feasible=lambda arch: arch in {(1,) * 6, (4,) * 6})
+    result = random_search(space, sum, SearchConfig(budget=3, feasible=lambda arch: arch in {(1,) * 6, (4,) * 6}))
     assert {r["arch"] for r in result.history} == {(1,) * 6, (4,) * 6}
 
 
@@ -128,7 +132,7 @@ def test_all_that_is_evaluated_is_feasible(toy, priced):
     space = toy(CHOICES)
     table = priced(space)
     for feasible in (within(table, 180, 0.02), at_most(table, 150), lambda arch: arch[0] == 2):
-        result = random_search(space, weigh, budget=30, feasible=feasible)
+        result = random_search(space, weigh, SearchConfig(budget=30, feasible=feasible))
         assert len(result.history) == 30
         assert all(feasible(r["arch"]) for r in result.history)
 
@@ -136,9 +140,9 @@ def test_all_that_is_evaluated_is_feasible(toy, priced):
 def test_a_predicate_that_never_holds_ends_fast_with_what_was_tried(toy, priced):
     space = toy([4] * 12)
     with pytest.raises(BudgetError, match=r"of 5000 random architectures of toy.*price from 1.* to 2.* parameters$"):
-        random_search(space, sum, budget=5, feasible=lambda arch: False, costs={"price": priced(space)})
+        random_search(space, sum, SearchConfig(budget=5, feasible=lambda arch: False, costs={"price": priced(space)}))
     with pytest.raises(BudgetError, match=r"none of the 6 architectures of toy that were tried is feasible$"):
-        random_search(toy([3, 2]), sum, budget=5, feasible=lambda arch: False)
+        random_search(toy([3, 2]), sum, SearchConfig(budget=5, feasible=lambda arch: False))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, None, "no number", ValueError("broke"), torch.ones(2)])
@@ -150,7 +154,7 @@ def test_a_failure_is_recorded_and_never_best(toy, bad):
             return bad
         return -1e9
 
-    result = random_search(toy(CHOICES), evaluate, budget=40)
+    result = random_search(toy(CHOICES), evaluate, SearchConfig(budget=40))
     failed = [r for r in result.history if r["arch"][0] < 3]
     assert failed
     assert all(r["score"] == -math.inf and r["error"] for r in failed)
@@ -169,7 +173,7 @@ def test_an_evaluator_that_always_fails_is_no_result(toy, tmp_path):
         raise KeyError("weight")
 
     with pytest.raises(ParameterError, match="failed on all of 25 architectures: KeyError: 'weight'"):
-        random_search(toy(CHOICES), evaluate, budget=500, state=tmp_path / "s.pt")
+        random_search(toy(CHOICES), evaluate, SearchConfig(budget=500), state=tmp_path / "s.pt")
     assert len(calls) == 25
     assert not (tmp_path / "s.pt").exists()  # the mended evaluator starts afresh
 
@@ -183,12 +187,12 @@ def test_lost_workers_are_no_failed_architectures(toy):
             raise BrokenExecutor("a worker was killed")
 
     with Lost(1) as pool, pytest.raises(BrokenExecutor, match="workers are gone after 0 evaluations; a `state` file"):
-        random_search(toy(CHOICES), weigh, budget=5, executor=pool)
+        random_search(toy(CHOICES), weigh, SearchConfig(budget=5), executor=pool)
 
 
 def test_an_interrupted_search_goes_on_and_forgets_nothing(toy, facts, tmp_path):
     space, state = toy(CHOICES), tmp_path / "search.pt"
-    whole = random_search(space, weigh, budget=120, seed=5)
+    whole = random_search(space, weigh, SearchConfig(budget=120), seed=5)
     calls = Calls()
 
     def interrupted(arch):
@@ -199,18 +203,18 @@ def test_an_interrupted_search_goes_on_and_forgets_nothing(toy, facts, tmp_path)
         return weigh(arch)
 
     with pytest.raises(KeyboardInterrupt):
-        random_search(space, interrupted, budget=120, seed=5, state=state)
+        random_search(space, interrupted, SearchConfig(budget=120), seed=5, state=state)
     heard = []
     follow = lambda done, total, note="": heard.append((done, total))  # noqa: E731
-    again = random_search(space, interrupted, budget=120, seed=5, state=state, progress=follow)
+    again = random_search(space, interrupted, SearchConfig(budget=120), seed=5, state=state, progress=follow)
     assert facts(again) == facts(whole)
     assert len(calls) == 61 + 70  # 50 were stored
     assert heard == [(done, 120) for done in range(50, 121)]
     seconds = [r["seconds"] for r in again.history]
     assert seconds == sorted(seconds)  # the clock goes on too
-    assert facts(random_search(space, interrupted, budget=120, seed=5, state=state)) == facts(whole)
-    assert facts(random_search(space, interrupted, budget=33, seed=5, state=state)) == facts(
-        random_search(space, weigh, budget=33, seed=5)
+    assert facts(random_search(space, interrupted, SearchConfig(budget=120), seed=5, state=state)) == facts(whole)
+    assert facts(random_search(space, interrupted, SearchConfig(budget=33), seed=5, state=state)) == facts(
+        random_search(space, weigh, SearchConfig(budget=33), seed=5)
     )
     assert len(calls) == 61 + 70
 
@@ -220,7 +224,7 @@ def test_slow_evaluations_are_stored_one_by_one(toy, facts, tmp_path, monkeypatc
     """Wherever it stops, none is repeated; failures at the start are neither stored nor the end."""
     monkeypatch.setattr(engine, "SAVE_SECONDS", -1)
     space, calls = toy(CHOICES), Calls()
-    early = {r["arch"] for r in random_search(space, weigh, budget=3).history}
+    early = {r["arch"] for r in random_search(space, weigh, SearchConfig(budget=3)).history}
 
     def evaluate(arch):
         calls.append(arch)
@@ -229,19 +233,21 @@ def test_slow_evaluations_are_stored_one_by_one(toy, facts, tmp_path, monkeypatc
         return math.nan if arch in early else weigh(arch)
 
     with pytest.raises(KeyboardInterrupt):
-        random_search(space, evaluate, budget=60, state=tmp_path / "s.pt")
-    again = random_search(space, evaluate, budget=60, state=tmp_path / "s.pt")
-    assert facts(again) == facts(random_search(space, evaluate, budget=60))
+        random_search(space, evaluate, SearchConfig(budget=60), state=tmp_path / "s.pt")
+    again = random_search(space, evaluate, SearchConfig(budget=60), state=tmp_path / "s.pt")
+    assert facts(again) == facts(random_search(space, evaluate, SearchConfig(budget=60)))
     assert len(calls) - 60 == 61 + (stop if stop <= 3 else 0)
     with pytest.raises(ParameterError, match="failed on all of 3 architectures: the score is nan"):
-        random_search(space, evaluate, budget=3, state=tmp_path / "s.pt")
+        random_search(space, evaluate, SearchConfig(budget=3), state=tmp_path / "s.pt")
 
 
 def test_a_budget_can_be_raised_later(toy, facts, tmp_path):
     """33 ends in the middle of a generation, which the longer search has to complete as if it never had."""
     space, state = toy(CHOICES), tmp_path / "search.pt"
-    random_search(space, weigh, budget=33, state=state)
-    assert facts(random_search(space, weigh, budget=90, state=state)) == facts(random_search(space, weigh, budget=90))
+    random_search(space, weigh, SearchConfig(budget=33), state=state)
+    assert facts(random_search(space, weigh, SearchConfig(budget=90), state=state)) == facts(
+        random_search(space, weigh, SearchConfig(budget=90))
+    )
 
 
 def better(arch):
@@ -299,13 +305,14 @@ def test_what_cannot_be_told_from_others_is_refused(toy, tmp_path):
             return 1.0
 
         with pytest.raises(ParameterError, match=r"`log` of .*evaluate holds a TextIOWrapper"):
-            random_search(toy(CHOICES), evaluate, budget=3, state=tmp_path / "s.pt")
-        assert random_search(toy(CHOICES), evaluate, budget=3).score == 1.0  # without a state nobody asks
+            random_search(toy(CHOICES), evaluate, SearchConfig(budget=3), state=tmp_path / "s.pt")
+        assert random_search(toy(CHOICES), evaluate, SearchConfig(budget=3)).score == 1.0  # without a state nobody asks
 
 
 @pytest.mark.parametrize(
     "bad", [{"budget": 0}, {"budget": 2.5}, {"budget": True}, {"seed": -1}, {"seed": "x"}, {"costs": {"score": None}}]
 )
 def test_nonsense_is_refused(toy, bad):
+    settings = {name: value for name, value in ({"budget": 3} | bad).items() if name != "seed"}
     with pytest.raises(ParameterError, match=next(iter(bad))[:4]):
-        random_search(toy([2, 2]), sum, **({"budget": 3} | bad))
+        random_search(toy([2, 2]), sum, SearchConfig(**settings), seed=bad.get("seed", 0))

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,9 @@ from nasedu.blocks import Conv, Residual
 from nasedu.errors import BudgetError, ParameterError, UnknownName
 from nasedu.hardware import count
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
+from nasedu.search.population import Population
 from nasedu.search.zen_presets import ZEN_PRESETS, zen_preset
-from nasedu.search.zero_shot import ADLIK, ZENNAS, Population, ZenConfig, zero_shot
+from nasedu.search.zero_shot import ADLIK, ZENNAS, ZenConfig, zero_shot
 from nasedu.spaces.plainnet import CIFAR_SEED, plain_block
 from nasedu.spaces.plainnet.registry import KINDS
 
@@ -35,7 +37,9 @@ def depth_and_width(arch):
 
 
 def search(evaluate=depth_and_width, budget=60, **options):
-    return zero_shot(SPACE, evaluate, budget=budget, **{"start": CIFAR_SEED, "feasible": LIMIT} | options)
+    ours = {name: options.pop(name) for name in ("start", "feasible", "combine") if name in options}
+    config = replace(options.pop("config", ZenConfig()), **{"start": CIFAR_SEED, "feasible": LIMIT} | ours)
+    return zero_shot(SPACE, evaluate, replace(config, budget=budget), **options)
 
 
 def test_it_climbs_within_the_budget():
@@ -159,7 +163,7 @@ def test_another_search_starts_afresh(tmp_path, capsys):
     )
     space = spaces.create("plainnet", num_classes=100)
     found = [search(state=state, budget=12, **other) for other in others]
-    found.append(zero_shot(space, depth_and_width, budget=12, start=CIFAR_SEED, state=state))
+    found.append(zero_shot(space, depth_and_width, ZenConfig(budget=12, start=CIFAR_SEED), state=state))
     for scale in (1, 2):
         combine = lambda frame, scale=scale: scale * frame["deep"]  # noqa: E731
         found.append(search(two_scores, state=state, budget=12, combine=combine))
@@ -249,7 +253,7 @@ def test_limits_that_exclude_one_another_end_with_what_was_tried(monkeypatch):
 
 @pytest.mark.parametrize("limit", [0, -1, math.nan, math.inf, "1M", True])
 def test_a_limit_is_a_positive_number(limit):
-    with pytest.raises(ParameterError, match="positive number"):
+    with pytest.raises(ParameterError, match="a number above 0"):
         PlainBudget(SPACE, params=limit)
 
 
@@ -274,7 +278,7 @@ def test_published_searches_start_within_their_limits(name):
     clock = {"latency": lambda arch: 0.01} if "latency_ms" in limits else {}
     feasible = PlainBudget(space, **limits, **clock)
     assert feasible(start), "the seed itself keeps to the budget"
-    result = zero_shot(space, lambda arch: space.depth(arch), budget=15, start=start, feasible=feasible)
+    result = zero_shot(space, lambda arch: space.depth(arch), ZenConfig(budget=15, start=start, feasible=feasible))
     assert all(feasible(r["arch"]) for r in result.history)
     assert start[-1].c_out == result.best[-1].c_out or not space.fixed_head
 
@@ -300,7 +304,7 @@ def test_a_dask_cluster_that_loses_a_worker_finds_the_same(facts):
         return float(space.cost(arch).macs) ** 0.5 + space.depth(arch)
 
     def run(**options):
-        return zero_shot(space, evaluate, budget=90, start=CIFAR_SEED, feasible=feasible, seed=2, **options)
+        return zero_shot(space, evaluate, ZenConfig(budget=90, start=CIFAR_SEED, feasible=feasible), seed=2, **options)
 
     alone, killed = facts(run()), []
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
@@ -326,7 +330,7 @@ def test_a_tight_budget_goes_on_from_the_first_neighbours():
     one_step = {SPACE.mutate(start, np.random.default_rng(i), replacements=1) for i in range(3000)}
     near = [arch for arch in one_step if budget(arch) and arch != start]
     config = ZenConfig(founders=len(near) + 5, children=2)
-    found = zero_shot(SPACE, depth_and_width, start=start, budget=len(near) + 8, feasible=budget, config=config)
+    found = zero_shot(SPACE, depth_and_width, replace(config, start=start, budget=len(near) + 8, feasible=budget))
     assert len(found.history) == len(near) + 8
     assert all(budget(record["arch"]) for record in found.history)
 

@@ -17,6 +17,7 @@ from nasedu.errors import ArchitectureError, NaseduError, ParameterError, Unknow
 from nasedu.hardware import count
 from nasedu.search.evolution import EvolutionConfig, evolution
 from nasedu.search.random import random_search
+from nasedu.search.settings import SearchConfig
 from nasedu.spaces.plainnet import CIFAR_SEED, Block, plain_block
 from nasedu.spaces.plainnet.families import HEAD, INVERTED, STEMS
 from nasedu.spaces.plainnet.grammar import read
@@ -461,8 +462,8 @@ def test_other_strategies_search_it_too():
     def evaluate(arch):
         return -abs(space.cost(arch).params - 1e6)
 
-    assert random_search(space, evaluate, budget=30).score > -1e6
-    bred = evolution(space, evaluate, budget=60, config=EvolutionConfig(crossover=None, mutation=0.3))
+    assert random_search(space, evaluate, SearchConfig(budget=30)).score > -1e6
+    bred = evolution(space, evaluate, EvolutionConfig(crossover=None, mutation=0.3, budget=60))
     assert bred.score > -2e5 and space.parse(space.format(bred.best)) == bred.best
 
 

@@ -13,6 +13,7 @@ import torch
 from nasedu import spaces
 from nasedu.errors import BudgetError, ParameterError, TableError
 from nasedu.search.random import random_search
+from nasedu.search.settings import SearchConfig
 from nasedu.tables import LookupTable
 from nasedu.tables.within import at_most, within
 
@@ -103,8 +104,10 @@ def test_nonsense_bounds_are_refused(toy, priced, bad):
 def test_a_table_of_another_space_is_refused(toy, priced):
     constraint = at_most(priced(toy([3, 3])), 103)
     with pytest.raises(TableError, match="another toy"):
-        random_search(toy([3, 4]), sum, budget=2, feasible=constraint)
-    assert random_search(toy([3, 3]), sum, budget=2, feasible=constraint).score >= 0  # an equal space will do
+        random_search(toy([3, 4]), sum, SearchConfig(budget=2, feasible=constraint))
+    assert (
+        random_search(toy([3, 3]), sum, SearchConfig(budget=2, feasible=constraint)).score >= 0
+    )  # an equal space will do
 
 
 def test_the_identity_depends_on_bounds_and_entries(toy, priced):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nasedu import spaces
 from nasedu.search import EvolutionConfig, evolution, random_search
+from nasedu.search.settings import SearchConfig
 from nasedu.widgets import EvolutionWidget
 
 SPACE = spaces.create("nasbench201", operations=["none", "skip_connect", "nor_conv_3x3"], width=0.25, depth=0.2)
@@ -30,8 +33,8 @@ def test_its_curves_are_the_regrets_of_the_searches_that_its_sliders_describe(wi
     widget.population.value, widget.mutation.value, widget.parents.value = 10, 0.3, 4
     config = EvolutionConfig(population=10, children=5, k=4, mutation=0.3)
     for seed in range(SEEDS):
-        found = evolution(SPACE, convolutions, budget=BUDGET, seed=seed, config=config)
-        drawn = random_search(SPACE, convolutions, budget=BUDGET, seed=seed)
+        found = evolution(SPACE, convolutions, replace(config, budget=BUDGET), seed=seed)
+        drawn = random_search(SPACE, convolutions, SearchConfig(budget=BUDGET), seed=seed)
         assert np.allclose(widget.regrets["evolution"][seed], BEST - np.array(found.anytime()))
         assert np.allclose(widget.regrets["random"][seed], BEST - np.array(drawn.anytime()))
 

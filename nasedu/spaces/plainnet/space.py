@@ -15,7 +15,7 @@ import numpy as np
 from torch import nn
 
 from nasedu.blocks import Classifier, Cost, Residual, plain_modules
-from nasedu.errors import ArchitectureError, ParameterError, UnknownName, check_name
+from nasedu.errors import ArchitectureError, ParameterError, UnknownName, check_name, check_whole
 from nasedu.randomness import initialised
 from nasedu.spaces.base import Layer, Network
 from nasedu.spaces.plainnet import mutation
@@ -85,8 +85,7 @@ class PlainNetSpace:
         self._seen: dict[Block, Block] = {}  # blocks that were found to be valid
         limits = {"num_classes": 1, "input_size": 8, "max_channels": SMALLEST, "split": 2}
         for option, value in zip(limits, (num_classes, input_size, self.max_channels, split), strict=True):
-            if isinstance(value, bool) or not isinstance(value, int) or value < limits[option]:
-                raise ParameterError(f"{option} must be a whole number from {limits[option]}, got {value!r}")
+            check_whole(option, value, limits[option])
         if self.max_channels > MOST_CHANNELS:
             raise ParameterError(f"max_channels must be at most {MOST_CHANNELS}, got {self.max_channels}")
         self.input_shape = (3, input_size, input_size)

@@ -1,0 +1,33 @@
+"""What every strategy is told: for how long to look, among which architectures, and what to write down beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from nasedu.search.engine import Feasible, Price
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """The settings that all searches share; a strategy with settings of its own adds them.
+
+    budget: how many architectures are evaluated.
+    feasible: a `Constraint` or a predicate that all of them meet.
+    costs: tables, or functions of an architecture, whose values join the history by name.
+    """
+
+    budget: int = 100
+    feasible: Feasible | None = None
+    costs: Mapping[str, Price] = field(default_factory=dict, hash=False)
+
+    @property
+    def rules(self) -> dict[str, object]:
+        """A strategy's own settings by name: how it looks, not for how long or among what."""
+        shared = {f.name for f in fields(SearchConfig)}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in shared}
+
+    @property
+    def identity(self) -> list:
+        """What a stored search depends on: a larger budget goes on where a smaller one ended."""
+        return [type(self).__name__, self.rules]
