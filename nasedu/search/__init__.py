@@ -1,6 +1,6 @@
 """How to look for an architecture: every strategy ends in one `SearchResult`."""
 
-from nasedu.search.descent import CostLoss, Descent, DescentConfig, LearningLoss, descend
+from nasedu.search.descent import Descent, DescentConfig, descend
 from nasedu.search.evaluators import StandAlone, SupernetAccuracy, ZeroCost
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
 from nasedu.search.gradient import RELAXATIONS, GradientConfig, GradientResult, gradient_search
@@ -17,14 +17,12 @@ __all__ = [
     "SPOS",
     "ZENNAS",
     "ZEN_PRESETS",
-    "CostLoss",
     "Descent",
     "DescentConfig",
     "EvolutionConfig",
     "Front",
     "GradientConfig",
     "GradientResult",
-    "LearningLoss",
     "PlainBudget",
     "PlainLatency",
     "SearchResult",

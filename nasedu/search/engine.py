@@ -30,7 +30,7 @@ from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import content_hash, load_state, save_state
 from nasedu.tables.table import LookupTable
-from nasedu.tables.within import Constraint, table_hash
+from nasedu.tables.within import Constraint
 
 ENUMERABLE = 20_000  # a space of so many architectures is gone through one by one where draws bring nothing new
 TRIES = 5_000  # draws in a row, in a larger space, after which it counts as exhausted
@@ -138,7 +138,7 @@ class Search:
         for name in self.costs:
             if name in FIELDS:
                 raise ParameterError(f"a cost cannot be named {name!r}: the history has a column of that name")
-        constraint = [self.feasible.table] if isinstance(self.feasible, Constraint) else []
+        constraint = self.feasible.tables if isinstance(self.feasible, Constraint) else []
         for table in [*self.costs.values(), *constraint]:
             known = isinstance(table, LookupTable) and table.space is not self.space
             if known and table.space.fingerprint != self.space.fingerprint:
@@ -246,7 +246,7 @@ class Search:
         """
         feasible = self.feasible
         constraint = None if feasible is None else getattr(feasible, "identity", None) or _name(feasible)
-        costs = {n: table_hash(t) if isinstance(t, LookupTable) else _name(t) for n, t in self.costs.items()}
+        costs = {n: t.identity if isinstance(t, LookupTable) else _name(t) for n, t in self.costs.items()}
         evaluator = getattr(self.evaluate, "identity", "")
         settings = [self.name, self.strategy.name, self.strategy.settings, int(self.seed), costs, constraint, evaluator]
         run = content_hash([*settings, self.space.fingerprint])

@@ -25,8 +25,7 @@ from nasedu.spaces.base import Arch, Network, SearchSpace
 from nasedu.spaces.base import Path as SoftPath
 from nasedu.storage import content_hash, tensors_hash
 from nasedu.tables.budget import Budget
-from nasedu.tables.stack import same_space
-from nasedu.tables.table import LookupTable
+from nasedu.tables.table import LookupTable, same_space
 from nasedu.training import TrainingConfig, train
 
 Hook = Callable[[Tensor, SoftPath], Tensor]  # from a task loss and a path to the loss that the logits descend on
@@ -110,7 +109,7 @@ def gradient_search(
     """
     same_space((costs or {}).values(), space)
     if isinstance(hardware, Budget):
-        same_space([table for table, _, _ in hardware.terms], space)
+        same_space(hardware.tables, space)
     start = time.perf_counter()
     for_weights, for_logits = images.to(device).halves(seed)
     supernet = space.supernet(seed=seed).to(device)

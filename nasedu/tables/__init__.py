@@ -12,11 +12,10 @@ from nasedu.tables.additivity import (
 )
 from nasedu.tables.budget import Budget
 from nasedu.tables.csv import read_csv, write_csv
-from nasedu.tables.derive import Derived, derive, least_regret, nearest, random_within
+from nasedu.tables.derive import Derived, derive, nearest
 from nasedu.tables.foreign import read_ofa, read_wzdnas
 from nasedu.tables.lookup import latency_table, read_table, stored
 from nasedu.tables.losses import HardwareLoss
-from nasedu.tables.objective import ObjectiveLoss
 from nasedu.tables.table import LookupTable, TableStack
 from nasedu.tables.within import Constraint, at_most, within
 
@@ -28,19 +27,16 @@ __all__ = [
     "Derived",
     "HardwareLoss",
     "LookupTable",
-    "ObjectiveLoss",
     "TableStack",
     "at_most",
     "compare",
     "correct",
     "derive",
     "latency_table",
-    "least_regret",
     "losses",
     "measure_networks",
     "nearest",
     "random_networks",
-    "random_within",
     "read_csv",
     "read_ofa",
     "read_table",

@@ -11,9 +11,9 @@ import ipywidgets
 from nasedu import plots
 from nasedu.errors import BudgetError, check_name
 from nasedu.search.descent import DescentConfig, descend
+from nasedu.tables.budget import Budget
 from nasedu.tables.derive import Derived, derive
 from nasedu.tables.losses import create
-from nasedu.tables.objective import ObjectiveLoss
 from nasedu.tables.table import LookupTable
 
 WEIGHTED = {
@@ -75,8 +75,8 @@ class BudgetWidget(ipywidgets.VBox):
         options = {} if self.weight.disabled else {"weight": self.weight.value}
         low, high = self.cost.bounds()
         target = low + self.target.value / 100 * (high - low)
-        loss = ObjectiveLoss(self.objective, [(self.cost, target, create(self.loss.value, **options))])
-        path = descend(loss.tables, loss, self.config, seeds=[self.seed]).path()
+        budget = Budget([(self.cost, target, create(self.loss.value, **options))], self.objective)
+        path = descend(budget, self.config, seeds=[self.seed]).path()
         try:
             self.derived = derive(path, self.cost, target)
         except BudgetError as error:

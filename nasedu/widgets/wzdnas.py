@@ -15,7 +15,7 @@ from nasedu.search.descent import DescentConfig, descend
 from nasedu.spaces.base import Path
 from nasedu.tables import Derived, derive
 from nasedu.tables.table import LookupTable
-from nasedu.wzdnas import PUBLISHED, FourTermLoss
+from nasedu.wzdnas import PUBLISHED, four_terms
 
 
 class SearchWidget(ipywidgets.VBox):
@@ -51,10 +51,8 @@ class SearchWidget(ipywidgets.VBox):
         low, high = flops.bounds()
         target = low + self.target.value / 100 * (high - low)
         weights = replace(PUBLISHED, latency=self.latency.value * PUBLISHED.latency)
-        loss = FourTermLoss(self.tables, target, weights)
-        path = descend(list(self.tables.values()), loss, self.config, seeds=[self.seed]).path(
-            self.config.temperature[1]
-        )
+        budget = four_terms(self.tables, target, weights)
+        path = descend(budget, self.config, seeds=[self.seed]).path(self.config.temperature[1])
         try:
             self.derived = derive(path, flops, target)
         except BudgetError as error:

@@ -17,7 +17,7 @@ from nasedu.wzdnas.detector import (
     test_detector,
     train_detector,
 )
-from nasedu.wzdnas.loss import PUBLISHED, FourTermLoss, LossWeights
+from nasedu.wzdnas.loss import PUBLISHED, LossWeights, four_terms
 from nasedu.wzdnas.recipes import RECIPES, recipe
 from nasedu.wzdnas.search import cost_tables, search, terms_of
 from nasedu.wzdnas.target import read_target
@@ -28,7 +28,6 @@ __all__ = [
     "PUBLISHED",
     "RECIPES",
     "DetectorConfig",
-    "FourTermLoss",
     "LossWeights",
     "anchors_for",
     "contestants",
@@ -36,6 +35,7 @@ __all__ = [
     "detection_loss",
     "detector_batches",
     "find_objects",
+    "four_terms",
     "naswot_options",
     "read_target",
     "recipe",

@@ -447,7 +447,7 @@ Markdown(
 
 # %%
 terms = {"zero_cost": first_map, **priced}
-loss = wzdnas.FourTermLoss(terms, target)
+loss = wzdnas.four_terms(terms, target)
 weights = wzdnas.PUBLISHED
 price = {name: float(table.expected(uniform)) for name, table in terms.items()}
 by_hand = -weights.zero_cost * price["zero_cost"] + weights.flops * (price["flops"] / target - 1) ** 2
@@ -501,7 +501,8 @@ config = DescentConfig(steps=cfg.search_steps, every=cfg.map_every)
 
 # %%
 with tqdm(total=config.steps, desc="search", unit="step") as bar:
-    keep = {"seed": cfg.seed, "state": cfg.out_dir / "search.pt", "progress": bar.update}
+    keep = {"seed": cfg.seed, "state": cfg.out_dir / "search.pt"}
+    keep["progress"] = lambda done, total, note="": bar.update(done - bar.n)
     proxy = {"proxy": cfg.proxy, "map_loss": map_loss}
     descent, last_map = wzdnas.search(space, supernet, images, priced, target, config, **proxy, **keep)
 
@@ -520,8 +521,8 @@ figures["probabilities"]
 
 # %%
 steps = [record["step"] for record in descent.history]
-loss = wzdnas.FourTermLoss({"zero_cost": last_map, **priced}, target)
-figures["loss_terms"] = plots.loss_terms(steps, wzdnas.terms_of(descent, loss))
+loss_terms = wzdnas.terms_of(descent, {"zero_cost": last_map, **priced}, target)
+figures["loss_terms"] = plots.loss_terms(steps, loss_terms)
 figures["loss_terms"]
 
 # %% [markdown]
@@ -535,7 +536,7 @@ figures["loss_terms"]
 # %%
 derived = tables.derive(descent.path(config.temperature[1]), flops, target)
 priced = torch.stack([record["costs"][0] for record in descent.history])  # (records, terms)
-path_flops = [*priced[:, loss.names.index("flops")].tolist(), derived.expected]
+path_flops = [*priced[:, list(loss_terms).index("flops")].tolist(), derived.expected]
 figures["budget"] = plots.budget([*steps, config.steps], path_flops, derived)
 figures["budget"]
 
@@ -698,9 +699,8 @@ from nasedu.search import descend
 
 def search_again(latency_weight):
     weights = replace(wzdnas.PUBLISHED, latency=latency_weight * wzdnas.PUBLISHED.latency)
-    loss = wzdnas.FourTermLoss(stored, target, weights)
     config = DescentConfig(steps=3000, every=300)
-    path = descend(list(stored.values()), loss, config, seeds=[cfg.seed]).path(config.temperature[1])
+    path = descend(wzdnas.four_terms(stored, target, weights), config, seeds=[cfg.seed]).path(config.temperature[1])
     return tables.derive(path, flops, target).arch
 
 

@@ -7,7 +7,7 @@ import torch
 
 from nasedu import plots
 from nasedu.tables import derive
-from nasedu.wzdnas import FourTermLoss, terms_of
+from nasedu.wzdnas import terms_of
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_probabilities_have_a_panel_for_each_decision_and_name_what_they_end_in(
 
 
 def test_loss_terms_have_a_panel_each(tables, descent, target):
-    terms = terms_of(descent, FourTermLoss(tables, target))
+    terms = terms_of(descent, tables, target)
     steps = [record["step"] for record in descent.history]
     picture = plots.loss_terms(steps, terms)
     assert [ax.get_title() for ax in picture.axes] == ["zero-cost score", "FLOPs", "depth"]

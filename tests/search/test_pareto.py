@@ -12,7 +12,7 @@ from nasedu import spaces
 from nasedu.errors import CheckpointError, ParameterError, TableError
 from nasedu.search import DescentConfig, pareto_sweep
 from nasedu.search.pareto import SWEEP
-from nasedu.tables import LookupTable, ObjectiveLoss, losses
+from nasedu.tables import Budget, LookupTable, losses
 
 SHORT = DescentConfig(steps=200, every=20, gradient="sampled")
 
@@ -37,7 +37,7 @@ def targets(cost, *shares):
 
 def test_a_sum_of_terms_and_its_gradient(objective, cost):
     (target,) = targets(cost, 0.4)
-    loss = ObjectiveLoss(objective, [(cost, target, "squared"), (cost, [target, 2 * target], "hinge")])
+    loss = Budget([(cost, target, "squared"), (cost, [target, 2 * target], "hinge")], objective)
     low, high = objective.bounds()
     costs = torch.tensor([[low, 1.5 * target, 1.5 * target], [high, target, 3 * target]])
     torch.testing.assert_close(loss.value(costs), torch.tensor([1 + 0.25 + 0.5, 0 + 0 + 0.5]), rtol=1e-4, atol=1e-5)
@@ -76,8 +76,8 @@ def test_a_killed_sweep_goes_on_with_what_it_had_learnt(objective, cost, tmp_pat
     config = DescentConfig(steps=600, every=5, gradient="sampled")
     aims, state, done = targets(cost, 0.3, 0.6), tmp_path / "sweep.pt", []
 
-    def kill(steps):
-        done.append(steps)
+    def kill(step, total, note=""):
+        done.append(step)
         if len(done) == 80:
             raise Killed
 
@@ -85,9 +85,18 @@ def test_a_killed_sweep_goes_on_with_what_it_had_learnt(objective, cost, tmp_pat
     with pytest.raises(Killed):
         pareto_sweep(objective, cost, aims, [0], loss=loss, config=config, state=state, progress=kill)
     left = []
-    again = pareto_sweep(objective, cost, aims, [0], loss=loss, config=config, state=state, progress=left.append)
+    again = pareto_sweep(
+        objective,
+        cost,
+        aims,
+        [0],
+        loss=loss,
+        config=config,
+        state=state,
+        progress=lambda step, total: left.append(step),
+    )
     whole = pareto_sweep(objective, cost, aims, [0], loss=loss, config=config)
-    assert sum(left) == 600 - 250 and torch.equal(again.descent.theta, whole.descent.theta)
+    assert left[0] == 255 and left[-1] == 600 and torch.equal(again.descent.theta, whole.descent.theta)
     assert float(loss.multiplier) == 0
     with pytest.raises(CheckpointError, match="other settings"):
         pareto_sweep(objective, cost, aims, [0], loss=losses.create("lagrange", rho=1.0), config=config, state=state)

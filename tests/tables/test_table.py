@@ -15,7 +15,7 @@ from nasedu.errors import ArchitectureError, ParameterError, TableError, Unknown
 from nasedu.hardware import Latency, count
 from nasedu.hardware.latency import NoisyMeasurement
 from nasedu.sampling import one_hot, softmax, uniform_logits
-from nasedu.tables import LookupTable, pricing, stack, stored
+from nasedu.tables import LookupTable, TableStack, pricing, stored
 from nasedu.tables.pieces import make_up
 
 
@@ -79,9 +79,9 @@ def test_an_expectation_takes_any_precision_and_only_choices_that_there_are(spac
 
 
 def test_what_an_expectation_multiplies_with_is_made_once(space, tables, monkeypatch):
-    table = LookupTable(space, "depth", "bottlenecks", 0.0, tables["depth"].entries)
+    table = LookupTable(space, "depth", "blocks", 0.0, tables["depth"].entries)
     table.expected((0,) * 18)
-    monkeypatch.setattr(stack, "_selectors", lambda space: pytest.fail("made again"))
+    monkeypatch.setattr(TableStack, "__init__", lambda *_: pytest.fail("made again"))
     table.expected((1,) * 18)
 
 
@@ -187,9 +187,9 @@ def test_bad_entries_and_metrics_are_refused(space, tables):
     entries = [e.clone() for e in tables["depth"].entries]
     entries[3][0, 0] = float("nan")
     with pytest.raises(TableError, match="not finite"):
-        LookupTable(space, "depth", "bottlenecks", 0.0, entries)
+        LookupTable(space, "depth", "blocks", 0.0, entries)
     with pytest.raises(TableError, match="entries of shape"):
-        LookupTable(space, "depth", "bottlenecks", 0.0, entries[1:])
+        LookupTable(space, "depth", "blocks", 0.0, entries[1:])
     entries[3][0, 0] = -1
     with pytest.raises(TableError, match="has -1 ms at back4: a cost is at least 0"):
         LookupTable(space, "latency_ms", "ms", 0.0, entries)

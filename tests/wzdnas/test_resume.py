@@ -16,7 +16,7 @@ SCRIPT = textwrap.dedent(
     import os, sys
     from pathlib import Path
     import torch
-    from nasedu import data, spaces, wzdnas
+    from nasedu import data, spaces, tables, wzdnas
     from nasedu.search import DescentConfig
 
     torch.set_num_threads(1)
@@ -36,14 +36,14 @@ SCRIPT = textwrap.dedent(
     torch.manual_seed(0)
     supernet = space.supernet()
     wzdnas.warm_up(space, supernet, train, config, state=folder / "warmup.pt", progress=killer("warm-up"))
-    tables = wzdnas.cost_tables(space)
-    target = wzdnas.read_target("30%", tables["flops"], space)
+    priced = wzdnas.cost_tables(space)
+    target = wzdnas.read_target("30%", priced["flops"], space)
     images = torch.stack([train[i][0] / 255 for i in range(4)])
     descent, _ = wzdnas.search(
-        space, supernet, images, tables, target, DescentConfig(steps=300, every=100),
+        space, supernet, images, priced, target, DescentConfig(steps=300, every=100),
         state=folder / "search.pt", progress=killer("search"),
     )
-    arch = tables.derive(descent.path(), tables["flops"], target).arch
+    arch = tables.derive(descent.path(), priced["flops"], target).arch
     torch.manual_seed(0)
     trained = wzdnas.train_detector(
         space, space.build(arch), train, config, state=folder / "train.pt", progress=killer("train")
