@@ -53,7 +53,7 @@ def zero_cost_map(
         proxy: naswot, or snip or synflow, which need weights in every option.
         loss: for snip, `loss(model)` is a scalar of the supernet on that batch.
 
-    Raises `UnknownName`, `ProxyError` where an option has no weights to be scored, and `TableError` when a score is not
+    Raises `UnknownName`, `ProxyError` where an option has no weights, or none of a slot's has a score, and `TableError` when a score is not
     finite.
     """
     table = empty_map(space, proxy)
@@ -107,7 +107,7 @@ def naswot_options(block: nn.Module, x: Tensor) -> Tensor:
     scores = []
     for i in range(len(options)):
         with AgreementKernel() as kernel:
-            handed_on = agreement(block(x, i))
+            handed_on = agreement(block.forward(x, i))  # past the hook that may have called this
             scores.append(log_det(handed_on + kernel.take()))
     return torch.tensor(scores, dtype=torch.float64)
 
@@ -145,5 +145,9 @@ def _kept(space: SearchSpace, supernet: Network, saliency: dict[str, Tensor], pr
                 chosen = ", ".join(d.choices[i] for d, i in zip(slot.decisions, option, strict=True))
                 raise ProxyError(f"{proxy} scores weights, and {chosen} of {slot.name} has none: take naswot")
             score[option] = sum(kept)
+        if not score.any():
+            raise ProxyError(
+                f"no weight of {slot.name} has any {proxy}: activations that saturate, such as ReLU6, hide all"
+            )
         scores.append(score.clamp_min(1e-300).log())
     return scores

@@ -87,7 +87,7 @@ class _Range:
         exact = bool(self.unit) and high / self.unit <= MOST_COUNTED
         costs, first, last = self.bins(self.unit if exact else high / ESTIMATED or 1.0, 0)
         about = _count(costs, first, last, np.float64)
-        if about < 2**53 or not exact:
+        if about < 2**53 or about >= 2**110 or not exact:
             return round(about)
         off = (int(_count(costs, first, last, np.uint64)) - int(about)) % 2**64  # the float has the leading digits
         return int(about) + (off if off < 2**63 else off - 2**64)
@@ -191,9 +191,10 @@ class Constraint:
     def count(self) -> int:
         """How many architectures there are, within the bounds of one table.
 
-        Exact where the table's figures are whole, as MACs, parameters and depths are, and their range is at most 20
-        million times their greatest common divisor. Else an estimate: each option is rounded to a two-millionth of the
-        largest total, so that totals closer to a bound than half of that per decision group may be counted wrongly.
+        Exact where the table's figures are whole, as MACs, parameters and depths are, their range is at most 20 million
+        times their greatest common divisor, and there are less than 10^33 architectures. Else an estimate: each option
+        is rounded to a two-millionth of the largest total, so that totals closer to a bound than half of that per
+        decision group may be counted wrongly.
         Raises `ParameterError` for several tables.
         """
         if len(self.ranges) > 1:
