@@ -53,8 +53,8 @@ def zero_cost_map(
         proxy: naswot, or snip or synflow, which need weights in every option.
         loss: for snip, `loss(model)` is a scalar of the supernet on that batch.
 
-    Raises `UnknownName`, `ProxyError` where an option has no weights, or none of a slot's has a score, and `TableError` when a score is not
-    finite.
+    Raises `UnknownName`, `ProxyError` where an option has no weights or synflow saturates, and `TableError` when a
+    score is not finite.
     """
     table = empty_map(space, proxy)
     if proxy == "naswot":
@@ -145,9 +145,7 @@ def _kept(space: SearchSpace, supernet: Network, saliency: dict[str, Tensor], pr
                 chosen = ", ".join(d.choices[i] for d, i in zip(slot.decisions, option, strict=True))
                 raise ProxyError(f"{proxy} scores weights, and {chosen} of {slot.name} has none: take naswot")
             score[option] = sum(kept)
-        if not score.any():
-            raise ProxyError(
-                f"no weight of {slot.name} has any {proxy}: activations that saturate, such as ReLU6, hide all"
-            )
+        if proxy == "synflow" and not score.any():
+            raise ProxyError(f"no synflow reaches {slot.name}: activations that saturate, as ReLU6 does, stop it")
         scores.append(score.clamp_min(1e-300).log())
     return scores

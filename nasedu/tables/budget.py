@@ -12,7 +12,7 @@ from nasedu.spaces.base import Path, SearchSpace
 from nasedu.tables.losses import HardwareLoss, as_loss
 from nasedu.tables.table import LookupTable, TableStack, padded
 
-Term = tuple[LookupTable, "float | Sequence[float] | Tensor", HardwareLoss | str]
+Term = tuple[LookupTable, float | Tensor, HardwareLoss | str]
 
 
 class Budget:
@@ -117,9 +117,7 @@ class Budget:
         return [tables, targets, [loss.identity for _, _, loss in self.terms], self._first]
 
 
-def _checked(target, loss: HardwareLoss) -> tuple[float | Tensor, HardwareLoss]:
+def _checked(target: float | Tensor, loss: HardwareLoss) -> tuple[float | Tensor, HardwareLoss]:
     """A target as a number, or a tensor where there is one for each row; and its loss."""
-    target = torch.tensor(target) if isinstance(target, list | tuple) else target
     loss.check(target)
-    many = isinstance(target, Tensor) and target.ndim > 0
-    return target.float() if many else float(target), loss
+    return target.float() if isinstance(target, Tensor) and target.ndim else float(target), loss

@@ -7,6 +7,7 @@ knapsack, which an integer program solves exactly, for one table or several.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,23 +115,18 @@ class _Range:
         return list(ways)
 
     @property
-    def empty(self) -> bool:
-        """Whether there is certainly none."""
-        return self.span[0] > self.span[1] or not self._ways[0][0]
+    def about(self) -> float:
+        """How many there are, give or take the margin of `_grid`; 0 only where there is none."""
+        return float(self._ways[0][0]) if self.span[0] <= self.span[1] else 0.0
 
-    def draw(self, rng: np.random.Generator) -> Arch:
-        """Choose option after option, each as often as it leaves ways to go on."""
-        total, space = 0, self.table.space
-        arch = [0] * len(space.choices)
-        for costs, following, entry, group in zip(
-            self._grid[0], self._ways[1:], self.table.entries, space.groups, strict=True
-        ):
+    def draw(self, rng: np.random.Generator) -> list[int]:
+        """An option of every group, one after the other, each as often as it leaves ways to go on."""
+        total, chosen = 0, []
+        for costs, following, u in zip(self._grid[0], self._ways[1:], rng.random(len(self.above)), strict=True):
             cumulative = following[total + costs].cumsum()
-            option = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
-            for decision, choice in zip(group, np.unravel_index(option, entry.shape), strict=True):
-                arch[decision] = int(choice)
-            total += int(costs[option])
-        return tuple(arch)
+            chosen.append(int(cumulative.searchsorted(u * cumulative[-1], side="right")))
+            total += int(costs[chosen[-1]])
+        return chosen
 
     def row(self, tighter: float) -> tuple[np.ndarray, float, float]:
         """The table in a linear program: coefficients of all options, and the bounds of their sum.
@@ -171,7 +167,7 @@ class Constraint:
         self.tables = [one.table for one in ranges]
         self.space = self.tables[0].space
         same_space(self.tables, self.space)
-        if any(one.empty for one in ranges):
+        if not all(one.about for one in ranges):
             raise self.unmet()
         if len(ranges) > 1:
             self.best([torch.zeros(n) for n in self.space.choices])
@@ -207,15 +203,12 @@ class Constraint:
         Drawn within those of the table that the fewest meet, and again until all are met: `tries` times at most.
         Raises `BudgetError` then.
         """
+        rarest = min(self.ranges, key=lambda one: one.about)
         for _ in range(tries):
-            arch = self._rarest.draw(rng)
+            arch = self._arch(rarest.draw(rng))
             if self(arch):
                 return arch
         raise self.unmet()
-
-    @cached_property
-    def _rarest(self) -> _Range:
-        return min(self.ranges, key=lambda one: one.count) if len(self.ranges) > 1 else self.ranges[0]
 
     def best(self, scores: LookupTable | Sequence[Tensor]) -> Arch:
         """The architecture within the bounds whose scores have the highest sum, by `scipy.optimize.milp`.
@@ -226,7 +219,7 @@ class Constraint:
         from scipy import optimize
 
         gains = _by_option(scores, self.space)
-        sizes = [entry.numel() for entry in self.tables[0].entries]
+        sizes = list(map(len, self._options))
         one_each = np.repeat(np.eye(len(sizes)), sizes, axis=1)
         for tighter in (0.0, 1.0, 10.0):  # the solver takes what lies outside by less than a millionth
             rows, lows, highs = zip(*(one.row(tighter) for one in self.ranges), strict=True)
@@ -235,18 +228,22 @@ class Constraint:
             found = optimize.milp(-gains, integrality=1, bounds=(0, 1), constraints=rules, options=options)
             if found.x is None:
                 break
-            arch = self._arch(found.x, sizes)
+            arch = self._arch([int(part.argmax()) for part in np.split(found.x, np.cumsum(sizes)[:-1])])
             if self(arch):
                 return arch
         raise self.unmet()
 
-    def _arch(self, chosen: np.ndarray, sizes: Sequence[int]) -> Arch:
-        """From a 1 at one option of every group."""
+    @cached_property
+    def _options(self) -> list[list[tuple[int, ...]]]:
+        """For every group, the choices that its options stand for."""
+        return [list(itertools.product(*map(range, entry.shape))) for entry in self.tables[0].entries]
+
+    def _arch(self, chosen: Sequence[int]) -> Arch:
+        """From the option of every group."""
         arch = [0] * len(self.space.choices)
-        parts = np.split(chosen, np.cumsum(sizes)[:-1])
-        for part, entry, group in zip(parts, self.tables[0].entries, self.space.groups, strict=True):
-            for decision, choice in zip(group, np.unravel_index(int(part.argmax()), entry.shape), strict=True):
-                arch[decision] = int(choice)
+        for options, i, group in zip(self._options, chosen, self.space.groups, strict=True):
+            for decision, choice in zip(group, options[i], strict=True):
+                arch[decision] = choice
         return tuple(arch)
 
     def unmet(self) -> BudgetError:

@@ -163,5 +163,5 @@ def test_options_without_weights_have_no_saliency(proxy):
 
 
 def test_saturated_activations_let_no_synflow_through():
-    with pytest.raises(ProxyError, match="no weight of stage1_1 has any synflow: activations that saturate"):
+    with pytest.raises(ProxyError, match=r"no synflow reaches stage.*: activations that saturate"):
         zero_cost_map(*small("fairnas"), "synflow")
