@@ -40,6 +40,7 @@ class Budget:
         if not self.high > self.low:
             raise ParameterError(f"every architecture has the same {objective.metric}: there is nothing to search for")
         self._in_closed_form = all(loss.in_closed_form for _, _, loss in self.terms)
+        self._slopes, self._bent = self._sorted() if self._in_closed_form else (torch.empty(0), [])
 
     @property
     def space(self) -> SearchSpace:
@@ -74,12 +75,19 @@ class Budget:
             with torch.enable_grad():
                 costs = costs.detach().requires_grad_()
                 return torch.autograd.grad(self.value(costs).sum(), costs)[0]
-        slopes, columns = torch.empty_like(costs), costs.unbind(-1)
-        if self.objective:
-            slopes[..., 0] = -1 / (self.high - self.low)
-        for i, (_, target, loss) in enumerate(self.terms, self._first):
-            slopes[..., i] = loss.slope(columns[i], target)
+        slopes = self._slopes.expand_as(costs).clone()
+        for i, target, loss in self._bent:
+            slopes[..., i] = loss.slope(costs[..., i], target)
         return slopes
+
+    def _sorted(self) -> tuple[Tensor, list]:
+        """The slopes (tables,) that do not depend on costs, 0 at the others; and those terms, by their columns."""
+        slopes, bent = [-1 / (self.high - self.low)] * self._first, []
+        for i, (_, target, loss) in enumerate(self.terms, self._first):
+            slope = loss.slope(torch.ones(()), target)
+            slopes.append(0.0 if isinstance(slope, Tensor) else slope)
+            bent += [(i, target, loss)] if isinstance(slope, Tensor) else []
+        return torch.tensor(slopes), bent
 
     @torch.no_grad()
     def learn(self, costs: Tensor) -> None:
