@@ -6,20 +6,34 @@ without a fixed part; higher is better.
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import check_name
+from nasedu.errors import ProxyError, check_name
 from nasedu.modules import evaluation_mode
 from nasedu.proxies.gradients import snip_saliency
-from nasedu.proxies.naswot import AgreementKernel, log_det
+from nasedu.proxies.naswot import AgreementKernel, agreement, log_det
 from nasedu.proxies.synflow import synflow_saliency
 from nasedu.spaces.base import Network, Path, SearchSpace
-from nasedu.tables.table import SCORES, LookupTable
+from nasedu.supernet.mixed import MixedOp
+from nasedu.tables.metrics import Metric, register
+from nasedu.tables.table import LookupTable
 
-PROXIES = ("naswot", "snip", "synflow")
+_UNITS = {"naswot": "log |det K| per image", "snip": "log saliency", "synflow": "log saliency"}
+PROXIES = tuple(_UNITS)
+for _name, _unit in _UNITS.items():
+    register(_name, Metric(_unit, cost=False, made_by="proxies.zero_cost_map"))
+
+
+def empty_map(space: SearchSpace, proxy: str) -> LookupTable:
+    """A map of zeros, the place of one that a search makes. Raises `UnknownName`."""
+    entries = [torch.zeros([space.choices[d] for d in group], dtype=torch.float64) for group in space.groups]
+    return LookupTable(space, check_name("proxy", proxy, PROXIES), _UNITS[proxy], 0.0, entries)
 
 
 def zero_cost_map(
@@ -32,20 +46,28 @@ def zero_cost_map(
 ) -> LookupTable:
     """Score every option of every slot with the supernet's weights as they are.
 
-    `path` holds the weights that mix the inputs of the blocks; `images` (B, C, H, W) is one fixed batch. snip needs
-    `loss(model)`, a scalar of the supernet on that batch. Supernet, mode and gradients are left as they were.
-    Raises `UnknownName`, and `TableError` when a score is not finite.
+        space: any; where slots are decided together, as the cells of nasbench201 are, their scores add up.
+        supernet: left as it is, with mode and gradients.
+        path: the weights that mix the inputs of the blocks.
+        images: one fixed batch (B, C, H, W).
+        proxy: naswot, or snip or synflow, which need weights in every option.
+        loss: for snip, `loss(model)` is a scalar of the supernet on that batch.
+
+    Raises `UnknownName`, `ProxyError` where an option has no weights or synflow saturates, and `TableError` when a
+    score is not finite.
     """
-    check_name("proxy", proxy, PROXIES)
+    table = empty_map(space, proxy)
     if proxy == "naswot":
-        entries = _naswot(space, supernet, path, images)
+        scores = _naswot(space, supernet, path, images)
     elif proxy == "snip":
-        entries = _kept(space, supernet, snip_saliency(supernet, loss))
+        scores = _kept(space, supernet, snip_saliency(supernet, loss), proxy)
     else:
         saliency = synflow_saliency(supernet, lambda net, x: net(x, [p.double() for p in path]), space.input_shape)
-        entries = _kept(space, supernet, saliency)
+        scores = _kept(space, supernet, saliency, proxy)
+    for slot, score in zip(space.slots, scores, strict=True):
+        table.entries[space.groups.index(space.deciding[slot.name])] += score
     provenance = {"how": f"{proxy}, block by block, batch of {len(images)}"}
-    return LookupTable(space, proxy, SCORES[proxy], 0.0, entries, provenance)
+    return replace(table, provenance=provenance)  # which looks whether all is finite
 
 
 @torch.no_grad()
@@ -55,10 +77,10 @@ def _naswot(space: SearchSpace, supernet: Network, path: Path, images: Tensor) -
     log |det K| sums as many logarithms as there are images, so it is divided by their number: the published weight of
     this term, chosen for a batch of four, then holds for any.
     """
-    entries, hooks = [], []
+    scores, hooks = [], []
     for slot in space.slots:
         hook = supernet.parts[slot.name].register_forward_pre_hook(
-            lambda block, inputs: entries.append(naswot_options(block, inputs[0]) / len(images))
+            lambda block, inputs: scores.append(naswot_options(block, inputs[0]) / len(images))
         )
         hooks.append(hook)
     try:
@@ -67,17 +89,31 @@ def _naswot(space: SearchSpace, supernet: Network, path: Path, images: Tensor) -
     finally:
         for hook in hooks:
             hook.remove()
-    return entries
+    return scores
 
 
 @torch.no_grad()
 def naswot_options(block: nn.Module, x: Tensor) -> Tensor:
-    """log |det K| of every (width, depth) option of an elastic block on its input x (B, C, H, W).
+    """log |det K| of every option of a slot's block on its input x (B, C, H, W).
 
-    One pass per width serves all its depths, which share their prefix. In the faithful semantics every bottleneck
-    runs whatever the depth, and K counts them all; in the sliced one it counts those up to the chosen depth. (The
-    published proxy, WZDNAS phase 2, is the faithful one.)
+    An elastic block has an entry for every (width, depth). In the faithful semantics every bottleneck runs whatever the
+    depth, and K counts them all; in the sliced one it counts those up to the chosen depth. (The published proxy, WZDNAS
+    phase 2, is the faithful one.) Elsewhere there is an entry for every operation, and K counts the signs of what it
+    hands on as well, for a skip has no activation of its own; that is our choice, as nothing was published for them.
     """
+    if hasattr(block, "unroll"):
+        return _elastic_options(block, x)
+    options = block.operations if isinstance(block, MixedOp) else block.choices
+    scores = []
+    for i in range(len(options)):
+        with AgreementKernel() as kernel:
+            handed_on = agreement(block.forward(x, i))  # past the hook that may have called this
+            scores.append(log_det(handed_on + kernel.take()))
+    return torch.tensor(scores, dtype=torch.float64)
+
+
+def _elastic_options(block: nn.Module, x: Tensor) -> Tensor:
+    """(widths, depths). One pass per width serves all its depths, which share their prefix."""
     rows = []
     with AgreementKernel() as kernel:
         for width in range(len(block.hiddens)):
@@ -95,15 +131,21 @@ def naswot_options(block: nn.Module, x: Tensor) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def _kept(space: SearchSpace, supernet: Network, saliency: dict[str, Tensor]) -> list[Tensor]:
+def _kept(space: SearchSpace, supernet: Network, saliency: dict[str, Tensor], proxy: str) -> list[Tensor]:
     """log of the summed saliency of the convolution weights that each option keeps."""
-    entries = []
+    scores = []
     for slot in space.slots:
-        block = supernet.parts[slot.name]
-        own = {name: saliency[f"parts.{slot.name}.{name}"] for name, p in block.named_parameters() if p.ndim == 4}
-        rows = []
-        for width in range(len(block.hiddens)):
-            kept = [block.slices(width, depth) for depth in range(len(block.depths))]
-            rows.append([sum(own[n][index].sum().double() for n, index in k.items() if n in own) for k in kept])
-        entries.append(torch.tensor(rows, dtype=torch.float64).clamp_min(1e-300).log())
-    return entries
+        block = copy.deepcopy(supernet.parts[slot.name]).double()
+        for name, parameter in block.named_parameters():
+            parameter.data = saliency[f"parts.{slot.name}.{name}"].double()
+        score = torch.empty([len(d.choices) for d in slot.decisions], dtype=torch.float64)
+        for option in itertools.product(*map(range, score.shape)):
+            kept = [value.sum() for value in block.extract(*option).values() if value.ndim == 4]
+            if not kept:
+                chosen = ", ".join(d.choices[i] for d, i in zip(slot.decisions, option, strict=True))
+                raise ProxyError(f"{proxy} scores weights, and {chosen} of {slot.name} has none: take naswot")
+            score[option] = sum(kept)
+        if proxy == "synflow" and not score.any():
+            raise ProxyError(f"no synflow reaches {slot.name}: activations that saturate, as ReLU6 does, stop it")
+        scores.append(score.clamp_min(1e-300).log())
+    return scores

@@ -16,7 +16,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -27,42 +26,10 @@ from nasedu.progress import Progress, silent
 from nasedu.sampling import annealed, gumbel_noise
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import content_hash, identity, load_state, save_state
-from nasedu.tables.stack import same_space
+from nasedu.tables.budget import Budget
 from nasedu.tables.table import LookupTable, TableStack
 
 GRADIENTS = ("relaxed", "sampled")
-
-
-class CostLoss(Protocol):
-    """A loss of expected costs (..., rows, tables): its value (..., rows) and its gradient (..., rows, tables)."""
-
-    def value(self, costs: Tensor) -> Tensor:
-        """The loss of costs (..., rows, tables): (..., rows)."""
-
-    def gradient(self, costs: Tensor) -> Tensor:
-        """d loss / d costs: (..., rows, tables)."""
-
-
-@runtime_checkable
-class LearningLoss(CostLoss, Protocol):
-    """A `CostLoss` that learns: every `DescentConfig.every` steps it sees the most probable architectures' costs.
-
-    `fresh()` is a copy that has learnt nothing; its state is part of a descent's, and `identity` tells it from others.
-    """
-
-    identity: list
-
-    def update(self, costs: Tensor) -> None:
-        """Learn from what the most probable architectures cost: (rows, tables)."""
-
-    def fresh(self) -> LearningLoss:
-        """A copy that has learnt nothing."""
-
-    def state_dict(self) -> dict:
-        """What was learnt."""
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from `state_dict()`."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +89,7 @@ Refresh = Callable[[Descent, float], Sequence[LookupTable]]
 
 
 def descend(
-    tables: Sequence[LookupTable],
-    loss: CostLoss,
+    budget: Budget,
     config: DescentConfig = DescentConfig(),
     *,
     seeds: Sequence[int] = (0,),
@@ -131,47 +97,45 @@ def descend(
     state: str | Path | None = None,
     progress: Progress = silent,
 ) -> Descent:
-    """Minimise loss(expected costs of `tables`) over theta; see the module's docstring.
+    """Minimise a budget's loss of expected costs over theta; see the module's docstring.
 
-    `seeds` has one entry per row of theta. Rows of one seed see the same noise, and differ where `loss` does: it gets
-    the costs (rows, tables) and may hold a target for each row. A `LearningLoss` learns on a copy.
-    `refresh(descent, T)` returns the tables anew every `config.every` steps (zero-cost maps depend on theta); it needs
-    a single seed. `state` is a file from which a killed descent goes on; for another one it starts afresh and says so.
-    `progress(done, total)` hears of steps. A seed gives the same theta alone and beside others, up to rounding.
-    Raises `ParameterError`, `CheckpointError`, and `TableError` for tables of several spaces.
+        budget: its tables price theta; it may hold a target for each row. What learns learns on a copy.
+        seeds: one for each row of theta. Rows of one seed see the same noise, and differ where their targets do.
+        refresh: `refresh(descent, T)` returns the budget's tables anew every `config.every` steps (zero-cost maps
+            depend on theta); it needs a single seed.
+        state: a file from which a killed descent goes on; one of another descent starts afresh and says so.
+        progress: told of the steps done, and of how many.
+
+    A seed gives the same theta alone and beside others, up to rounding. Raises `ParameterError`, `CheckpointError`,
+    and `TableError` for tables of several spaces.
     """
     if refresh and len(seeds) > 1:
         raise ParameterError("refreshed tables depend on theta: descend with one seed at a time")
-    space = tables[0].space
-    loss = loss.fresh() if isinstance(loss, LearningLoss) else loss
-    learning = loss if isinstance(loss, LearningLoss) else None
+    owner = identity(budget, config, [int(seed) for seed in seeds], refresh) if state else ""
+    space, budget = budget.space, budget.fresh()
     descent = Descent(space, torch.zeros(len(seeds), len(space.choices), max(space.choices)), [])
     optimizer = torch.optim.Adam([descent.theta], lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    owner = identity(tables, loss, config, [int(seed) for seed in seeds], refresh) if state else ""
-    step = _resume(state, owner, descent, optimizer, learning) if state else 0
+    step = _resume(state, owner, descent, optimizer, budget) if state else 0
     while step < config.steps:
         temperature = config.temperature_at(step)
         if refresh:
-            tables = refresh(descent, temperature)
-            same_space(tables, space)
-        stack = TableStack(tables)
-        if step and learning:
-            learning.update(_cost_of_argmax(descent, stack))
-        descent.history.append(_record(descent, stack, loss, step, temperature))
+            budget.stack.refresh(refresh(descent, temperature))
+        if step:
+            budget.learn(_cost_of_argmax(descent, budget.stack))
+        descent.history.append(_record(descent, budget, step, temperature))
         count = min(config.every, config.steps - step)
         with fixed_threads(1):  # on tensors this small a second one gains a tenth, and loses all beside a busy process
-            _descend_chunk(descent.theta, optimizer, stack, loss, _noise(space, seeds, step, count), config, step)
+            _descend_chunk(descent.theta, optimizer, budget, _noise(space, seeds, step, count), config, step)
         step += count
         if state and (refresh or step % (50 * config.every) == 0 or step == config.steps):
             saved = {"theta": descent.theta, "optimizer": optimizer.state_dict(), "history": descent.history}
-            learnt = learning.state_dict() if learning else {}
-            save_state(state, saved | {"step": step, "loss": learnt}, owner)
+            save_state(state, saved | {"step": step, "loss": budget.state_dict()}, owner)
         progress(step, config.steps)
     return descent
 
 
 @torch.no_grad()
-def _descend_chunk(theta, optimizer, stack: TableStack, loss: CostLoss, noise: Tensor, config, first: int) -> None:
+def _descend_chunk(theta, optimizer, budget: Budget, noise: Tensor, config: DescentConfig, first: int) -> None:
     """Descend for `len(noise)` steps of one temperature stage each, with the gradient in closed form.
 
     The expectation is bilinear in the weights of a group's decisions, and d softmax = (diag p - p p^T) / T; autograd
@@ -180,41 +144,47 @@ def _descend_chunk(theta, optimizer, stack: TableStack, loss: CostLoss, noise: T
     step = _sampled if config.gradient == "sampled" else _relaxed
     for i, g in enumerate(noise):
         temperature = config.temperature_at(first + i)
-        p, by_weight = step(theta, g, temperature, stack, loss)
+        p, by_weight = step(theta, g, temperature, budget)
         theta.grad = p * (by_weight - (p * by_weight).sum(-1, keepdim=True)) / temperature
         optimizer.step()
 
 
-def _relaxed(theta: Tensor, g: Tensor, temperature: float, stack: TableStack, loss: CostLoss) -> tuple[Tensor, Tensor]:
+def _relaxed(theta: Tensor, g: Tensor, temperature: float, budget: Budget) -> tuple[Tensor, Tensor]:
     """Weights p = softmax((theta + g) / T) and the gradient of their costs' loss: (rows, decisions, most choices)."""
     p = torch.softmax((theta + g) / temperature, -1)
+    stack = budget.stack
     picked = _picked(p, stack)
-    price = loss.gradient(stack.fixed + math.prod(picked) @ stack.values) @ stack.values.T
+    price = budget.gradient(stack.fixed + _product(picked) @ stack.values) @ stack.values.T
     return p, _by_weight(price, picked, stack).view_as(p)
 
 
-def _sampled(theta: Tensor, g: Tensor, temperature: float, stack: TableStack, loss: CostLoss) -> tuple[Tensor, Tensor]:
+def _sampled(theta: Tensor, g: Tensor, temperature: float, budget: Budget) -> tuple[Tensor, Tensor]:
     """Probabilities p = softmax(theta / T) and, per option, the loss of a drawn architecture that takes that option.
 
     Both (rows, decisions, most choices). A draw is the argmax of theta / T + g. An option is tried with the rest of
     the drawn architecture as it is, so p's slope of this is that of the expected loss over p, without bias.
     """
-    logits = theta / temperature
+    stack, logits = budget.stack, theta / temperature
     p = torch.where(g.isinf(), g, logits - logits.amax(-1, keepdim=True)).exp_()
     p /= p.sum(-1, keepdim=True)  # a softmax by hand: torch's takes four times as long over so few choices
     drawn = torch.zeros_like(p).scatter_(-1, (logits + g).argmax(-1, keepdim=True), 1.0)
     picked = _picked(drawn, stack)
-    taken = math.prod(picked).nonzero()[:, 1].view(len(theta), -1)  # the entry drawn in every group
+    taken = _product(picked).nonzero()[:, 1].view(len(theta), -1)  # the entry drawn in every group
     own = stack.values[taken].transpose(0, 1)
     rest = stack.fixed + own.sum(0) - own
-    price = loss.value(rest[_group_of_entry(stack)] + stack.values[:, None]).T
+    price = budget.value(rest[_group_of_entry(stack)] + stack.values[:, None]).T
     return p, _by_weight(price, picked, stack).view_as(p)
 
 
 def _picked(p: Tensor, stack: TableStack) -> list[Tensor]:
     """Per axis of the decision groups, the weight that each table entry gets from it: (rows, entries)."""
     flat = p.flatten(1)
-    return [flat @ select + offset for select, offset in stack.select]
+    return [torch.addmm(offset, flat, select) for select, offset in stack.select]
+
+
+def _product(factors: list[Tensor]) -> Tensor:
+    """Without the multiplication by 1 that `math.prod` starts with: a step of phase 2 consists of 30 such calls."""
+    return math.prod(factors[1:], start=factors[0])
 
 
 def _group_of_entry(stack: TableStack) -> Tensor:
@@ -226,10 +196,11 @@ def _group_of_entry(stack: TableStack) -> Tensor:
 
 def _by_weight(price: Tensor, picked: list[Tensor], stack: TableStack) -> Tensor:
     """From prices of entries (rows, entries) to prices of weights (rows, decisions * most choices)."""
-    selects = [select for select, _ in stack.select]
-    return sum(
-        math.prod(picked[:axis] + picked[axis + 1 :], start=price) @ select.T for axis, select in enumerate(selects)
-    )
+    parts = [
+        math.prod(picked[:axis] + picked[axis + 1 :], start=price) @ select.T
+        for axis, (select, _) in enumerate(stack.select)
+    ]
+    return sum(parts[1:], start=parts[0])
 
 
 def _noise(space: SearchSpace, seeds: Sequence[int], step: int, count: int) -> Tensor:
@@ -252,10 +223,10 @@ def _closed(space: SearchSpace) -> Tensor:
 
 
 @torch.no_grad()
-def _record(descent: Descent, stack: TableStack, loss: CostLoss, step: int, temperature: float) -> dict:
+def _record(descent: Descent, budget: Budget, step: int, temperature: float) -> dict:
     p = descent.probabilities(temperature)
-    costs = stack.expected(p)
-    return {"step": step, "temperature": temperature, "costs": costs, "probabilities": p, "loss": loss.value(costs)}
+    costs = budget.stack.expected(p)
+    return {"step": step, "temperature": temperature, "costs": costs, "probabilities": p, "loss": budget.value(costs)}
 
 
 @torch.no_grad()
@@ -265,13 +236,12 @@ def _cost_of_argmax(descent: Descent, stack: TableStack) -> Tensor:
     return stack.expected(nn.functional.one_hot(torch.tensor(descent.architectures()), choices).float())
 
 
-def _resume(state: str | Path, owner: str, descent: Descent, optimizer: torch.optim.Optimizer, learning) -> int:
+def _resume(state: str | Path, owner: str, descent: Descent, optimizer: torch.optim.Optimizer, budget) -> int:
     saved = load_state(state, owner)
     if saved is None:
         return 0
     descent.theta.copy_(saved["theta"])
     descent.history.extend(saved["history"])
     optimizer.load_state_dict(saved["optimizer"])
-    if learning:
-        learning.load_state_dict(saved["loss"])
+    budget.load_state_dict(saved["loss"])
     return saved["step"]

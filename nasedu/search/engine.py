@@ -133,7 +133,7 @@ class Search:
         for name in self.costs:
             if name in FIELDS:
                 raise ParameterError(f"a cost cannot be named {name!r}: the history has a column of that name")
-        constraint = [self.feasible.table] if isinstance(self.feasible, Constraint) else []
+        constraint = self.feasible.tables if isinstance(self.feasible, Constraint) else []
         for table in [*self.costs.values(), *constraint]:
             known = isinstance(table, LookupTable) and table.space is not self.space
             if known and table.space.fingerprint != self.space.fingerprint:

@@ -25,7 +25,7 @@ from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, Network, SearchSpace
 from nasedu.spaces.base import Path as SoftPath
 from nasedu.tables.budget import Budget
-from nasedu.tables.stack import same_space
+from nasedu.tables.table import same_space
 from nasedu.task import Batch, Task, named
 from nasedu.training import TrainingConfig, train
 
@@ -118,7 +118,7 @@ def gradient_search(
         progress: as in `train`.
     """
     if isinstance(hardware, Budget):
-        same_space([table for table, _, _ in hardware.terms], space)
+        same_space(hardware.tables, space)
     start = time.perf_counter()
     supernet = space.supernet(seed=seed).to(memory_format=torch.channels_last)
     descent = Bilevel(space, task, config, hardware, device)

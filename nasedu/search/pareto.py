@@ -13,9 +13,9 @@ import torch
 from nasedu.errors import BudgetError, ParameterError
 from nasedu.progress import Progress, silent
 from nasedu.search.descent import Descent, DescentConfig, descend
+from nasedu.tables.budget import Budget
 from nasedu.tables.derive import TOLERANCE, derive
 from nasedu.tables.losses import HardwareLoss
-from nasedu.tables.objective import ObjectiveLoss
 from nasedu.tables.table import LookupTable
 
 # ours: a start from a lower temperature and an end at a higher one than WZDNAS's meets more budgets, at less loss
@@ -88,9 +88,16 @@ def pareto_sweep(
 ) -> Front:
     """Search for every target with every seed, in one batched descent.
 
-    `objective` is a table whose values are better when higher, `cost` the table that `targets` are for. A seed's noise
-    is the same for every target. `state` and `progress` as in `descend`. Raises `ParameterError` for no target, no
-    seed, a target that is not positive, or an objective that is the same everywhere; `CheckpointError`.
+        objective: a table whose values are better when higher.
+        cost: the table that `targets` are for.
+        targets: in the unit of `cost`.
+        seeds: a seed's noise is the same for every target.
+        loss: what holds the targets, as in `tables.Budget`.
+        config: how theta descends.
+        state, progress: as in `descend`.
+
+    Raises `ParameterError` for no target, no seed, a target that is not positive, or an objective that is the same
+    everywhere; `CheckpointError`.
     """
     try:
         targets, seeds = [float(target) for target in targets], [int(seed) for seed in seeds]
@@ -101,7 +108,6 @@ def pareto_sweep(
     if not targets or not seeds:
         raise ParameterError(f"a sweep needs a target and a seed, got {len(targets)} and {len(seeds)}")
     by_row = torch.tensor(targets).repeat_interleave(len(seeds))
-    sweep = ObjectiveLoss(objective, [(cost, by_row, loss)])
-    rows = seeds * len(targets)
-    descent = descend(sweep.tables, sweep, config, seeds=rows, state=state, progress=progress)
-    return Front(objective, cost, targets, seeds, sweep.losses[0], descent)
+    sweep = Budget([(cost, by_row, loss)], objective)
+    descent = descend(sweep, config, seeds=seeds * len(targets), state=state, progress=progress)
+    return Front(objective, cost, targets, seeds, sweep.terms[0][-1], descent)

@@ -12,10 +12,9 @@ from nasedu.tables.additivity import (
 )
 from nasedu.tables.budget import Budget
 from nasedu.tables.csv import write_csv
-from nasedu.tables.derive import Derived, derive, least_regret, nearest, random_within
+from nasedu.tables.derive import Derived, derive, nearest
 from nasedu.tables.lookup import latency_table, read_table, stored
 from nasedu.tables.losses import HardwareLoss
-from nasedu.tables.objective import ObjectiveLoss
 from nasedu.tables.table import LookupTable, TableStack
 from nasedu.tables.within import Constraint, at_most, within
 
@@ -27,19 +26,16 @@ __all__ = [
     "Derived",
     "HardwareLoss",
     "LookupTable",
-    "ObjectiveLoss",
     "TableStack",
     "at_most",
     "compare",
     "correct",
     "derive",
     "latency_table",
-    "least_regret",
     "losses",
     "measure_networks",
     "nearest",
     "random_networks",
-    "random_within",
     "read_table",
     "stored",
     "study",

@@ -278,7 +278,7 @@ def measure_networks(
     *,
     rounds: int = 3,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total, note="": None,
     **options,
 ) -> list[float]:
     """The latency in ms of every network, in the order of `archs`: the median of `rounds` measurements of each.
@@ -300,8 +300,7 @@ def measure_networks(
             latency = _latency_of(space, archs[i], options, Path(folder) / f"{i}.onnx")
             times[i].append(latency)
             noisy.append(latency.noisy)
-            if progress:
-                progress(len(noisy), len(order))
+            progress(len(noisy), len(order))
     return [_median(each) for each in times]
 
 

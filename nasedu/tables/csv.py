@@ -14,7 +14,8 @@ from nasedu.errors import TableError, check_name
 from nasedu.files import write_atomically
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables.file import number, options, plain
-from nasedu.tables.table import UNITS, LookupTable
+from nasedu.tables.metrics import METRICS
+from nasedu.tables.table import LookupTable
 
 _ABOUT = re.compile(r"group \[(.+) (\S+)\]")
 FIXED = "fixed"  # the name of a last row with one figure: what all networks of the space cost
@@ -46,7 +47,7 @@ def read_csv(path: str | Path, space: SearchSpace, metric: str = "latency_ms") -
     row's options. Names of this space in another order than its own are refused, and so are another metric or space
     where the header names them, as `write_csv` does. Raises `TableError`, `UnknownName`.
     """
-    check_name("metric", metric, UNITS)
+    check_name("metric", metric, METRICS)
     rows = _rows(path)
     _check_about(rows[0][0], path, space, metric)
     header, names, cells, fixed = _parts(rows, path)
@@ -64,7 +65,7 @@ def read_csv(path: str | Path, space: SearchSpace, metric: str = "latency_ms") -
         values = [_figure(cell, f"{where}, {option}") for cell, option in zip(row, wanted, strict=True)]
         entries.append(torch.tensor(values, dtype=torch.float64).reshape([space.choices[d] for d in group]))
     provenance = {"how": f"read from {Path(path).name} (a matrix of groups x options)"}
-    return LookupTable(space, metric, UNITS[metric], _figure(fixed, f"{path}: {FIXED}"), entries, provenance)
+    return LookupTable(space, metric, METRICS[metric].unit, _figure(fixed, f"{path}: {FIXED}"), entries, provenance)
 
 
 def _rows(path: str | Path) -> list[list[str]]:

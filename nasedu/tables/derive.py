@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from nasedu.errors import BudgetError
 from nasedu.spaces.base import Arch, Path
 from nasedu.tables.table import LookupTable
-
-TOLERANCE = 0.03  # how far a derived cost may be from the target
+from nasedu.tables.within import TOLERANCE, Constraint, within
 
 
 @dataclass(frozen=True)
@@ -38,100 +33,41 @@ class Derived:
         return self.arch != self.argmax
 
 
-def derive(path: Path, table: LookupTable, target: float, tolerance: float = TOLERANCE) -> Derived:
-    """The most probable architecture under `path`, repaired when its cost misses `target` by over `tolerance`.
+def derive(
+    path: Path, table: LookupTable, target: float, tolerance: float = TOLERANCE, also: Constraint | None = None
+) -> Derived:
+    """The most probable architecture under `path`, repaired when it misses its budget.
 
-    Raises `BudgetError` when no architecture comes that close.
+        path: weights (n_choices,) for every decision.
+        table: of a cost.
+        target: in the table's unit.
+        tolerance: how far from the target the cost may be, as a share of it.
+        also: further budgets, such as `at_most(latency, 5.0)`.
+
+    Raises `BudgetError` when no architecture meets them all.
     """
-    space = table.space
-    if not target > 0:
-        raise unreachable(table, target)
     argmax = tuple(int(p.argmax()) for p in path)
-    regrets = [(p.max().log() - p.clamp_min(1e-30).log()).double() for p in path]
-    fits = abs(table(argmax) / target - 1) <= tolerance
-    arch = argmax if fits else least_regret(regrets, table, target, tolerance)
-    regret = sum(float(r[i]) for r, i in zip(regrets, arch, strict=True))
+    fits = target > 0 and abs(table(argmax) / target - 1) <= tolerance and (also is None or also(argmax))
+    logs = [p.detach().clamp_min(1e-30).log().double() for p in path]
+    if fits:
+        arch = argmax
+    else:
+        budget = within(table, target, tolerance)
+        arch = (budget & also if also else budget).best(logs)
+    regret = sum(float(p.max() - p[i]) for p, i in zip(logs, arch, strict=True))
     expected = float(table.expected(path))
-    return Derived(space.validate(arch), argmax, expected, table(argmax), table(arch), target, regret)
-
-
-def least_regret(regrets: list[Tensor], table: LookupTable, target: float, tolerance: float = TOLERANCE) -> Arch:
-    """The architecture of least total regret whose cost is within `tolerance` of `target`.
-
-    `regrets` has one vector (n_choices,) per decision. Costs add up over decision groups, so this is a multiple-choice
-    knapsack: exact by dynamic programming over the cost, in bins too fine to matter. Raises `BudgetError`.
-    """
-    space, groups = table.space, table.space.groups
-    bin_width = tolerance * target / (100 * len(groups))
-    size = int((1 + tolerance) * target / bin_width) + 1
-    best = np.full(size, np.inf)
-    start = round(table.fixed / bin_width)
-    if start < size:
-        best[start] = 0.0
-    chosen = []
-    for group, entry in zip(groups, table.entries, strict=True):
-        options = list(itertools.product(*(range(space.choices[d]) for d in group)))
-        shifted = np.stack([_shift(best, round(float(entry[o]) / bin_width)) for o in options])
-        shifted += np.array([sum(float(regrets[d][i]) for d, i in zip(group, o, strict=True)) for o in options])[
-            :, None
-        ]
-        chosen.append((options, shifted.argmin(0)))
-        best = shifted.min(0)
-    margin = len(groups) // 2 + 2  # rounding moves a total by at most half a bin per group, and the fixed part's
-    low = int((1 - tolerance) * target / bin_width) + margin
-    window = best[low : size - margin]
-    if not np.isfinite(window).any():
-        raise unreachable(table, target)
-    return _trace(low + int(window.argmin()), chosen, table, bin_width)
-
-
-def _shift(best: np.ndarray, bins: int) -> np.ndarray:
-    """`best` moved up by `bins`: what it takes to arrive at each total after adding that much."""
-    moved = np.full_like(best, np.inf)
-    if bins < len(best):
-        moved[bins:] = best[: len(best) - bins]
-    return moved
-
-
-def _trace(total: int, chosen: list, table: LookupTable, bin_width: float) -> Arch:
-    picks = []
-    for (options, winner), entry in zip(reversed(chosen), reversed(table.entries), strict=True):
-        option = options[winner[total]]
-        picks.append(option)
-        total -= round(float(entry[option]) / bin_width)
-    return tuple(i for option in reversed(picks) for i in option)
+    return Derived(table.space.validate(arch), argmax, expected, table(argmax), table(arch), target, regret)
 
 
 def nearest(arch: Arch, table: LookupTable, target: float, tolerance: float = TOLERANCE) -> Arch:
-    """`arch` itself when it meets the target, else the architecture that differs from it by the fewest steps."""
-    if abs(table(arch) / target - 1) <= tolerance:
-        return arch
-    steps = [(torch.arange(n) - i).abs().double() for i, n in zip(arch, table.space.choices, strict=True)]
-    return least_regret(steps, table, target, tolerance)
+    """`arch` itself when it meets the target, else the architecture that differs from it by the fewest steps.
 
+        arch: where to start.
+        table: of a cost.
+        target: in the table's unit.
+        tolerance: how far from the target the cost may be, as a share of it.
 
-def random_within(table: LookupTable, target: float, seed: int, tolerance: float = TOLERANCE, tries=5_000) -> Arch:
-    """A random architecture within `tolerance` of `target`: uniform among them, by rejection.
-
-    Near the ends of the range, where `tries` draws find none, the one of least regret under random regrets, which is
-    no longer uniform. Raises `BudgetError` when no architecture comes that close.
+    Raises `BudgetError`.
     """
-    rng = np.random.default_rng(seed)
-    for _ in range(tries):
-        arch = table.space.sample(rng)
-        if abs(table(arch) / target - 1) <= tolerance:
-            return arch
-    regrets = [torch.from_numpy(rng.gumbel(size=n)) for n in table.space.choices]
-    return least_regret(regrets, table, target, tolerance)
-
-
-def unreachable(table: LookupTable, target: float) -> BudgetError:
-    """The error that names the reachable range; MACs are told as GFLOPs, two to a MAC."""
-    scale, unit = (2e-9, "GFLOPs") if table.metric == "macs" else (1.0, table.unit)
-    low, high = (scale * bound for bound in table.bounds())
-    inside = low <= scale * target <= high
-    gap = "costs lie further apart there than the tolerance, and " if inside else ""
-    return BudgetError(
-        f"no architecture of {table.space.name} was found at {scale * target:.4g} {unit}: "
-        f"{gap}the reachable range is {low:.4g} to {high:.4g} {unit}"
-    )
+    steps = [-(torch.arange(n) - i).abs() for i, n in zip(arch, table.space.choices, strict=True)]
+    return derive([torch.softmax(s.double(), 0) for s in steps], table, target, tolerance).arch

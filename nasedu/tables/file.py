@@ -14,16 +14,13 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from nasedu.errors import TableError, UnknownName, check_name
 from nasedu.files import write_atomically
 from nasedu.spaces.base import SearchSpace
-
-if TYPE_CHECKING:
-    from nasedu.tables.table import LookupTable
+from nasedu.tables.metrics import METRICS
 
 SCHEMA = "nasedu-lookup-2"
 KEYS = ("schema", "space", "input_shape", "fingerprint", "metric", "unit", "provenance", "fixed", "entries")
@@ -36,25 +33,27 @@ def options(space: SearchSpace) -> dict[str, list[str]]:
     return dict(zip(space.group_names, found, strict=True))
 
 
-def write(table: LookupTable, path: str | Path) -> None:
-    """Write `table` to `path`, whole or not at all."""
-    from nasedu.tables.table import SCORES, UNITS  # they stand there because a table is checked by them
+def write(path: str | Path, space: SearchSpace, table: Mapping) -> None:
+    """Write metric, unit, provenance, fixed part and entries of a table of `space`, whole or not at all.
 
-    check_unit(table.metric, table.unit, UNITS | SCORES, f"{path}")
-    values = [[plain(v) for v in entry.flatten().tolist()] for entry in table.entries]
-    rows = {
-        name: dict(zip(names, row, strict=True))
-        for (name, names), row in zip(options(table.space).items(), values, strict=True)
-    }
-    space = table.space
-    about = (SCHEMA, space.name, list(space.input_shape), space.fingerprint, table.metric, table.unit)
-    stored = dict(zip(KEYS, (*about, table.provenance, plain(table.fixed)), strict=False))
-    lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}," for key, value in stored.items()]
-    entries = [f"  {json.dumps(n, ensure_ascii=False)}: {json.dumps(r, ensure_ascii=False)}" for n, r in rows.items()]
+        path: the file.
+        space: what the table prices.
+        table: what `read` returns.
+
+    Raises `TableError` for a metric in another unit than its own.
+    """
+    check_unit(table["metric"], table["unit"], f"{path}")
+    about = {"schema": SCHEMA, "space": space.name, "input_shape": list(space.input_shape)}
+    about |= {"fingerprint": space.fingerprint} | table | {"fixed": plain(table["fixed"])}
+    lines = [f" {json.dumps(key)}: {json.dumps(about[key], ensure_ascii=False)}," for key in KEYS[:-1]]
+    entries = []
+    for (name, names), entry in zip(options(space).items(), table["entries"], strict=True):
+        row = dict(zip(names, map(plain, entry.flatten().tolist()), strict=True))
+        entries.append(f"  {json.dumps(name, ensure_ascii=False)}: {json.dumps(row, ensure_ascii=False)}")
     write_atomically(path, "\n".join(["{", *lines, ' "entries": {', ",\n".join(entries), " }", "}", ""]))
 
 
-def read(path: str | Path, space: SearchSpace, units: Mapping[str, str]) -> dict:
+def read(path: str | Path, space: SearchSpace) -> dict:
     """The arguments of a `LookupTable` from a file. Raises `TableError` naming what is wrong, and where."""
     stored = _parse(path)
     if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
@@ -66,17 +65,12 @@ def read(path: str | Path, space: SearchSpace, units: Mapping[str, str]) -> dict
             f"{path} was made for {stored['space']} at {stored['input_shape']} ({stored['fingerprint']}), not for this "
             f"{space.name} at {list(space.input_shape)} ({space.fingerprint}): other layers, choices or classes"
         )
-    metric, unit = stored["metric"], stored["unit"]
-    check_unit(metric, unit, units, f"{path}")
+    check_unit(stored["metric"], stored["unit"], f"{path}")
     if not isinstance(stored["provenance"], dict):
         raise TableError(f"{path}: provenance must map what to how, got {stored['provenance']!r:.40}")
-    return {
-        "metric": metric,
-        "unit": unit,
-        "fixed": number(stored["fixed"], f"{path}: the fixed part"),
-        "entries": _entries(stored["entries"], space, path),
-        "provenance": stored["provenance"],
-    }
+    found = {"fixed": number(stored["fixed"], f"{path}: the fixed part")}
+    found["entries"] = _entries(stored["entries"], space, path)
+    return found | {name: stored[name] for name in ("metric", "unit", "provenance")}
 
 
 def fingerprint(path: str | Path) -> object:
@@ -135,14 +129,14 @@ def unique(pairs: list[tuple[str, object]], path: str | Path) -> dict:
     return found
 
 
-def check_unit(metric: object, unit: object, units: Mapping[str, str], where: str) -> None:
-    """Raise `TableError` naming `where` unless `metric` is one of `units`, in its unit."""
+def check_unit(metric: object, unit: object, where: str) -> None:
+    """Raise `TableError` naming `where` unless `metric` is a registered one, in its unit."""
     try:
-        check_name("metric", metric, units)
+        check_name("metric", metric, METRICS)
     except UnknownName as error:
         raise TableError(f"{where}: {error}") from None
-    if unit != units[metric]:
-        raise TableError(f"{where}: {metric} is in {units[metric]}, not in {unit!r:.40}")
+    if unit != METRICS[metric].unit:
+        raise TableError(f"{where}: {metric} is in {METRICS[metric].unit}, not in {unit!r:.40}")
 
 
 def _entries(stored: object, space: SearchSpace, path: str | Path) -> list[torch.Tensor]:

@@ -16,9 +16,10 @@ from nasedu.blocks import Classifier, ConvBNAct, MBConv
 from nasedu.errors import TableError
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables.file import number, unique
+from nasedu.tables.metrics import METRICS
 from nasedu.tables.pieces import Piece, pieces
 from nasedu.tables.pricing import add_up
-from nasedu.tables.table import UNITS, LookupTable
+from nasedu.tables.table import LookupTable
 
 _WZDNAS = re.compile(r"stage:(\d+)-gamma:(\d+(?:\.\d+)?)-depth:(\d+)")
 _OFA = re.compile(
@@ -50,7 +51,7 @@ def read_wzdnas(path: str | Path, space: SearchSpace) -> LookupTable:
     _check_stages(set(found), expected, path, space)
     tensors = [torch.tensor(entry, dtype=torch.float64) for entry in entries]
     provenance = {"how": f"read from {Path(path).name} (WZDNAS's format; only searchable blocks)"}
-    return LookupTable(space, "latency_ms", UNITS["latency_ms"], 0.0, tensors, provenance)
+    return LookupTable(space, "latency_ms", METRICS["latency_ms"].unit, 0.0, tensors, provenance)
 
 
 def read_ofa(path: str | Path, space: SearchSpace) -> LookupTable:
@@ -77,7 +78,7 @@ def read_ofa(path: str | Path, space: SearchSpace) -> LookupTable:
         )
     costs = [_mean(key, stored[key], path) if key else 0.0 for key in keys]
     provenance = {"how": f"read from {Path(path).name} (ProxylessNAS's and Once-for-All's format)"}
-    return LookupTable(space, "latency_ms", UNITS["latency_ms"], *add_up(space, found, costs), provenance)
+    return LookupTable(space, "latency_ms", METRICS["latency_ms"].unit, *add_up(space, found, costs), provenance)
 
 
 def ofa_key(piece: Piece, space: SearchSpace) -> str | None:

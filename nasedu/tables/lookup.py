@@ -24,7 +24,7 @@ def latency_table(
     source: str = "auto",
     keep: str | Path | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total, note="": None,
     **options,
 ) -> LookupTable | None:
     """A latency table of `space` in ms, or None for the source "none".

@@ -41,7 +41,15 @@ class HardwareLoss:
         return self.total(task, self._checked(cost), target)
 
     def total(self, task, cost: Tensor, target) -> Tensor:
-        """What calling it returns, for a cost and a target that are known to be right."""
+        """What calling it returns, for a cost and a target that are known to be right: by default task + `term`."""
+        return task + self.term(cost, target)
+
+    def term(self, cost: Tensor, target) -> Tensor:
+        """What a form that adds to the task loss adds."""
+        raise NotImplementedError
+
+    def slope(self, cost: Tensor, target) -> Tensor | float:
+        """d term / d cost in closed form, which a search takes where all of its losses have one."""
         raise NotImplementedError
 
     def _checked(self, cost: Tensor | float) -> Tensor:
@@ -56,6 +64,12 @@ class HardwareLoss:
     def check(self, target: Tensor | float) -> None:
         """Raise `ParameterError` for a target that this form cannot take."""
         check_target(target)
+
+    @property
+    def in_closed_form(self) -> bool:
+        """Whether it adds its term to the task loss and has a `slope`."""
+        kind = type(self)
+        return kind.slope is not HardwareLoss.slope and kind.total is HardwareLoss.total
 
     def update(self, cost: Tensor | float, target: Tensor | float) -> None:
         """Learn from the cost reached so far: a no-op, but for `lagrange` and `log_barrier`."""
@@ -202,9 +216,12 @@ class ProxylessNASAdd(HardwareLoss):
     def __post_init__(self):
         _check_options(self, weight="0 or more")
 
-    def total(self, task, cost, target):
-        """The task loss plus a line that is 0 at the target."""
-        return task + self.weight * (cost / target - 1)
+    def term(self, cost, target):
+        """A line that is 0 at the target."""
+        return self.weight * (cost / target - 1)
+
+    def slope(self, cost, target):
+        return self.weight / target
 
 
 @dataclass
@@ -221,9 +238,9 @@ class SinglePath(HardwareLoss):
     def __post_init__(self):
         _check_options(self, weight="0 or more")
 
-    def total(self, task, cost, target):
-        """The task loss plus a log that is 0 at the target."""
-        return task + self.weight * (cost / target).clamp_min(LEAST).log()
+    def term(self, cost, target):
+        """A log that is 0 at the target."""
+        return self.weight * (cost / target).clamp_min(LEAST).log()
 
 
 @dataclass
@@ -239,9 +256,12 @@ class Squared(HardwareLoss):
     def __post_init__(self):
         _check_options(self, weight="0 or more")
 
-    def total(self, task, cost, target):
-        """The task loss plus a parabola about the target."""
-        return task + self.weight * (cost / target - 1).square()
+    def term(self, cost, target):
+        """A parabola about the target."""
+        return self.weight * (cost / target - 1).square()
+
+    def slope(self, cost, target):
+        return (cost / target - 1) * (2 * self.weight / target)
 
 
 @dataclass
@@ -254,9 +274,12 @@ class Hinge(HardwareLoss):
     def __post_init__(self):
         _check_options(self, weight="0 or more")
 
-    def total(self, task, cost, target):
-        """The task loss plus a line beyond the target."""
-        return task + self.weight * (cost / target - 1).clamp_min(0)
+    def term(self, cost, target):
+        """A line beyond the target."""
+        return self.weight * (cost / target - 1).clamp_min(0)
+
+    def slope(self, cost, target):
+        return (cost >= target) * (self.weight / target)
 
 
 @dataclass
@@ -274,9 +297,12 @@ class Linear(HardwareLoss):
     def __post_init__(self):
         _check_options(self, weight="finite")
 
-    def total(self, task, cost, target):
-        """The task loss plus a line through 0."""
-        return task + self.weight * (cost / target)
+    def term(self, cost, target):
+        """A line through 0."""
+        return self.weight * (cost / target)
+
+    def slope(self, cost, target):
+        return self.weight / target
 
 
 class _Reward(HardwareLoss):
@@ -362,10 +388,14 @@ class Lagrange(HardwareLoss):
     def __post_init__(self):
         _check_options(self, rho="positive", penalty="0 or more", band="0 or more")
 
-    def total(self, task, cost, target):
-        """The task loss plus the price of being over the target, and the penalty of being off it."""
+    def term(self, cost, target):
+        """The price of being over the target, and the penalty of being off it."""
         excess = cost / target - 1
-        return task + self.multiplier * excess + self.stiffness * (excess.abs() - self.band).clamp_min(0)
+        return self.multiplier * excess + self.stiffness * (excess.abs() - self.band).clamp_min(0)
+
+    def slope(self, cost, target):
+        excess = cost / target - 1
+        return (self.multiplier + self.stiffness * excess.sign() * (excess.abs() >= self.band)) / target
 
     def update(self, cost, target):
         """One step of dual ascent, row by row. Raises `ParameterError` as calling it does."""
@@ -405,12 +435,12 @@ class LogBarrier(HardwareLoss):
         _check_options(self, start="positive", growth="1 or more", steepest="positive")
         self.t = torch.tensor(float(self.start))
 
-    def total(self, task, cost, target):
-        """The task loss plus the barrier, or its tangent."""
+    def term(self, cost, target):
+        """The barrier, or its tangent."""
         t, left = self.t, 1 - cost / target
         edge = t**-2
         beyond = (edge - left) * t - edge.log() / t
-        return task + torch.where(left > edge, -left.clamp_min(edge).log() / t, beyond)
+        return torch.where(left > edge, -left.clamp_min(edge).log() / t, beyond)
 
     def update(self, cost, target):
         """Make the barrier steeper, whatever the cost."""

@@ -12,33 +12,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nasedu.blocks import Bottleneck
 from nasedu.errors import ParameterError, check_name
 from nasedu.hardware.backends import WHOLE_PROGRAMS
-from nasedu.hardware.count import count
 from nasedu.hardware.latency import NoisyMeasurement, describe_device, measure
 from nasedu.randomness import seeded
 from nasedu.spaces.base import SearchSpace
+from nasedu.tables.metrics import METRICS
 from nasedu.tables.pieces import Piece, make_up, pieces, runs
 
-Progress = Callable[[int, int], None]  # how many pieces are done, and of how many
+Progress = Callable[..., None]  # progress(done, total, note=""): how many different pieces are done, and of how many
 
 
-def price(
-    space: SearchSpace, metric: str, progress: Progress | None, options: dict
-) -> tuple[float, list[Tensor], dict]:
-    """The fixed part, the entries and the provenance of a table; `options` are those of `measure` for latency_ms.
+def price(space: SearchSpace, metric: str, progress: Progress, options: dict) -> tuple[float, list[Tensor], dict]:
+    """The fixed part, the entries and the provenance of a table.
 
-    Raises `ParameterError` or `UnknownName` for options that the metric does not take.
+        space: whose pieces are priced.
+        metric: counted, or latency_ms.
+        progress: told of every piece.
+        options: those of `measure`, for latency_ms.
+
+    Raises `ParameterError` or `UnknownName` for a metric that is made elsewhere, and for options that it does not take.
     """
     check_options(metric, options)
+    if not isinstance(space, SearchSpace):
+        raise ParameterError(f"a table prices choices, and an architecture of {space.name} is no list of them")
     found = list(pieces(space))
     if metric == "latency_ms":
         costs, noisy = _measured(found, progress, options)
         provenance = _measuring(options) | {"noisy_pieces": noisy}
     else:
-        costs = _counted(found, _COUNTS[metric], progress)
-        provenance = {"how": "counted by nasedu"}
+        costs, provenance = _counted(found, metric, progress), {"how": "counted by nasedu"}
     return *add_up(space, found, costs), provenance
 
 
@@ -59,41 +62,45 @@ def check_options(metric: str, options: dict) -> None:
     if metric == "latency_ms":
         for name in options:
             check_name("option of a latency table", name, measure_defaults())
+    elif METRICS[metric].count is None:
+        raise ParameterError(f"a {metric} table is not counted: {METRICS[metric].made_by} makes it")
     elif options:
         raise ParameterError(f"a {metric} table is counted and takes no options, got {', '.join(options)}")
 
 
-_COUNTS: dict[str, Callable[[nn.Module, tuple], float]] = {
-    "macs": lambda module, shapes: count(module, *shapes).macs,
-    "params": lambda module, shapes: sum(p.numel() for p in module.parameters() if p.requires_grad),
-    "depth": lambda module, shapes: sum(isinstance(m, Bottleneck) for m in module.modules()),
-    "boundaries": lambda module, shapes: int(runs(module)),
-}
+def _alike(found: Sequence[Piece]) -> list[tuple[nn.Module, list[int]]]:
+    """Pieces that are the same module on the same maps, as the cells of a stage are: it, and their indices.
+
+    Fixed layers are kept apart from options. The modules hold no memory.
+    """
+    groups: dict[object, tuple[nn.Module, list[int]]] = {}
+    for i, piece in enumerate(found):
+        module = piece.make("meta")
+        key = (piece.group is None, make_up(module, piece.input_shapes) or i)
+        groups.setdefault(key, (module, []))[1].append(i)
+    return list(groups.values())
 
 
-def _counted(found: Sequence[Piece], cost: Callable, progress: Progress | None) -> list[float]:
-    costs = []
-    for piece in found:
-        costs.append(cost(piece.make("meta"), piece.input_shapes))
-        if progress:
-            progress(len(costs), len(found))
+def _counted(found: Sequence[Piece], metric: str, progress: Progress) -> list[float]:
+    alike, costs = _alike(found), [0.0] * len(found)
+    for done, (module, indices) in enumerate(alike, 1):
+        cost = METRICS[metric].count(found[indices[0]], module)
+        for i in indices:
+            costs[i] = cost
+        progress(done, len(alike))
     return costs
 
 
-def _measured(found: Sequence[Piece], progress: Progress | None, options: dict) -> tuple[list[float], int]:
+def _measured(found: Sequence[Piece], progress: Progress, options: dict) -> tuple[list[float], int]:
     """The median latency in ms of every piece, and how many measurements the machine was too busy for.
 
-    In a shuffled order, or a machine that slows down meanwhile would make the last layers look dear. Pieces that are
-    the same module on the same maps, as the cells of a stage are, are measured once. What runs no operator in a network
-    costs 0 with a backend that makes a program of the whole: alone it would be the price of a call.
+    In a shuffled order, or a machine that slows down meanwhile would make the last layers look dear. Equal pieces are
+    measured once. What runs no operator in a network costs 0 with a backend that makes a program of the whole: alone it
+    would be the price of a call.
     """
     whole = options.get("backend") in WHOLE_PROGRAMS
-    groups: dict[str, list[int]] = {}
-    for i, piece in enumerate(found):
-        module = piece.make("meta")
-        if not whole or runs(module):
-            groups.setdefault(make_up(module, piece.input_shapes) or f"only {i}", []).append(i)
-    alike, costs, noisy = list(groups.values()), [0.0] * len(found), []
+    alike = [indices for module, indices in _alike(found) if not whole or runs(module)]
+    costs, noisy = [0.0] * len(found), []
     with busy_once("pieces", noisy):
         for done, k in enumerate(np.random.default_rng(0).permutation(len(alike)).tolist(), 1):
             piece = found[alike[k][0]]
@@ -103,8 +110,7 @@ def _measured(found: Sequence[Piece], progress: Progress | None, options: dict) 
             for i in alike[k]:
                 costs[i] = latency.median
             noisy.append(latency.noisy)
-            if progress:
-                progress(done, len(alike))
+            progress(done, len(alike))
     return costs, sum(noisy)
 
 

@@ -8,35 +8,28 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path as FilePath
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from nasedu.errors import ArchitectureError, TableError, check_name
 from nasedu.spaces.base import Arch, Path, SearchSpace
+from nasedu.supernet.mixed import dense
 from nasedu.tables import file as table_file
+from nasedu.tables.metrics import METRICS
 from nasedu.tables.pricing import Progress, price
-from nasedu.tables.stack import TableStack, padded
-
-# What costs something, and what a score is measured in: a cost is never below 0, a score of a zero-cost map may be.
-UNITS = {
-    "macs": "MACs",
-    "params": "parameters",
-    "depth": "bottlenecks",
-    "boundaries": "boundaries",
-    "latency_ms": "ms",
-}
-SCORES = {"naswot": "log |det K| per image", "snip": "log saliency", "synflow": "log saliency"}
 
 
 @dataclass
 class LookupTable:
     """`fixed` plus, per decision group, a tensor with one axis per decision: entry[i, j] is the cost of (i, j).
 
-    `metric` is one of `UNITS` (a cost, at least 0) or `SCORES`, in its unit; with `own` it is one of your own, in any
-    unit and of any sign, which cannot be saved. `provenance` says how the figures came about.
+    `metric` is one of `metrics.METRICS`, in its unit; with `own` it is one of your own, in any unit and of any sign,
+    which cannot be saved. `provenance` says how the figures came about.
     Raises `TableError` for another metric or unit, and for entries of other shapes, not finite, or below 0.
     """
 
@@ -56,15 +49,15 @@ class LookupTable:
             raise TableError(f"a {self.metric} table of {self.space.name} has entries of shape {shapes}, got {got}")
         if not all(bool(entry.isfinite().all()) for entry in self.entries) or not math.isfinite(self.fixed):
             raise TableError(f"the {self.metric} table of {self.space.name} holds entries that are not finite")
-        if self.metric in UNITS:
+        if not self.own and METRICS[self.metric].cost:
             self._check_signs()
 
     def _check_metric(self) -> None:
-        where, known = f"a table of {self.space.name}", UNITS | SCORES
-        if self.own and self.metric in known:
+        where = f"a table of {self.space.name}"
+        if self.own and self.metric in METRICS:
             raise TableError(f"{where}: {self.metric} is nasedu's, a metric of your own needs another name")
         if not self.own:
-            table_file.check_unit(self.metric, self.unit, known, where)
+            table_file.check_unit(self.metric, self.unit, where)
 
     def _check_signs(self) -> None:
         where = f"the {self.metric} table of {self.space.name}"
@@ -97,16 +90,6 @@ class LookupTable:
         `path` holds weights (..., n_choices), of any precision, or indices per decision; the result has shape (...)
         and is float32. Raises `ArchitectureError` for weights of another space and indices out of range.
         """
-        shapes = [entry.shape[-1] if isinstance(entry, Tensor) and entry.ndim else None for entry in path]
-        if len(path) != len(self.space.choices) or any(
-            n not in (None, wanted) for n, wanted in zip(shapes, self.space.choices, strict=True)
-        ):
-            raise ArchitectureError(
-                f"a path of {self.space.name} has weights for {self.space.choices} choices, got {shapes}"
-            )
-        for entry, decision in zip(path, self.space.decisions, strict=True):
-            if isinstance(entry, int) and not 0 <= entry < len(decision.choices):
-                raise ArchitectureError(f"{decision.name} has {len(decision.choices)} choices, got index {entry}")
         return self._stack.expected(padded(path, self.space).float())[..., 0]
 
     @cached_property
@@ -120,22 +103,103 @@ class LookupTable:
         return low, self.fixed + sum(float(entry.max()) for entry in self.entries)
 
     @classmethod
-    def build(cls, space: SearchSpace, metric: str, *, progress: Progress | None = None, **options) -> LookupTable:
+    def build(
+        cls, space: SearchSpace, metric: str, *, progress: Progress = lambda done, total, note="": None, **options
+    ) -> LookupTable:
         """Count or measure every choice of every slot at its place in the network.
 
-        `metric`: macs, params, depth (bottlenecks), boundaries (pieces that run) or latency_ms, the only one that takes
-        `options`: those of `hardware.measure`. `progress(done, total)` is called after every piece.
+            space: any whose architectures are lists of decisions.
+            metric: macs, params, depth (blocks that run: `metrics.depth`), boundaries (pieces that run) or latency_ms.
+            progress: told of every piece; equal ones are priced once.
+            options: those of `hardware.measure`, for latency_ms.
+
         Raises `UnknownName`, `ParameterError`, and as `measure`.
         """
-        check_name("metric", metric, UNITS)
+        check_name("metric", metric, METRICS)
         fixed, entries, provenance = price(space, metric, progress, options)
-        return cls(space, metric, UNITS[metric], fixed, entries, provenance)
+        return cls(space, metric, METRICS[metric].unit, fixed, entries, provenance)
 
     def save(self, path: str | FilePath) -> None:
-        """Write as JSON (see `hardware.table_file`). Raises `TableError` for a metric in another unit than its own."""
-        table_file.write(self, path)
+        """Write as JSON (see `tables.file`). Raises `TableError` for a metric in another unit than its own."""
+        content = {name: getattr(self, name) for name in ("metric", "unit", "provenance", "fixed", "entries")}
+        table_file.write(path, self.space, content)
 
     @classmethod
     def load(cls, path: str | FilePath, space: SearchSpace) -> LookupTable:
         """Read what `save` wrote. Raises `TableError` when it is malformed or was made for another space."""
-        return cls(space, **table_file.read(path, space, UNITS | SCORES))
+        return cls(space, **table_file.read(path, space))
+
+
+def same_space(tables: Iterable[LookupTable], space: SearchSpace) -> None:
+    """Raise `TableError` unless every table is of `space`: the same layers, choices and input."""
+    for table in tables:
+        if table.space is not space and table.space.fingerprint != space.fingerprint:
+            named = [f"{s.name} at {list(s.input_shape)} ({s.fingerprint})" for s in (table.space, space)]
+            raise TableError(f"the {table.metric} table is of {named[0]}, it is to price {named[1]}")
+
+
+class TableStack:
+    """Several tables of one space, priced together: one small matrix product gives all their expectations.
+
+    Raises `TableError` for tables of several spaces.
+    """
+
+    def __init__(self, tables: Sequence[LookupTable]):
+        self.space, self.tables = tables[0].space, list(tables)
+        same_space(tables, self.space)
+        self.fixed = torch.tensor([table.fixed for table in tables], dtype=torch.float32)
+        self.values = torch.stack([_column(table) for table in tables], 1)
+        self.select = _selectors(tuple(self.space.choices), tuple(self.space.groups))
+
+    def refresh(self, tables: Sequence[LookupTable]) -> None:
+        """Other tables in the place of these; only the values of those that changed are copied. Raises `TableError`."""
+        same_space(tables, self.space)
+        for i, (old, new) in enumerate(zip(self.tables, tables, strict=True)):
+            if new is not old:
+                self.fixed[i], self.values[:, i] = new.fixed, _column(new)
+        self.tables = list(tables)
+
+    def expected(self, weights: Tensor) -> Tensor:
+        """Weights (..., decisions, most choices), padded with zeros, to the tables' expectations (..., tables)."""
+        flat = weights.flatten(-2)
+        joint = math.prod(flat @ select + offset for select, offset in self.select)
+        return self.fixed + joint @ self.values
+
+
+def padded(path: Path, space: SearchSpace) -> Tensor:
+    """A path as one tensor of weights (..., decisions, most choices), zero where a decision has fewer choices.
+
+    Raises `ArchitectureError` for weights of another space and indices out of range.
+    """
+    shapes = [entry.shape[-1] if isinstance(entry, Tensor) and entry.ndim else None for entry in path]
+    pairs = zip(shapes, space.choices, strict=False)
+    if len(path) != len(space.choices) or any(n not in (None, wanted) for n, wanted in pairs):
+        raise ArchitectureError(f"a path of {space.name} has weights for {space.choices} choices, got {shapes}")
+    most, rows = max(space.choices), []
+    for entry, decision in zip(path, space.decisions, strict=True):
+        n = len(decision.choices)
+        if isinstance(entry, int) and not 0 <= entry < n:
+            raise ArchitectureError(f"{decision.name} has {n} choices, got index {entry}")
+        rows.append(nn.functional.pad(dense(entry, n), (0, most - n)))
+    return torch.stack(rows, -2)
+
+
+def _column(table: LookupTable) -> Tensor:
+    return torch.cat([entry.flatten() for entry in table.entries]).float()
+
+
+@lru_cache(maxsize=16)
+def _selectors(choices: tuple[int, ...], groups: tuple[tuple[int, ...], ...]) -> list[tuple[Tensor, Tensor]]:
+    """Per axis of a decision group, the 0/1 matrix (decisions * most, entries) that picks its weight for every entry.
+
+    A group with fewer axes than the largest picks the constant 1 through the offset (entries,).
+    """
+    most, arity = max(choices), max(map(len, groups))
+    picks = []
+    for group in groups:
+        for index in itertools.product(*(range(choices[d]) for d in group)):
+            picks.append([d * most + i for d, i in zip(group, index, strict=True)] + [-1] * (arity - len(group)))
+    columns = torch.tensor(picks).T
+    width = len(choices) * most
+    one_hot = [nn.functional.one_hot(c.clamp_min(0), width).T.float() * (c >= 0) for c in columns]
+    return [(m.contiguous(), (c < 0).float()) for m, c in zip(one_hot, columns, strict=True)]

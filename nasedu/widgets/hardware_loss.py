@@ -7,10 +7,11 @@ import ipywidgets
 from nasedu import plots
 from nasedu.errors import check_name
 from nasedu.search.descent import DescentConfig, descend
-from nasedu.tables.derive import TOLERANCE, Derived, derive
+from nasedu.tables.budget import Budget
+from nasedu.tables.derive import Derived, derive
 from nasedu.tables.losses import create
-from nasedu.tables.objective import ObjectiveLoss
 from nasedu.tables.table import LookupTable
+from nasedu.tables.within import TOLERANCE
 from nasedu.widgets.base import LAYOUT, PictureWidget, slider
 
 LOSSES = ("proxylessnas_add", "single_path", "squared", "hinge", "lagrange")  # a weight on each but the last
@@ -49,8 +50,8 @@ class BudgetWidget(PictureWidget):
         options = {} if self.weight.disabled else {"weight": self.weight.value}
         low, high = self.cost.bounds()
         target = low + self.target.value / 100 * (high - low)
-        loss = ObjectiveLoss(self.objective, [(self.cost, target, create(self.loss.value, **options))])
-        path = descend(loss.tables, loss, self.config, seeds=[self.seed]).path()
+        budget = Budget([(self.cost, target, create(self.loss.value, **options))], self.objective)
+        path = descend(budget, self.config, seeds=[self.seed]).path()
         self.derived = None  # until there is one
         found = self.derived = derive(path, self.cost, target)
         words, unit, room = self._words(found), self.cost.unit, 0.04 * (high - low)

@@ -10,7 +10,7 @@ from nasedu.search.descent import DescentConfig, descend
 from nasedu.tables import derive
 from nasedu.tables.table import LookupTable
 from nasedu.widgets.base import PictureWidget, slider
-from nasedu.wzdnas import PUBLISHED, FourTermLoss
+from nasedu.wzdnas import PUBLISHED, four_terms
 
 
 class SearchWidget(PictureWidget):
@@ -39,8 +39,8 @@ class SearchWidget(PictureWidget):
         flops = self.tables["flops"]
         low, high = flops.bounds()
         target = low + self.target.value / 100 * (high - low)
-        loss = FourTermLoss(self.tables, target, replace(PUBLISHED, latency=self.latency.value * PUBLISHED.latency))
-        found = descend(list(self.tables.values()), loss, self.config, seeds=[self.seed])
+        weights = replace(PUBLISHED, latency=self.latency.value * PUBLISHED.latency)
+        found = descend(four_terms(self.tables, target, weights), self.config, seeds=[self.seed])
         path = found.path(self.config.temperature[1])
         self.derived = None  # until there is one
         derived = self.derived = derive(path, flops, target)

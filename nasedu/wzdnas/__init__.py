@@ -9,7 +9,7 @@
 from nasedu.proxies.per_block import PROXIES, naswot_options, zero_cost_map
 from nasedu.wzdnas.compare import contestants, report
 from nasedu.wzdnas.detector import DetectorConfig, anchors_for, detection_task
-from nasedu.wzdnas.loss import PUBLISHED, FourTermLoss, LossWeights
+from nasedu.wzdnas.loss import PUBLISHED, LossWeights, four_terms
 from nasedu.wzdnas.recipes import RECIPES, recipe
 from nasedu.wzdnas.search import cost_tables, search, terms_of
 from nasedu.wzdnas.target import read_target
@@ -20,12 +20,12 @@ __all__ = [
     "PUBLISHED",
     "RECIPES",
     "DetectorConfig",
-    "FourTermLoss",
     "LossWeights",
     "anchors_for",
     "contestants",
     "cost_tables",
     "detection_task",
+    "four_terms",
     "naswot_options",
     "read_target",
     "recipe",

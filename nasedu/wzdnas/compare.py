@@ -8,18 +8,26 @@ import torch
 
 from nasedu.detection import Metrics
 from nasedu.hardware import Latency, count, measure
+from nasedu.randomness import rng
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.tables import LookupTable
-from nasedu.tables.derive import nearest, random_within
+from nasedu.tables import LookupTable, nearest, within
 
 
 def contestants(searched: Arch, table: LookupTable, target: float, seed: int = 0) -> dict[str, Arch]:
-    """The searched architecture, the hand-designed one (moved by the fewest steps where it misses the target) and a
-    random one, all within 3 % of `target` (MACs). Raises `BudgetError`."""
+    """The searched architecture, the hand-designed one and a random one, by name.
+
+        searched: as it is.
+        table: of MACs.
+        target: in MACs: the hand-designed one is moved by the fewest steps where it misses it by more than 3 %, and the
+            random one is uniform among all that meet it.
+        seed: of the random one.
+
+    Raises `BudgetError`.
+    """
     return {
         "searched": searched,
         "hand-designed": nearest(table.space.hand_designed, table, target),
-        "random": random_within(table, target, seed),
+        "random": within(table, target).sample(rng(seed, "random rival")),
     }
 
 
@@ -34,8 +42,13 @@ def report(
 ):
     """A pandas DataFrame, one row per network: AP, FLOPs, parameters, depth and latency, batch size 1.
 
-    `latency_ms` is measured on `device` at one thread; `table_ms` is what `latency` predicts; `onnx_ms` is the
-    `exported` file's in ONNX Runtime, and `onnx_table_ms` what `onnx_latency`, a kit's table, predicts for that.
+    space: of the networks.
+    archs: by name.
+    metrics: by name, what testing them gave.
+    latency: what `table_ms` predicts with.
+    device: where `latency_ms` is measured, at one thread.
+    exported: by name, `onnx_ms`, the latency of the file in ONNX Runtime.
+    onnx_latency: what `onnx_table_ms` predicts that with, a kit's table.
     """
     import pandas as pd
 

@@ -13,13 +13,12 @@ our choice, as nothing was published for them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-import torch
-from torch import Tensor
-
-from nasedu.errors import ParameterError
+from nasedu.errors import check_name
 from nasedu.sampling import softmax, uniform_logits
+from nasedu.tables.budget import Budget
+from nasedu.tables.losses import create
 from nasedu.tables.table import LookupTable
 
 
@@ -36,35 +35,23 @@ class LossWeights:
 PUBLISHED = LossWeights()
 
 
-class FourTermLoss:
-    """Value and gradient of the loss for expected costs (..., tables), in the order of `tables`.
+def four_terms(tables: Mapping[str, LookupTable], target: float, weights: LossWeights = PUBLISHED) -> Budget:
+    """The loss as a budget of `linear` terms and a `squared` one, in the order of `tables`.
 
-    `tables` maps term names (zero_cost, flops, depth, latency) to tables; a term without a table is left out.
-    `target` is F* in the unit of the flops table (MACs; the ratio is the same for FLOPs).
-    Raises `ParameterError` for a target that is not positive.
+        tables: by the terms' names (zero_cost, flops, depth, latency); a term without a table is left out.
+        target: F* in the unit of the flops table (MACs; the ratio is the same for FLOPs).
+        weights: of the terms.
+
+    Raises `ParameterError` for a target that is not positive, `UnknownName`.
     """
-
-    def __init__(self, tables: Mapping[str, LookupTable], target: float, weights: LossWeights = PUBLISHED):
-        if not target > 0:
-            raise ParameterError(f"the FLOPs target must be positive, got {target}")
-        self.names, self.target, self.weights = list(tables), float(target), weights
-        linear, quadratic = [], []
-        for name, table in tables.items():
+    terms = []
+    for name, table in tables.items():
+        weight = getattr(weights, check_name("term of the loss", name, [f.name for f in fields(weights)]))
+        if name == "flops":
+            terms.append((table, target, create("squared", weight=weight)))
+        elif name == "zero_cost":
+            terms.append((table, 1.0, create("linear", weight=-weight)))
+        else:
             uniform = float(table.expected(softmax(uniform_logits(table.space.choices))))
-            weight = getattr(weights, name)
-            scale = {"zero_cost": -1.0, "flops": 0.0}.get(name, 1 / uniform if uniform else 0.0)
-            linear.append(weight * scale)
-            quadratic.append(weight if name == "flops" else 0.0)
-        self.linear, self.quadratic = torch.tensor(linear), torch.tensor(quadratic)
-
-    def terms(self, costs: Tensor) -> Tensor:
-        """The four terms, weighted: (..., tables)."""
-        return self.linear * costs + self.quadratic * (costs / self.target - 1).square()
-
-    def value(self, costs: Tensor) -> Tensor:
-        """The loss: (...)."""
-        return self.terms(costs).sum(-1)
-
-    def gradient(self, costs: Tensor) -> Tensor:
-        """d loss / d costs: (..., tables)."""
-        return self.linear + (2 / self.target) * self.quadratic * (costs / self.target - 1)
+            terms.append((table, uniform, create("linear", weight=weight)))
+    return Budget(terms)

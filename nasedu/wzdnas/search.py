@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from nasedu.progress import Progress, silent
-from nasedu.proxies.per_block import zero_cost_map
+from nasedu.proxies.per_block import empty_map, zero_cost_map
 from nasedu.search.descent import Descent, DescentConfig, descend
 from nasedu.spaces.base import Network, SearchSpace
 from nasedu.tables.table import LookupTable
-from nasedu.wzdnas.loss import PUBLISHED, FourTermLoss, LossWeights
-
-TERMS = {"zero_cost": None, "flops": "macs", "depth": "depth", "latency": "latency_ms"}
+from nasedu.wzdnas.loss import PUBLISHED, LossWeights, four_terms
 
 
 def cost_tables(space: SearchSpace, latency: LookupTable | None = None) -> dict[str, LookupTable]:
@@ -41,36 +39,50 @@ def search(
 ) -> tuple[Descent, LookupTable]:
     """Search with a frozen supernet in eval mode; returns the descent and the last zero-cost map.
 
-    `images` (B, C, H, W) is the fixed batch of the map, `target` F* in MACs, `map_loss(model, path)` what snip
-    differentiates. Raises as `descend` and `zero_cost_map` do.
+        space: what is searched.
+        supernet: its trained weights are scored as they are.
+        images: the fixed batch (B, C, H, W) of the map.
+        tables: by term, those that do not change: see `cost_tables`.
+        target: F* in MACs.
+        config: how theta descends.
+        weights: of the terms.
+        proxy: what the map scores with.
+        map_loss: `map_loss(model, path)` is what snip differentiates.
+        seed: of the noise.
+        state, progress: as in `descend`.
+
+    Raises as `descend` and `zero_cost_map` do.
     """
-    device = images.device
 
     def refreshed(descent: Descent, temperature: float) -> LookupTable:
-        path = [p.to(device) for p in descent.path(temperature)]
+        path = [p.to(images.device) for p in descent.path(temperature)]
         loss = (lambda model: map_loss(model, path)) if map_loss else None
         return zero_cost_map(space, supernet, path, images, proxy, loss)
 
-    def refresh(descent: Descent, temperature: float) -> list[LookupTable]:
-        latest[0] = refreshed(descent, temperature)
-        return [latest[0], *tables.values()]
-
-    start = Descent(space, torch.zeros(1, len(space.choices), max(space.choices)), [])
-    latest = [refreshed(start, config.temperature[0])]
-    loss = FourTermLoss({"zero_cost": latest[0], **tables}, target, weights)
+    blank = empty_map(space, proxy)  # the map of the first step is made by the first refresh
     descent = descend(
-        [latest[0], *tables.values()],
-        loss,
+        four_terms({"zero_cost": blank, **tables}, target, weights),
         config,
         seeds=[seed],
-        refresh=refresh,
+        refresh=lambda descent, temperature: [refreshed(descent, temperature), *tables.values()],
         state=state,
         progress=progress,
     )
     return descent, refreshed(descent, config.temperature[1])
 
 
-def terms_of(descent: Descent, loss: FourTermLoss, seed: int = 0) -> dict[str, list[float]]:
-    """The weighted terms of the loss over the recorded steps, by name, for plotting."""
+def terms_of(
+    descent: Descent,
+    tables: Mapping[str, LookupTable],
+    target: float,
+    weights: LossWeights = PUBLISHED,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """The weighted terms of the loss over the recorded steps, by name, for plotting.
+
+    descent: what `search`, or a descent on `four_terms(tables, target, weights)`, returned.
+    tables, target, weights: of the loss.
+    seed: the row of the descent.
+    """
     costs = torch.stack([record["costs"][seed] for record in descent.history])
-    return dict(zip(loss.names, loss.terms(costs).T.tolist(), strict=True))
+    return dict(zip(tables, four_terms(tables, target, weights).parts(costs).T.tolist(), strict=True))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 
-import torch
-
 from nasedu.errors import ParameterError
 from nasedu.spaces.base import SearchSpace
-from nasedu.tables.derive import least_regret, unreachable
 from nasedu.tables.table import LookupTable
+from nasedu.tables.within import within
 
 
 def read_target(text: str, table: LookupTable, space: SearchSpace) -> float:
-    """A FLOPs target in MACs: "hand" (the hand-designed network's), "40%" of the reachable range, or "70 GFLOPs".
+    """A FLOPs target in MACs.
 
-    `table` prices MACs. Raises `ParameterError` when it cannot be read, `BudgetError` when it is out of reach.
+        text: "hand" (the hand-designed network's), "40%" of the reachable range, or "70 GFLOPs".
+        table: of MACs.
+        space: the table's.
+
+    Raises `ParameterError` when it cannot be read, `BudgetError` when it is out of reach.
     """
     low, high = table.bounds()
     if str(text).strip() == "hand":
@@ -29,7 +31,5 @@ def read_target(text: str, table: LookupTable, space: SearchSpace) -> float:
         target = low + number / 100 * (high - low)
     else:
         target = number * {"G": 1e9, "M": 1e6}[match.group(2)[0]] / 2
-    if not low <= target <= high:
-        raise unreachable(table, target)
-    least_regret([torch.zeros(n) for n in space.choices], table, target)  # refuses a gap before anything is trained
+    within(table, target)  # refuses what is out of reach, or in a gap, before anything is trained
     return target

@@ -476,10 +476,10 @@ print(f"{latency(found):.2f} ms for a target of {targets['loose']:.2f} ms, objec
 
 # %% [markdown]
 # The package's `descend` does the same for many rows at once, a target and a seed each, with Gumbel noise that cools
-# down (notebook 05) so that seeds differ and paths end decided. Its `ObjectiveLoss` joins objective and budgets:
+# down (notebook 05) so that seeds differ and paths end decided. A `Budget` with an `objective` joins both:
 
 # %%
-joined = tables.ObjectiveLoss(objective, [(latency, targets["loose"], "hinge")])
+joined = tables.Budget([(latency, targets["loose"], "hinge")], objective)
 costs = torch.stack([table.expected(path) for table in joined.tables])[None]
 share, over = (top - costs[0, 0]) / (top - bottom), (costs[0, 1] / targets["loose"] - 1).clamp(min=0)
 assert torch.allclose(joined.value(costs), share + over, atol=1e-5)
@@ -713,8 +713,8 @@ limits["parameters"] = (params, fewest + 0.35 * (most - fewest), "lagrange")
 wanted = {name: [term] for name, term in limits.items()} | {"both": list(limits.values())}
 ends = {}
 for name, terms in wanted.items():
-    joined = tables.ObjectiveLoss(objective, terms)
-    ends[name] = search.descend(joined.tables, joined, config, seeds=[cfg.seed]).architectures()[0]
+    joined = tables.Budget(terms, objective)
+    ends[name] = search.descend(joined, config, seeds=[cfg.seed]).architectures()[0]
 
 # %% [markdown]
 # Grey: random networks. The lines are the budgets.
@@ -737,8 +737,8 @@ figures["budgets"]
 # %%
 ladder_2 = np.linspace(0.15, 0.95, 9)
 budgets = torch.tensor(fewest + ladder_2 * (most - fewest), dtype=torch.float32)
-joined = tables.ObjectiveLoss(objective, [(latency, targets["loose"], plain), (params, budgets, plain)])
-descent = search.descend(joined.tables, joined, config, seeds=[cfg.seed] * len(budgets))
+joined = tables.Budget([(latency, targets["loose"], plain), (params, budgets, plain)], objective)
+descent = search.descend(joined, config, seeds=[cfg.seed] * len(budgets))
 binding = {"latency": [], "parameters": []}
 for row, budget in enumerate(budgets.tolist()):
     for name, table, goal in (("latency", latency, targets["loose"]), ("parameters", params, budget)):

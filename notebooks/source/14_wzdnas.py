@@ -453,7 +453,7 @@ Markdown(
 
 # %%
 terms = {"zero_cost": first_map, **priced}
-loss = wzdnas.FourTermLoss(terms, target)
+loss = wzdnas.four_terms(terms, target)
 weights = wzdnas.PUBLISHED
 price = {name: float(table.expected(uniform)) for name, table in terms.items()}
 by_hand = -weights.zero_cost * price["zero_cost"] + weights.flops * (price["flops"] / target - 1) ** 2
@@ -525,8 +525,8 @@ figures["probabilities"]
 # the others pull against it, it stays a little above zero.
 
 # %%
-loss = wzdnas.FourTermLoss({"zero_cost": last_map, **priced}, target)
-terms = {name: {name: values} for name, values in wzdnas.terms_of(descent, loss).items()}
+loss_terms = wzdnas.terms_of(descent, {"zero_cost": last_map, **priced}, target)
+terms = {name: {name: values} for name, values in loss_terms.items()}
 look = {"xlabel": "step", "ylabel": "weighted term of the loss", "share": "", "legend": "none"}
 figures["loss_terms"] = plots.lines(terms, steps, **look)
 figures["loss_terms"]
@@ -542,7 +542,7 @@ figures["loss_terms"]
 # %%
 derived = tables.derive(descent.path(config.temperature[1]), flops, target)
 paid = torch.stack([record["costs"][0] for record in descent.history])  # (records, terms)
-path_flops = [*paid[:, loss.names.index("flops")].tolist(), derived.expected]
+path_flops = [*paid[:, list(loss_terms).index("flops")].tolist(), derived.expected]
 giga = {"expected": 2e-9 * np.array(path_flops)}
 marks = {"most probable": 2e-9 * derived.argmax_cost, "derived": 2e-9 * derived.cost}
 figures["budget"] = plots.lines(giga, [*steps, config.steps], xlabel="step", ylabel="GFLOPs per image")
@@ -710,9 +710,8 @@ from nasedu.search import descend
 
 def search_again(latency_weight):
     weights = replace(wzdnas.PUBLISHED, latency=latency_weight * wzdnas.PUBLISHED.latency)
-    loss = wzdnas.FourTermLoss(stored, target, weights)
     config = DescentConfig(steps=3000, every=300)
-    path = descend(list(stored.values()), loss, config, seeds=[cfg.seed]).path(config.temperature[1])
+    path = descend(wzdnas.four_terms(stored, target, weights), config, seeds=[cfg.seed]).path(config.temperature[1])
     return tables.derive(path, flops, target).arch
 
 

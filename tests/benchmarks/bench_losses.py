@@ -18,7 +18,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -26,14 +25,12 @@ from nasedu import spaces
 from nasedu.data import classification
 from nasedu.files import write_atomically
 from nasedu.hardware.latency import fixed_threads
-from nasedu.modules import evaluation_mode
-from nasedu.proxies import agreement, log_det, zero_cost_map
-from nasedu.proxies.naswot import AgreementKernel
+from nasedu.proxies import zero_cost_map
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.search import DescentConfig, pareto_sweep
 from nasedu.search.pareto import SWEEP
 from nasedu.storage import content_hash
-from nasedu.tables import LookupTable, latency_table, losses
+from nasedu.tables import LookupTable, latency_table, losses, within
 
 SPACES, SHARES = ("yolo:course", "proxylessnas:course", "fbnet:course"), (0.2, 0.6)
 SEEDS = range(5, 10)  # the defaults of `lagrange` and `SWEEP` were chosen on seeds 0 to 4
@@ -60,45 +57,11 @@ LOSSES = {
 }
 
 
-@torch.no_grad()
 def score_map(space) -> LookupTable:
-    """NASWOT of every option on what the soft, untrained supernet feeds its slot; higher is better.
-
-    Elastic blocks by `zero_cost_map`. Operations side by side: log |det K| of their activations and of their output's
-    signs, for a skip has no activation of its own.
-    """
+    """NASWOT of every option on what the soft, untrained supernet feeds its slot; higher is better."""
     images = classification("digits", "train", image_size=space.input_shape[-1], size=16).images
     images = images.expand(-1, space.input_shape[0], -1, -1)
-    supernet, path, entries = space.supernet(seed=0), softmax(uniform_logits(space.choices)), []
-    if space.name.startswith("yolo"):
-        return zero_cost_map(space, supernet, path, images)
-
-    def score(block, inputs):
-        row = []
-        for operation in block.operations:
-            with AgreementKernel() as kernel:
-                row.append(log_det(agreement(operation(inputs[0])) + kernel.take()) / len(images))
-        entries.append(torch.tensor(row, dtype=torch.float64))
-
-    hooks = [supernet.parts[slot.name].register_forward_pre_hook(score) for slot in space.slots]
-    with evaluation_mode(supernet):
-        supernet(images, path)
-    for hook in hooks:
-        hook.remove()
-    return LookupTable(space, "naswot", "log |det K| per image", 0.0, entries)
-
-
-def best_within(objective: LookupTable, cost: LookupTable, target: float, tolerance: float = 0.03) -> float:
-    """The highest objective within `tolerance` of a target: a knapsack over decision groups, in 100 bins a group."""
-    width = tolerance * target / (100 * len(cost.entries))
-    best = np.full(int((1 + tolerance) * target / width) + 1, -np.inf)
-    best[round(cost.fixed / width)] = objective.fixed
-    for prices, gains in zip(cost.entries, objective.entries, strict=True):
-        before, best = best, np.full_like(best, -np.inf)
-        for price, gain in zip(prices.flatten().tolist(), gains.flatten().tolist(), strict=True):
-            bins = round(price / width)
-            best[bins:] = np.maximum(best[bins:], before[: len(before) - bins] + gain)
-    return float(best[int((1 - tolerance) * target / width) :].max())
+    return zero_cost_map(space, space.supernet(seed=0), softmax(uniform_logits(space.choices)), images)
 
 
 def tables(name: str) -> tuple[LookupTable, LookupTable]:
@@ -132,7 +95,7 @@ def run(label: str, space: str, gradient: str, steps: int) -> pd.DataFrame:
         loss = losses.create(name, **options)
         frame = pareto_sweep(objective, cost, targets, SEEDS, loss=loss, config=config).frame()
         floor = objective.bounds()[0]
-        span = frame["target"].map({t: best_within(objective, cost, t) - floor for t in targets})
+        span = frame["target"].map({t: objective(within(cost, t).best(objective)) - floor for t in targets})
         rows = pd.DataFrame({
             "loss": label, "space": space, "gradient": gradient,
             "budget": frame["target"].map(dict(zip(targets, ("tight", "loose"), strict=True))),

@@ -16,7 +16,7 @@ from nasedu.sampling import softmax, uniform_logits
 from nasedu.search import DescentConfig, descend
 from nasedu.supernet.batchnorm import recalibrate
 from nasedu.tables import LookupTable
-from nasedu.wzdnas import FourTermLoss, zero_cost_map
+from nasedu.wzdnas import four_terms, zero_cost_map
 
 PUBLIC_STEP = 27e-3  # seconds: the public code's own step, as measured on such a core (reference of the method)
 
@@ -31,11 +31,11 @@ def test_phase_two_steps(p5):
     tables = {name: LookupTable.build(p5, metric) for name, metric in (("flops", "macs"), ("depth", "depth"))}
     for name, metric in (("latency", "params"), ("zero_cost", "depth")):  # stand-ins: any table costs the same
         tables[name] = LookupTable.build(p5, metric)
-    loss = FourTermLoss(tables, 35e9)
+    loss = four_terms(tables, 35e9)
     with fixed_threads(1):
         for count, steps in ((1, 115_200), (64, 11_520)):
             start = time.perf_counter()
-            descend(list(tables.values()), loss, DescentConfig(steps=steps), seeds=list(range(count)))
+            descend(loss, DescentConfig(steps=steps), seeds=list(range(count)))
             seconds = time.perf_counter() - start
             print(
                 f"\n{count:3d} seeds: {steps} steps in {seconds:.1f} s, {steps / seconds:.0f} steps/s, "

@@ -4,7 +4,7 @@ import torch
 from nasedu import spaces
 from nasedu.search import DescentConfig, descend
 from nasedu.tables import LookupTable
-from nasedu.wzdnas import FourTermLoss, cost_tables
+from nasedu.wzdnas import cost_tables, four_terms
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +24,4 @@ def tables(space):
 def descent(tables):
     torch.manual_seed(0)
     target = sum(tables["flops"].bounds()) / 2
-    return descend(list(tables.values()), FourTermLoss(tables, target), DescentConfig(steps=400, every=20))
+    return descend(four_terms(tables, target), DescentConfig(steps=400, every=20))

@@ -58,7 +58,7 @@ def test_the_price_map_shows_every_entry_and_leaves_out_what_is_no_choice():
 
 def test_options_that_are_decided_together_have_a_row_for_every_pair():
     table = LookupTable.build(spaces.create("yolo:course"), "depth")
-    ax = plots.price_map(table, "bottlenecks", 1).axes[0]
+    ax = plots.price_map(table, "blocks", 1).axes[0]
     rows = [label.get_text() for label in ax.get_yticklabels()]
     assert rows == [f"{width}, {depth}" for width in ("0.25", "0.5", "0.75") for depth in range(5)]
     drawn = np.ma.filled(ax.images[0].get_array(), np.nan)

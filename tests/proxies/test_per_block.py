@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.errors import UnknownName
+from nasedu.errors import ProxyError, UnknownName
 from nasedu.proxies import log_det, naswot_options, zero_cost_map
 from nasedu.proxies.naswot import AgreementKernel
 from nasedu.sampling import softmax, uniform_logits
@@ -99,3 +99,70 @@ def test_a_block_sees_what_the_soft_supernet_feeds_it(lab):
 def test_unknown_proxy(lab):
     with pytest.raises(UnknownName, match="did you mean 'naswot'"):
         zero_cost_map(*lab, "naswott")
+
+
+SMALL = {"num_classes": 4, "input_size": 16, "width": 0.25, "depth": 0.2, "stem_stride": 1}
+
+
+def small(name, **options):
+    space = spaces.create("yolo", image_size=32) if name == "yolo" else spaces.create(name, **SMALL | options)
+    path = softmax(uniform_logits(space.choices))
+    images = torch.rand(4, *space.input_shape, generator=torch.Generator().manual_seed(0))
+    return space, space.supernet(seed=0), path, images
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_there_is_a_naswot_map_in_every_space(name):
+    space, supernet, path, images = small(name)
+    table = zero_cost_map(space, supernet, path, images)
+    assert [e.shape for e in table.entries] == [tuple(space.choices[d] for d in group) for group in space.groups]
+    low, high = table.bounds()
+    assert low < high and table.provenance["how"].startswith("naswot")
+    torch.testing.assert_close(table.entries, zero_cost_map(space, supernet, path, images).entries)
+
+
+def test_slots_that_are_decided_together_add_up():
+    """Of nasbench201's three cells, scored one by one by hooks of the test's own."""
+    space, supernet, path, images = small("nasbench201")
+    seen = {slot.name: [] for slot in space.slots}
+    for name, found in seen.items():
+        supernet.parts[name].register_forward_pre_hook(lambda block, inputs, found=found: found.append(inputs[0]))
+    table = zero_cost_map(space, supernet, path, images)
+    supernet.eval()
+    edges = [slot.name for slot in space.slots if space.deciding[slot.name] == space.groups[0]]
+    assert len(edges) == 3
+    scores = [naswot_options(supernet.parts[name], seen[name][0]) / len(images) for name in edges]
+    torch.testing.assert_close(table.entries[0], sum(scores))
+    none = space.operations.index("none")
+    assert all(int(entry.argmin()) == none for entry in table.entries), "nothing is told apart by nothing"
+
+
+@pytest.mark.parametrize(("name", "proxy"), [("spos", "snip"), ("spos", "synflow"), ("fairnas", "snip")])
+def test_saliency_maps_where_every_option_has_weights(name, proxy):
+    space, supernet, path, images = small(name)
+    loss = lambda net: net(images, path).square().mean()  # noqa: E731
+    table = zero_cost_map(space, supernet, path, images, proxy, loss)
+    weights = {n: p for n, p in supernet.named_parameters() if p.ndim == 4}
+    if proxy == "snip":
+        supernet.eval()
+        grads = torch.autograd.grad(loss(supernet), list(weights.values()))
+        own = {n: (w * g).abs().sum() for (n, w), g in zip(weights.items(), grads, strict=True)}
+        first = space.slots[0].name
+        wanted = [
+            sum(v for n, v in own.items() if n.startswith(f"parts.{first}.operations.{i}."))
+            for i in range(space.choices[0])
+        ]
+        torch.testing.assert_close(table.entries[0].float(), torch.stack(wanted).log(), rtol=1e-3, atol=1e-3)
+    assert table.bounds()[0] < table.bounds()[1]
+
+
+@pytest.mark.parametrize("proxy", ["snip", "synflow"])
+def test_options_without_weights_have_no_saliency(proxy):
+    space, supernet, path, images = small("nasbench201")
+    with pytest.raises(ProxyError, match=rf"{proxy} scores weights, and none of cell1_1_0to1 has none: take naswot"):
+        zero_cost_map(space, supernet, path, images, proxy, lambda net: net(images, path).square().mean())
+
+
+def test_saturated_activations_let_no_synflow_through():
+    with pytest.raises(ProxyError, match=r"no synflow reaches stage.*: activations that saturate"):
+        zero_cost_map(*small("fairnas"), "synflow")

@@ -12,7 +12,7 @@ from nasedu.errors import CheckpointError, ParameterError, TableError, UnknownNa
 from nasedu.search import DescentConfig, descend
 from nasedu.search.descent import _closed, _descend_chunk, _noise, _sampled
 from nasedu.tables import LookupTable, TableStack
-from nasedu.wzdnas.loss import FourTermLoss
+from nasedu.wzdnas import four_terms
 
 CONFIG = DescentConfig(steps=400, every=50)
 
@@ -29,11 +29,11 @@ def tables(space):
 
 def loss_at(tables, fraction):
     low, high = tables["flops"].bounds()
-    return FourTermLoss(tables, low + fraction * (high - low))
+    return four_terms(tables, low + fraction * (high - low))
 
 
 def test_closed_form_gradient_equals_autograd(space, tables):
-    loss, stack = loss_at(tables, 0.3), TableStack(list(tables.values()))
+    budget = loss_at(tables, 0.3)
     theta = torch.randn(2, 18, 4)
     noise = _noise(space, [3, 4], 0, 1)
 
@@ -42,10 +42,10 @@ def test_closed_form_gradient_equals_autograd(space, tables):
             pass
 
     config = DescentConfig(steps=10, temperature=(2.0, 2.0))
-    _descend_chunk(theta, Keep(), stack, loss, noise, config, 0)
+    _descend_chunk(theta, Keep(), budget, noise, config, 0)
     free = theta.clone().requires_grad_()
     p = torch.softmax((free + noise[0]) / 2.0, -1)
-    loss.value(stack.expected(p)).sum().backward()
+    budget.value(budget.stack.expected(p)).sum().backward()
     open_choices = _closed(space).isfinite().expand_as(theta)
     torch.testing.assert_close(theta.grad[open_choices], free.grad[open_choices], rtol=1e-4, atol=1e-6)
     assert theta.grad.abs().max() > 1e-3
@@ -57,11 +57,11 @@ def test_the_sampled_gradient_is_that_of_the_expected_loss():
     space = spaces.create("nasbench201", operations=operations, width=0.25, depth=0.2, input_size=8)
     table = LookupTable.build(space, "macs")
     low, high = table.bounds()
-    loss, stack = FourTermLoss({"flops": table}, (low + high) / 2.5), TableStack([table])
+    loss = four_terms({"flops": table}, (low + high) / 2.5)
     theta = torch.randn(1, len(space.choices), max(space.choices), generator=torch.Generator().manual_seed(1))
     archs = torch.cartesian_prod(*(torch.arange(n) for n in space.choices))
     noise = 1e3 * torch.nn.functional.one_hot(archs, max(space.choices)).float()  # so that every one is drawn, once
-    p, prices = _sampled(theta.expand(len(archs), -1, -1), noise, 0.7, stack, loss)
+    p, prices = _sampled(theta.expand(len(archs), -1, -1), noise, 0.7, loss)
     free = theta.clone().requires_grad_()
     soft = torch.softmax(free[0] / 0.7, -1)
     chances = torch.stack([soft[d, archs[:, d]] for d in range(len(space.choices))]).prod(0)
@@ -85,16 +85,16 @@ def test_rows_of_one_seed_share_their_noise(space):
 @pytest.mark.parametrize("fraction", [0.1, 0.6])
 def test_descent_reaches_a_tight_and_a_loose_target(tables, fraction):
     loss = loss_at(tables, fraction)
-    descent = descend(list(tables.values()), loss, DescentConfig(steps=2000))
+    descent, target = descend(loss, DescentConfig(steps=2000)), loss.terms[0][1]
     expected = float(tables["flops"].expected(descent.path()))
     uniform = float(descent.history[0]["costs"][0, 0])
-    assert abs(expected / loss.target - 1) < 0.05 < abs(uniform / loss.target - 1)
+    assert abs(expected / target - 1) < 0.05 < abs(uniform / target - 1)
 
 
 def test_a_seed_gives_the_same_theta_alone_and_beside_others(tables):
     loss = loss_at(tables, 0.3)
-    together = descend(list(tables.values()), loss, CONFIG, seeds=[5, 6, 7])
-    alone = descend(list(tables.values()), loss, CONFIG, seeds=[6])
+    together = descend(loss, CONFIG, seeds=[5, 6, 7])
+    alone = descend(loss, CONFIG, seeds=[6])
     torch.testing.assert_close(together.theta[1], alone.theta[0], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(together.theta[0], together.theta[1])
 
@@ -113,52 +113,49 @@ def test_killed_descent_goes_on_to_the_same_end(tables, tmp_path):
         if len(done) == 80:
             raise Killed
 
-    values = list(tables.values())
     with pytest.raises(Killed):
-        descend(values, loss, config, state=state, progress=kill)
+        descend(loss, config, state=state, progress=kill)
     resumed = []
-    again = descend(values, loss, config, state=state, progress=lambda *said: resumed.append(said))
-    whole = descend(values, loss, config)
-    assert resumed == [
-        (step, 6000) for step in range(2550, 6001, 50)
-    ]  # it went on from the last state, not from the start
+    again = descend(loss, config, state=state, progress=lambda *said: resumed.append(said))
+    whole = descend(loss, config)
+    assert resumed == [(step, 6000) for step in range(2550, 6001, 50)]  # from the last state on, not from the start
     assert torch.equal(again.theta, whole.theta) and len(again.history) == len(whole.history)
 
 
 def test_a_state_cut_short_is_refused_and_another_descent_starts_afresh(tables, tmp_path, capsys):
     loss, state = loss_at(tables, 0.3), tmp_path / "search.pt"
-    descend(list(tables.values()), loss, CONFIG, state=state)
-    values = list(tables.values())
+    descend(loss, CONFIG, state=state)
+    same = list(tables.values())
     changes = [
         {"seeds": [1]},
-        {"loss": loss_at(tables, 0.4)},
+        {"budget": loss_at(tables, 0.4)},
         {"config": replace(CONFIG, lr=0.01)},
-        {"tables": values, "refresh": lambda descent, temperature: values},
-        {"tables": values, "refresh": lambda descent, temperature: list(values)},
+        {"refresh": lambda descent, temperature: same},
+        {"refresh": lambda descent, temperature: list(same)},
     ]
     for change in changes:
-        asked = {"tables": values, "loss": loss, "config": CONFIG} | change
+        asked = {"budget": loss, "config": CONFIG} | change
         capsys.readouterr()
         found = descend(**asked, state=state)
         assert torch.equal(found.theta, descend(**asked).theta), change
         assert "search.pt was stored with other settings" in capsys.readouterr().out, change
     state.write_bytes(state.read_bytes()[:500])
     with pytest.raises(CheckpointError, match="cut short"):
-        descend(list(tables.values()), loss, CONFIG, state=state)
+        descend(loss, CONFIG, state=state)
 
 
 def test_refresh_needs_one_seed(tables):
     with pytest.raises(ParameterError, match="one seed"):
-        descend(list(tables.values()), loss_at(tables, 0.3), CONFIG, seeds=[0, 1], refresh=lambda d, t: [])
+        descend(loss_at(tables, 0.3), CONFIG, seeds=[0, 1], refresh=lambda d, t: [])
 
 
 def test_tables_of_another_space_are_refused(space, tables):
     larger = spaces.create("yolo", num_classes=3, image_size=64)
-    loss, elsewhere = loss_at(tables, 0.3), LookupTable(larger, "depth", "bottlenecks", 0.0, tables["depth"].entries)
+    loss, elsewhere = loss_at(tables, 0.3), LookupTable(larger, "depth", "blocks", 0.0, tables["depth"].entries)
     with pytest.raises(TableError, match="it is to price yolo"):
         TableStack([tables["flops"], elsewhere])
     with pytest.raises(TableError, match="it is to price yolo"):
-        descend(list(tables.values()), loss, CONFIG, refresh=lambda descent, t: [elsewhere, elsewhere])
+        descend(loss, CONFIG, refresh=lambda descent, t: [elsewhere, elsewhere])
 
 
 def test_temperature_runs_from_start_to_end():
@@ -167,3 +164,28 @@ def test_temperature_runs_from_start_to_end():
     assert temperatures[0] == 5.0 and temperatures[-1] == pytest.approx(5.0 * 0.02 ** (39 / 40))
     ratios = {round(b / a, 6) for a, b in zip(temperatures[:-1], temperatures[1:], strict=True)}
     assert len(ratios) == 1 and len(temperatures) == 40
+
+
+def test_refreshed_tables_price_like_new_ones(tables):
+    """A stack that takes other tables over, one of them the same, is that of the other tables."""
+    dearer = [
+        tables["flops"],
+        LookupTable(tables["depth"].space, "depth", "blocks", 1.0, [2 * e for e in tables["depth"].entries]),
+    ]
+    stack, p = TableStack(list(tables.values())), torch.rand(3, 18, 4)
+    before = stack.expected(p)
+    stack.refresh(dearer)
+    assert torch.equal(stack.expected(p), TableStack(dearer).expected(p))
+    assert torch.equal(stack.expected(p)[:, 0], before[:, 0]) and not torch.equal(stack.expected(p), before)
+
+
+def test_every_refresh_is_asked_for_once(tables):
+    budget, asked = loss_at(tables, 0.3), []
+
+    def refresh(descent, temperature):
+        asked.append(len(descent.history))
+        return budget.tables
+
+    config = DescentConfig(steps=100, every=20)
+    again = descend(budget, config, refresh=refresh)
+    assert asked == [0, 1, 2, 3, 4] and torch.equal(again.theta, descend(budget, config).theta)

@@ -12,7 +12,7 @@ from nasedu import spaces
 from nasedu.errors import ParameterError, TableError
 from nasedu.search import DescentConfig, pareto_sweep
 from nasedu.search.pareto import SWEEP
-from nasedu.tables import LookupTable, ObjectiveLoss, losses
+from nasedu.tables import Budget, LookupTable, losses
 
 SHORT = DescentConfig(steps=200, every=20, gradient="sampled")
 
@@ -37,7 +37,7 @@ def targets(cost, *shares):
 
 def test_a_sum_of_terms_and_its_gradient(objective, cost):
     (target,) = targets(cost, 0.4)
-    loss = ObjectiveLoss(objective, [(cost, target, "squared"), (cost, [target, 2 * target], "hinge")])
+    loss = Budget([(cost, target, "squared"), (cost, torch.tensor([target, 2 * target]), "hinge")], objective)
     low, high = objective.bounds()
     costs = torch.tensor([[low, 1.5 * target, 1.5 * target], [high, target, 3 * target]])
     torch.testing.assert_close(loss.value(costs), torch.tensor([1 + 0.25 + 0.5, 0 + 0 + 0.5]), rtol=1e-4, atol=1e-5)

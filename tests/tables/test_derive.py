@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.errors import BudgetError
+from nasedu.errors import BudgetError, ParameterError
 from nasedu.sampling import one_hot, softmax, uniform_logits
-from nasedu.tables import LookupTable
-from nasedu.tables.derive import derive, least_regret, nearest, random_within
+from nasedu.tables import LookupTable, at_most, derive, nearest, within
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +25,54 @@ def course():
     return LookupTable.build(spaces.create("yolo", num_classes=3), "macs")
 
 
-def test_repair_is_the_least_regret_of_all_architectures(tiny):
-    """Against brute force over all 1,728 architectures."""
+@pytest.fixture(scope="module")
+def every(tiny):
+    """All 1,728 architectures."""
+    return list(itertools.product(*map(range, tiny.space.choices)))
+
+
+def test_repair_keeps_the_most_probability_of_all_architectures(tiny, every):
     space, rng = tiny.space, np.random.default_rng(0)
-    every = list(itertools.product(*map(range, space.choices)))
     low, high = tiny.bounds()
     for _ in range(5):
-        regrets = [torch.from_numpy(rng.exponential(size=n)) for n in space.choices]
+        path = [torch.softmax(torch.from_numpy(3 * rng.normal(size=n)), 0) for n in space.choices]
         target = low + rng.uniform(0.2, 0.8) * (high - low)
-        found = least_regret(regrets, tiny, target)
-        assert abs(tiny(found) / target - 1) <= 0.03
+        found = derive(path, tiny, target)
+        fitting = [a for a in every if abs(tiny(a) / target - 1) <= 0.03]
+        regrets = [sum(float((p.max() / p[i]).log()) for p, i in zip(path, arch, strict=True)) for arch in fitting]
+        assert found.arch in fitting and found.regret == pytest.approx(min(regrets), abs=1e-6)
 
-        def total(arch, regrets=regrets):
-            return sum(float(r[i]) for r, i in zip(regrets, arch, strict=True))
 
-        best = min(total(a) for a in every if abs(tiny(a) / target - 1) <= 0.0299)
-        assert total(found) <= best + 1e-9
+def test_the_best_by_a_table_within_one_budget_and_two(tiny, every):
+    params, gain = LookupTable.build(tiny.space, "params"), made_up(tiny.space, 0)
+    (low, high), (few, many) = tiny.bounds(), params.bounds()
+    for share in (0.05, 0.3, 0.7):
+        one = within(tiny, low + share * (high - low))
+        both = one & at_most(params, few + 0.9 * share * (many - few))
+        assert gain(one.best(gain)) == pytest.approx(max(gain(a) for a in every if one(a)))
+        assert gain(both.best(gain)) == pytest.approx(max(gain(a) for a in every if both(a)))
+        assert gain(both.best(gain)) <= gain(one.best(gain))
+    with pytest.raises(BudgetError, match=r"params of at most .* and macs of .* reachable range is .* and .* MACs"):
+        at_most(params, few) & within(tiny, high)
+
+
+def test_further_budgets_are_met_as_well(tiny, every):
+    params = LookupTable.build(tiny.space, "params")
+    path = one_hot(tiny.space.hand_designed, tiny.space.choices)
+    path = [0.9 * p + 0.1 / len(p) for p in path]
+    target = tiny(tiny.space.hand_designed)
+    free = derive(path, tiny, target)
+    limit = at_most(params, 0.95 * params(free.arch))
+    kept = derive(path, tiny, target, also=limit)
+    assert limit(kept.arch) and not limit(free.arch) and abs(kept.cost / target - 1) <= 0.03
+    assert kept.repaired and kept.regret > free.regret == 0
+
+
+def made_up(space, seed):
+    """Scores, half of them negative."""
+    generator = torch.Generator().manual_seed(seed)
+    entries = [torch.randn([space.choices[d] for d in group], generator=generator).double() for group in space.groups]
+    return LookupTable(space, "gain", "points", 0.0, entries, own=True)
 
 
 def test_derive_keeps_the_most_probable_where_it_fits_and_repairs_where_not(course):
@@ -56,25 +88,19 @@ def test_derive_keeps_the_most_probable_where_it_fits_and_repairs_where_not(cour
     assert sum(a != b for a, b in zip(moved.arch, moved.argmax, strict=True)) < 9
 
 
-def test_rivals_meet_the_budget(course):
-    space, target = course.space, 0.8 * course(course.space.hand_designed)
-    assert nearest(space.hand_designed, course, course(space.hand_designed)) == space.hand_designed
-    for arch in (nearest(space.hand_designed, course, target), random_within(course, target, seed=0)):
-        assert abs(course(arch) / target - 1) <= 0.03
-    assert random_within(course, target, seed=0) == random_within(course, target, seed=0)
-    assert random_within(course, target, seed=0) != random_within(course, target, seed=1)
-
-
-def test_a_random_rival_is_found_near_the_ends_of_the_range(course):
-    low, high = course.bounds()
-    for target in (1.02 * low, 0.99 * high):
-        found = [random_within(course, target, seed, tries=50) for seed in range(3)]
-        assert all(abs(course(arch) / target - 1) <= 0.03 for arch in found)
+def test_the_nearest_differs_by_the_fewest_steps(tiny, every):
+    arch = tiny.space.hand_designed
+    assert nearest(arch, tiny, tiny(arch)) == arch
+    target = 1.5 * tiny(arch)
+    steps = {a: sum(abs(i - j) for i, j in zip(a, arch, strict=True)) for a in every if within(tiny, target)(a)}
+    assert steps[nearest(arch, tiny, target)] == min(steps.values())
 
 
 def test_unreachable_targets_end_with_the_range(course):
     uniform = softmax(uniform_logits(course.space.choices))
     _, high = course.bounds()
-    for attempt in (lambda t: derive(uniform, course, t), lambda t: random_within(course, t, 0, tries=100)):
-        with pytest.raises(BudgetError, match="reachable range"):
+    for attempt in (lambda t: derive(uniform, course, t), lambda t: within(course, t)):
+        with pytest.raises(BudgetError, match=r"reachable range is .* MACs \(0\.\d+ to 0\.\d+ GFLOPs\)"):
             attempt(1.5 * high)
+    with pytest.raises(ParameterError, match="a target must be positive"):
+        derive(uniform, course, math.nan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from nasedu.errors import ArchitectureError, ParameterError, TableError, Unknown
 from nasedu.hardware import Latency, count
 from nasedu.hardware.latency import NoisyMeasurement
 from nasedu.sampling import one_hot, softmax, uniform_logits
-from nasedu.tables import LookupTable, pricing, stack, stored
+from nasedu.tables import LookupTable, TableStack, metrics, pricing, stored
 from nasedu.tables.pieces import make_up
 
 
@@ -79,10 +80,49 @@ def test_an_expectation_takes_any_precision_and_only_choices_that_there_are(spac
 
 
 def test_what_an_expectation_multiplies_with_is_made_once(space, tables, monkeypatch):
-    table = LookupTable(space, "depth", "bottlenecks", 0.0, tables["depth"].entries)
+    table = LookupTable(space, "depth", "blocks", 0.0, tables["depth"].entries)
     table.expected((0,) * 18)
-    monkeypatch.setattr(stack, "_selectors", lambda space: pytest.fail("made again"))
+    monkeypatch.setattr(TableStack, "__init__", lambda *_: pytest.fail("made again"))
     table.expected((1,) * 18)
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_tables_of_every_space_agree_with_the_networks_it_builds(name):
+    space = spaces.create("yolo", image_size=32) if name == "yolo" else spaces.create(f"{name}:course")
+    tables = {metric: LookupTable.build(space, metric) for metric in ("macs", "params", "depth")}
+    for seed in range(3):
+        arch = space.sample(np.random.default_rng(seed))
+        with torch.device("meta"):
+            network = space.build(arch)
+        cost = count(network, space.input_shape)
+        searched = [network.parts[slot.name] for slot in space.slots]
+        depth = sum(any(True for _ in part.parameters()) for part in searched)
+        if name == "yolo":
+            depth = sum(isinstance(part, Bottleneck) for part in network.modules())
+        found = {metric: table(arch) for metric, table in tables.items()}
+        assert found == {"macs": cost.macs, "params": cost.params, "depth": depth} and depth > 0
+
+
+def test_tables_that_nothing_counts_say_what_makes_them():
+    with pytest.raises(ParameterError, match=r"naswot table is not counted: proxies.zero_cost_map makes it"):
+        LookupTable.build(spaces.create("yolo:tiny"), "naswot")
+    with pytest.raises(ParameterError, match="an architecture of plainnet is no list of them"):
+        LookupTable.build(spaces.create("plainnet"), "macs")
+    with pytest.raises(ParameterError, match="naswot is a metric already"):
+        metrics.register("naswot", metrics.Metric("points"))
+
+
+def test_equal_pieces_are_counted_once(monkeypatch):
+    """A cell of nasbench201:course in each stage: 5 operations and 3 sums a stage, and 6 layers around them."""
+    counted, known = [], metrics.METRICS["params"]
+    monkeypatch.setitem(
+        metrics.METRICS, "params", replace(known, count=lambda *at: counted.append(at) or known.count(*at))
+    )
+    space, told = spaces.create("nasbench201:course"), []
+    table = LookupTable.build(space, "params", progress=lambda done, total: told.append((done, total)))
+    assert len(counted) == 3 * (5 + 3) + 6 and told[-1] == (30, 30)
+    arch = space.sample(np.random.default_rng(0))
+    assert table(arch) == count(space.build(arch), space.input_shape).params
 
 
 def test_bounds_are_reached(space, tables):
@@ -187,9 +227,9 @@ def test_bad_entries_and_metrics_are_refused(space, tables):
     entries = [e.clone() for e in tables["depth"].entries]
     entries[3][0, 0] = float("nan")
     with pytest.raises(TableError, match="not finite"):
-        LookupTable(space, "depth", "bottlenecks", 0.0, entries)
+        LookupTable(space, "depth", "blocks", 0.0, entries)
     with pytest.raises(TableError, match="entries of shape"):
-        LookupTable(space, "depth", "bottlenecks", 0.0, entries[1:])
+        LookupTable(space, "depth", "blocks", 0.0, entries[1:])
     entries[3][0, 0] = -1
     with pytest.raises(TableError, match="has -1 ms at back4: a cost is at least 0"):
         LookupTable(space, "latency_ms", "ms", 0.0, entries)

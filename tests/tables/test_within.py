@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import Counter
 
@@ -61,12 +62,59 @@ def test_members_too_rare_for_rejection_are_found(yolo, macs, where):
     assert all(yolo.validate(arch) == arch for arch in members)
 
 
-def test_groups_of_several_decisions_keep_their_axes_apart(yolo, macs):
-    """A transposed entry would price width as depth, so that what is drawn would lie outside."""
-    low, high = macs.bounds()
-    constraint = within(macs, (low + high) / 2, 0.001)
-    rng = np.random.default_rng(1)
-    assert sum(constraint(constraint._draw(rng)) for _ in range(100)) > 50
+def test_groups_of_several_decisions_keep_their_axes_apart():
+    """Every member of a space with two decisions a group is drawn; a transposed entry would draw others."""
+    space = spaces.create("yolo:tiny", num_classes=3, image_size=64)
+    table = LookupTable.build(space, "macs")
+    low, high = table.bounds()
+    constraint, rng = within(table, (low + high) / 2, 0.02), np.random.default_rng(1)
+    members = {arch for arch in itertools.product(*map(range, space.choices)) if constraint(arch)}
+    assert constraint.count == len(members) > 20
+    assert {constraint.sample(rng) for _ in range(20 * len(members))} == members
+
+
+def test_counts_are_exact_for_whole_figures(toy, priced):
+    space = toy([3, 2, 4])
+    table, every = priced(space), list(itertools.product(range(3), range(2), range(4)))
+    for budget in (100, 103, 107.5, 111, 1e9):
+        assert at_most(table, budget).count == sum(table(arch) <= budget for arch in every)
+    for target in (100, 104, 109.5):
+        assert within(table, target, 0.011).count == sum(abs(table(a) - target) <= 0.011 * target for a in every)
+    huge = toy([9] * 30)  # 9^30 architectures: more than a float or 64 bits can count one by one
+    depth = LookupTable(huge, "depth", "blocks", 0.0, [torch.tensor([0.0] * 8 + [1.0]).double()] * 30)
+    assert at_most(depth, 20).count == sum(math.comb(30, k) * 8 ** (30 - k) for k in range(21))
+
+
+def test_counts_are_close_for_other_figures(toy):
+    space, generator = toy([4] * 7), torch.Generator().manual_seed(0)
+    entries = [torch.rand(4, generator=generator).double() for _ in range(7)]
+    table = LookupTable(space, "latency_ms", "ms", 0.5, entries)
+    costs = [table(arch) for arch in itertools.product(range(4), repeat=7)]
+    for budget in np.quantile(costs, [0.01, 0.5, 0.9]):
+        assert at_most(table, budget).count == pytest.approx(sum(c <= budget for c in costs), abs=2)
+
+
+def test_several_budgets_at_once(toy, priced):
+    space = toy([3, 2, 4, 3])
+    table = priced(space)
+    gain = LookupTable(space, "depth", "blocks", 0.0, [e.flip(0) for e in table.entries])
+    both = at_most(table, 110) & within(gain, 13, 0.2)
+    members = {arch for arch in itertools.product(*map(range, space.choices)) if both(arch)}
+    assert 5 < len(members) < 72
+    assert members == {
+        a for a in itertools.product(*map(range, space.choices)) if table(a) <= 110 and 10.4 <= gain(a) <= 15.6
+    }
+    rng = np.random.default_rng(0)
+    seen = Counter(both.sample(rng) for _ in range(300 * len(members)))
+    assert seen.keys() == members and sum((n - 300) ** 2 / 300 for n in seen.values()) < 3 * len(members)
+    with pytest.raises(ParameterError, match="one table, got 2"):
+        both.count  # noqa: B018
+    with pytest.raises(
+        BudgetError, match=r"params of at most 100 parameters and depth of .* reachable range is 100 to"
+    ):
+        at_most(table, 100) & at_most(gain, 0)
+    with pytest.raises(TableError, match="it is to price toy"):
+        at_most(table, 110) & at_most(priced(toy([3, 3])), 103)
 
 
 @pytest.mark.parametrize("budget", [1.0, 99.9])
@@ -115,5 +163,5 @@ def test_the_identity_depends_on_bounds_and_entries(toy, priced):
     table, changed = priced(space), priced(other)
     changed.entries[0][0] = 0.5
     constraints = [at_most(table, 103), at_most(table, 104), within(table, 103), at_most(changed, 103)]
-    assert len({c.identity for c in constraints}) == 4
+    assert len({str(c.identity) for c in constraints}) == 4
     assert at_most(priced(other), 103).identity == constraints[0].identity

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.errors import BudgetError, ParameterError
+from nasedu.errors import BudgetError, ParameterError, UnknownName
+from nasedu.sampling import softmax, uniform_logits
 from nasedu.tables import LookupTable
-from nasedu.wzdnas import FourTermLoss, LossWeights, read_target
+from nasedu.wzdnas import PUBLISHED, LossWeights, four_terms, read_target
 
 
 @pytest.fixture(scope="module")
@@ -17,28 +18,59 @@ def course():
     return LookupTable.build(spaces.create("yolo", num_classes=3), "macs")
 
 
+def by_hand(costs, uniform, target, weights=PUBLISHED):
+    """L = - a ZC + b (F / F* - 1)^2 + c D / D_u + d Lat / Lat_u."""
+    squared = weights.flops * (costs["flops"] / target - 1) ** 2
+    linear = {name: getattr(weights, name) * costs[name] / uniform[name] for name in ("depth", "latency")}
+    return squared - weights.zero_cost * costs["zero_cost"] + linear["depth"] + linear["latency"]
+
+
+def test_the_four_terms_are_the_formula(course):
+    space, target = course.space, 0.8 * course(course.space.hand_designed)
+    tables = {"zero_cost": made_up(space), "flops": course, "depth": LookupTable.build(space, "depth")}
+    tables["latency"] = LookupTable(space, "latency_ms", "ms", 0.5, [e / 1e6 for e in course.entries])
+    budget, uniform = four_terms(tables, target), softmax(uniform_logits(space.choices))
+    start = {name: float(table.expected(uniform)) for name, table in tables.items()}
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(100):
+        path = softmax([3 * torch.randn(n, generator=generator) for n in space.choices])
+        costs = {name: float(table.expected(path)) for name, table in tables.items()}
+        wanted = by_hand(costs, start, target)
+        assert float(budget(0.0, path)) == pytest.approx(wanted, rel=2e-6, abs=2e-6)
+        assert float(budget.parts(budget.costs(path)).sum()) == pytest.approx(wanted, rel=2e-6, abs=2e-6)
+        assert float(budget(7.0, path)) == pytest.approx(7 + wanted, rel=2e-6)
+
+
+def made_up(space):
+    """A zero-cost map, some of whose scores are negative."""
+    generator = torch.Generator().manual_seed(1)
+    entries = [torch.randn([space.choices[d] for d in group], generator=generator).double() for group in space.groups]
+    return LookupTable(space, "naswot", "log |det K| per image", 0.0, entries)
+
+
 def test_published_weights_are_the_published_loss_in_other_units():
     """alpha .005, gamma .01, omega .001, theta .002 on GFLOPs, log det, bottlenecks and ms."""
     space = spaces.create("yolo", template="p5", num_classes=20)
     tables = {"flops": LookupTable.build(space, "macs"), "depth": LookupTable.build(space, "depth")}
-    loss = FourTermLoss(tables, 35e9)
+    budget = four_terms(tables, 35e9)
     arch = space.sample(np.random.default_rng(0))
-    costs = torch.tensor([tables["flops"](arch), tables["depth"](arch)])
-    gflops = 2e-9 * tables["flops"](arch)
-    assert float(loss.value(costs)) == pytest.approx(0.005 * (gflops - 70) ** 2 + 0.001 * float(costs[1]), rel=1e-3)
+    gflops, depth = 2e-9 * tables["flops"](arch), tables["depth"](arch)
+    assert float(budget(0.0, arch)) == pytest.approx(0.005 * (gflops - 70) ** 2 + 0.001 * depth, rel=1e-3)
 
 
 def test_gradient_of_the_loss_equals_autograd(course):
-    loss = FourTermLoss({"zero_cost": course, "flops": course}, 5e7, LossWeights(zero_cost=0.3))
+    budget = four_terms({"zero_cost": course, "flops": course}, 5e7, LossWeights(zero_cost=0.3))
     costs = torch.tensor([[4e7, 6e7]], requires_grad=True)
-    loss.value(costs).sum().backward()
-    torch.testing.assert_close(loss.gradient(costs.detach()), costs.grad)
+    budget.value(costs).sum().backward()
+    torch.testing.assert_close(budget.gradient(costs.detach()), costs.grad)
     assert costs.grad[0, 0] < 0 < costs.grad[0, 1]  # more score is better; too many FLOPs are worse
 
 
 def test_flops_term_is_two_sided(course):
-    loss = FourTermLoss({"flops": course}, 5e7)
-    assert float(loss.value(torch.tensor([5e7]))) == 0 < float(loss.value(torch.tensor([4e7])))
+    budget = four_terms({"flops": course}, 5e7)
+    assert float(budget.value(torch.tensor([5e7]))) == 0 < float(budget.value(torch.tensor([4e7])))
+    with pytest.raises(UnknownName, match="did you mean 'flops'"):
+        four_terms({"flop": course}, 5e7)
 
 
 def test_targets_are_read(course):
@@ -47,7 +79,7 @@ def test_targets_are_read(course):
     assert read_target("25%", course, space) == pytest.approx(low + 0.25 * (high - low))
     assert read_target("0.1 GFLOPs", course, space) == pytest.approx(5e7)
     assert read_target("100MFLOPs", course, space) == pytest.approx(5e7)
-    with pytest.raises(BudgetError, match=r"reachable range is 0\.\d+ to 0\.\d+ GFLOPs"):
+    with pytest.raises(BudgetError, match=r"reachable range is .* MACs \(0\.\d+ to 0\.\d+ GFLOPs\)"):
         read_target("70 GFLOPs", course, space)
     for text in ("0.1", "lots", "1.2.3 GFLOPs", ""):
         with pytest.raises(ParameterError, match="write"):

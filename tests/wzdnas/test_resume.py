@@ -16,7 +16,7 @@ SCRIPT = textwrap.dedent(
     import os, sys
     from pathlib import Path
     import torch
-    from nasedu import data, spaces, wzdnas
+    from nasedu import data, spaces, tables, wzdnas
     from nasedu.search import DescentConfig
     from nasedu.tables import derive
     from nasedu.task import fit
@@ -38,14 +38,14 @@ SCRIPT = textwrap.dedent(
     task = wzdnas.detection_task(space, config, train)
     supernet = space.supernet(seed=0)
     wzdnas.warm_up(space, supernet, task, config.training, state=folder / "warmup.pt", progress=killer("warm-up"))
-    tables = wzdnas.cost_tables(space)
-    target = wzdnas.read_target("30%", tables["flops"], space)
+    priced = wzdnas.cost_tables(space)
+    target = wzdnas.read_target("30%", priced["flops"], space)
     images = torch.stack([train[i][0] / 255 for i in range(4)])
     descent, _ = wzdnas.search(
-        space, supernet, images, tables, target, DescentConfig(steps=300, every=100),
+        space, supernet, images, priced, target, DescentConfig(steps=300, every=100),
         state=folder / "search.pt", progress=killer("search"),
     )
-    arch = derive(descent.path(), tables["flops"], target).arch
+    arch = derive(descent.path(), priced["flops"], target).arch
     network = space.build(arch, seed=0)
     trained = fit(network, task, config.training, state=folder / "train.pt", progress=killer("train"))
     print(arch, descent.theta.double().sum().item(), trained.history[-1]["total"], dict(calls))

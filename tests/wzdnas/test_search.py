@@ -24,7 +24,7 @@ def test_a_stored_search_starts_afresh_when_tables_target_or_images_changed(tmp_
 
     first = search()
     assert torch.equal(search().theta, first.theta)
-    dearer = LookupTable(space, "depth", "bottlenecks", 0.0, [2 * e for e in tables["depth"].entries])
+    dearer = LookupTable(space, "depth", "blocks", 0.0, [2 * e for e in tables["depth"].entries])
     for change in ({"tables": tables | {"depth": dearer}}, {"target": 1.1 * target}, {"images": 1 - images}):
         capsys.readouterr()
         search(**change)

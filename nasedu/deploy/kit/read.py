@@ -16,9 +16,10 @@ from nasedu.errors import KitError, TableError
 from nasedu.spaces.base import SearchSpace
 from nasedu.storage import content_hash
 from nasedu.tables.additivity import FEWEST, Additivity, Correction, correct, study
+from nasedu.tables.metrics import METRICS
 from nasedu.tables.pieces import pieces
 from nasedu.tables.pricing import add_up
-from nasedu.tables.table import UNITS, LookupTable
+from nasedu.tables.table import LookupTable
 
 _TEXTS = ("device", "machine", "system", "governor", "python", "numpy", "onnxruntime", "provider", "date")
 _COUNTS = ("cores", "threads", "repeats", "warmup")
@@ -217,7 +218,7 @@ def _table(space: SearchSpace, manifest: dict, header: dict, lines: dict[str, di
     provenance |= {"batch": manifest["batch"], "precision": "float32", "kit": manifest["id"], "measured": len(lines)}
     provenance |= {"call_ms": call}
     provenance |= {"exported_with": manifest["versions"]}
-    return LookupTable(space, "latency_ms", UNITS["latency_ms"], fixed + call, entries, provenance)
+    return LookupTable(space, "latency_ms", METRICS["latency_ms"].unit, fixed + call, entries, provenance)
 
 
 def _networks(manifest: dict, lines: dict[str, dict], table: LookupTable) -> pd.DataFrame:

@@ -1,0 +1,56 @@
+"""What a lookup table can be a table of: metrics by name, each with its unit, and how it is counted where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from nasedu.blocks import CSP, CSP2, Bottleneck
+from nasedu.errors import ParameterError
+from nasedu.hardware.count import count
+from nasedu.tables.pieces import Piece, runs
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric in its `unit`. A cost is never below 0; a score (`cost=False`) may be, and is better when higher.
+
+    `count(piece, module)` tells what a piece costs, made on the meta device as `module`; where it is None, `made_by`
+    says what makes such a table.
+    """
+
+    unit: str
+    count: Callable[[Piece, nn.Module], float] | None = None
+    cost: bool = True
+    made_by: str = "LookupTable.build"
+
+
+METRICS: dict[str, Metric] = {}
+
+
+def register(name: str, metric: Metric) -> None:
+    """Make `name` a metric of tables. Raises `ParameterError` where it stands for another."""
+    if METRICS.setdefault(name, metric) != metric:
+        raise ParameterError(f"{name} is a metric already, in {METRICS[name].unit}")
+
+
+def depth(piece: Piece, module: nn.Module) -> int:
+    """How many blocks run: bottlenecks in a detector, elsewhere searched operations that have weights.
+
+    Skips, missing connections and pools have none, and fixed layers are the same in all networks. What stands side by
+    side, as the edges of a cell do, is counted, too.
+    """
+    if piece.group is None or isinstance(module, CSP | CSP2):
+        return sum(isinstance(part, Bottleneck) for part in module.modules())
+    return int(any(True for _ in module.parameters()))
+
+
+register("macs", Metric("MACs", lambda piece, module: count(module, *piece.input_shapes).macs))
+register(
+    "params", Metric("parameters", lambda _, module: sum(p.numel() for p in module.parameters() if p.requires_grad))
+)
+register("depth", Metric("blocks", depth))
+register("boundaries", Metric("boundaries", lambda _, module: int(runs(module))))
+register("latency_ms", Metric("ms"))
