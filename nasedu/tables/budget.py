@@ -121,8 +121,7 @@ class Budget:
     def identity(self) -> list:
         """What a stored search compares: tables, targets, losses and their options."""
         targets = [torch.as_tensor(target).tolist() for _, target, _ in self.terms]
-        tables = [table for table in self.tables]
-        return [tables, targets, [loss.identity for _, _, loss in self.terms], self._first]
+        return [list(self.tables), targets, [loss.identity for _, _, loss in self.terms], self._first]
 
 
 def _checked(target: float | Tensor, loss: HardwareLoss) -> tuple[float | Tensor, HardwareLoss]:
