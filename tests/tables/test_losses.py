@@ -250,6 +250,12 @@ def test_slopes_in_closed_form_are_those_of_autograd(table):
         torch.testing.assert_close(budget.gradient(costs.detach()), costs.grad)
 
 
+def test_a_budget_of_one_table_is_its_loss(table):
+    cost, pull = table(ARCH), losses.create("hinge", weight=3.0)
+    found = Budget([(table, cost / 2, pull)])(2.0, ARCH)
+    assert found.shape == () and float(found) == pytest.approx(2 + 3 * 1.0, rel=1e-5)
+
+
 def test_a_budget_learns_on_copies(table):
     budget = Budget([(table, table(ARCH) / 2, "lagrange"), (table, table(ARCH), "hinge")])
     fresh, identity = budget.fresh(), budget.identity
