@@ -346,7 +346,7 @@ task = Classification(train_set, val_set, batch_size=cfg.batch_size, seed=cfg.se
 # %%
 step = sampling.supernet_step(small, sampler, task)
 with tqdm(total=cfg.epochs, desc="supernet", unit="epoch") as bar:
-    keep = {"state": cfg.out_dir / "supernet.pt", "progress": lambda epoch, losses: bar.update(epoch - bar.n)}
+    keep = {"state": cfg.out_dir / "supernet.pt", "progress": lambda done, *_: bar.update(done - bar.n)}
     trained = fit(supernet, task, recipe, step, seed=cfg.seed, device=cfg.device, **keep)
 losses = [record["total"] for record in trained.history]
 Markdown(f"Loss of the drawn networks: {losses[0]:.2f} in the first epoch, {losses[-1]:.2f} in the last.")

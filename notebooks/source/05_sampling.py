@@ -280,7 +280,7 @@ def train_supernet(name, seed):
     task = Classification(train_set, batch_size=cfg.batch_size, seed=seed)
     step, recipe = sampling.supernet_step(space, sampler, task), classification.recipe(epochs(sampler))
     with tqdm(total=recipe.epochs, desc=name, unit="epoch") as bar:
-        follow = {"progress": lambda epoch, *_: bar.update(epoch - bar.n)}
+        follow = {"progress": lambda done, *_: bar.update(done - bar.n)}
         state = cfg.out_dir / f"{name.replace(' ', '-')}-{seed}.pt"
         return fit(net, task, recipe, step, seed=seed, device=cfg.device, state=state, **follow)
 

@@ -266,7 +266,7 @@ assert all(a.grad is None for a in theta)  # and now the logits
 def search(name, space, images, config, hardware=None):
     with tqdm(total=config.epochs, desc=name, unit="epoch") as bar:
         keep = {"state": cfg.out_dir / f"{name.replace(' ', '-')}.pt"}
-        follow = {"progress": lambda epoch, *_: bar.update(epoch - bar.n)}
+        follow = {"progress": lambda done, *_: bar.update(done - bar.n)}
         same = {"config": config, "hardware": hardware, "seed": cfg.seed, "device": cfg.device}
         return gradient_search(space, Classification(images, seed=cfg.seed), **same, **keep, **follow)
 
