@@ -263,12 +263,13 @@ assert all(a.grad is None for a in theta)  # and now the logits
 
 
 # %%
-def search(name, space, images, config, hardware=None):
+def search(name, space, images, config, hardware=None, batch_size=64):
     with tqdm(total=config.epochs, desc=name, unit="epoch") as bar:
         keep = {"state": cfg.out_dir / f"{name.replace(' ', '-')}.pt"}
         follow = {"progress": lambda done, *_: bar.update(done - bar.n)}
         same = {"config": config, "hardware": hardware, "seed": cfg.seed, "device": cfg.device}
-        return gradient_search(space, Classification(images, seed=cfg.seed), **same, **keep, **follow)
+        task = Classification(images, batch_size=batch_size, seed=cfg.seed)
+        return gradient_search(space, task, **same, **keep, **follow)
 
 
 schedule = {"epochs": cfg.epochs, "warmup_epochs": cfg.warmup_epochs, "arch_lr": cfg.arch_lr}
@@ -491,8 +492,8 @@ by_hand = 10.0 * (float(macs.expected(uniform)) / targets["tight"] - 1) ** 2
 assert abs(float(limits["tight"](0.0, uniform)) / by_hand - 1) < 1e-4
 
 # %%
-pressed = GradientConfig("gates", epochs=cfg.budget_epochs, warmup_epochs=1, batch_size=32, arch_lr=0.3)
-searched = {name: search(name, blocks, digits, pressed, hardware=limits[name]) for name, target in targets.items()}
+pressed = GradientConfig("gates", epochs=cfg.budget_epochs, warmup_epochs=1, arch_lr=0.3)
+searched = {name: search(name, blocks, digits, pressed, limits[name], batch_size=32) for name in targets}
 derived = {name: derive(result.path, macs, targets[name]) for name, result in searched.items()}
 assert all(abs(d.cost / d.target - 1) <= 0.03 for d in derived.values())
 
