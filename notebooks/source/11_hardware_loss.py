@@ -860,7 +860,7 @@ def drawn_search(reward, seed, strategy=search.evolution):
     def evaluate(arch):
         return float(reward.reward(quality(arch) / 100, full_macs(arch), quota["loose"]))
 
-    return strategy(every_cell, evaluate, budget=cfg.evaluations, seed=seed).best
+    return strategy(every_cell, evaluate, search.EvolutionConfig(budget=cfg.evaluations), seed=seed).best
 
 
 picked = {name: [drawn_search(loss, cfg.seed + i) for i in range(10)] for name, loss in rewards.items()}
