@@ -1,13 +1,15 @@
-"""Files that survive a kill: written under a temporary name, then renamed."""
+"""Files that survive a kill, written under a temporary name and then renamed; what identifies plain values."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import tempfile
 from pathlib import Path
 
-from nasedu.errors import OutputError
+from nasedu.errors import OutputError, ParameterError
 
 _writing: set[str] = set()  # temporary files of writes in progress in this process
 
@@ -58,3 +60,11 @@ def _elsewhere(process: int) -> bool:
     except OSError:  # it is another user's
         return True
     return True
+
+
+def content_hash(value: object) -> str:
+    """16 hex digits that identify a JSON-able value. Raises `ParameterError` for any other; see `identity`."""
+    try:
+        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"only what JSON can hold has a content hash: {error}") from None

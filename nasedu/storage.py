@@ -8,25 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
-from nasedu.errors import CheckpointError, ParameterError
+from nasedu.errors import CheckpointError
 from nasedu.files import write_atomically
 from nasedu.identity import identity as identity  # what a state belongs to: `save_state` and `load_state` ask for it
 
 MARK = b"nasedu-state-2 "
-
-
-def content_hash(value: object) -> str:
-    """16 hex digits that identify a JSON-able value. Raises `ParameterError` for any other; see `identity`."""
-    try:
-        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-    except (TypeError, ValueError) as error:
-        raise ParameterError(f"only what JSON can hold has a content hash: {error}") from None
 
 
 def tensors_hash(tensors: Iterable[torch.Tensor]) -> str:

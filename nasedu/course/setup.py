@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nasedu.course import parameters, places, style
 from nasedu.course.folder import claim
 from nasedu.errors import ParameterError, check_name
-from nasedu.storage import content_hash
+from nasedu.files import content_hash
 
 if TYPE_CHECKING:
     from filelock import FileLock

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from nasedu.files import content_hash
 from nasedu.hardware.count import count
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
-from nasedu.storage import content_hash, tensors_hash
+from nasedu.storage import tensors_hash
 
 
 @register("params", needs="nothing", passes="none")

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from nasedu.errors import ParameterError, check_name
+from nasedu.files import content_hash
 from nasedu.hardware.latency import fixed_threads
 from nasedu.progress import Progress, silent
 from nasedu.sampling import annealed, gumbel_noise
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.storage import content_hash, identity, load_state, save_state
+from nasedu.storage import identity, load_state, save_state
 from nasedu.tables.budget import Budget
 from nasedu.tables.table import LookupTable, TableStack
 

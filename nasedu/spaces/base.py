@@ -18,8 +18,8 @@ import yaml
 from torch import Tensor, nn
 
 from nasedu.errors import ArchitectureError, check_name
+from nasedu.files import content_hash
 from nasedu.randomness import initialised
-from nasedu.storage import content_hash
 from nasedu.supernet.mixed import Entry, MixedOp, Subset
 
 Arch = tuple[int, ...]  # one choice index per decision

@@ -23,13 +23,12 @@ import torch
 
 from nasedu import spaces
 from nasedu.data import classification
-from nasedu.files import write_atomically
+from nasedu.files import content_hash, write_atomically
 from nasedu.hardware.latency import fixed_threads
 from nasedu.proxies import zero_cost_map
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.search import DescentConfig, pareto_sweep
 from nasedu.search.pareto import SWEEP
-from nasedu.storage import content_hash
 from nasedu.tables import LookupTable, latency_table, losses, within
 
 SPACES, SHARES = ("yolo:course", "proxylessnas:course", "fbnet:course"), (0.2, 0.6)

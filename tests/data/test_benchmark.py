@@ -15,7 +15,7 @@ from nasedu import data, spaces
 from nasedu.data import benchmark
 from nasedu.errors import ArchitectureError, DataError, ParameterError, UnknownName
 from nasedu.ranking import combine, spearman
-from nasedu.search import evolution, random_search
+from nasedu.search import EvolutionConfig, evolution, random_search
 from nasedu.search.settings import SearchConfig
 from nasedu.tables import LookupTable
 
@@ -135,7 +135,10 @@ def test_evolution_beats_chance_on_the_published_table(published):
     evaluate = published.evaluator(space)
     regrets = {
         search.__name__: np.median(
-            [published.regret(space.format(search(space, evaluate, budget=300, seed=s).best)) for s in range(8)]
+            [
+                published.regret(space.format(search(space, evaluate, EvolutionConfig(budget=300), seed=s).best))
+                for s in range(8)
+            ]
         )
         for search in (random_search, evolution)
     }

@@ -284,16 +284,22 @@ def test_a_changed_search_starts_afresh_and_says_so(toy, priced, facts, tmp_path
         {"space": other},
     ]
     state = tmp_path / "search.pt"
-    random_search(**first, state=state)
-    for change in changes:
+
+    def search(change, **options):
         asked = first | change
+        limits = {name: asked[name] for name in ("budget", "feasible", "costs") if name in asked}
+        rest = {"seed": asked.get("seed", 0)} | options
+        return random_search(asked["space"], asked["evaluate"], SearchConfig(**limits), **rest)
+
+    search({}, state=state)
+    for change in changes:
         capsys.readouterr()
-        found = random_search(**asked, state=state)
-        assert facts(found) == facts(random_search(**asked)), change
+        found = search(change, state=state)
+        assert facts(found) == facts(search(change)), change
         assert (
             capsys.readouterr().out == "search.pt was stored with other settings, code or data: it is started afresh\n"
         )
-        again = random_search(**asked, state=state)
+        again = search(change, state=state)
         assert again.history == found.history and capsys.readouterr().out == "", change
 
 

@@ -13,8 +13,8 @@ from nasedu import spaces
 from nasedu.deploy.kit.run_kit import KIT, RESULTS
 from nasedu.deploy.kit.write import CALL, MANIFEST
 from nasedu.errors import KitError, TableError
+from nasedu.files import content_hash
 from nasedu.spaces.base import SearchSpace
-from nasedu.storage import content_hash
 from nasedu.tables.additivity import FEWEST, Additivity, Correction, correct, study
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.pieces import pieces

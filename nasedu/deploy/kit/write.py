@@ -29,12 +29,11 @@ from nasedu import __version__
 from nasedu.blocks import Zero
 from nasedu.deploy.kit.run_kit import KIT
 from nasedu.errors import KitError, ParameterError, needs
-from nasedu.files import write_atomically
+from nasedu.files import content_hash, write_atomically
 from nasedu.hardware.export import onnx_model
 from nasedu.modules import evaluation_mode
 from nasedu.randomness import seeded
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.storage import content_hash
 from nasedu.tables.additivity import random_networks
 from nasedu.tables.pieces import make_up, pieces
 

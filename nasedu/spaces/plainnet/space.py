@@ -16,6 +16,7 @@ from torch import nn
 
 from nasedu.blocks import Classifier, Cost, Residual, plain_modules
 from nasedu.errors import ArchitectureError, ParameterError, UnknownName, check_name, check_whole
+from nasedu.files import content_hash
 from nasedu.randomness import initialised
 from nasedu.spaces.base import Layer, Network
 from nasedu.spaces.plainnet import mutation
@@ -23,7 +24,6 @@ from nasedu.spaces.plainnet.families import BASIC, BOTTLENECKS, HEAD, INVERTED, 
 from nasedu.spaces.plainnet.grammar import Call, check_word, read
 from nasedu.spaces.plainnet.lowlevel import write_parts
 from nasedu.spaces.plainnet.registry import KINDS, Block, PlainBlock, checked, find, is_published, show
-from nasedu.storage import content_hash
 
 PlainArch = tuple[Block, ...]
 
