@@ -9,7 +9,7 @@ import inspect
 import string
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from nasedu.blocks import Cost, Part, check_parts, plain_cost
@@ -37,10 +37,11 @@ class PlainBlock:
     name: str
     describe: Callable[..., Iterable[Part]]
 
-    @property
+    @cached_property
     def arguments(self) -> tuple[str, ...]:
         """The names of the numbers that it takes, in the order of a structure string."""
-        return _arguments(self.describe)
+        named = inspect.signature(self.describe).parameters.values()
+        return tuple(p.name for p in named if p.default is p.empty)
 
     @property
     def has_bottleneck(self) -> bool:
@@ -53,12 +54,6 @@ class PlainBlock:
     def cost(self, block: Block, size: int, squeeze_excite: bool = False) -> tuple[Cost, int]:
         """The exact cost on maps of `size` px, and the size of the result."""
         return _cost(self, block, size, squeeze_excite)
-
-
-@lru_cache(maxsize=1000)
-def _arguments(describe: Callable) -> tuple[str, ...]:
-    named = inspect.signature(describe).parameters.values()
-    return tuple(p.name for p in named if p.default is p.empty)
 
 
 @lru_cache(maxsize=20_000)

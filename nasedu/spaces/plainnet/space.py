@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,6 @@ from nasedu.spaces.base import Layer, Network
 from nasedu.spaces.plainnet import mutation
 from nasedu.spaces.plainnet.families import BASIC, BOTTLENECKS, HEAD, INVERTED, STEMS
 from nasedu.spaces.plainnet.grammar import Call, check_word, read
-from nasedu.spaces.plainnet.lowlevel import write_parts
 from nasedu.spaces.plainnet.registry import KINDS, Block, PlainBlock, checked, find, is_published, show
 from nasedu.storage import content_hash
 
@@ -102,7 +101,7 @@ class PlainNetSpace:
 
     def __reduce__(self):
         # blocks of a learner's own are sent, as pickle sends functions: another process may not have registered them
-        return _remade, (self._made,)
+        return partial(PlainNetSpace, **self._made), ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -133,12 +132,6 @@ class PlainNetSpace:
             chain.append(block)
             channels = block.c_out
         return tuple(chain)
-
-    def expand(self, arch: Sequence) -> str:
-        """`arch` in basic blocks, as `lowlevel` reads them. Raises `ArchitectureError` where they cannot say it."""
-        blocks = self.validate(arch)
-        parts = (part for block in blocks for part in self.kinds[block.name].parts(block))
-        return write_parts(parts, self.squeeze_excite)
 
     def depth(self, arch: Sequence) -> int:
         """The number of layers: the sum of every block's L, which the published layer budgets bound."""
@@ -274,7 +267,7 @@ class PlainNetSpace:
         except UnknownName as error:
             raise UnknownName(f"at character {call.at}: {error}") from None
         names = list(kind.arguments)
-        if len(call.arguments) != len(names) or any(isinstance(value, Call) for value in call.arguments):
+        if len(call.arguments) != len(names):
             raise ArchitectureError(
                 f"at character {call.at}: {call.name} takes {len(names)} numbers ({', '.join(names)}), "
                 f"got {len(call.arguments)} arguments"
@@ -316,10 +309,6 @@ class PlainNetSpace:
         if len(self._seen) >= MOST_SEEN:
             self._seen.clear()
         return self._seen.setdefault(block, block)
-
-
-def _remade(options: dict) -> PlainNetSpace:
-    return PlainNetSpace(**options)
 
 
 def _block_set(blocks: str | Sequence[str | PlainBlock]) -> BlockSet:
