@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from nasedu.errors import check_name
 from nasedu.proxies.checks import run
@@ -34,9 +33,5 @@ def gradsign(probe: Probe, *, over: str = "mean", forward: str = "together") -> 
     for of_image in gradients:
         for name, gradient in of_image.items():
             votes[name] += gradient.sign()
-    total = float(sum(_agreement(vote) for vote in votes.values()))
+    total = float(sum(vote.abs().sum(dtype=torch.float64) for vote in votes.values()))
     return total if over == "sum" else total / sum(vote.numel() for vote in votes.values())
-
-
-def _agreement(votes: Tensor) -> Tensor:
-    return votes.abs().sum(dtype=torch.float64)

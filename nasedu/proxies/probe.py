@@ -297,11 +297,18 @@ def cross_entropy(logits: Tensor, batch: Batch, reduction: str = "mean") -> Tens
     return F.cross_entropy(logits, batch.labels.long(), reduction=reduction)
 
 
-def gradients_of(scalar: Tensor, weights: Mapping[str, Tensor], create_graph: bool = False) -> dict[str, Tensor]:
-    """d scalar / dw by name; zero for a weight that it does not depend on."""
+def gradients_of(
+    scalar: Tensor, weights: Mapping[str, Tensor], create_graph: bool = False, retain_graph: bool | None = None
+) -> dict[str, Tensor]:
+    """d scalar / dw by name; zero for a weight that it does not depend on.
+
+    scalar: one value.
+    weights: the w, by name.
+    create_graph, retain_graph: as in `torch.autograd.grad`.
+    """
     if not isinstance(scalar, Tensor) or not scalar.requires_grad:
         return {name: torch.zeros_like(w) for name, w in weights.items()}
-    values = torch.autograd.grad(scalar, list(weights.values()), create_graph=create_graph, allow_unused=True)
+    values = torch.autograd.grad(scalar, list(weights.values()), None, retain_graph, create_graph, allow_unused=True)
     return {name: _or_zero(value, w) for (name, w), value in zip(weights.items(), values, strict=True)}
 
 

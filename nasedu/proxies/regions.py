@@ -63,15 +63,9 @@ def linear_regions(
     check_name("weights of linear_regions", weights, ("kaiming", "given"))
     check_name("inputs of linear_regions", inputs, ("normal", "crops"))
     least = {"samples": 2, "size": 1, "repeats": 1, "at_once": 2, "dimensions": 1}
-    given = {
-        "samples": samples,
-        "size": size,
-        "repeats": repeats,
-        "at_once": at_once,
-        "dimensions": 1 if dimensions is None else dimensions,
-    }
-    for name, value in given.items():
-        check_whole(f"{name} of linear_regions", value, least[name])
+    for name, value in zip(least, (samples, size, repeats, at_once, dimensions), strict=True):
+        if name != "dimensions" or value is not None:
+            check_whole(f"{name} of linear_regions", value, least[name])
     model, counts = probe.copy(), []
     for _ in range(repeats):
         if weights == "kaiming":

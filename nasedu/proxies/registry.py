@@ -117,7 +117,8 @@ def score(
     """
     proxy, batch = info(name), as_batch(batch)
     _check(proxy, batch, options)
-    probe = Probe(model, batch, seed=_seed(seed), generator=generator, wanted=proxy.reads, given_away=not keep)
+    seed = check_whole("seed", seed, 0, MOST_SEED)
+    probe = Probe(model, batch, seed=seed, generator=generator, wanted=proxy.reads, given_away=not keep)
     return _value(proxy, probe, options)
 
 
@@ -135,7 +136,7 @@ def score_all(
     `UnknownName` and `ParameterError` as `score` does: what the caller got wrong is no fault of the network.
     """
     names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
-    batch, options, seed = as_batch(batch), options or {}, _seed(seed)
+    batch, options, seed = as_batch(batch), options or {}, check_whole("seed", seed, 0, MOST_SEED)
     for name in options:
         check_name("proxy with options", name, names)
     proxies = [info(name) for name in names]
@@ -188,10 +189,6 @@ def _value(proxy: Proxy, probe: Probe, options: Mapping) -> float:
     if math.isnan(value) or value == math.inf:
         raise ProxyError(f"{proxy.name} is {value} for this {type(probe.original).__name__}")
     return value
-
-
-def _seed(seed: object) -> int:
-    return check_whole("seed", seed, 0, MOST_SEED)
 
 
 def _may_replace(old: Callable, new: Callable) -> bool:

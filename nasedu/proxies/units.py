@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -58,18 +59,14 @@ def _watched(
     model: nn.Module, images: Tensor, parts: dict[str, nn.Module], see: Callable[[str, Tensor], Tensor | None]
 ) -> None:
     """Run `model` on images; `see` gets the name and the map of each of `parts` and may hand another one on."""
-    hooks = []
 
     def hook(name: str, output: object) -> Tensor | None:
         return see(name, output) if isinstance(output, Tensor) and output.ndim == 4 else None
 
-    try:
+    with ExitStack() as hooks:
         for name, part in parts.items():
-            hooks.append(part.register_forward_hook(lambda _, __, y, name=name: hook(name, y)))
+            hooks.enter_context(part.register_forward_hook(lambda _, __, y, name=name: hook(name, y)))
         model(images)
-    finally:
-        for handle in hooks:
-            handle.remove()
 
 
 def _too_few(model: nn.Module, images: Tensor, blocks: int) -> ProxyError:

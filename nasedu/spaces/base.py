@@ -298,9 +298,14 @@ class SearchSpace:
         missing = [d.name for d in self.decisions if d.name not in flat]
         if missing:
             raise ArchitectureError(f"the architecture does not decide {', '.join(missing)}")
-        return tuple(
-            d.choices.index(check_name(f"choice of {d.name}", flat[d.name], d.choices)) for d in self.decisions
-        )
+        return self.choose([flat[d.name] for d in self.decisions])
+
+    def choose(self, names: Sequence[str]) -> Arch:
+        """The architecture with these choices, one name per decision. Raises `ArchitectureError` or `UnknownName`."""
+        if len(names) != len(self.decisions):
+            raise ArchitectureError(f"this {self.name} has {len(self.decisions)} decisions, {len(names)} are given")
+        named = zip(self.decisions, names, strict=True)
+        return tuple(d.choices.index(check_name(f"choice of {d.name}", name, d.choices)) for d, name in named)
 
     def build(self, arch: Sequence[int], seed: int | None = None) -> Network:
         """The stand-alone network of `arch`, freshly initialised: with `seed`, by nothing else than that.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import nn
 
 from nasedu.blocks import Classifier, ConvBN, MBConv, activation
-from nasedu.errors import ArchitectureError, ParameterError, check_name
+from nasedu.errors import ParameterError
 from nasedu.spaces.base import Arch, Layer, SearchSpace, Slot, choice
 
 
@@ -167,14 +167,7 @@ def arch_of(space: SearchSpace, choices: Sequence[str] | str) -> Arch:
 
     Raises `ArchitectureError` or `UnknownName`.
     """
-    if isinstance(choices, str):
-        return space.parse(choices)
-    if len(choices) != len(space.decisions):
-        raise ArchitectureError(f"this {space.name} has {len(space.decisions)} decisions, {len(choices)} are given")
-    return tuple(
-        d.choices.index(check_name(f"choice of {d.name}", name, d.choices))
-        for d, name in zip(space.decisions, choices, strict=True)
-    )
+    return space.parse(choices) if isinstance(choices, str) else space.choose(choices)
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
