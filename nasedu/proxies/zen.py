@@ -66,7 +66,8 @@ def zen(
             after = seen.features(model, x.add_(probe.normal(*shape), alpha=alpha))
             divided = [float(s.mean()) for s in (running if bn == "ema" else scales)]
             reaction = _distance(before - after, norm)
-            scores.append(_log(reaction) + sum(math.log(v) / 2 for v in divided if v > 0))
+            change = math.log(reaction) if reaction > 0 else -math.inf
+            scores.append(change + sum(math.log(v) / 2 for v in divided if v > 0))
     return sum(scores) / len(scores)
 
 
@@ -173,7 +174,3 @@ def _distance(difference: Tensor, norm: str) -> float:
             "where no batch normalisation follows; score model.double()"
         )
     return value
-
-
-def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf

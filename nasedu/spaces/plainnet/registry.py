@@ -13,7 +13,8 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from nasedu.blocks import Cost, Part, check_parts, plain_cost
-from nasedu.errors import ArchitectureError, ParameterError, check_name
+from nasedu.errors import ArchitectureError, ParameterError
+from nasedu.registry import Registry
 
 ARGUMENTS = ("c_in", "c_out", "stride", "bottleneck", "layers")
 NAME = frozenset(string.ascii_letters + string.digits + "_")
@@ -84,7 +85,7 @@ def _cost(kind: PlainBlock, block: Block, size: int, squeeze_excite: bool) -> tu
     return plain_cost(kind.parts(block), size, squeeze_excite)
 
 
-KINDS: dict[str, PlainBlock] = {}
+KINDS: Registry = Registry("block")
 _PUBLISHED: set[str] = set()  # names that a learner cannot take
 
 
@@ -128,11 +129,6 @@ def published(name: str, describe: Callable) -> None:
 def is_published(kind: PlainBlock) -> bool:
     """Whether every process knows `kind` by its name alone."""
     return kind.name in _PUBLISHED
-
-
-def find(name: str) -> PlainBlock:
-    """The block of that name. Raises `UnknownName`."""
-    return KINDS[check_name("block", name, KINDS)]
 
 
 def show(block: Block) -> str:

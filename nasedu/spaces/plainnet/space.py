@@ -21,7 +21,7 @@ from nasedu.spaces.base import Layer, Network
 from nasedu.spaces.plainnet import mutation
 from nasedu.spaces.plainnet.families import BASIC, BOTTLENECKS, HEAD, INVERTED, STEMS
 from nasedu.spaces.plainnet.grammar import Call, check_word, read
-from nasedu.spaces.plainnet.registry import KINDS, Block, PlainBlock, checked, find, is_published, show
+from nasedu.spaces.plainnet.registry import KINDS, Block, PlainBlock, checked, is_published, show
 from nasedu.storage import content_hash
 
 PlainArch = tuple[Block, ...]
@@ -74,7 +74,7 @@ class PlainNetSpace:
         split: int = 6,
     ):
         groups, most, fixed = _block_set(blocks)
-        self.groups = tuple(tuple(checked(k) if isinstance(k, PlainBlock) else find(k) for k in g) for g in groups)
+        self.groups = tuple(tuple(checked(k) if isinstance(k, PlainBlock) else KINDS[k] for k in g) for g in groups)
         self.searched = {kind.name: kind for group in self.groups for kind in group}
         self.kinds = {name: KINDS[name] for name in STEMS} | self.searched
         self.max_channels = most if max_channels is None else max_channels
