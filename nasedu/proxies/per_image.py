@@ -26,6 +26,10 @@ def together(values: Tensor, weights: dict[str, Tensor]) -> Iterator[dict[str, T
 def alone(model: nn.Module, batch: Batch, weights: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     """d l_n / dw by name, for each image in turn as a batch of its own; l_n is its cross-entropy.
 
+    model: the network.
+    batch: images and labels.
+    weights: the w, by name.
+
     Together they cost about one forward and one backward pass of the batch. Raises `ProxyError` for a network that
     cannot run on one image in training mode, as with batch normalisation of a single value per channel.
     """

@@ -54,15 +54,15 @@ def score_pool(
 ) -> PoolScores:
     """Score every architecture with every proxy, once per seed of the initialisation; a failure is a flagged -inf.
 
-        space: builds the networks.
-        archs: one row of the result each.
-        batch: images (B, C, H, W), or a pair of images and labels.
-        proxies: their names, or each one's options by name; composites (te_nas, az_nas) are ranks over this pool,
-            computed from their parts.
-        seeds: of the initialisation and of the proxies' draws.
-        executor: scores side by side.
-        state: a file from which a killed run goes on.
-        progress: `progress(done, total)` hears of networks.
+    space: builds the networks.
+    archs: one row of the result each.
+    batch: images (B, C, H, W), or a pair of images and labels.
+    proxies: their names, or each one's options by name; composites (te_nas, az_nas) are ranks over this pool,
+        computed from their parts.
+    seeds: of the initialisation and of the proxies' draws.
+    executor: scores side by side.
+    state: a file from which a killed run goes on.
+    progress: `progress(done, total)` hears of networks.
 
     Raises `UnknownName`, `ParameterError`, `CheckpointError`, and `ProxyError` where a worker fails.
     """

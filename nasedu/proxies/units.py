@@ -37,11 +37,15 @@ def run_units(
 ) -> list[Unit]:
     """Run `model` on images (B, C, H, W) and return its blocks that gave a map, in the order they ran.
 
-    `layers`: names of parts, or patterns such as "layer*.?". By default, in a network of one of our spaces, every
-    layer that all information passes through, as the last node of a cell; in any other network, the parts that hold a
-    convolution, looking into the network and into plain containers (`nn.Sequential` itself, no subclass) only: of
-    torchvision's ResNet-18 its first convolution and eight BasicBlocks. Raises `UnknownName` for a pattern that fits
-    nothing, `ProxyError` for fewer than two blocks.
+    model: the network.
+    images: (B, C, H, W).
+    layers: names of parts, or patterns such as "layer*.?". By default, in a network of one of our spaces, every layer
+        that all information passes through, as the last node of a cell; in any other network, the parts that hold a
+        convolution, looking into the network and into plain containers (`nn.Sequential` itself, no subclass) only: of
+        torchvision's ResNet-18 its first convolution and eight BasicBlocks.
+    mark: called whenever a block has run; its result goes with the block.
+
+    Raises `UnknownName` for a pattern that fits nothing, `ProxyError` for fewer than two blocks.
     """
     found: list[Unit] = []
 

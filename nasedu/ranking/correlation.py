@@ -54,7 +54,8 @@ def correlation(
 ) -> Correlation:
     """Rank correlation of `scores` with `truth`, and a percentile bootstrap interval over architectures.
 
-    scores, truth: (n,), in the same order.
+    scores: (n,).
+    truth: (n,), in the same order.
     kind: "kendall" or "spearman".
     failures: "last" or "drop", see below.
     resamples: how many the interval is read off.
@@ -98,7 +99,12 @@ def check_finite(truth: np.ndarray) -> None:
 
 
 def coefficient(kind: str, a: np.ndarray, b: np.ndarray) -> float:
-    """Of ranks (n,); nan, without a warning, where one side has no order."""
+    """The coefficient; nan, without a warning, where one side has no order.
+
+    kind: "kendall" or "spearman".
+    a: ranks (n,).
+    b: ranks (n,).
+    """
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     function = stats.kendalltau if kind == "kendall" else stats.spearmanr
@@ -126,7 +132,12 @@ def pools(n: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def resampled(kind: str, a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The coefficient (r,) in every one of r pools, in which the pair (a_i, b_i) is there `counts[r, i]` times.
+    """The coefficient (r,) in every one of r pools.
+
+    kind: "kendall" or "spearman".
+    a: ranks (n,).
+    b: ranks (n,).
+    counts: how often the pair (a_i, b_i) is in each pool (r, n).
 
     A resample is how often it has each pair, w (n,). With s_ij = sign(a_i - a_j) and t_ij likewise, tau-b is
     sum w_i w_j s_ij t_ij over its norms, and sum_j w_j s_ij is a's centred rank, twice: so all resamples are a few

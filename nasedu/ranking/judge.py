@@ -93,7 +93,10 @@ def judge_all(
     """Every column of `frames` judged: one row per proxy.
 
     frames: a frame, one row per architecture and one column per proxy, or such a frame by seed of the initialisation.
-    truth, top, resamples, seed: as in `judge`.
+    truth: what they should know, by architecture.
+    top: the fraction that counts as the top.
+    resamples: how many pools the intervals are read off.
+    seed: of the resampled pools.
 
     Columns: spearman, kendall, precision and regret as means over the seeds, with `_sd` their standard deviation over
     the seeds (nan for one frame); `_low` and `_high`, the interval of that mean over resampled architectures (every
@@ -123,10 +126,13 @@ def difference(
 ) -> Estimate:
     """How much better `a` knows the truth than `b`, compared in pairs: a's measure less b's, and its interval at 95 %.
 
-    a, b: scores (n,) by architecture, or such a series by seed of the initialisation, with the same seeds.
+    a: scores (n,) by architecture, or such a series by seed of the initialisation.
+    b: likewise, with the same seeds.
     truth: what they should know, of the same architectures.
     measure: "spearman", "kendall", "precision" or "regret".
-    top, resamples, seed: as in `judge`.
+    top: the fraction that counts as the top.
+    resamples: how many pools the intervals are read off.
+    seed: of the resampled pools.
 
     Both are measured on the same resampled architectures, so that what they share cancels out: an interval above zero
     says that a is better, also where those of `judge` overlap (for "regret", one below). Raises `UnknownName`,
@@ -166,9 +172,13 @@ def _measured(
 def complementary(frame: pd.DataFrame, truth: pd.Series, method: str = "log_rank") -> pd.DataFrame:
     """What every pair of columns is worth together: which proxies add to one another, and which say the same twice.
 
-    One row per pair, the greatest gain first: `first`, `second`, `spearman` of their combination by `method` with the
-    truth, `better` and `worse`, their own, `gain`, which is `spearman` less `better`, and `between`, the Spearman of
-    both with each other; nan where a column has no order. Raises as `combine`; `ParameterError` for fewer than two
+    frame: one row per architecture, one column per proxy.
+    truth: what they should know, by architecture.
+    method: how a pair is combined, see `combine`.
+
+    One row per pair, the greatest gain first: `first`, `second`, `spearman` of their combination with the truth,
+    `better` and `worse`, their own, `gain`, which is `spearman` less `better`, and `between`, the Spearman of both with
+    each other; nan where a column has no order. Raises as `combine`; `ParameterError` for fewer than two
     columns, or where the truth has another index.
     """
     names = _same_columns({0: frame})

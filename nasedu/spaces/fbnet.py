@@ -50,9 +50,14 @@ PUBLISHED = {
 class FBNetSpace(MacroSpace):
     """A chain of 22 blocks that choose kernel, expansion and groups, or are skipped; see the module's docstring.
 
-    Options: `head` (large: 1984 channels, small: 1504), `e1` (keep_expansion, drop_expansion), `shuffle` (False leaves
-    it out), `candidates` ("mobile-vision" adds k3e6sep, two 3x3 depthwise convolutions in a row, which FBNet-B and -C
-    have in the authors' code), and those of `Options`. Raises `UnknownName` and `ParameterError`.
+    head: "large" (1984 channels) or "small" (1504).
+    e1: "keep_expansion" or "drop_expansion", the first convolution at expansion 1.
+    shuffle: False leaves it out.
+    candidates: "paper", or "mobile-vision", which adds k3e6sep, two 3x3 depthwise convolutions in a row, which FBNet-B
+        and -C have in the authors' code.
+    options: those of `Options`.
+
+    Raises `UnknownName` and `ParameterError`.
     """
 
     name = "fbnet"

@@ -61,8 +61,11 @@ PUBLISHED = {
 class ProxylessNASSpace(MacroSpace):
     """A MobileNetV2 whose blocks choose kernel and expansion, or are skipped; see the module's docstring.
 
-    Options: `outline` (search, mobile, gpu, cpu), `skip`: "identity" offers it where the shapes agree, "everywhere"
-    also elsewhere, as a 1x1 projection (7^21 architectures, as some public codes count); and those of `Options`.
+    outline: "search", "mobile", "gpu" or "cpu".
+    skip: "identity" offers it where the shapes agree, "everywhere" also elsewhere, as a 1x1 projection (7^21
+        architectures, as some public codes count).
+    options: those of `Options`.
+
     Raises `UnknownName` and `ParameterError`.
     """
 

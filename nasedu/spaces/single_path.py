@@ -35,8 +35,11 @@ PUBLISHED = {
 class SinglePathSpace(MacroSpace):
     """Kernel 3 or 5, expansion 3 or 6, or skip, in 20 layers; see the module's docstring.
 
-    `semantics` of the supernet ("sliced", "faithful") and the thresholds' `norm` ("l2", "squared") are the
-    superkernel's; the other options are `macro.Options`. Raises `UnknownName` and `ParameterError`.
+    semantics: of the superkernels: "sliced" or "faithful".
+    norm: that the superkernels' thresholds are compared with: "l2" or "squared".
+    options: those of `Options`.
+
+    Raises `UnknownName` and `ParameterError`.
     """
 
     name = "single_path"

@@ -94,6 +94,12 @@ class Detect(nn.Module):
 
     The last axis holds tx, ty, tw, th, objectness and one logit per class; `nasedu.detection.decode` makes boxes of it.
     Biases start at the prior of a few objects per image (RetinaNet, section 4.1).
+
+    channels: of the map that comes in, per scale.
+    num_classes: the number of classes.
+    anchors: A, the number of anchors per scale.
+    strides: pixels of the image per position, per scale.
+    size: height and width of the image, in pixels.
     """
 
     def __init__(self, channels: tuple[int, ...], num_classes: int, anchors: int, strides: tuple[int, ...], size: int):
@@ -114,8 +120,13 @@ class Detect(nn.Module):
 class YoloSpace(SearchSpace):
     """A detector whose blocks choose width ratio and depth; see the module's docstring.
 
-    Options: `template` (p5, csp, tiny, course), `num_classes`, `image_size` (a multiple of 32), `anchors` (per scale,
-    per anchor (w, h) in pixels), `semantics` of the supernet (faithful, sliced), `act`.
+    template: "p5", "csp", "tiny" or "course".
+    num_classes: the number of classes.
+    image_size: in pixels, a multiple of 32; None is the template's.
+    anchors: per scale, per anchor (w, h) in pixels; None is the template's.
+    semantics: of the supernet: "faithful" or "sliced".
+    act: the name of the activation; None is the template's.
+
     Raises `UnknownName` and `ParameterError`.
     """
 

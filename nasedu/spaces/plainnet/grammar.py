@@ -45,7 +45,12 @@ def read(text: str) -> list[Call]:
 
 
 def check_word(kind: str, name: str, valid: Iterable[str]) -> str:
-    """`check_name` for a name in a structure string, which finds the near one in any case. Raises `UnknownName`."""
+    """`check_name` for a name in a structure string, which finds the near one in any case. Raises `UnknownName`.
+
+    kind: the noun for the message.
+    name: what was given.
+    valid: the names that there are.
+    """
     valid = list(valid)
     meant = {word.lower(): word for word in valid}.get(name.lower(), name)
     if meant != name and name not in valid:

@@ -53,7 +53,12 @@ class PlainBlock:
         return _parts(self, block)
 
     def cost(self, block: Block, size: int, squeeze_excite: bool = False) -> tuple[Cost, int]:
-        """The exact cost on maps of `size` px, and the size of the result."""
+        """The exact cost, and the height and width of the result in pixels.
+
+        block: of this kind.
+        size: height and width of the map that enters, in pixels.
+        squeeze_excite: whether squeeze-and-excitation follows marked convolutions.
+        """
         return _cost(self, block, size, squeeze_excite)
 
 

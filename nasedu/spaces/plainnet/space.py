@@ -48,11 +48,15 @@ SETS = {
 
 
 class PlainNetSpace:
-    """Chains of `blocks`: "xxbl" (6 residual types), "idw" (12 inverted ones), or a list of registered names.
+    """Chains of blocks; see the module's docstring. Raises `ParameterError`, `UnknownName`.
 
-    `max_channels` and `fixed_head` (a 1x1 convolution keeps its width) bound mutation, `split` is the number of layers
-    from which a mutated block becomes two; None stands for the published value. `squeeze_excite` follows each block's
-    marked convolutions. Raises `ParameterError`, `UnknownName`.
+    blocks: "xxbl" (6 residual types), "idw" (12 inverted ones), or a list of registered names.
+    input_size: height and width of the image, in pixels.
+    num_classes: the number of classes.
+    squeeze_excite: whether squeeze-and-excitation follows each block's marked convolutions.
+    max_channels: the widest that mutation makes; None is the published value.
+    fixed_head: whether a 1x1 convolution keeps its width in mutation; None is the published value.
+    split: the number of layers from which a mutated block becomes two.
 
     A learner's own block is sent along with the space by its function. cloudpickle (Dask) sends the function itself;
     plain pickle (`ProcessPoolExecutor`) its name only, so that a worker must be able to import it: define it in a
@@ -148,7 +152,11 @@ class PlainNetSpace:
         return total + Cost(weights, weights + self.num_classes)
 
     def build(self, arch: Sequence, seed: int | None = None, *, residual: bool = True) -> Network:
-        """The network of `arch`, initialised as by `SearchSpace.build`; `residual` False adds no shortcuts.
+        """The network of `arch`.
+
+        arch: an architecture of this space.
+        seed: of the initialisation, as in `SearchSpace.build`.
+        residual: False adds no shortcuts.
 
         Its attributes `depths` (residual units per super-block that has any; None where none has) and `depths_skipped`
         are what the proxy "deepmad_entropy" takes for uneven depths.
@@ -183,10 +191,13 @@ class PlainNetSpace:
         replacements: int = 1,
         rule: str = "uniform",
     ) -> PlainArch:
-        """Replace up to `replacements` random blocks (one that is drawn twice, once), by a rule of `mutation.RULES`.
+        """Replace random blocks. Neighbours take the new widths; blocks of `split` or more layers become two.
 
-        Neighbours take the new widths; blocks of `split` or more layers become two. With `p`, every block is replaced
-        with that probability instead, and at least one. Raises `UnknownName`.
+        arch: the parent.
+        rng: of the draws.
+        p: the probability that a block is replaced, and at least one is; None goes by `replacements`.
+        replacements: how many blocks are drawn; one that is drawn twice is replaced once.
+        rule: one of `mutation.RULES`; else raises `UnknownName`.
         """
         fixed, blocks = self._keeps_head(rule), list(self.validate(arch))
         drawn = [int(i) for i in rng.integers(len(blocks), size=replacements)]
@@ -232,10 +243,11 @@ class PlainNetSpace:
         return self.split(mutation.rechanneled(blocks))
 
     def smallest(self, arch: Sequence, metric: str = "params", rule: str = "uniform") -> PlainArch:
-        """The descendant of `arch` of the lowest "params" or "macs": mutation keeps number and strides of blocks.
+        """The cheapest descendant of `arch`, for mutation keeps number and strides of blocks. Raises `UnknownName`.
 
-        `rule` is that of `mutate`: "shared_ratio" does not keep a fixed head. A block that starts below 8 channels
-        counts with as few, since it may stay. Raises `UnknownName`.
+        arch: the ancestor; a block that starts below 8 channels counts with as few, since it may stay.
+        metric: "params" or "macs".
+        rule: that of `mutate`: "shared_ratio" does not keep a fixed head.
         """
         blocks, size = [], self.input_size
         channels, fixed = 3, self._keeps_head(rule)
