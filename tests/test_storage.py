@@ -58,6 +58,7 @@ def stored(kind, folder, toy, priced):
             return score_pool(cells, [(2,) * 6], images, ["l2_norm"], state=path)
 
     else:
+        budget, quick = Budget([(priced(space), 110.0, "squared")]), DescentConfig(steps=100, every=50)
         again = {
             "random": lambda: random_search(space, weigh, SearchConfig(budget=30), state=path),
             "evolution": lambda: evolution(space, weigh, EvolutionConfig(mutation=0.3, budget=30), state=path),

@@ -44,49 +44,34 @@ class CSP(nn.Module):
     act: the name of the activation, one of `ACTIVATIONS`.
     """
 
-    shortcut = True
+    reverse = False  # the neck's order, see `CSP2`
 
     def __init__(self, c_in: int, c_out: int, hidden: int, depth: int, act: str = "mish"):
         super().__init__()
         self.enter = ConvBNAct(c_in, hidden, 1, act=act)
-        self.bottlenecks = nn.Sequential(*(Bottleneck(hidden, hidden, self.shortcut, act) for _ in range(depth)))
-        self.deep = pointwise(hidden, hidden)
-        self.cross = pointwise(c_in, hidden)
+        self.bottlenecks = nn.Sequential(*(Bottleneck(hidden, hidden, not self.reverse, act) for _ in range(depth)))
+        if not self.reverse:
+            self.deep = pointwise(hidden, hidden)
+        self.cross = pointwise(hidden if self.reverse else c_in, hidden)
         self.bn = batch_norm(2 * hidden)
         self.act = activation(act)
         self.fuse = ConvBNAct(2 * hidden, c_out, 1, act=act)
 
     def forward(self, x: Tensor) -> Tensor:
-        deep = self.deep(self.bottlenecks(self.enter(x)))
-        return self.fuse(self.act(self.bn(torch.cat([deep, self.cross(x)], 1))))
+        entered = self.enter(x)
+        deep = self.bottlenecks(entered)
+        deep, shallow = (deep, entered) if self.reverse else (self.deep(deep), x)
+        return self.fuse(self.act(self.bn(torch.cat([deep, self.cross(shallow)], 1))))
 
 
-class CSP2(nn.Module):
+class CSP2(CSP):
     """The neck's cross-stage partial block: no residuals, and the cross branch leaves after the first convolution.
 
-    (B, c_in, H, W) to (B, c_out, H, W). Scaled-YOLOv4, section 3 (reversed CSP).
-
-    c_in: channels of the input.
-    c_out: channels of the output.
-    hidden: channels of each branch.
-    depth: how many bottlenecks; it may be 0.
-    act: the name of the activation, one of `ACTIVATIONS`.
+    The bottlenecks' output, of which there may be 0, is not convolved again. Shapes and arguments as in `CSP`.
+    Scaled-YOLOv4, section 3 (reversed CSP).
     """
 
-    shortcut = False
-
-    def __init__(self, c_in: int, c_out: int, hidden: int, depth: int, act: str = "mish"):
-        super().__init__()
-        self.enter = ConvBNAct(c_in, hidden, 1, act=act)
-        self.bottlenecks = nn.Sequential(*(Bottleneck(hidden, hidden, self.shortcut, act) for _ in range(depth)))
-        self.cross = pointwise(hidden, hidden)
-        self.bn = batch_norm(2 * hidden)
-        self.act = activation(act)
-        self.fuse = ConvBNAct(2 * hidden, c_out, 1, act=act)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.enter(x)
-        return self.fuse(self.act(self.bn(torch.cat([self.bottlenecks(x), self.cross(x)], 1))))
+    reverse = True
 
 
 class SPPCSP(nn.Module):

@@ -28,9 +28,14 @@ def az_expressivity(probe: Probe, *, layers: Layers = None, weights: str = "kaim
     """E = Sum_l H(p_l), p_l the eigenvalues of the covariance of block l's channels, divided by their sum.
 
     Lee and Ham 2024 (AZ-NAS, section 3.2): H is the entropy -Sum p ln p, at most ln of the number of channels; every
-    position of every image is a sample. Higher is better. -inf where a map is constant. `layers` names the blocks
-    (see `units.run_units`); `weights="given"` keeps the network's, `inputs="images"` takes the batch's. Cannot see:
-    labels, the scale of a map; it grows with the number of blocks.
+    position of every image is a sample. Higher is better. -inf where a map is constant.
+
+    probe: the network and the batch.
+    layers: names of the blocks, see `units.run_units`.
+    weights: "kaiming" draws them anew, "given" keeps the network's.
+    inputs: "noise", or the batch's "images".
+
+    Cannot see: labels, the scale of a map; it grows with the number of blocks.
     """
     return sum(entropies(probe, layers, weights, inputs))
 
@@ -39,8 +44,15 @@ def az_expressivity(probe: Probe, *, layers: Layers = None, weights: str = "kaim
 def az_progressivity(probe: Probe, *, layers: Layers = None, weights: str = "kaiming", inputs: str = "noise") -> float:
     """P = min_l (H(p_l) - H(p_{l-1})): the smallest gain in expressivity from one block to the next.
 
-    Lee and Ham 2024 (AZ-NAS, section 3.3); H, options and -inf as in `az_expressivity`. Higher is better: a network
-    whose features never collapse on the way. Cannot see: all but the worst block.
+    Lee and Ham 2024 (AZ-NAS, section 3.3); H and -inf as in `az_expressivity`. Higher is better: a network whose
+    features never collapse on the way.
+
+    probe: the network and the batch.
+    layers: names of the blocks, see `units.run_units`.
+    weights: "kaiming" or "given".
+    inputs: "noise" or "images".
+
+    Cannot see: all but the worst block.
     """
     found = entropies(probe, layers, weights, inputs)
     if -math.inf in found:
@@ -56,8 +68,14 @@ def az_trainability(probe: Probe, *, layers: Layers = None, weights: str = "kaim
     positions of all images: g_out is random signs at block l's output, g_in what reaches the block before, and where a
     block has a stride s, s x s positions of g_in are folded into channels. It estimates the block's Jacobian. Higher
     is better, 0 at most, for s = 1. -inf where a block hands its input on as it is, as the authors' code has it: an
-    identity would be perfect, and is no block. A block that passes nothing on gets about -1e6. Options as in
-    `az_expressivity`. Cannot see: labels, how blocks act together.
+    identity would be perfect, and is no block. A block that passes nothing on gets about -1e6.
+
+    probe: the network and the batch.
+    layers: names of the blocks, see `units.run_units`.
+    weights: "kaiming" or "given".
+    inputs: "noise" or "images".
+
+    Cannot see: labels, how blocks act together.
     """
     units = _units(probe, layers, weights, inputs)
     scores = [_gain(probe, before, after) for before, after in zip(units, units[1:], strict=False)]
@@ -65,7 +83,13 @@ def az_trainability(probe: Probe, *, layers: Layers = None, weights: str = "kaim
 
 
 def entropies(probe: Probe, layers: Layers, weights: str, inputs: str) -> list[float]:
-    """Per block the entropy of its channels' covariance spectrum, in nats; -inf for a constant map."""
+    """Per block the entropy of its channels' covariance spectrum, in nats; -inf for a constant map.
+
+    probe: the network and the batch.
+    layers: names of the blocks, or None.
+    weights: "kaiming" or "given".
+    inputs: "noise" or "images".
+    """
     with torch.no_grad():
         return [spectral_entropy(unit.map) for unit in _units(probe, layers, weights, inputs)]
 
@@ -119,6 +143,10 @@ def largest_singular(matrix: Tensor) -> float:
 
 def fold(x: Tensor, height: int, width: int) -> Tensor:
     """(B, C, H, W) to (B, C * s * t, height, width): s x t neighbours become channels, in pixel unshuffle's order.
+
+    x: maps (B, C, H, W).
+    height: of the result, in pixels.
+    width: of the result, in pixels.
 
     s and t are H / height and W / width, rounded; a map that does not fit is padded with zeros or cut at its end.
     """

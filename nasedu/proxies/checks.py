@@ -11,7 +11,11 @@ from nasedu.errors import NaseduError, ProxyError
 def run(model: nn.Module, images: Tensor, advice: str = "") -> object:
     """What the network returns for images that it may not have been made for.
 
-    Raises `ProxyError` where it cannot, with `advice` at the end of the sentence.
+    model: the network.
+    images: (B, C, H, W).
+    advice: the end of the sentence where it cannot run.
+
+    Raises `ProxyError`.
     """
     try:
         return model(images)

@@ -49,15 +49,18 @@ def deepmad_entropy(
     """Sum over stages s of a_s ln(C_s r_s^2) Sum_{layers up to the end of s} ln w  -  10 exp(Var of the depths).
 
     Shen et al. 2023 (DeepMAD, CVPR, section 4): C_s and r_s are a stage's last channels and resolution, a_s is 1, and 8
-    for the last stage. Higher is better. Shortcuts are no layers. `depths`, the number of layers per stage, are those
-    handed in, else the network's attribute `depths`, else unknown, and then nothing is subtracted. A network of the
-    plainnet space has it: the residual units of each super-block. `limit`: -inf for a network whose `effectiveness` rho
-    is above (the papers maximise the entropy below 0.5).
+    for the last stage. Higher is better. Shortcuts are no layers.
 
-    `form="incorporated"` is Incorporated-NAS's code (Nguyen and Han 2024): all a_s = 1, 1/2 ln w, and the standard
-    deviation in place of the variance, without the first `skip` depths: by default the network's attribute
-    `depths_skipped`, else 1. `layers` names the blocks, see `units.run_units`. Cannot see: data, weights, activations,
-    where shortcuts are; it rewards resolution.
+    probe: the network and the batch.
+    form: "paper", or "incorporated", the code of Incorporated-NAS (Nguyen and Han 2024): all a_s = 1, 1/2 ln w, and the
+        standard deviation in place of the variance.
+    depths: the number of layers per stage; None takes the network's attribute `depths` (a network of the plainnet space
+        has it: the residual units of each super-block), or else subtracts nothing.
+    skip: how many first depths the incorporated form leaves out; None takes the attribute `depths_skipped`, or else 1.
+    limit: -inf for a network whose `effectiveness` rho is above (the papers maximise the entropy below 0.5).
+    layers: names of the blocks, see `units.run_units`.
+
+    Cannot see: data, weights, activations, where shortcuts are; it rewards resolution.
     """
     check_name("form of deepmad_entropy", form, FORMS)
     found = stages(probe.original, tuple(probe.images.shape[1:]), layers)
@@ -77,7 +80,9 @@ def deepmad_entropy(
 def uneven(depths: Sequence[int] | None, form: str = "paper", skip: int = 1) -> float:
     """What is subtracted for stages of different depth; 0 where the depths are not known. Raises `ParameterError`.
 
-    `skip` first depths are left out of the incorporated form, unless no other is there.
+    depths: the number of layers per stage, or None.
+    form: "paper" or "incorporated".
+    skip: how many first depths the incorporated form leaves out, unless no other is there.
     """
     if depths is None:
         return 0.0
@@ -96,7 +101,11 @@ def effectiveness(
     """rho = max over stages of depth / geometric mean of widths, both from the network's start to the stage's end.
 
     Shen et al. 2023, section 3. Small is shallow and wide; above about `EFFECTIVENESS_LIMIT` a network is too deep for
-    its width to train well. `input_shape` is (C, H, W). Raises `ProxyError`.
+    its width to train well. Raises `ProxyError`.
+
+    model: the network.
+    input_shape: (C, H, W).
+    layers: names of the blocks, see `units.run_units`.
     """
     return rho(stages(model, input_shape, layers))
 
@@ -114,6 +123,10 @@ def stages(
     model: nn.Module, input_shape: tuple[int, int, int], layers: str | Sequence[str] | None = None
 ) -> list[Stage]:
     """A network's stages on images (C, H, W), found without computing anything; shortcuts are left out.
+
+    model: the network.
+    input_shape: (C, H, W).
+    layers: names of the blocks, see `units.run_units`.
 
     A stage ends before the first block that changes the resolution. Raises `ProxyError` where no convolution runs.
     """

@@ -33,12 +33,7 @@ def _fresh(model: nn.Module, generator: torch.Generator, deviation: Callable[[Te
             part.weight.copy_(draws.mul_(deviation(part.weight)))
             if part.bias is not None:
                 part.bias.zero_()
-        else:
-            _plain_norm(part)
+        elif isinstance(part, _BatchNorm | nn.GroupNorm) and part.weight is not None:
+            part.weight.fill_(1.0)
+            part.bias.zero_()
     return model
-
-
-def _plain_norm(part: nn.Module) -> None:
-    if isinstance(part, _BatchNorm | nn.GroupNorm) and part.weight is not None:
-        part.weight.fill_(1.0)
-        part.bias.zero_()

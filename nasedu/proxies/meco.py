@@ -17,13 +17,18 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def meco(probe: Probe, *, modules: str = "convolutions", size: int = 64, image: str = "normal") -> float:
     """Sum over layers of l_min(P_l), P_l the correlations of the layer's feature maps (MeCo, Jiang et al. 2023).
 
-    Each channel's map is one row of observations. Higher is better. One image of N(0, 1) with the batch's channels and
-    `size` x `size` pixels, in training mode. `modules`: "convolutions" counts every convolution's output once;
-    "leaves" every module without parts; "all" is the public code, which hooks containers as well and so counts what
-    they hand on two, three or more times. `image="first"` reads the batch's first image in a pass of the whole batch,
-    as a second version of that code does. A layer whose maps are constant or not finite has l_min = 0, as there; a
-    network in which all are is an error. Cannot see: data, labels, linear layers, and any layer with at least as many
-    channels as positions, for which l_min = 0: the deep and wide ones.
+    Each channel's map is one row of observations. Higher is better. In training mode.
+
+    probe: the network and the batch.
+    modules: "convolutions" counts every convolution's output once; "leaves" every module without parts; "all" is the
+        public code, which hooks containers as well and so counts what they hand on two, three or more times.
+    size: height and width of the image, in pixels.
+    image: "normal", one of N(0, 1) with the batch's channels, or the batch's "first", in a pass of the whole batch, as
+        a second version of that code does.
+
+    A layer whose maps are constant or not finite has l_min = 0, as there; a network in which all are is an error.
+    Cannot see: data, labels, linear layers, and any layer with at least as many channels as positions, for which
+    l_min = 0: the deep and wide ones.
     """
     check_name("modules of meco", modules, ("convolutions", "leaves", "all"))
     check_name("image of meco", image, ("normal", "first"))

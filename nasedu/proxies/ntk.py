@@ -22,13 +22,17 @@ ROUNDINGS = 64  # by how many roundings of its precision a gradient, a long sum,
 def ntk(probe: Probe, *, images: int = 16, parameters: str = "weight", weights: str = "given") -> float:
     """-kappa, kappa = l_max / l_min of the kernel K = G G^T (TE-NAS, Chen et al. 2021, section 3.1.1, K_N).
 
-    Row n of G is the gradient of image n's summed logits, in training mode, of the first `images` images (the public
-    code's 16). Higher is better: the paper prefers a small kappa, hence the sign; at most -1. -inf where K is singular
-    but for rounding, as for twin images; the public codes returned a huge, a negative or (once NaN had become 0) even
-    the best value. `parameters`: "weight" takes everything of that name, as the public code does: scales of
-    batch normalisation included, biases not; "layers" convolutions and linear layers alone; "all" the kernel of the
-    theory. `weights="kaiming"` draws them anew, He et al. 2015; the public search does, by fan-out. Memory: images x
-    parameters. Cannot see: labels, single logits (only their sum), the scale of the output.
+    Row n of G is the gradient of image n's summed logits, in training mode. Higher is better: the paper prefers a small
+    kappa, hence the sign; at most -1. -inf where K is singular but for rounding, as for twin images; the public codes
+    returned a huge, a negative or (once NaN had become 0) even the best value. Memory: images x parameters.
+
+    probe: the network and the batch.
+    images: how many, the first of the batch; 16 in the public code.
+    parameters: "weight" takes everything of that name, as the public code does: scales of batch normalisation included,
+        biases not; "layers" convolutions and linear layers alone; "all" the kernel of the theory.
+    weights: "given", or "kaiming", which draws them anew, He et al. 2015; the public search does, by fan-out.
+
+    Cannot see: labels, single logits (only their sum), the scale of the output.
     """
     check_name("parameters of ntk", parameters, ("weight", "layers", "all"))
     check_name("weights of ntk", weights, ("given", "kaiming"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
@@ -77,18 +78,16 @@ def _naswot(space: SearchSpace, supernet: Network, path: Path, images: Tensor) -
     log |det K| sums as many logarithms as there are images, so it is divided by their number: the published weight of
     this term, chosen for a batch of four, then holds for any.
     """
-    scores, hooks = [], []
-    for slot in space.slots:
-        hook = supernet.parts[slot.name].register_forward_pre_hook(
-            lambda block, inputs: scores.append(naswot_options(block, inputs[0]) / len(images))
-        )
-        hooks.append(hook)
-    try:
-        with evaluation_mode(supernet):
-            supernet(images, path)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    scores: list[Tensor] = []
+
+    def score(block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        scores.append(naswot_options(block, inputs[0]) / len(images))
+
+    with ExitStack() as hooks:
+        for slot in space.slots:
+            hooks.enter_context(supernet.parts[slot.name].register_forward_pre_hook(score))
+        hooks.enter_context(evaluation_mode(supernet))
+        supernet(images, path)
     return scores
 
 

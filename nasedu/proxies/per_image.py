@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
 from nasedu.proxies.batch import Batch
@@ -20,19 +19,16 @@ def together(values: Tensor, weights: dict[str, Tensor]) -> Iterator[dict[str, T
     Where images share statistics, the gradient of one passes through the others as well. Each costs a backward pass
     of the whole batch.
     """
-    wanted = list(weights.values())
     for value in values.unbind():
-        found = [None] * len(wanted)
-        if value.requires_grad:
-            found = torch.autograd.grad(value, wanted, retain_graph=True, allow_unused=True)
-        yield {
-            name: torch.zeros_like(weight) if gradient is None else gradient
-            for (name, weight), gradient in zip(weights.items(), found, strict=True)
-        }
+        yield gradients_of(value, weights, retain_graph=True)
 
 
 def alone(model: nn.Module, batch: Batch, weights: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     """d l_n / dw by name, for each image in turn as a batch of its own; l_n is its cross-entropy.
+
+    model: the network.
+    batch: images and labels.
+    weights: the w, by name.
 
     Together they cost about one forward and one backward pass of the batch. Raises `ProxyError` for a network that
     cannot run on one image in training mode, as with batch normalisation of a single value per channel.

@@ -45,29 +45,34 @@ def score_pool(
     space: SearchSpace,
     archs: Sequence[Arch],
     batch: Batch | Tensor | tuple[Tensor, Tensor],
-    proxies: Iterable[str],
+    proxies: Iterable[str] | Mapping[str, Mapping],
     *,
     seeds: Sequence[int] = (0,),
-    options: Mapping[str, Mapping] | None = None,
     executor: Executor | None = None,
     state: str | Path | None = None,
     progress: Progress = silent,
 ) -> PoolScores:
-    """Score every architecture with every proxy, once per seed of the initialisation.
+    """Score every architecture with every proxy, once per seed of the initialisation; a failure is a flagged -inf.
 
-    `proxies` may name composites as well (te_nas, az_nas): they are ranks over this pool, computed from their parts.
-    `executor` scores side by side; `state` is a file from which a killed run goes on. `progress(done, total)` hears of
-    networks. Raises `UnknownName`, `ParameterError`, `CheckpointError`; a network that fails is a flagged -inf.
+    space: builds the networks.
+    archs: one row of the result each.
+    batch: images (B, C, H, W), or a pair of images and labels.
+    proxies: names, or options by name; composites (te_nas, az_nas) are ranks over this pool, made of their parts.
+    seeds: of the initialisation and of the proxies' draws.
+    executor: scores side by side.
+    state: a file from which a killed run goes on.
+    progress: `progress(done, total)` hears of networks.
+
+    Raises `UnknownName`, `ParameterError`, `CheckpointError`, and `ProxyError` where a worker fails.
     """
     archs, batch, wanted = [space.validate(arch) for arch in archs], as_batch(batch), list(dict.fromkeys(proxies))
     if not archs or not seeds:
         raise ParameterError("a pool needs at least one architecture and one seed")
-    for name in wanted:
-        check_name("proxy", name, [*names(), *COMPOSITES])
-    parts = list(dict.fromkeys(p for name in wanted for p in COMPOSITES.get(name, ((name,), ""))[0]))
-    owner = identity(space, batch, parts, options or {}) if state else ""
+    parts = _parts(wanted)
+    options = {name: given for name, given in proxies.items() if given} if isinstance(proxies, Mapping) else {}
+    owner = identity(space, batch, parts, options) if state else ""
     done = (load_state(state, owner) if state else None) or {}
-    one = partial(_score, space, batch, parts, options or {})
+    one = partial(_score, space, batch, parts, options)
     jobs = [(seed, arch) for seed in seeds for arch in archs if (seed, space.format(arch)) not in done]
     total = len(archs) * len(seeds)
     progress(total - len(jobs), total)
@@ -80,6 +85,13 @@ def score_pool(
             if state and (count % SAVE_EVERY == 0 or count == len(jobs)):
                 save_state(state, done, owner)
     return _collect(done, [space.format(arch) for arch in archs], list(seeds), wanted)
+
+
+def _parts(wanted: list[str]) -> list[str]:
+    """The proxies that these are made of, composites of several. Raises `UnknownName`."""
+    for name in wanted:
+        check_name("proxy", name, [*names(), *COMPOSITES])
+    return list(dict.fromkeys(part for name in wanted for part in COMPOSITES.get(name, ((name,), ""))[0]))
 
 
 def _score(space: SearchSpace, batch: Batch, parts: list[str], options: Mapping, job: tuple[int, Arch]):

@@ -56,12 +56,17 @@ class Readings:
 class Probe:
     """What a proxy may read of `model` on `batch`, computed when first read.
 
-    Readings named in `wanted` come from one forward pass and the backward passes that they need; another one costs a
-    pass of its own. `seed` makes every draw; `generator`, on the CPU, makes the proxy's own draws in its place, while
-    layers that draw, such as dropout, go on following `seed`. Raises `ProxyError` where a weight is not finite,
-    `ParameterError` for a model or a generator that is none, and where the batch has no labels or labels out of range.
-    The shared pass draws from `seed` whoever reads it first; `start` gives the proxy that reads next a seed for its own
-    draws.
+    model: the network; it stays as it is, unless it is given away.
+    batch: images, and labels where they are needed.
+    seed: makes every draw; the shared pass draws from it whoever reads first, see `start` for a proxy's own draws.
+    generator: on the CPU, makes the proxy's own draws in its place, while layers that draw, such as dropout, go on
+        following `seed`.
+    wanted: readings that come from one forward pass and the backward passes that they need; another one costs a pass
+        of its own.
+    given_away: whether `copy(last=True)` may return the model itself.
+
+    Raises `ProxyError` where a weight is not finite, `ParameterError` for a model or a generator that is none, and
+    where the batch has no labels or labels out of range.
     """
 
     def __init__(
@@ -225,8 +230,14 @@ def observe(
 ) -> Readings:
     """One forward pass, then one backward pass for each of: the jacobian, the gradients, the curvature.
 
+    model: the network.
+    batch: what it runs on.
+    weights: those of `layer_weights`, by name; may be empty where no loss is needed.
+    wanted: names of readings.
+    keep: whether layers' outputs are copied, so that the network may write over them.
+
     Where the curvature is wanted, layers without a second derivative are computed by other means, the same but for
-    rounding. Raises `Overwritten` where a layer's output was, unless it is to `keep` copies of them.
+    rounding. Raises `Overwritten` where a layer's output was.
     """
     found = Readings()
     by_loss, by_image, curved = bool(wanted & BY_LOSS), "jacobian" in wanted, "curvature" in wanted
@@ -281,6 +292,10 @@ def total(outputs: Tensor | list | tuple | dict) -> Tensor:
 def cross_entropy(logits: Tensor, batch: Batch, reduction: str = "mean") -> Tensor:
     """Cross-entropy of logits (B, classes) with the batch's labels.
 
+    logits: what the network returned.
+    batch: whose labels count.
+    reduction: as in `torch.nn.functional.cross_entropy`.
+
     Raises `ProxyError` for outputs of another shape, `ParameterError` for labels that are missing or out of range.
     """
     if not isinstance(logits, Tensor) or logits.ndim != 2:
@@ -297,11 +312,19 @@ def cross_entropy(logits: Tensor, batch: Batch, reduction: str = "mean") -> Tens
     return F.cross_entropy(logits, batch.labels.long(), reduction=reduction)
 
 
-def gradients_of(scalar: Tensor, weights: Mapping[str, Tensor], create_graph: bool = False) -> dict[str, Tensor]:
-    """d scalar / dw by name; zero for a weight that it does not depend on."""
+def gradients_of(
+    scalar: Tensor, weights: Mapping[str, Tensor], create_graph: bool = False, retain_graph: bool | None = None
+) -> dict[str, Tensor]:
+    """d scalar / dw by name; zero for a weight that it does not depend on.
+
+    scalar: one value.
+    weights: the w, by name.
+    create_graph: as in `torch.autograd.grad`.
+    retain_graph: likewise.
+    """
     if not isinstance(scalar, Tensor) or not scalar.requires_grad:
         return {name: torch.zeros_like(w) for name, w in weights.items()}
-    values = torch.autograd.grad(scalar, list(weights.values()), create_graph=create_graph, allow_unused=True)
+    values = torch.autograd.grad(scalar, list(weights.values()), None, retain_graph, create_graph, allow_unused=True)
     return {name: _or_zero(value, w) for (name, w), value in zip(weights.items(), values, strict=True)}
 
 
@@ -324,9 +347,11 @@ class TwiceDifferentiable(TorchFunctionMode):
 class ChannelReader(TorchFunctionMode):
     """Finds a * dL/da, summed over positions, of every convolution and linear layer, be it a module or a call.
 
-    Of those that run while the context is open. It joins `found` by the weight's name, with the fan-in, during those
-    backward passes that run while `reading` is set. a (B, channels, ...) is the layer's output; with `keep` the network
-    goes on with a copy of it, which it may write over (`conv(x).add_(y)`).
+    Of those that run while the context is open. a (B, channels, ...) is the layer's output.
+
+    model: names the weights.
+    found: joined by the weight's name, with the fan-in, during those backward passes that run while `reading` is set.
+    keep: whether the network goes on with a copy of a, which it may write over (`conv(x).add_(y)`).
     """
 
     def __init__(self, model: nn.Module, found: Readings, keep: bool = False):

@@ -28,10 +28,15 @@ def swap(probe: Probe, *, mu: float | None = None, sigma: float | None = None) -
     """The number of different patterns that the units show over the batch (SWAP-NAS, Peng et al. 2024, section 3).
 
     A unit's pattern is its B bits, one per image; equal patterns in different layers count once. Higher is better, and
-    at most min(units, 2^B): use 16 to 32 images. With `mu` and `sigma`, which go together, the score is multiplied by
-    exp(-(P - mu)^2 / sigma), P being the parameters in thousands, as the public code counts them: the regularised
-    form, which prefers networks of about `mu` thousand parameters. The public code sees the inputs of `nn.ReLU` with
-    four dimensions only; every activation counts here. Cannot see: labels, scales, how units are wired.
+    at most min(units, 2^B): use 16 to 32 images. The public code sees the inputs of `nn.ReLU` with four dimensions
+    only; every activation counts here.
+
+    probe: the network and the batch.
+    mu: the thousands of parameters that the regularised form prefers; it goes with `sigma`.
+    sigma: the score is multiplied by exp(-(P - mu)^2 / sigma), P being the parameters in thousands, as the public code
+        counts them.
+
+    Cannot see: labels, scales, how units are wired.
     """
     patterns = torch.cat([unit_patterns(code) for code in probe.codes]).unique()
     return len(patterns) * _size_factor(probe, mu, sigma)
@@ -53,25 +58,27 @@ def linear_regions(
 
     TE-NAS's R_N, the expectation over Kaiming-normal weights of the number of different patterns of all bits. Higher
     is better. It **saturates** at `samples`: the paper measures a network of one channel on 3 x 3 pixels for that
-    reason, and networks of a usual width nearly always reach the ceiling and tie. `dimensions=1` draws the inputs from
-    a random line through the origin instead, or from another subspace, where fewer regions lie. `weights`: "kaiming"
-    draws them anew each time, "given" keeps the network's. `inputs`: "normal" draws N(0, 1) with the batch's channels;
-    "crops" cuts patches from the batch's images, as the public code does (of one random channel, 1000 images three
-    times). The network runs in training mode on `at_once` inputs, whose common statistics batch normalisation uses.
+    reason, and networks of a usual width nearly always reach the ceiling and tie.
+
+    probe: the network and the batch.
+    samples: how many inputs.
+    size: their height and width, in pixels.
+    repeats: how often is counted.
+    weights: "kaiming" draws them anew each time, "given" keeps the network's.
+    inputs: "normal" draws N(0, 1) with the batch's channels; "crops" cuts patches from the batch's images, as the
+        public code does (of one random channel, 1000 images three times).
+    dimensions: 1 draws normal inputs from a random line through the origin, more from another subspace, where fewer
+        regions lie; None from all of the space.
+    at_once: inputs that run together, in training mode: batch normalisation uses their common statistics.
+
     Cannot see: labels, scales, the size of a region; twins among the inputs do not add.
     """
     check_name("weights of linear_regions", weights, ("kaiming", "given"))
     check_name("inputs of linear_regions", inputs, ("normal", "crops"))
     least = {"samples": 2, "size": 1, "repeats": 1, "at_once": 2, "dimensions": 1}
-    given = {
-        "samples": samples,
-        "size": size,
-        "repeats": repeats,
-        "at_once": at_once,
-        "dimensions": 1 if dimensions is None else dimensions,
-    }
-    for name, value in given.items():
-        check_whole(f"{name} of linear_regions", value, least[name])
+    for name, value in zip(least, (samples, size, repeats, at_once, dimensions), strict=True):
+        if name != "dimensions" or value is not None:
+            check_whole(f"{name} of linear_regions", value, least[name])
     model, counts = probe.copy(), []
     for _ in range(repeats):
         if weights == "kaiming":

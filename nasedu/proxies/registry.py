@@ -58,8 +58,13 @@ _PROXIES: Registry = Registry("proxy")
 def register(name: str, *, needs: str, passes: str, reads: Iterable[str] = (), least: int | None = None):
     """A decorator that adds `function(probe, *, option=default, ...) -> float` under `name`.
 
-    `least` defaults to 2 for a proxy that looks at images, else to 1. A proxy of one's own may be registered again;
-    raises `ParameterError` for a name that is one of nasedu's, `UnknownName` for a need that is none.
+    name: of the proxy; one's own may be registered again.
+    needs: one of `NEEDS`.
+    passes: what it costs, in words.
+    reads: the probe's readings that it shares with others.
+    least: the fewest images that mean anything; None stands for 2 for a proxy that looks at images, else for 1.
+
+    Raises `ParameterError` for a name that is one of nasedu's, `UnknownName` for a need that is none.
     """
     check_name("need of a proxy", needs, NEEDS)
 
@@ -109,15 +114,22 @@ def score(
 ) -> float:
     """One proxy of `model` on `batch`; higher is better, -inf where the definition says so.
 
-    All randomness comes from `seed`; a `generator` (on the CPU) makes the proxy's own draws in its place, so that they
-    can be compared, while layers that draw, such as dropout, go on following `seed`. `options` are the proxy's own (see
-    `info(name).options`). Model and global random state stay as they are; `keep=False` gives the model away, which
-    saves copying one that was built only to be scored. Raises `UnknownName`; `ParameterError` for a model, seed or
-    batch that does not fit; `ProxyError` where the network cannot be scored or the result is no number.
+    name: of the proxy.
+    model: the network.
+    batch: images (B, C, H, W), or a pair of images and labels (B,).
+    seed: all randomness comes from it.
+    generator: on the CPU, makes the proxy's own draws in its place, so that they can be compared, while layers that
+        draw, such as dropout, go on following `seed`.
+    keep: False gives the model away, which saves copying one that was built only to be scored; else it stays as it is.
+    options: the proxy's own, see `info(name).options`.
+
+    Raises `UnknownName`; `ParameterError` for a model, seed or batch that does not fit; `ProxyError` where the network
+    cannot be scored or the result is no number.
     """
     proxy, batch = info(name), as_batch(batch)
     _check(proxy, batch, options)
-    probe = Probe(model, batch, seed=_seed(seed), generator=generator, wanted=proxy.reads, given_away=not keep)
+    seed = check_whole("seed", seed, 0, MOST_SEED)
+    probe = Probe(model, batch, seed=seed, generator=generator, wanted=proxy.reads, given_away=not keep)
     return _value(proxy, probe, options)
 
 
@@ -131,11 +143,17 @@ def score_all(
 ) -> Scores:
     """Several proxies of `model` on `batch`, each the same as `score` gives, in as few passes as they need together.
 
+    model: the network.
+    batch: images (B, C, H, W), or a pair of images and labels (B,).
+    names: of the proxies.
+    seed: all randomness comes from it.
+    options: by proxy, its own.
+
     A proxy that fails scores -inf and is explained in `.errors`; so is one whose score is -inf by definition. Raises
     `UnknownName` and `ParameterError` as `score` does: what the caller got wrong is no fault of the network.
     """
     names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
-    batch, options, seed = as_batch(batch), options or {}, _seed(seed)
+    batch, options, seed = as_batch(batch), options or {}, check_whole("seed", seed, 0, MOST_SEED)
     for name in options:
         check_name("proxy with options", name, names)
     proxies = [info(name) for name in names]
@@ -188,10 +206,6 @@ def _value(proxy: Proxy, probe: Probe, options: Mapping) -> float:
     if math.isnan(value) or value == math.inf:
         raise ProxyError(f"{proxy.name} is {value} for this {type(probe.original).__name__}")
     return value
-
-
-def _seed(seed: object) -> int:
-    return check_whole("seed", seed, 0, MOST_SEED)
 
 
 def _may_replace(old: Callable, new: Callable) -> bool:

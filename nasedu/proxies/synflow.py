@@ -53,7 +53,9 @@ def synflow_saliency(
 ) -> dict[str, Tensor]:
     """|w * dR/dw| for every parameter, by name, in float64, batch normalisation taken for the identity.
 
-    `forward(model, images)` runs a copy of the model on one image of `input_shape` (C, H, W).
+    model: stays as it is.
+    forward: `forward(model, images)` runs a copy of the model on one image.
+    input_shape: of the image, (C, H, W).
     """
     weights, gradients = _flow(model, forward, input_shape, "identity")
     return {name: w * gradients[name].abs() for name, w in weights.items()}

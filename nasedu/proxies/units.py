@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -36,11 +37,15 @@ def run_units(
 ) -> list[Unit]:
     """Run `model` on images (B, C, H, W) and return its blocks that gave a map, in the order they ran.
 
-    `layers`: names of parts, or patterns such as "layer*.?". By default, in a network of one of our spaces, every
-    layer that all information passes through, as the last node of a cell; in any other network, the parts that hold a
-    convolution, looking into the network and into plain containers (`nn.Sequential` itself, no subclass) only: of
-    torchvision's ResNet-18 its first convolution and eight BasicBlocks. Raises `UnknownName` for a pattern that fits
-    nothing, `ProxyError` for fewer than two blocks.
+    model: the network.
+    images: (B, C, H, W).
+    layers: names of parts, or patterns such as "layer*.?". By default, in a network of one of our spaces, every layer
+        that all information passes through, as the last node of a cell; in any other network, the parts that hold a
+        convolution, looking into the network and into plain containers (`nn.Sequential` itself, no subclass) only: of
+        torchvision's ResNet-18 its first convolution and eight BasicBlocks.
+    mark: called whenever a block has run; its result goes with the block.
+
+    Raises `UnknownName` for a pattern that fits nothing, `ProxyError` for fewer than two blocks.
     """
     found: list[Unit] = []
 
@@ -58,18 +63,14 @@ def _watched(
     model: nn.Module, images: Tensor, parts: dict[str, nn.Module], see: Callable[[str, Tensor], Tensor | None]
 ) -> None:
     """Run `model` on images; `see` gets the name and the map of each of `parts` and may hand another one on."""
-    hooks = []
 
     def hook(name: str, output: object) -> Tensor | None:
         return see(name, output) if isinstance(output, Tensor) and output.ndim == 4 else None
 
-    try:
+    with ExitStack() as hooks:
         for name, part in parts.items():
-            hooks.append(part.register_forward_hook(lambda _, __, y, name=name: hook(name, y)))
+            hooks.enter_context(part.register_forward_hook(lambda _, __, y, name=name: hook(name, y)))
         model(images)
-    finally:
-        for handle in hooks:
-            handle.remove()
 
 
 def _too_few(model: nn.Module, images: Tensor, blocks: int) -> ProxyError:

@@ -38,23 +38,26 @@ def zen(
 ) -> float:
     """ln mean_n ||f(x_n) - f(x_n + alpha e_n)|| + Sum over BN layers of 1/2 ln mean_c s_c^2. Higher is better.
 
-    Lin et al. 2021 (arXiv 2102.01063), algorithm 1. f is the feature map before global pooling, x and e are N(0, I),
-    weights N(0, 1), BN 1 and 0, and s_c^2 is the variance over the batch of channel c before a BN, on x. `images` and
-    `resolution` default to the batch's; `repeats` draws are averaged. Residual links are removed where a block has a
-    boolean attribute `residual`; other networks are scored with theirs, which the theory does not cover.
+    Lin et al. 2021 (arXiv 2102.01063), algorithm 1. f is the `feature_map`, x and e are N(0, I), weights N(0, 1), BN 1
+    and 0, and s_c^2 is the variance over the batch of channel c before a BN, on x. Residual links are removed where a
+    block has a boolean attribute `residual`; other networks are scored with theirs, which the theory does not cover.
 
-    `bn="ema"` is the public code: s^2 is the running average (from 1, with momentum 0.1, after both forward passes,
-    never reset over repeats), which takes about 0.8 off per layer. `norm` is "frobenius" (the paper's) or "l1" (the
-    code's); by default it goes with `bn`. Cannot see: data, resolution but for f's size, the classifier, whether a
-    depth trains without shortcuts; normalisation other than BN hides scale. f is what the last global pooling reads, or
-    else what the last layer returns; a method `features(x)` of the model is asked where neither is seen.
+    probe: the network and the batch.
+    alpha: how far the second input is from the first.
+    bn: "batch", or "ema", the public code: s^2 is the running average (from 1, with momentum 0.1, after both forward
+        passes, never reset over repeats), which takes about 0.8 off per layer.
+    norm: "frobenius" (the paper's) or "l1" (the code's); by default it goes with `bn`.
+    images: how many are drawn; None as many as the batch has.
+    resolution: their height and width, in pixels; None is the batch's.
+    repeats: how many draws are averaged.
+
+    Cannot see: data, resolution but for f's size, the classifier, whether a depth trains without shortcuts;
+    normalisation other than BN hides scale.
     """
     check_name("variance of BN", bn, ("batch", "ema"))
     norm = check_name("norm of zen", norm or ("frobenius" if bn == "batch" else "l1"), ("frobenius", "l1"))
-    images = check_whole("images of zen", len(probe.images) if images is None else images)
-    size = probe.images.shape[2:] if resolution is None else (check_whole("resolution of zen", resolution),) * 2
+    shape, scores, running = _shape(probe.images, images, resolution), [], []
     check_number("alpha of zen", alpha, above=True)
-    shape, scores, running = (images, probe.images.shape[1], *size), [], []
     with torch.inference_mode():
         model = without_residual(probe.copy(last=True)).eval()  # no dropout; BN is ours to run
         model = model.to(memory_format=torch.channels_last)  # a quarter faster
@@ -68,6 +71,13 @@ def zen(
             reaction = _distance(before - after, norm)
             scores.append(_log(reaction) + sum(math.log(v) / 2 for v in divided if v > 0))
     return sum(scores) / len(scores)
+
+
+def _shape(batch: Tensor, images: int | None, resolution: int | None) -> tuple[int, ...]:
+    """(B, C, H, W) of the draws: as the batch, but for what is given."""
+    number = check_whole("images of zen", len(batch) if images is None else images)
+    size = batch.shape[2:] if resolution is None else (check_whole("resolution of zen", resolution),) * 2
+    return (number, batch.shape[1], *size)
 
 
 def without_residual(model: nn.Module) -> nn.Module:

@@ -18,11 +18,14 @@ def zico(probe: Probe, *, batches: int = 2, spread: str = "signed") -> float:
     """Sum over layers of ln Sum_w mean_b |g_b| / std_b g_b, g_b the gradient of part b of the batch.
 
     Li et al. 2023 (ZiCo, ICLR, section 3.3), as the authors' code computes it. Higher is better: large and steady
-    gradients train fast and generalise. The batch is cut into `batches` consecutive parts of as many images (the rest
-    is left out), and the standard deviation is that of a population of parts. Weights whose gradient does not vary
-    are left out, and so is a layer that has no other. Biases and normalisation are left out. `spread="absolute"` takes
-    the deviation of |g_b| instead, to which a mere change of sign is steady. Cannot see: a batch too small to vary;
-    the sum over weights grows with width, and that over layers with depth.
+    gradients train fast and generalise. The standard deviation is that of a population of parts. Weights whose gradient
+    does not vary are left out, and so is a layer that has no other. Biases and normalisation are left out.
+
+    probe: the network and the batch.
+    batches: how many consecutive parts of as many images the batch is cut into; the rest is left out.
+    spread: "signed", or "absolute", the deviation of |g_b| instead, to which a mere change of sign is steady.
+
+    Cannot see: a batch too small to vary; the sum over weights grows with width, and that over layers with depth.
     """
     check_name("spread of zico", spread, ("signed", "absolute"))
     parts = split(probe.batch, batches)

@@ -1,13 +1,12 @@
 """How well a score ranks architectures: correlations with the truth, and several scores made one, and both judged."""
 
 from nasedu.ranking.combine import COMPOSITES, METHODS, combine, incorporated, ranks
-from nasedu.ranking.correlation import Correlation, correlation
+from nasedu.ranking.correlation import correlation
 from nasedu.ranking.judge import complementary, difference, judge, judge_all, spearman
 
 __all__ = [
     "COMPOSITES",
     "METHODS",
-    "Correlation",
     "combine",
     "complementary",
     "correlation",

@@ -35,7 +35,11 @@ def ranks(scores: Sequence[float]) -> np.ndarray:
 def combine(
     frame: pd.DataFrame | Mapping[str, Sequence[float]], method: str = "log_rank", weights: Mapping | None = None
 ) -> pd.Series:
-    """One score for every row of `frame` (n architectures, one column per proxy); higher is better.
+    """One score for every architecture; higher is better.
+
+    frame: n architectures, one column per proxy.
+    method: one of those below.
+    weights: of every column, by name; None weighs all alike.
 
     With r the rank in a column (1 worst, n best, ties averaged, failures last) and w the column's weight:
 
@@ -50,9 +54,9 @@ def combine(
       ranks, so it depends on the unit in which a proxy is written (SynFlow or its logarithm), and one wild
       value moves all. A failure in any column is -inf.
 
-    With ranks, a failure has the lowest rank of its column and may still do well in others. `weights` names every
-    column; None weighs all alike. Raises `UnknownName` for a method or weight that is none, `ParameterError` for a
-    frame without rows or columns, a column in which everything failed, or weights that are negative, missing or all 0.
+    With ranks, a failure has the lowest rank of its column and may still do well in others. Raises `UnknownName` for
+    a method or weight that is none, `ParameterError` for a frame without rows or columns, a column in which everything
+    failed, or weights that are negative, missing or all 0.
     """
     by = METHODS[method]
     frame = pd.DataFrame(frame)
@@ -71,10 +75,15 @@ def incorporated(
 ) -> np.ndarray | pd.Series:
     """Incorporated-NAS: w_z · Zen + w_e · φ(H), φ = ln ("log") or √ ("sqrt"), H DeepMAD's entropy; higher is better.
 
-    All are (n,); the result is a Series where `zen` is one. `ratio` is DeepMAD's depth over geometric-mean width, the
-    worst of the stages: where it is above `limit`, the architecture is a failure, -inf, as it is where a score failed
-    or φ(H) does not exist. The default weights are those of the published ImageNet script; (0.5, 0.01) is in one for
-    CIFAR. On the published networks the limit decides more than the entropy: 0.1 ln H varies less than Zen's noise.
+    zen: the Zen-scores (n,); the result is a Series where they are one.
+    entropy: H (n,).
+    form: "log" or "sqrt".
+    weights: (w_z, w_e), by default those of the published ImageNet script; (0.5, 0.01) is in one for CIFAR.
+    ratio: DeepMAD's depth over geometric-mean width (n,), the worst of the stages.
+    limit: where `ratio` is above it, the architecture is a failure, -inf, as it is where a score failed or φ(H) does
+        not exist.
+
+    On the published networks the limit decides more than the entropy: 0.1 ln H varies less than Zen's noise.
 
     Source: Nguyen and Han, Electronics 13(16):3325, 2024; the limit is from DeepMAD (Shen et al., CVPR 2023). Raises
     `UnknownName` for a form, `ParameterError` for lengths, indices or weights that do not fit.

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from nasedu import randomness
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_whole
 
 KINDS = ("kendall", "spearman")
 FAILURES = ("last", "drop")
@@ -54,7 +54,8 @@ def correlation(
 ) -> Correlation:
     """Rank correlation of `scores` with `truth`, and a percentile bootstrap interval over architectures.
 
-    scores, truth: (n,), in the same order.
+    scores: (n,).
+    truth: (n,), in the same order.
     kind: "kendall" or "spearman".
     failures: "last" or "drop", see below.
     resamples: how many the interval is read off.
@@ -69,7 +70,7 @@ def correlation(
     check_name("rank correlation", kind, KINDS)
     check_name("treatment of failures", failures, FAILURES)
     scores, truth = np.asarray(scores, float), np.asarray(truth, float)
-    _check(scores, truth, confidence, resamples)
+    _check(scores, truth, confidence)
     failed = np.isnan(scores) | np.isneginf(scores)
     scores = np.where(failed, -np.inf, scores)
     if failures == "drop":
@@ -81,19 +82,29 @@ def correlation(
     return Correlation(kind, value, low, high, len(ranks), _ties(ranks, true_ranks), int(failed.sum()), confidence)
 
 
-def _check(scores: np.ndarray, truth: np.ndarray, confidence: float, resamples: int) -> None:
+def _check(scores: np.ndarray, truth: np.ndarray, confidence: float) -> None:
     if scores.ndim != 1 or scores.shape != truth.shape or len(scores) < 2:
         raise ParameterError(
             f"a rank correlation needs two lists of the same length, 2 or more, got {scores.shape} and {truth.shape}"
         )
+    check_finite(truth)
+    if not 0 < confidence < 1:
+        raise ParameterError(f"confidence must lie in (0, 1), got {confidence}")
+
+
+def check_finite(truth: np.ndarray) -> None:
+    """Raise `ParameterError` unless every value (n,) is finite."""
     if not np.isfinite(truth).all():
         raise ParameterError(f"the truth must be finite, {int((~np.isfinite(truth)).sum())} values are not")
-    if not 0 < confidence < 1 or resamples < 1:
-        raise ParameterError(f"confidence must lie in (0, 1) and resamples be positive, got {confidence}, {resamples}")
 
 
 def coefficient(kind: str, a: np.ndarray, b: np.ndarray) -> float:
-    """Of ranks (n,); nan, without a warning, where one side has no order."""
+    """The coefficient; nan, without a warning, where one side has no order.
+
+    kind: "kendall" or "spearman".
+    a: ranks (n,).
+    b: ranks (n,).
+    """
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     function = stats.kendalltau if kind == "kendall" else stats.spearmanr
@@ -110,12 +121,23 @@ def interval(drawn: np.ndarray, confidence: float = 0.95) -> tuple[float, float]
 
 
 def pools(n: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each of n architectures is in each resampled pool of n, int (resamples, n)."""
+    """How often each of n architectures is in each resampled pool of n, int (resamples, n).
+
+    n: how many there are.
+    resamples: how many pools, at least 1; else raises `ParameterError`.
+    seed: of the draws.
+    """
+    check_whole("resamples", resamples)
     return randomness.rng(seed, "bootstrap", n).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.int32)
 
 
 def resampled(kind: str, a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The coefficient (r,) in every one of r pools, in which the pair (a_i, b_i) is there `counts[r, i]` times.
+    """The coefficient (r,) in every one of r pools.
+
+    kind: "kendall" or "spearman".
+    a: ranks (n,).
+    b: ranks (n,).
+    counts: how often the pair (a_i, b_i) is in each pool (r, n).
 
     A resample is how often it has each pair, w (n,). With s_ij = sign(a_i - a_j) and t_ij likewise, tau-b is
     sum w_i w_j s_ij t_ij over its norms, and sum_j w_j s_ij is a's centred rank, twice: so all resamples are a few

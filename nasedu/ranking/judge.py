@@ -15,7 +15,7 @@ import pandas as pd
 
 from nasedu.errors import ParameterError, check_name
 from nasedu.ranking.combine import combine, ranks
-from nasedu.ranking.correlation import KINDS, Correlation, coefficient, correlation, interval, pools, resampled
+from nasedu.ranking.correlation import Correlation, check_finite, coefficient, correlation, interval, pools, resampled
 
 CONFIDENCE = 0.95
 MEASURES = ("spearman", "kendall", "precision", "regret")
@@ -76,10 +76,8 @@ def judge(scores: pd.Series, truth: pd.Series, top: float = 0.1, resamples: int 
     """
     truth = aligned(scores.index, truth) if isinstance(scores, pd.Series) else _no_series(scores)
     size, n = _top_size(top, len(truth)), len(truth)
-    if resamples < 1:
-        raise ParameterError(f"resamples must be positive, got {resamples}")
     options = {"resamples": resamples, "seed": seed, "confidence": CONFIDENCE}
-    rho, tau = (correlation(scores, truth, kind, **options) for kind in KINDS[::-1])
+    rho, tau = (correlation(scores, truth, kind, **options) for kind in MEASURES[:2])
     values, drawn = _measured(scores, truth, size, pools(n, resamples, seed))
     precision, regret = (Estimate(values[name], *interval(drawn[name], CONFIDENCE)) for name in MEASURES[2:])
     return Judgement(rho, tau, precision, regret, n, rho.failures, top, size)
@@ -95,7 +93,10 @@ def judge_all(
     """Every column of `frames` judged: one row per proxy.
 
     frames: a frame, one row per architecture and one column per proxy, or such a frame by seed of the initialisation.
-    truth, top, resamples, seed: as in `judge`.
+    truth: what they should know, by architecture.
+    top: the fraction that counts as the top.
+    resamples: how many pools the intervals are read off.
+    seed: of the resampled pools.
 
     Columns: spearman, kendall, precision and regret as means over the seeds, with `_sd` their standard deviation over
     the seeds (nan for one frame); `_low` and `_high`, the interval of that mean over resampled architectures (every
@@ -104,8 +105,6 @@ def judge_all(
     """
     frames = {0: frames} if isinstance(frames, pd.DataFrame) else dict(frames)
     names, rows = _same_columns(frames), {}
-    if resamples < 1:
-        raise ParameterError(f"resamples must be positive, got {resamples}")
     size, counts = _top_size(top, len(truth)), pools(len(truth), resamples, seed)
     for name in names:
         columns = _paired([frame[name] for frame in frames.values()], truth)
@@ -127,10 +126,13 @@ def difference(
 ) -> Estimate:
     """How much better `a` knows the truth than `b`, compared in pairs: a's measure less b's, and its interval at 95 %.
 
-    a, b: scores (n,) by architecture, or such a series by seed of the initialisation, with the same seeds.
+    a: scores (n,) by architecture, or such a series by seed of the initialisation.
+    b: likewise, with the same seeds.
     truth: what they should know, of the same architectures.
     measure: "spearman", "kendall", "precision" or "regret".
-    top, resamples, seed: as in `judge`.
+    top: the fraction that counts as the top.
+    resamples: how many pools the intervals are read off.
+    seed: of the resampled pools.
 
     Both are measured on the same resampled architectures, so that what they share cancels out: an interval above zero
     says that a is better, also where those of `judge` overlap (for "regret", one below). Raises `UnknownName`,
@@ -140,8 +142,6 @@ def difference(
     a, b = ({0: x} if isinstance(x, pd.Series) else dict(x) for x in (a, b))
     if not a or a.keys() != b.keys():
         raise ParameterError(f"a difference needs both scores for the same seeds, got {list(a)} and {list(b)}")
-    if resamples < 1:
-        raise ParameterError(f"resamples must be positive, got {resamples}")
     size, counts, gaps = _top_size(top, len(truth)), pools(len(truth), resamples, seed), []
     for key in a:
         found = [_measured(x, truth, size, counts, (measure,)) for x in _paired([a[key], b[key]], truth)]
@@ -155,10 +155,9 @@ def _measured(
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """By measure its value, and its values (r,) in r resampled pools, all with the same pools."""
     order, true = ranks(scores), truth.to_numpy(float)  # ranks: failures are one tie below all
-    if not np.isfinite(true).all():
-        raise ParameterError(f"the truth must be finite, {int((~np.isfinite(true)).sum())} values are not")
+    check_finite(true)
     values, drawn, true_ranks = {}, {}, ranks(true)
-    for kind in set(KINDS) & set(wanted):
+    for kind in set(MEASURES[:2]) & set(wanted):
         values[kind] = coefficient(kind, order, true_ranks)
         drawn[kind] = resampled(kind, order, true_ranks, counts)
     if {"precision", "regret"} & set(wanted):
@@ -173,9 +172,13 @@ def _measured(
 def complementary(frame: pd.DataFrame, truth: pd.Series, method: str = "log_rank") -> pd.DataFrame:
     """What every pair of columns is worth together: which proxies add to one another, and which say the same twice.
 
-    One row per pair, the greatest gain first: `first`, `second`, `spearman` of their combination by `method` with the
-    truth, `better` and `worse`, their own, `gain`, which is `spearman` less `better`, and `between`, the Spearman of
-    both with each other; nan where a column has no order. Raises as `combine`; `ParameterError` for fewer than two
+    frame: one row per architecture, one column per proxy.
+    truth: what they should know, by architecture.
+    method: how a pair is combined, see `combine`.
+
+    One row per pair, the greatest gain first: `first`, `second`, `spearman` of their combination with the truth,
+    `better` and `worse`, their own, `gain`, which is `spearman` less `better`, and `between`, the Spearman of both with
+    each other; nan where a column has no order. Raises as `combine`; `ParameterError` for fewer than two
     columns, or where the truth has another index.
     """
     names = _same_columns({0: frame})

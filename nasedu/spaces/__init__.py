@@ -27,14 +27,9 @@ _SPACES = {
 }
 _OTHERS = {"plainnet": PlainNetSpace}  # an architecture is no list of decisions: no supernet, no tables
 _EVERY = Registry("search space", _SPACES | _OTHERS)
+_WITH_PUBLISHED = (proxylessnas, fbnet, spos, single_path, nasbench201, fairnas, plainnet)
 _PUBLISHED: dict[str, Mapping[str, Published]] = {
-    "proxylessnas": proxylessnas.PUBLISHED,
-    "fbnet": fbnet.PUBLISHED,
-    "spos": spos.PUBLISHED,
-    "single_path": single_path.PUBLISHED,
-    "nasbench201": nasbench201.PUBLISHED,
-    "fairnas": fairnas.PUBLISHED,
-    "plainnet": plainnet.PUBLISHED,
+    module.__name__.rpartition(".")[2]: module.PUBLISHED for module in _WITH_PUBLISHED
 }
 
 # The options that make a classification space small enough to train on a laptop, for images of 32 px.

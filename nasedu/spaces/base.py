@@ -56,9 +56,12 @@ class Slot(Layer):
 
 
 def choice(name: str, operations: Mapping[str, Callable[[], nn.Module]], decision: str = "", inputs=()) -> Slot:
-    """A slot with one decision between `operations`, which maps the choices' names to what makes them.
+    """A slot with one decision.
 
-    The decision has the slot's name, or the name `decision`, which other slots may share.
+    name: of the slot.
+    operations: what makes each choice, by the choice's name.
+    decision: its name, which other slots may share; by default the slot's.
+    inputs: the layers that the slot reads, by name; by default the one before.
     """
     makers = list(operations.values())
     return Slot(
@@ -73,8 +76,10 @@ def choice(name: str, operations: Mapping[str, Callable[[], nn.Module]], decisio
 class Network(nn.Module):
     """Runs layers in order: `network(x)` where every slot is decided, `supernet(x, path)` where it is not.
 
-    `parts` maps a layer's name to its module; `deciding` maps a slot's name to the indices of its path entries, which
-    choose between the names in `decisions` (empty where nothing is left to decide). The output is the last layer's.
+    layers: in order; the output is the last one's.
+    modules: the layers' modules, by name, kept as `parts`.
+    deciding: the indices of a slot's path entries, by the slot's name.
+    decisions: what the entries choose between; empty where nothing is left to decide.
     """
 
     def __init__(
@@ -236,7 +241,12 @@ class SearchSpace:
         return tuple(rng.integers(self.choices).tolist())
 
     def mutate(self, arch: Arch, rng: np.random.Generator, p: float = 0.1) -> Arch:
-        """Redraw every decision with probability `p`, uniformly over its choices (SPOS, section 3.4)."""
+        """Redraw decisions, uniformly over their choices (SPOS, section 3.4).
+
+        arch: the parent.
+        rng: of the draws.
+        p: the probability that a decision is redrawn.
+        """
         redraw, where = rng.random((2, len(self.choices))).tolist()
         parts = zip(arch, redraw, where, self.choices, strict=True)
         return tuple(int(u * n) if again < p else old for old, again, u, n in parts)
@@ -244,8 +254,11 @@ class SearchSpace:
     def crossover(self, a: Arch, b: Arch, rng: np.random.Generator, kind: str = "uniform") -> Arch:
         """A child of two parents. Raises `UnknownName`.
 
-        `kind`: "uniform" takes every decision from either parent with equal probability, "single_point" the decisions
-        before a random cut from `a` and the others from `b`.
+        a: one parent.
+        b: the other one.
+        rng: of the draws.
+        kind: "uniform" takes every decision from either parent with equal probability, "single_point" the decisions
+            before a random cut from `a` and the others from `b`.
         """
         if kind != "uniform":
             check_name("crossover", kind, ("uniform", "single_point"))
@@ -298,9 +311,14 @@ class SearchSpace:
         missing = [d.name for d in self.decisions if d.name not in flat]
         if missing:
             raise ArchitectureError(f"the architecture does not decide {', '.join(missing)}")
-        return tuple(
-            d.choices.index(check_name(f"choice of {d.name}", flat[d.name], d.choices)) for d in self.decisions
-        )
+        return self.choose([flat[d.name] for d in self.decisions])
+
+    def choose(self, names: Sequence[str]) -> Arch:
+        """The architecture with these choices, one name per decision. Raises `ArchitectureError` or `UnknownName`."""
+        if len(names) != len(self.decisions):
+            raise ArchitectureError(f"this {self.name} has {len(self.decisions)} decisions, {len(names)} are given")
+        named = zip(self.decisions, names, strict=True)
+        return tuple(d.choices.index(check_name(f"choice of {d.name}", name, d.choices)) for d, name in named)
 
     def build(self, arch: Sequence[int], seed: int | None = None) -> Network:
         """The stand-alone network of `arch`, freshly initialised: with `seed`, by nothing else than that.

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from nasedu.blocks import Classifier, ConvBN, FBNetBlock, skip
+from nasedu.blocks import FBNetBlock, skip
 from nasedu.errors import check_name
-from nasedu.spaces.base import Layer, SearchSpace, choice
-from nasedu.spaces.macro import Options, Outline, Place, Published, Stage, places
+from nasedu.spaces.macro import MacroSpace, Outline, Place, Published, Stage
 
 HEADS = {"small": 1504, "large": 1984}
 STAGES = (
@@ -48,15 +47,21 @@ PUBLISHED = {
 }
 
 
-class FBNetSpace(SearchSpace):
+class FBNetSpace(MacroSpace):
     """A chain of 22 blocks that choose kernel, expansion and groups, or are skipped; see the module's docstring.
 
-    Options: `head` (large: 1984 channels, small: 1504), `e1` (keep_expansion, drop_expansion), `shuffle` (False leaves
-    it out), `candidates` ("mobile-vision" adds k3e6sep, two 3x3 depthwise convolutions in a row, which FBNet-B and -C
-    have in the authors' code), and those of `Options`. Raises `UnknownName` and `ParameterError`.
+    head: "large" (1984 channels) or "small" (1504).
+    e1: "keep_expansion" or "drop_expansion", the first convolution at expansion 1.
+    shuffle: False leaves it out.
+    candidates: "paper", or "mobile-vision", which adds k3e6sep, two 3x3 depthwise convolutions in a row, which FBNet-B
+        and -C have in the authors' code.
+    options: those of `Options`.
+
+    Raises `UnknownName` and `ParameterError`.
     """
 
     name = "fbnet"
+    activation = "relu"
 
     def __init__(
         self,
@@ -69,29 +74,17 @@ class FBNetSpace(SearchSpace):
     ):
         check_name("e1", e1, ("keep_expansion", "drop_expansion"))
         check_name("candidates", candidates, ("paper", "mobile-vision"))
-        self.options = Options(**options)
-        self.input_shape = self.options.input_shape
+        self.outline = Outline(16, 0, STAGES, HEADS[check_name("head", head, HEADS)])
         self.separable = candidates == "mobile-vision"
-        self.block = {
-            "act": self.options.activation or "relu",
-            "squeeze_excite": self.options.squeeze_excite,
-            "keep_expansion": e1 == "keep_expansion",
-            "shuffle": shuffle,
-        }
-        act = self.block["act"]
-        net = self.options.scaled(Outline(16, 0, STAGES, HEADS[check_name("head", head, HEADS)]))
-        self.layers = [
-            Layer("stem", partial(ConvBN, 3, net.stem, 3, self.options.stem_stride, act)),
-            *(choice(place.name, self._candidates(place)) for place in places(net.stem, net.stages)),
-            Layer("head", partial(ConvBN, net.stages[-1].channels, net.head, act=act)),
-            Layer("classifier", partial(Classifier, net.head, self.options.num_classes)),
-        ]
+        self.block = partial(FBNetBlock, keep_expansion=e1 == "keep_expansion", shuffle=shuffle)
+        super().__init__(**options)
 
-    def _candidates(self, place: Place) -> dict:
-        block = partial(FBNetBlock, place.c_in, place.c_out, stride=place.stride, **self.block)
+    def operations(self, place: Place) -> dict:
+        block = partial(self.block, act=self.act, squeeze_excite=self.options.squeeze_excite)
+        block = partial(block, place.c_in, place.c_out, stride=place.stride)
         kinds = (("e1", 1, 1), ("e1g2", 1, 2), ("e3", 3, 1), ("e6", 6, 1))
         candidates = {f"k{k}{name}": partial(block, k, e, groups) for k in (3, 5) for name, e, groups in kinds}
-        candidates["skip"] = partial(skip, place.c_in, place.c_out, place.stride, self.block["act"])
+        candidates["skip"] = partial(skip, place.c_in, place.c_out, place.stride, self.act)
         if self.separable:
             candidates["k3e6sep"] = partial(block, 3, 6, separable=True)
         return candidates

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from torch import nn
 
-from nasedu.blocks import MBConv, activation
-from nasedu.errors import ArchitectureError, ParameterError, check_name
-from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.blocks import Classifier, ConvBN, MBConv, activation
+from nasedu.errors import ParameterError
+from nasedu.spaces.base import Arch, Layer, SearchSpace, Slot, choice
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outline:
-    """A network's channels from end to end: stem, a first block that is not searched (0: none), stages, head."""
+    """A network's channels from end to end; `first` and `last` are blocks that are not searched (0: none)."""
 
     stem: int
     first: int
     stages: tuple[Stage, ...]
     head: int
+    last: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,15 @@ class Options:
         return (3, self.input_size, self.input_size)
 
     def channels(self, published: int) -> int:
-        """A layer's channels at this width."""
-        return make_divisible(published * self.width)
+        """A layer's channels at this width; 0 stays 0."""
+        return make_divisible(published * self.width) if published else 0
 
-    def stages(self, published: Sequence[Stage]) -> list[Stage]:
-        """The stages at this width and depth."""
-        return [Stage(self.channels(s.channels), math.ceil(s.repeats * self.depth - 1e-9), s.stride) for s in published]
-
-    def scaled(self, published: Outline) -> Outline:
+    def scaled(self, net: Outline) -> Outline:
         """The whole outline at this width and depth."""
-        first = self.channels(published.first) if published.first else 0
-        stages = tuple(self.stages(published.stages))
-        return Outline(self.channels(published.stem), first, stages, self.channels(published.head))
+        repeats = [math.ceil(stage.repeats * self.depth - 1e-9) for stage in net.stages]
+        stages = (Stage(self.channels(s.channels), n, s.stride) for s, n in zip(net.stages, repeats, strict=True))
+        stem, first, head, last = map(self.channels, (net.stem, net.first, net.head, net.last))
+        return Outline(stem, first, tuple(stages), head, last)
 
 
 class Published(NamedTuple):
@@ -124,15 +122,44 @@ def places(c_in: int, stages: Sequence[Stage]) -> Iterator[Place]:
             c_in = stage.channels
 
 
-def mbconvs(
-    place: Place, options: Options, act: str, kernels: Sequence[int] = (3, 5, 7), expansions: Sequence[int] = (3, 6)
-) -> dict[str, Callable[[], nn.Module]]:
-    """Inverted residuals of every kernel and expansion for one place, by name: "k3e6" and so on."""
-    return {
-        f"k{k}e{e}": partial(MBConv, place.c_in, place.c_out, k, e, place.stride, act, options.squeeze_excite)
-        for k in kernels
-        for e in expansions
-    }
+class MacroSpace(SearchSpace):
+    """A classifier of one outline: stem, first block, a choice at every place of its stages, last block, head.
+
+    A subclass sets `name`, `outline`, `activation` (the paper's own) and `operations`. Options: those of `Options`.
+    """
+
+    outline: Outline
+    activation: str
+    bias = True  # of the classifier
+
+    def __init__(self, **options):
+        self.options = Options(**options)
+        self.input_shape = self.options.input_shape
+        self.act = self.options.activation or self.activation
+        self.net = net = self.options.scaled(self.outline)
+        wide = net.stages[-1].channels
+        self.layers = [
+            Layer("stem", partial(ConvBN, 3, net.stem, 3, self.options.stem_stride, self.act)),
+            *([Layer("first", partial(MBConv, net.stem, net.first, 3, 1, act=self.act))] if net.first else []),
+            *(self.slot(place) for place in places(net.first or net.stem, net.stages)),
+            *([Layer("last", partial(MBConv, wide, net.last, 3, 6, act=self.act))] if net.last else []),
+            Layer("head", partial(ConvBN, net.last or wide, net.head, act=self.act)),
+            Layer("classifier", partial(Classifier, net.head, self.options.num_classes, bias=self.bias)),
+        ]
+
+    def slot(self, place: Place) -> Slot:
+        """The choice that stands at a place."""
+        return choice(place.name, self.operations(place))
+
+    def operations(self, place: Place) -> dict[str, Callable[[], nn.Module]]:
+        """What makes the operations that a place chooses between, by name."""
+        raise NotImplementedError
+
+    def mbconvs(self, place: Place, kernels: Sequence[int] = (3, 5, 7)) -> dict[str, Callable[[], nn.Module]]:
+        """Inverted residuals of every kernel and expansion for one place, by name: "k3e6" and so on."""
+        block = partial(MBConv, place.c_in, place.c_out, stride=place.stride, act=self.act)
+        block = partial(block, squeeze_excite=self.options.squeeze_excite)
+        return {f"k{k}e{e}": partial(block, k, e) for k in kernels for e in (3, 6)}
 
 
 def arch_of(space: SearchSpace, choices: Sequence[str] | str) -> Arch:
@@ -140,14 +167,7 @@ def arch_of(space: SearchSpace, choices: Sequence[str] | str) -> Arch:
 
     Raises `ArchitectureError` or `UnknownName`.
     """
-    if isinstance(choices, str):
-        return space.parse(choices)
-    if len(choices) != len(space.decisions):
-        raise ArchitectureError(f"this {space.name} has {len(space.decisions)} decisions, {len(choices)} are given")
-    return tuple(
-        d.choices.index(check_name(f"choice of {d.name}", name, d.choices))
-        for d, name in zip(space.decisions, choices, strict=True)
-    )
+    return space.parse(choices) if isinstance(choices, str) else space.choose(choices)
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:

@@ -38,10 +38,13 @@ PUBLISHED = {
 class NasBench201Space(SearchSpace):
     """Cells of `operations` on six edges; by default the benchmark's own at 32 px, 16 channels and 5 cells a stage.
 
-    Options as in `spaces.macro.Options`, with other defaults: `width` multiplies the 16 channels (to the nearest whole
-    number), `depth` the 5 cells of each of the three stages. `reduction` "pool" leaves all 3x3 convolutions between the
-    stages to the cells, so that much depends on them; "residual" is the benchmark's. Raises `ParameterError`,
-    `UnknownName`.
+    operations: some of `OPERATIONS`, at least two.
+    reduction: between the stages; "pool" leaves all 3x3 convolutions to the cells, so that much depends on them,
+        "residual" is the benchmark's.
+    options: as in `spaces.macro.Options`, with other defaults: `width` multiplies the 16 channels (to the nearest whole
+        number), `depth` the 5 cells of each of the three stages.
+
+    Raises `ParameterError`, `UnknownName`.
     """
 
     name = "nasbench201"

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from nasedu.blocks import Classifier, ConvBN, MBConv, skip
+from nasedu.blocks import skip
 from nasedu.errors import check_name
-from nasedu.spaces.base import Layer, SearchSpace, choice
-from nasedu.spaces.macro import Options, Outline, Place, Published, Stage, mbconvs, places
+from nasedu.spaces.macro import MacroSpace, Outline, Place, Published, Stage
 
 
 def _outline(stem: int, first: int, channels: tuple[int, ...], head: int) -> Outline:
@@ -59,32 +58,27 @@ PUBLISHED = {
 }
 
 
-class ProxylessNASSpace(SearchSpace):
+class ProxylessNASSpace(MacroSpace):
     """A MobileNetV2 whose blocks choose kernel and expansion, or are skipped; see the module's docstring.
 
-    Options: `outline` (search, mobile, gpu, cpu), `skip`: "identity" offers it where the shapes agree, "everywhere"
-    also elsewhere, as a 1x1 projection (7^21 architectures, as some public codes count); and those of `Options`.
+    outline: "search", "mobile", "gpu" or "cpu".
+    skip: "identity" offers it where the shapes agree, "everywhere" also elsewhere, as a 1x1 projection (7^21
+        architectures, as some public codes count).
+    options: those of `Options`.
+
     Raises `UnknownName` and `ParameterError`.
     """
 
     name = "proxylessnas"
+    activation = "relu6"
 
     def __init__(self, *, outline: str = "search", skip: str = "identity", **options):
         self.skip = check_name("skip", skip, ("identity", "everywhere"))
-        self.options = Options(**options)
-        self.input_shape = self.options.input_shape
-        self.act = self.options.activation or "relu6"
-        net = self.options.scaled(OUTLINES[check_name("outline", outline, OUTLINES)])
-        self.layers = [
-            Layer("stem", partial(ConvBN, 3, net.stem, 3, self.options.stem_stride, self.act)),
-            Layer("first", partial(MBConv, net.stem, net.first, 3, 1, act=self.act)),
-            *(choice(place.name, self._candidates(place)) for place in places(net.first, net.stages)),
-            Layer("head", partial(ConvBN, net.stages[-1].channels, net.head, act=self.act)),
-            Layer("classifier", partial(Classifier, net.head, self.options.num_classes)),
-        ]
+        self.outline = OUTLINES[check_name("outline", outline, OUTLINES)]
+        super().__init__(**options)
 
-    def _candidates(self, place: Place) -> dict:
-        candidates = mbconvs(place, self.options, self.act)
+    def operations(self, place: Place) -> dict:
+        candidates = self.mbconvs(place)
         if place.keeps_shape or self.skip == "everywhere":
             candidates["skip"] = partial(skip, place.c_in, place.c_out, place.stride, self.act)
         return candidates

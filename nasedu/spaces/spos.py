@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from nasedu.blocks import Classifier, ConvBN, ShuffleBlock, ShuffleXception
+from nasedu.blocks import ShuffleBlock, ShuffleXception
 from nasedu.errors import ParameterError, check_name
-from nasedu.spaces.base import Layer, SearchSpace, choice
-from nasedu.spaces.macro import Options, Outline, Place, Published, Stage, places
+from nasedu.spaces.macro import MacroSpace, Outline, Place, Published, Stage
 
-OUTLINE = Outline(16, 0, (Stage(64, 4, 2), Stage(160, 4, 2), Stage(320, 8, 2), Stage(640, 4, 2)), 1024)
 CHOICES = ("shuffle3", "shuffle5", "shuffle7", "xception")
 
 PUBLISHED = {
@@ -25,7 +23,7 @@ PUBLISHED = {
 }
 
 
-class SPOSSpace(SearchSpace):
+class SPOSSpace(MacroSpace):
     """A ShuffleNetV2 whose 20 units choose their kernel, or Xception; see the module's docstring.
 
     Options: `projection` of units with stride 2 ("input": as many channels as come in, "half": half of the output's, as
@@ -34,24 +32,18 @@ class SPOSSpace(SearchSpace):
     """
 
     name = "spos"
+    outline = Outline(16, 0, (Stage(64, 4, 2), Stage(160, 4, 2), Stage(320, 8, 2), Stage(640, 4, 2)), 1024)
+    activation = "relu"
+    bias = False
 
     def __init__(self, *, projection: str = "input", **options):
         self.projection = check_name("projection", projection, ("input", "half"))
-        self.options = Options(**options)
-        self.input_shape = self.options.input_shape
-        self.act = self.options.activation or "relu"
-        net = self.options.scaled(OUTLINE)
-        widths = (net.stem, *(stage.channels for stage in net.stages))
+        super().__init__(**options)
+        widths = (self.net.stem, *(stage.channels for stage in self.net.stages))
         if any(b <= a for a, b in zip(widths, widths[1:], strict=False)):
             raise ParameterError(f"spos needs every stage wider than the one before, width {self.options.width} is not")
-        self.layers = [
-            Layer("stem", partial(ConvBN, 3, net.stem, 3, self.options.stem_stride, self.act)),
-            *(choice(place.name, self._candidates(place)) for place in places(net.stem, net.stages)),
-            Layer("head", partial(ConvBN, net.stages[-1].channels, net.head, act=self.act)),
-            Layer("classifier", partial(Classifier, net.head, self.options.num_classes, bias=False)),
-        ]
 
-    def _candidates(self, place: Place) -> dict:
+    def operations(self, place: Place) -> dict:
         rest = (place.stride, self.act, self.options.squeeze_excite, self.projection)
         units = {f"shuffle{k}": partial(ShuffleBlock, place.c_in, place.c_out, k, *rest) for k in (3, 5, 7)}
         return units | {"xception": partial(ShuffleXception, place.c_in, place.c_out, 3, *rest)}

@@ -26,16 +26,16 @@ Anchors = tuple[tuple[tuple[float, float], ...], ...]  # per scale, per anchor: 
 class Template:
     """The numbers of one network family. Channels are outer widths; depths count bottlenecks."""
 
-    image_size: int
-    stem: int
     backbone: tuple[int, ...]
     neck: tuple[int, ...]  # (P3, P4, P5) of the pyramid; for tiny, the reduced and fused widths
-    widths: tuple[float, ...]  # gamma
     depths: tuple[int, ...]
     neck_depths: tuple[int, ...]
     hand: tuple[int, ...]  # the usual depths, all at gamma 0.5: the hand-designed network
     anchors: Anchors
-    strides: tuple[int, ...]
+    image_size: int = 416
+    stem: int = 32
+    widths: tuple[float, ...] = (0.25, 0.5, 0.75)  # gamma
+    strides: tuple[int, ...] = (8, 16, 32)
     fixed_first: bool = False  # the first backbone block is one plain bottleneck, not searched
     stem_stride: int = 1
     downs: tuple[int, ...] = (2, 2, 2, 2, 2)  # stride of the convolution before each backbone block
@@ -48,36 +48,25 @@ def _anchors(text: str) -> Anchors:
 
 TEMPLATES: dict[str, Template] = {
     "p5": Template(
-        image_size=416,
-        stem=32,
         backbone=(64, 128, 256, 512, 1024),
         neck=(128, 256, 512),
-        widths=(0.25, 0.5, 0.75),
         depths=(1, 3, 7, 15),
         neck_depths=(0, 3, 6, 9),
         hand=(1, 3, 15, 15, 7, 3, 3, 3, 3),
         anchors=_anchors("13,17 31,25 24,51 61,45 | 48,102 119,96 97,189 217,184 | 171,384 324,451 616,618 800,800"),
-        strides=(8, 16, 32),
     ),
     "csp": Template(
-        image_size=416,
-        stem=32,
         backbone=(64, 128, 256, 512, 1024),
         neck=(128, 256, 512),
-        widths=(0.25, 0.5, 0.75),
         depths=(2, 4, 6, 8),
         neck_depths=(0, 2, 4, 6),
         hand=(2, 8, 8, 4, 2, 2, 2, 2),
         anchors=_anchors("12,16 19,36 40,28 | 36,75 76,55 72,146 | 142,110 192,243 459,401"),
-        strides=(8, 16, 32),
         fixed_first=True,
     ),
     "tiny": Template(
-        image_size=416,
-        stem=32,
         backbone=(64, 128, 256),
         neck=(128, 256),
-        widths=(0.25, 0.5, 0.75),
         depths=(1, 2, 3, 4),
         neck_depths=(),
         hand=(1, 1, 1),
@@ -89,12 +78,10 @@ TEMPLATES: dict[str, Template] = {
         stem=16,
         backbone=(24, 32, 48, 64, 96),
         neck=(32, 48, 64),
-        widths=(0.25, 0.5, 0.75),
         depths=(1, 2, 3, 4),
         neck_depths=(0, 1, 2, 3),
         hand=(1, 2, 3, 3, 2, 1, 1, 1, 1),
         anchors=_anchors("15,23 22,34 30,46 | 40,60 48,76 66,66 | 64,98 84,84 100,120"),
-        strides=(8, 16, 32),
         stem_stride=2,
         downs=(2, 1, 2, 2, 2),
         act="silu",
@@ -107,6 +94,12 @@ class Detect(nn.Module):
 
     The last axis holds tx, ty, tw, th, objectness and one logit per class; `nasedu.detection.decode` makes boxes of it.
     Biases start at the prior of a few objects per image (RetinaNet, section 4.1).
+
+    channels: of the map that comes in, per scale.
+    num_classes: the number of classes.
+    anchors: A, the number of anchors per scale.
+    strides: pixels of the image per position, per scale.
+    size: height and width of the image, in pixels.
     """
 
     def __init__(self, channels: tuple[int, ...], num_classes: int, anchors: int, strides: tuple[int, ...], size: int):
@@ -127,8 +120,13 @@ class Detect(nn.Module):
 class YoloSpace(SearchSpace):
     """A detector whose blocks choose width ratio and depth; see the module's docstring.
 
-    Options: `template` (p5, csp, tiny, course), `num_classes`, `image_size` (a multiple of 32), `anchors` (per scale,
-    per anchor (w, h) in pixels), `semantics` of the supernet (faithful, sliced), `act`.
+    template: "p5", "csp", "tiny" or "course".
+    num_classes: the number of classes.
+    image_size: in pixels, a multiple of 32; None is the template's.
+    anchors: per scale, per anchor (w, h) in pixels; None is the template's.
+    semantics: of the supernet: "faithful" or "sliced".
+    act: the name of the activation; None is the template's.
+
     Raises `UnknownName` and `ParameterError`.
     """
 
@@ -154,7 +152,8 @@ class YoloSpace(SearchSpace):
         self.anchors = torch.tensor(anchors or self.template.anchors)
         self.strides = self.template.strides
         self.layers = self._tiny() if template == "tiny" else self._pyramid()
-        self._check_semantics()
+        with torch.device("meta"):  # unknown semantics are refused here, not when a supernet is made
+            self.slots[0].make_elastic()
 
     @property
     def hand_designed(self) -> Arch:
@@ -168,10 +167,6 @@ class YoloSpace(SearchSpace):
             width, depth = slot.decisions
             arch += [width.choices.index(f"{gamma:g}"), depth.choices.index(str(n))]
         return tuple(arch)
-
-    def _check_semantics(self) -> None:
-        with torch.device("meta"):
-            self.slots[0].make_elastic()
 
     def _conv(self, name: str, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, of: tuple = ()) -> Layer:
         return Layer(name, partial(ConvBNAct, c_in, c_out, kernel, stride, self.act), of)

@@ -46,7 +46,9 @@ def recalibrated(
 ) -> Iterator[nn.Module]:
     """`model` with recalibrated statistics while the context is open; afterwards with the ones that it had.
 
-    model, batches, forward: as in `recalibrate`.
+    model: whose `BatchNorm` layers are set.
+    batches: images (B, C, H, W), on any device.
+    forward: `forward(model, images)` runs what is to be judged.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]

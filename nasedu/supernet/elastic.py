@@ -76,12 +76,12 @@ class _Elastic:
         All depths share their prefix: each bottleneck runs once. Stop early to run fewer.
         """
         z = self._conv(self.enter, x, kept)
-        shallow = self._cross_input(x, z)
+        shallow = z if self.reverse else x
         done = 0
         for n in self.depths:
             for bottleneck in self.bottlenecks[done:n]:
                 y = self._conv(bottleneck.conv, self._conv(bottleneck.reduce, z, kept), kept)
-                z = z + y if self.shortcut else y
+                z = y if self.reverse else z + y
             done = n
             yield shallow, z
 
@@ -91,8 +91,8 @@ class _Elastic:
             return self._leave_sliced(shallow, deep, kept)
         mask = kept[:, None, None]
         if self.semantics == "faithful":
-            both = torch.cat([self._deep_masked(deep, mask), self.cross(shallow) * mask], 1)
-            return self.fuse(self.act(self.bn(both)))
+            deep = deep if self.reverse else self.deep(deep) * mask  # reversed, no convolution since the last mask
+            return self.fuse(self.act(self.bn(torch.cat([deep, self.cross(shallow) * mask], 1))))
         both = torch.cat([self._deep(deep, max(self.hiddens)), self.cross(shallow)], 1)
         return self.fuse(self.act(self.bn(both)) * torch.cat([mask, mask]))
 
@@ -102,6 +102,10 @@ class _Elastic:
         both = self.act(_narrow_bn(self.bn, both, index))
         fused = F.conv2d(both, self.fuse.conv.weight[:, index], self.fuse.conv.bias)
         return self.fuse.act(self.fuse.bn(fused))
+
+    def _deep(self, z: Tensor, hidden: int) -> Tensor:
+        """The deep branch's last convolution, where it has one, with its first `hidden` filters."""
+        return z if self.reverse else _narrow_conv(self.deep, z, hidden)
 
     def _conv(self, layer: ConvBNAct, x: Tensor, kept: Width) -> Tensor:
         """A convolution block at the width `kept`."""
@@ -133,7 +137,7 @@ class _Elastic:
             return (self._both(hidden),)
         if name.startswith("fuse."):
             return (slice(None), self._both(hidden)) if tensor.ndim == 4 else (slice(None),)
-        reads_block_input = name == "enter.conv.weight" or (name == "cross.weight" and isinstance(self, CSP))
+        reads_block_input = name == "enter.conv.weight" or (name == "cross.weight" and not self.reverse)
         kept_in = slice(None) if reads_block_input or tensor.ndim < 2 else slice(0, hidden)
         return (slice(0, hidden), kept_in) if tensor.ndim == 4 else (slice(0, hidden),)
 
@@ -146,27 +150,9 @@ class _Elastic:
 class ElasticCSP(_Elastic, CSP):
     """`blocks.CSP` over several hidden widths and depths (WZDNAS, search block of the backbone)."""
 
-    def _cross_input(self, x: Tensor, entered: Tensor) -> Tensor:
-        return x
-
-    def _deep(self, z: Tensor, hidden: int) -> Tensor:
-        return _narrow_conv(self.deep, z, hidden)
-
-    def _deep_masked(self, z: Tensor, mask: Tensor) -> Tensor:
-        return self.deep(z) * mask
-
 
 class ElasticCSP2(_Elastic, CSP2):
     """`blocks.CSP2` over several hidden widths and depths (WZDNAS, search block of the neck)."""
-
-    def _cross_input(self, x: Tensor, entered: Tensor) -> Tensor:
-        return entered
-
-    def _deep(self, z: Tensor, hidden: int) -> Tensor:
-        return z
-
-    def _deep_masked(self, z: Tensor, mask: Tensor) -> Tensor:
-        return z  # no convolution since the last mask
 
 
 def _soft(entry: Entry, choices: int) -> int | Tensor:

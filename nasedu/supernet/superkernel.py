@@ -57,8 +57,16 @@ class Indicators(NamedTuple):
 class SuperKernel(MBConv):
     """Every choice of a layer in one block: (B, c_in, H, W) to (B, c_out, H/s, W/s). See the module's docstring.
 
-    `skip` adds the choice "skip" after the four of `CHOICES`. `norm`: "l2", the public code's, or "squared", the
-    paper's. Raises `UnknownName`, or `ParameterError` where skip would change the shape.
+    c_in: channels of the input.
+    c_out: channels of the output.
+    stride: s, of the depthwise convolution.
+    act: the name of the activation.
+    squeeze_excite: whether squeeze-and-excitation stands before the last convolution.
+    skip: whether the choice "skip" comes after the four of `CHOICES`.
+    semantics: "sliced" or "faithful".
+    norm: "l2", the public code's, or "squared", the paper's.
+
+    Raises `UnknownName`, or `ParameterError` where skip would change the shape.
     """
 
     def __init__(
@@ -168,8 +176,12 @@ class SuperKernel(MBConv):
     def indicators(self, generator: torch.Generator | None = None, keep: float = 1.0, rescale=False) -> Indicators:
         """What the kernel's norms say of the layer, with straight-through gradients for thresholds and kernel.
 
-        Every learned indicator is set to 0 with probability 1 - `keep`; those that are left become 1 / `keep` with
-        `rescale`, as the public code's dropout has it, which leaves the weights no one-hot. Raises `ParameterError`.
+        generator: of the dropout's draws.
+        keep: the probability that a learned indicator is kept; else it is 0.
+        rescale: whether those that are left become 1 / `keep`, as the public code's dropout has it, which leaves the
+            weights no one-hot.
+
+        Raises `ParameterError`.
         """
         if not 0 < keep <= 1:
             raise ParameterError(f"the probability of keeping an indicator lies in (0, 1], got {keep}")
@@ -192,7 +204,9 @@ class SuperKernel(MBConv):
     def decide(self, generator: torch.Generator | None = None, keep: float = 1.0, rescale=False) -> Tensor:
         """The choices' weights (n_choices,) by the thresholds: one-hot in value, with straight-through gradients.
 
-        Options as in `indicators`.
+        generator: of the dropout's draws.
+        keep: the probability that a learned indicator is kept; else it is 0.
+        rescale: whether those that are left become 1 / `keep`.
         """
         d3, d5, d6 = self.indicators(generator, keep, rescale)
         kernels, expansions = {3: 1 - d5, 5: d5}, {3: 1 - d6, 6: d6}
@@ -205,8 +219,13 @@ def threshold_path(
 ) -> list[Tensor]:
     """The path that the superkernels' thresholds stand for: weights (n_choices,) per decision.
 
-    One-hot in value; gradients reach thresholds and kernels. Indicator dropout: `keep=KEEP` during warm-up, 1 after it
-    (see `SuperKernel.indicators`). Raises `ArchitectureError` when the supernet has no superkernels.
+    supernet: that of single_path.
+    generator: of the dropout's draws.
+    keep: of the indicators, see `SuperKernel.indicators`: `KEEP` during warm-up, 1 after it.
+    rescale: likewise.
+
+    One-hot in value; gradients reach thresholds and kernels. Raises `ArchitectureError` when the supernet has no
+    superkernels.
     """
     return [block.decide(generator, keep, rescale) for block in _superkernels(supernet)]
 

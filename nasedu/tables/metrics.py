@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from nasedu.blocks import CSP, CSP2, Bottleneck
+from nasedu.blocks import CSP, Bottleneck
 from nasedu.errors import ParameterError
 from nasedu.hardware.count import count
 from nasedu.tables.pieces import Piece, runs
@@ -42,7 +42,7 @@ def depth(piece: Piece, module: nn.Module) -> int:
     Skips, missing connections and pools have none, and fixed layers are the same in all networks. What stands side by
     side, as the edges of a cell do, is counted, too.
     """
-    if piece.group is None or isinstance(module, CSP | CSP2):
+    if piece.group is None or isinstance(module, CSP):
         return sum(isinstance(part, Bottleneck) for part in module.modules())
     return int(any(True for _ in module.parameters()))
 

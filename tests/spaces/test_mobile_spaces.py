@@ -13,7 +13,7 @@ from nasedu.blocks.shuffle import shuffle_split
 from nasedu.errors import ArchitectureError, ParameterError, UnknownName
 from nasedu.hardware import count
 from nasedu.sampling import one_hot
-from nasedu.spaces.macro import Options, Stage, make_divisible
+from nasedu.spaces.macro import Options, Outline, Stage, make_divisible
 from nasedu.supernet.mixed import Subset
 from nasedu.tables import LookupTable
 
@@ -280,8 +280,10 @@ def test_outline_and_head_options():
 
 def test_stages_scale_by_width_and_depth():
     assert [make_divisible(c) for c in (2, 12, 10, 24, 27, 184 * 0.25)] == [8, 16, 16, 24, 32, 48]
-    assert Options(width=0.5, depth=0.3).stages([Stage(64, 4, 2), Stage(10, 1, 1)]) == [Stage(32, 2, 2), Stage(8, 1, 1)]
-    assert Options(depth=2).stages([Stage(8, 3, 1)])[0].repeats == 6
+    net = Outline(16, 0, (Stage(64, 4, 2), Stage(10, 1, 1)), 100, last=0)
+    small = Outline(8, 0, (Stage(32, 2, 2), Stage(8, 1, 1)), 48, last=0)
+    assert Options(width=0.5, depth=0.3).scaled(net) == small
+    assert Options(depth=2).scaled(net).stages[0].repeats == 8
 
 
 def test_bad_names_values_and_architectures_are_refused():

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from nasedu import spaces
-from nasedu.blocks import Conv, Cost, Residual, plain_cost
+from nasedu.blocks import Conv, Residual
 from nasedu.errors import ArchitectureError, NaseduError, ParameterError, UnknownName
 from nasedu.hardware import count
 from nasedu.search.evolution import EvolutionConfig, evolution
@@ -20,8 +20,6 @@ from nasedu.search.random import random_search
 from nasedu.search.settings import SearchConfig
 from nasedu.spaces.plainnet import CIFAR_SEED, Block, plain_block
 from nasedu.spaces.plainnet.families import HEAD, INVERTED, STEMS
-from nasedu.spaces.plainnet.grammar import read
-from nasedu.spaces.plainnet.lowlevel import read_parts, write_parts
 from nasedu.spaces.plainnet.mutation import RULES, origin_weights, uniform, widths
 from nasedu.spaces.plainnet.registry import KINDS
 
@@ -151,11 +149,11 @@ def test_blanks_and_labels_are_read_and_not_printed():
         ("SuperConvK3BNRELU(3,８,1,1)", ArchitectureError, "expected a whole number"),
         ("SuperConvK3BNRELU(3,8,1,1)" * 600, ArchitectureError, "1 to 500 blocks"),
         ("x" * 200_000, ArchitectureError, "at most 100000 characters"),
-        ("A(" * 5000, ArchitectureError, "nested more than 20 deep"),
+        ("A(" * 5000, ArchitectureError, "expected a whole number"),
         ("__import__('os').system('rm -rf /')", ArchitectureError, "expected a whole number"),
         ("lambda: 0", ArchitectureError, "expected '\\('"),
         ("SuperConvK3BNRELU(3,8,1,1)\x00", ArchitectureError, "expected a block"),
-        ("SuperConvK3BNRELU(SuperConvK3BNRELU(3,8,1,1),8,1,1)", ArchitectureError, "takes 4 numbers"),
+        ("SuperConvK3BNRELU(SuperConvK3BNRELU(3,8,1,1),8,1,1)", ArchitectureError, "expected a whole number"),
         ("", ArchitectureError, "empty"),
         (None, ArchitectureError, "text, got NoneType"),
     ],
@@ -165,14 +163,6 @@ def test_a_wrong_structure_string_is_refused_in_one_sentence(text, kind, words):
         spaces.create("plainnet").parse(text)
     assert isinstance(caught.value, NaseduError)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
-
-
-def test_a_semicolon_ends_a_branch():
-    first, second, last, number = read("Sum(Conv(1);BN(2)RELU(3);,4)")[0].arguments
-    assert (first.name, second.name, last.name, number) == ("Conv", "BN", "RELU", 4)
-    for text in ("Sum(1;BN(2))", "Sum(BN(2);3)", "Sum(;BN(2))", "Sum(BN(2);;)", "Sum(1 BN(2))"):
-        with pytest.raises(ArchitectureError, match="expected"):
-            read(text)
 
 
 SEED = spaces.create("plainnet").parse(CIFAR_SEED)
@@ -465,56 +455,3 @@ def test_other_strategies_search_it_too():
     assert random_search(space, evaluate, SearchConfig(budget=30)).score > -1e6
     bred = evolution(space, evaluate, EvolutionConfig(crossover=None, mutation=0.3, budget=60))
     assert bred.score > -2e5 and space.parse(space.format(bred.best)) == bred.best
-
-
-def test_the_expansion_is_the_published_one():
-    space = spaces.create("plainnet")
-    text = space.expand(space.parse("SuperConvK3BNRELU(3,8,1,1)SuperResK3K3(8,16,2,24,2)"))
-    assert text == (
-        "ConvKX(3,8,3,1)BN(8)RELU(8)"
-        "ResBlockProj(8,2,ConvKX(8,24,3,2)BN(24)RELU(24)ConvKX(24,16,3,1)BN(16))RELU(16)"
-        "ResBlock(16,1,ConvKX(16,24,3,1)BN(24)RELU(24)ConvKX(24,16,3,1)BN(16))RELU(16)"
-    )
-
-
-@pytest.mark.parametrize("network", ["ZenNet-1.0M", "ZenNet-400M-SE", "EZenNet-s"])
-def test_an_expansion_is_read_back_and_costs_the_same(network):
-    space, arch = spaces.published("plainnet", network)
-    text = space.expand(arch)
-    parts = read_parts(text)
-    assert write_parts(parts, space.squeeze_excite) == text
-    linear = arch[-1].c_out * space.num_classes
-    body, _ = plain_cost(parts, space.input_size, space.squeeze_excite)
-    assert body + Cost(linear, linear + space.num_classes) == space.cost(arch)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("ConvKX(3,8,3,1)BN(16)", "BN\\(16\\) cannot follow"),
-        ("BN(16)", "cannot follow"),
-        ("ConvKX(3,8,3,1)RELU(8)BN(8)", "cannot follow"),
-        ("ConvKX(3,8,3)", "starts with 4 positive numbers"),
-        ("ConvKX(3,8,3,1,1)", "takes 4 numbers"),
-        ("ConvKX(3,-8,3,1)", "positive"),
-        ("ConvKY(3,8,3,1)", "did you mean 'ConvKX'"),
-        ("ResBlock(8,1,ConvKX(8,8,3,1)BN(8))", "not followed by RELU"),
-        ("ResBlock(8,1,ConvKX(8,8,3,1)BN(8))ConvKX(8,8,3,1)", "followed by RELU, got ConvKX"),
-        ("ResBlock(8,2,ConvKX(8,8,3,1)BN(8))RELU(8)", "says 8 channels at stride 2"),
-        ("ResBlock(8,1)RELU(8)", "needs convolutions"),
-        ("ResBlockProj(8,1,ConvKX(8,8,3,1)BN(8))RELU(9)", "followed by RELU\\(8\\)"),
-        ("ResBlock(8,1,ConvKX(8,8,3,1)BN(8))RELU()", "followed by RELU\\(8\\)"),
-        ("ResBlock(8,1,7,ConvKX(8,8,3,1)BN(8))RELU(8)", "then convolutions only"),
-        ("ResBlock(8,1,ConvKX(8,8,3,1)BN(8),7)RELU(8)", "then convolutions only"),
-        ("convkx(3,8,3,1)", "did you mean 'ConvKX'"),
-        ("ConvKX(3,8,3,1)ConvKX(16,8,3,1)", "takes 16 channels where 8 arrive"),
-    ],
-)
-def test_wrong_basic_blocks_are_refused(text, words):
-    with pytest.raises((ArchitectureError, UnknownName), match=words):
-        read_parts(text)
-
-
-def test_what_basic_blocks_cannot_say_is_refused():
-    with pytest.raises(ArchitectureError, match="no basic block says"):
-        write_parts([Conv(3, 8, act="mish")])

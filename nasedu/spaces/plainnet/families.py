@@ -19,14 +19,29 @@ def multiple_of_8(channels: float) -> int:
 
 
 def stack(c_in: int, c_out: int, stride: int, layers: int, kernel: int) -> Iterator[Part]:
-    """SuperConvK*BNRELU: convolution, BN and ReLU, `layers` times."""
+    """SuperConvK*BNRELU: convolution, BN and ReLU.
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    stride: of the first unit.
+    layers: how many.
+    kernel: side of the kernels in pixels.
+    """
     for _ in range(layers):
         yield Conv(c_in, c_out, kernel, stride)
         c_in, stride = c_out, 1
 
 
 def basic(c_in: int, c_out: int, stride: int, bottleneck: int, layers: int, kernel: int) -> Iterator[Part]:
-    """SuperResK*K*: two convolutions a unit, by way of `bottleneck` channels."""
+    """SuperResK*K*: two convolutions a unit.
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    stride: of the first unit.
+    bottleneck: channels between them.
+    layers: how many units.
+    kernel: side of the kernels in pixels.
+    """
     for n in range(layers):
         wide = Conv(c_in, bottleneck, kernel, stride, squeeze=True)
         yield Residual((wide, Conv(bottleneck, c_out, kernel, act=None)), projection=n == 0)
@@ -34,7 +49,15 @@ def basic(c_in: int, c_out: int, stride: int, bottleneck: int, layers: int, kern
 
 
 def bottlenecks(c_in: int, c_out: int, stride: int, bottleneck: int, layers: int, kernel: int) -> Iterator[Part]:
-    """SuperResK1K*K1: 1x1, kxk, 1x1 with a narrow middle; two such units a layer."""
+    """SuperResK1K*K1: 1x1, kxk, 1x1 with a narrow middle; two such units a layer.
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    stride: of the first unit.
+    bottleneck: channels of the middle.
+    layers: half as many as units.
+    kernel: side of the kernels in pixels.
+    """
     for n in range(2 * layers):
         middle = Conv(bottleneck, bottleneck, kernel, stride, squeeze=True)
         yield Residual((Conv(c_in, bottleneck), middle, Conv(bottleneck, c_out, act=None)), projection=n == 0)
@@ -44,7 +67,16 @@ def bottlenecks(c_in: int, c_out: int, stride: int, bottleneck: int, layers: int
 def inverted(
     c_in: int, c_out: int, stride: int, bottleneck: int, layers: int, kernel: int, expansion: int
 ) -> Iterator[Part]:
-    """SuperResIDWE*K*: 1x1, depthwise, 1x1; two units a layer, to `bottleneck` channels and on to `c_out`."""
+    """SuperResIDWE*K*: 1x1, depthwise, 1x1; two units a layer.
+
+    c_in: channels of the input.
+    c_out: channels of the output.
+    stride: of the first unit.
+    bottleneck: channels between a layer's two units.
+    layers: half as many as units.
+    kernel: side of the kernels in pixels.
+    expansion: hidden channels, as a multiple of what leaves the unit.
+    """
     for n in range(2 * layers):
         target = c_out if n % 2 else bottleneck
         wide = multiple_of_8(target * expansion)

@@ -44,27 +44,51 @@ def origin_weights(sizes: Sequence[int]) -> list[float]:
 
 
 def change_frame(block: Block, rng: np.random.Generator, most: int, fixed_head: bool) -> Block:
-    """A stem or head (a block that is not searched) of another width; `fixed_head` keeps a 1x1 convolution's."""
+    """A stem or head (a block that is not searched) of another width.
+
+    block: what changes.
+    rng: of the draws.
+    most: the widest that is allowed, in channels.
+    fixed_head: whether a 1x1 convolution keeps its width.
+    """
     if fixed_head and block.name == HEAD:
         return block
     return block._replace(c_out=_pick(widths(block.c_out, most), rng))
 
 
 def uniform(block: Block, groups: Groups, rng: np.random.Generator, most: int) -> Block:
-    """One of the distinct changes, all alike in probability: they are a product, so each value is drawn on its own."""
+    """One of the distinct changes, all alike in probability: they are a product, so each value is drawn on its own.
+
+    block: what changes.
+    groups: the searched kinds, as the authors' files group them.
+    rng: of the draws.
+    most: the widest that is allowed, in channels.
+    """
     kinds = [kind for group in groups for kind in group]
     return _changed(block, _pick(kinds, rng), rng, most)
 
 
 def origin(block: Block, groups: Groups, rng: np.random.Generator, most: int) -> Block:
-    """As the authors' code: uniform but for the type, whose weights are those of `origin_weights`."""
+    """As the authors' code: uniform but for the type, whose weights are those of `origin_weights`.
+
+    block: what changes.
+    groups: the searched kinds, as the authors' files group them.
+    rng: of the draws.
+    most: the widest that is allowed, in channels.
+    """
     kinds = [kind for group in groups for kind in group]
     index = int(rng.choice(len(kinds), p=origin_weights([len(group) for group in groups])))
     return _changed(block, kinds[index], rng, most)
 
 
 def shared_ratio(block: Block, groups: Groups, rng: np.random.Generator, most: int) -> Block:
-    """As Adlik's fork: one ratio for the width and the bottleneck, and a step in layers."""
+    """As Adlik's fork: one ratio for the width and the bottleneck, and a step in layers.
+
+    block: what changes.
+    groups: the searched kinds, as the authors' files group them.
+    rng: of the draws.
+    most: the widest that is allowed, in channels.
+    """
     kind, ratio = _pick([kind for group in groups for kind in group], rng), _pick(RATIOS, rng)
     c_out = multiple_of_8(min(most, block.c_out * ratio))
     narrow = multiple_of_8(min(ADLIK_BOTTLENECK, (block.bottleneck or block.c_out) * ratio))

@@ -9,11 +9,12 @@ import inspect
 import string
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from nasedu.blocks import Cost, Part, check_parts, plain_cost
-from nasedu.errors import ArchitectureError, ParameterError, check_name
+from nasedu.errors import ArchitectureError, ParameterError
+from nasedu.registry import Registry
 
 ARGUMENTS = ("c_in", "c_out", "stride", "bottleneck", "layers")
 NAME = frozenset(string.ascii_letters + string.digits + "_")
@@ -37,10 +38,11 @@ class PlainBlock:
     name: str
     describe: Callable[..., Iterable[Part]]
 
-    @property
+    @cached_property
     def arguments(self) -> tuple[str, ...]:
         """The names of the numbers that it takes, in the order of a structure string."""
-        return _arguments(self.describe)
+        named = inspect.signature(self.describe).parameters.values()
+        return tuple(p.name for p in named if p.default is p.empty)
 
     @property
     def has_bottleneck(self) -> bool:
@@ -51,14 +53,13 @@ class PlainBlock:
         return _parts(self, block)
 
     def cost(self, block: Block, size: int, squeeze_excite: bool = False) -> tuple[Cost, int]:
-        """The exact cost on maps of `size` px, and the size of the result."""
+        """The exact cost, and the height and width of the result in pixels.
+
+        block: of this kind.
+        size: height and width of the map that enters, in pixels.
+        squeeze_excite: whether squeeze-and-excitation follows marked convolutions.
+        """
         return _cost(self, block, size, squeeze_excite)
-
-
-@lru_cache(maxsize=1000)
-def _arguments(describe: Callable) -> tuple[str, ...]:
-    named = inspect.signature(describe).parameters.values()
-    return tuple(p.name for p in named if p.default is p.empty)
 
 
 @lru_cache(maxsize=20_000)
@@ -89,7 +90,7 @@ def _cost(kind: PlainBlock, block: Block, size: int, squeeze_excite: bool) -> tu
     return plain_cost(kind.parts(block), size, squeeze_excite)
 
 
-KINDS: dict[str, PlainBlock] = {}
+KINDS: Registry = Registry("block")
 _PUBLISHED: set[str] = set()  # names that a learner cannot take
 
 
@@ -133,11 +134,6 @@ def published(name: str, describe: Callable) -> None:
 def is_published(kind: PlainBlock) -> bool:
     """Whether every process knows `kind` by its name alone."""
     return kind.name in _PUBLISHED
-
-
-def find(name: str) -> PlainBlock:
-    """The block of that name. Raises `UnknownName`."""
-    return KINDS[check_name("block", name, KINDS)]
 
 
 def show(block: Block) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +22,7 @@ from nasedu.spaces.base import Layer, Network
 from nasedu.spaces.plainnet import mutation
 from nasedu.spaces.plainnet.families import BASIC, BOTTLENECKS, HEAD, INVERTED, STEMS
 from nasedu.spaces.plainnet.grammar import Call, check_word, read
-from nasedu.spaces.plainnet.lowlevel import write_parts
-from nasedu.spaces.plainnet.registry import KINDS, Block, PlainBlock, checked, find, is_published, show
+from nasedu.spaces.plainnet.registry import KINDS, Block, PlainBlock, checked, is_published, show
 
 PlainArch = tuple[Block, ...]
 
@@ -49,11 +48,15 @@ SETS = {
 
 
 class PlainNetSpace:
-    """Chains of `blocks`: "xxbl" (6 residual types), "idw" (12 inverted ones), or a list of registered names.
+    """Chains of blocks; see the module's docstring. Raises `ParameterError`, `UnknownName`.
 
-    `max_channels` and `fixed_head` (a 1x1 convolution keeps its width) bound mutation, `split` is the number of layers
-    from which a mutated block becomes two; None stands for the published value. `squeeze_excite` follows each block's
-    marked convolutions. Raises `ParameterError`, `UnknownName`.
+    blocks: "xxbl" (6 residual types), "idw" (12 inverted ones), or a list of registered names.
+    input_size: height and width of the image, in pixels.
+    num_classes: the number of classes.
+    squeeze_excite: whether squeeze-and-excitation follows each block's marked convolutions.
+    max_channels: the widest that mutation makes; None is the published value.
+    fixed_head: whether a 1x1 convolution keeps its width in mutation; None is the published value.
+    split: the number of layers from which a mutated block becomes two.
 
     A learner's own block is sent along with the space by its function. cloudpickle (Dask) sends the function itself;
     plain pickle (`ProcessPoolExecutor`) its name only, so that a worker must be able to import it: define it in a
@@ -75,7 +78,7 @@ class PlainNetSpace:
         split: int = 6,
     ):
         groups, most, fixed = _block_set(blocks)
-        self.groups = tuple(tuple(checked(k) if isinstance(k, PlainBlock) else find(k) for k in g) for g in groups)
+        self.groups = tuple(tuple(checked(k) if isinstance(k, PlainBlock) else KINDS[k] for k in g) for g in groups)
         self.searched = {kind.name: kind for group in self.groups for kind in group}
         self.kinds = {name: KINDS[name] for name in STEMS} | self.searched
         self.max_channels = most if max_channels is None else max_channels
@@ -102,7 +105,7 @@ class PlainNetSpace:
 
     def __reduce__(self):
         # blocks of a learner's own are sent, as pickle sends functions: another process may not have registered them
-        return _remade, (self._made,)
+        return partial(PlainNetSpace, **self._made), ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -134,12 +137,6 @@ class PlainNetSpace:
             channels = block.c_out
         return tuple(chain)
 
-    def expand(self, arch: Sequence) -> str:
-        """`arch` in basic blocks, as `lowlevel` reads them. Raises `ArchitectureError` where they cannot say it."""
-        blocks = self.validate(arch)
-        parts = (part for block in blocks for part in self.kinds[block.name].parts(block))
-        return write_parts(parts, self.squeeze_excite)
-
     def depth(self, arch: Sequence) -> int:
         """The number of layers: the sum of every block's L, which the published layer budgets bound."""
         return sum(block.layers for block in self.validate(arch))
@@ -155,7 +152,11 @@ class PlainNetSpace:
         return total + Cost(weights, weights + self.num_classes)
 
     def build(self, arch: Sequence, seed: int | None = None, *, residual: bool = True) -> Network:
-        """The network of `arch`, initialised as by `SearchSpace.build`; `residual` False adds no shortcuts.
+        """The network of `arch`.
+
+        arch: an architecture of this space.
+        seed: of the initialisation, as in `SearchSpace.build`.
+        residual: False adds no shortcuts.
 
         Its attributes `depths` (residual units per super-block that has any; None where none has) and `depths_skipped`
         are what the proxy "deepmad_entropy" takes for uneven depths.
@@ -190,10 +191,13 @@ class PlainNetSpace:
         replacements: int = 1,
         rule: str = "uniform",
     ) -> PlainArch:
-        """Replace up to `replacements` random blocks (one that is drawn twice, once), by a rule of `mutation.RULES`.
+        """Replace random blocks. Neighbours take the new widths; blocks of `split` or more layers become two.
 
-        Neighbours take the new widths; blocks of `split` or more layers become two. With `p`, every block is replaced
-        with that probability instead, and at least one. Raises `UnknownName`.
+        arch: the parent.
+        rng: of the draws.
+        p: the probability that a block is replaced, and at least one is; None goes by `replacements`.
+        replacements: how many blocks are drawn; one that is drawn twice is replaced once.
+        rule: one of `mutation.RULES`; else raises `UnknownName`.
         """
         fixed, blocks = self._keeps_head(rule), list(self.validate(arch))
         drawn = [int(i) for i in rng.integers(len(blocks), size=replacements)]
@@ -239,10 +243,11 @@ class PlainNetSpace:
         return self.split(mutation.rechanneled(blocks))
 
     def smallest(self, arch: Sequence, metric: str = "params", rule: str = "uniform") -> PlainArch:
-        """The descendant of `arch` of the lowest "params" or "macs": mutation keeps number and strides of blocks.
+        """The cheapest descendant of `arch`, for mutation keeps number and strides of blocks. Raises `UnknownName`.
 
-        `rule` is that of `mutate`: "shared_ratio" does not keep a fixed head. A block that starts below 8 channels
-        counts with as few, since it may stay. Raises `UnknownName`.
+        arch: the ancestor; a block that starts below 8 channels counts with as few, since it may stay.
+        metric: "params" or "macs".
+        rule: that of `mutate`: "shared_ratio" does not keep a fixed head.
         """
         blocks, size = [], self.input_size
         channels, fixed = 3, self._keeps_head(rule)
@@ -274,7 +279,7 @@ class PlainNetSpace:
         except UnknownName as error:
             raise UnknownName(f"at character {call.at}: {error}") from None
         names = list(kind.arguments)
-        if len(call.arguments) != len(names) or any(isinstance(value, Call) for value in call.arguments):
+        if len(call.arguments) != len(names):
             raise ArchitectureError(
                 f"at character {call.at}: {call.name} takes {len(names)} numbers ({', '.join(names)}), "
                 f"got {len(call.arguments)} arguments"
@@ -316,10 +321,6 @@ class PlainNetSpace:
         if len(self._seen) >= MOST_SEEN:
             self._seen.clear()
         return self._seen.setdefault(block, block)
-
-
-def _remade(options: dict) -> PlainNetSpace:
-    return PlainNetSpace(**options)
 
 
 def _block_set(blocks: str | Sequence[str | PlainBlock]) -> BlockSet:
