@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from nasedu.data import splits
@@ -11,6 +12,7 @@ from nasedu.data.coco import coco
 from nasedu.data.dataset import DetectionDataset
 from nasedu.data.digits import digits
 from nasedu.data.export import export
+from nasedu.data.images import read_folder
 from nasedu.data.voc import LAYOUT as VOC_LAYOUT
 from nasedu.data.voc import voc
 from nasedu.errors import DataError, ParameterError, check_name
@@ -18,7 +20,7 @@ from nasedu.registry import Registry, check_options, options_of
 
 __all__ = ["ImageSet", "classification", "detection", "export", "names"]
 
-READERS = Registry("dataset", {"digits": digits, "voc": voc, "coco": coco})
+READERS = Registry("dataset", {"digits": digits, "voc": partial(read_folder, voc), "coco": partial(read_folder, coco)})
 LAYOUTS = {"voc": VOC_LAYOUT, "coco": COCO_LAYOUT}
 
 
@@ -41,7 +43,7 @@ def detection(
 
     `seed` draws the scenes of "digits", or which `size` images to take of a folder; it never moves an image
     from one split to another. Options: `difficulty` (digits); `classes`, `cache_bytes` (voc, coco); see
-    `nasedu.data.digits.digits`, `nasedu.data.voc.voc` and `nasedu.data.coco.coco`.
+    `nasedu.data.digits.digits`, `nasedu.data.images.read_folder`, `nasedu.data.voc.voc` and `nasedu.data.coco.coco`.
     Raises UnknownName for a name, split, option or class, ParameterError for a value out of range, DataError
     for a folder that is missing or incomplete.
     """

@@ -12,7 +12,6 @@ import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -69,17 +68,8 @@ class Benchmark:
                 f"{self.name} has scores after {', '.join(map(str, self.budgets))} epochs with the seeds "
                 f"{', '.join(map(str, self.seeds))}, got {epochs} epochs and seed {seed}"
             )
-        return self._scores[part, epochs, seed]
-
-    @cached_property
-    def _scores(self) -> dict[tuple, pd.Series]:
-        found: dict[tuple, pd.Series] = {}
-        for part in PARTS:
-            for epochs in self.budgets:
-                columns = {s: self.frame[f"{part}_{epochs}_s{s}"] for s in self.seeds}
-                found.update({(part, epochs, s): column for s, column in columns.items()})
-                found[part, epochs, None] = pd.concat(columns, axis=1).mean(axis=1)
-        return found
+        columns = [f"{part}_{epochs}_s{s}" for s in (self.seeds if seed is None else (seed,))]
+        return self.frame[columns].mean(axis=1)
 
     def score(self, text: str, part: str = "test", epochs: int | None = None, seed: int | None = None) -> float:
         """Accuracy (%) of one architecture; see `scores`. Raises `ArchitectureError` for one that is not there."""

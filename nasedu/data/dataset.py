@@ -104,10 +104,6 @@ class DetectionDataset(Dataset):
             self._images[index] = image
         return image
 
-    def file(self, index: int) -> str:
-        """The path of image `index`, or a name for messages where there is no file."""
-        return self.samples[index].file
-
     def take(self, index: Sequence[int], split: str) -> DetectionDataset:
         """Some of the images, as the set `split`; they are read through this one."""
         sizes, samples = {"image_size": self.image_size, "cache_bytes": 0}, [self.samples[i] for i in index]
