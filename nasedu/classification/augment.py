@@ -21,11 +21,7 @@ from nasedu.randomness import seeded
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Mix = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
-POLICIES = {
-    "cifar10": v2.AutoAugmentPolicy.CIFAR10,
-    "svhn": v2.AutoAugmentPolicy.SVHN,
-    "imagenet": v2.AutoAugmentPolicy.IMAGENET,
-}
+POLICIES = {policy.value: policy for policy in v2.AutoAugmentPolicy}
 # What suits a set: mean and std of its pixels, AutoAugment's policy, what fills emptied corners, mirror images or not.
 # Digits: the policy found for house numbers, on the digits' own black ground.
 SETS = {

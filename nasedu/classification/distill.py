@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nasedu.classification.scoring import error, label_loss
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_number
 from nasedu.modules import copy_of, evaluation_mode, placed
 from nasedu.training import Step
 
@@ -75,14 +75,14 @@ def distilled_step(
         teacher: sees the student's images, mixed ones too; it works as a copy taken now, in eval mode and without
             gradients, so that the given one is left alone. For one at another resolution, put an `nn.Upsample` in front
             of it and name the layers.
-        feature_weight, logit_weight, temperature: as in the equation.
+        feature_weight: as in the equation.
+        logit_weight: likewise.
+        temperature: T.
         label_smoothing: as in `label_loss`.
     """
-    if min(feature_weight, logit_weight) < 0 or not temperature > 0:
-        raise ParameterError(
-            f"distillation needs weights of at least 0 and a temperature above 0, "
-            f"got {feature_weight}, {logit_weight} and {temperature}"
-        )
+    check_number("feature_weight", feature_weight)
+    check_number("logit_weight", logit_weight)
+    check_number("temperature", temperature, above=True)
     frozen = copy_of(teacher).eval().requires_grad_(False)
 
     def step(model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasedu.course import parameters, places, style
 from nasedu.course.folder import claim
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_whole
 from nasedu.storage import content_hash
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ def setup(notebook: str, values: Mapping[str, Any], *, choices: Mapping | None =
     _keep(config["out_dir"])
     if resolved["out_dir"] is None and any(path.name[0] != "." for path in config["out_dir"].iterdir()):
         print(f"goes on from {places.shown(config['out_dir'])}: delete that folder to start afresh")
-    if not 0 <= resolved["seed"] < 2**32:
-        raise ParameterError(f"seed must be from 0 to {2**32 - 1}, got {resolved['seed']}")
+    check_whole("seed", resolved["seed"], 0, 2**32 - 1)
     seed_everything(resolved["seed"])
     style.use()
     return Config(notebook=notebook, parameters=resolved, started=started, **config)

@@ -15,7 +15,7 @@ from nasedu.data.export import export
 from nasedu.data.images import read_folder
 from nasedu.data.voc import LAYOUT as VOC_LAYOUT
 from nasedu.data.voc import voc
-from nasedu.errors import DataError, ParameterError, check_name
+from nasedu.errors import DataError, ParameterError, check_name, check_whole
 from nasedu.registry import Registry, check_options, options_of
 
 __all__ = ["ImageSet", "classification", "detection", "export", "names"]
@@ -49,7 +49,10 @@ def detection(
     """
     reader = READERS[name]
     check_name("split", split, splits.NAMES)
-    _check(image_size, seed, size)
+    check_whole("image_size", image_size, 32, 2048)
+    check_whole("seed", seed, 0)
+    if size is not None:
+        check_whole("size", size)
     common = {"root", "image_size", "seed", "size", "split"}
     check_options(name, options, sorted(set(options_of(reader)) - common))
     if name == "digits" and root:
@@ -65,12 +68,3 @@ def _folder(name: str, root: str | Path | None) -> Path:
     if not Path(root).is_dir():
         raise DataError(f"there is no folder {root}: {name} expects one that holds {LAYOUTS[name]}")
     return Path(root)
-
-
-def _check(image_size: int, seed: int, size: int | None) -> None:
-    if not 32 <= image_size <= 2048:
-        raise ParameterError(f"image_size {image_size}: must lie between 32 and 2048 pixels")
-    if seed < 0:
-        raise ParameterError(f"seed {seed}: must be 0 or more")
-    if size is not None and size < 1:
-        raise ParameterError(f"size {size}: must be at least 1 image, or None for all")

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nasedu.data import splits
-from nasedu.errors import DataError, ParameterError, check_name
+from nasedu.errors import DataError, ParameterError, check_name, check_whole
 from nasedu.randomness import stream
 from nasedu.registry import Registry
 
-SHARES = (0.6, 0.75)  # of each class's digits: where validation and test begin
+BOUNDS = {"train": (0, 0.6), "val": (0.6, 0.75), "test": (0.75, 1)}  # which part of each class's digits
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 DIGITS_MEAN, DIGITS_STD = 0.305, 0.376  # over all pixels of all digits, 0 to 1
@@ -77,8 +77,7 @@ def classification(
     """
     reader = READERS[name]
     check_name("split", split, splits.NAMES)
-    if not 8 <= image_size <= 512:
-        raise ParameterError(f"image_size {image_size}: must lie between 8 and 512 pixels")
+    check_whole("image_size", image_size, 8, 512)
     if not 0 <= distortion <= 1 or noise < 0:
         raise ParameterError(f"distortion must lie in [0, 1] and noise be at least 0, got {distortion} and {noise}")
     images, labels, classes = reader(split, root)
@@ -98,10 +97,7 @@ def _digits(split: str, root: str | Path | None) -> tuple[Tensor, Tensor, list[s
     from sklearn.datasets import load_digits  # a second to import: only for those who ask for digits
 
     bundle = load_digits()
-    start, end = (0, *SHARES, 1)[splits.NAMES.index(split) :][:2]
-    order = np.argsort(np.random.Generator(np.random.PCG64(0)).random(len(bundle.target)))
-    own = [order[bundle.target[order] == digit] for digit in range(10)]
-    index = np.sort(np.concatenate([o[round(len(o) * start) : round(len(o) * end)] for o in own]))
+    index = np.sort(splits.by_class(bundle.target, *BOUNDS[split]))
     grey = (torch.from_numpy(bundle.images[index]).float() / 16 - DIGITS_MEAN) / DIGITS_STD
     return grey[:, None].repeat(1, 3, 1, 1), torch.from_numpy(bundle.target[index]), [str(d) for d in range(10)]
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
+from nasedu.data import splits
 from nasedu.data.dataset import DetectionDataset, Sample, make_boxes
 from nasedu.errors import ParameterError
 
@@ -73,7 +74,8 @@ def digits(
 
 def draw(split: str, index: int, *, image_size: int = 128, seed: int = 0, difficulty: float = 0.2) -> Scene:
     """Scene `index` of a split: a background, strokes behind, digits, strokes in front, noise."""
-    rng = _generator(seed, list(SIZES).index(split), index)
+    entropy = seed, list(SIZES).index(split), index
+    rng = np.random.Generator(np.random.PCG64(entropy))  # named, because default_rng may change its mind
     knobs = {name: easy + (hard - easy) * difficulty for name, (easy, hard) in KNOBS.items()}
     painter = _Painter(rng, image_size, knobs)
     for _ in range(painter.whole(0, knobs["distractors"])):
@@ -85,18 +87,10 @@ def draw(split: str, index: int, *, image_size: int = 128, seed: int = 0, diffic
     return Scene(painter.image(), painter.boxes(), painter.labels, painter.sources)
 
 
-def _generator(*entropy: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(entropy))  # named, because default_rng may change its mind
-
-
 @cache
 def sources(split: str) -> ndarray:
     """Which of the 1,797 source digits a split draws from, int64 (n,): the same for every seed."""
-    labels = _glyphs()[1]
-    shuffled = np.argsort(_generator(0).random(len(labels)))
-    start, end = BOUNDS[split]
-    by_digit = (shuffled[labels[shuffled] == digit] for digit in range(10))
-    return np.concatenate([own[round(len(own) * start) : round(len(own) * end)] for own in by_digit])
+    return splits.by_class(_glyphs()[1], *BOUNDS[split])
 
 
 class _Painter:

@@ -48,6 +48,23 @@ def pick(items: Sequence[T], size: int | None, seed: int) -> list[T]:
     return [items[i] for i in sorted(chosen)]
 
 
+def by_class(labels: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Which images (n,) lie between two shares, from 0 to 1, of each of the ten classes of `labels` (N,).
+
+    labels: the classes, 0 to 9.
+    start: the first share.
+    end: the second.
+    """
+    order = _order(len(labels))
+    own = (order[labels[order] == label] for label in range(10))
+    return np.concatenate([each[round(len(each) * start) : round(len(each) * end)] for each in own])
+
+
 def _shuffled(items: Sequence[T]) -> list[T]:
-    ordered = sorted(set(items))  # and never another seed: the split is the data set's
-    return [ordered[i] for i in np.argsort(np.random.default_rng(0).random(len(ordered)))]
+    ordered = sorted(set(items))
+    return [ordered[i] for i in _order(len(ordered))]
+
+
+def _order(count: int) -> np.ndarray:
+    """A shuffle of so many, never with another seed: a split is the data set's."""
+    return np.argsort(np.random.Generator(np.random.PCG64(0)).random(count))

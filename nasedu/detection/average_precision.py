@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from nasedu.detection.losses import paired_iou
 from nasedu.errors import ParameterError, check_name
 
 BACKENDS = {  # where each library keeps its index class and its evaluator class
@@ -160,7 +161,8 @@ def _verdicts(objects: Columns, found: Columns, iou: float) -> np.ndarray:
     starts = np.cumsum(sizes) - sizes
     # one row for each pair of a detection and an object: their overlap, then for each detection the first best
     pair = np.arange(sizes.sum()) - np.repeat(starts - first[some], sizes)
-    overlap = _overlap(found.boxes[np.repeat(some, sizes)], objects.boxes[pair])
+    pairs = found.boxes[np.repeat(some, sizes)], objects.boxes[pair]
+    overlap = paired_iou(*map(torch.from_numpy, pairs)).numpy()
     best = np.maximum.reduceat(overlap, starts)
     nearest = np.minimum.reduceat(np.where(overlap == np.repeat(best, sizes), pair, len(place)), starts)
     hit, nearest = some[best >= iou], nearest[best >= iou]
@@ -168,15 +170,6 @@ def _verdicts(objects: Columns, found: Columns, iou: float) -> np.ndarray:
     verdicts[hit[takes]] = 1
     verdicts[hit[objects.ignore[nearest]]] = nan
     return verdicts
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """IoU (n,) of the boxes (n, 4) of two lists, row by row."""
-    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
-    shared = sides.clip(min=0).prod(axis=1)
-    area, other_area = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other))
-    with np.errstate(invalid="ignore"):  # two boxes without area: NaN, which is no overlap
-        return shared / (area + other_area - shared)
 
 
 def average_precision_11(curve: Curve) -> float:

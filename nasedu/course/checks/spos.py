@@ -16,7 +16,7 @@ UNTOUCHED = (
     (
         (64, 2),
         16,
-        "channels are dealt anew in every unit: of the 32 at places 0 to 31, the 16 at even places pass again",
+        "channels are dealt anew in every unit: of the 32 now at places 0 to 31, the 16 even ones pass again",
     ),
     ((64, 4), 4, "every further unit halves the rest: 64, 32, 16, 8, 4"),
     ((12, 3), 2, "of the last 3 of 12, those at places 0 and 2 pass: an odd number leaves the larger half"),

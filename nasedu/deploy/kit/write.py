@@ -28,7 +28,7 @@ from tqdm import tqdm
 from nasedu import __version__
 from nasedu.blocks import Zero
 from nasedu.deploy.kit.run_kit import KIT
-from nasedu.errors import KitError, ParameterError, needs
+from nasedu.errors import KitError, ParameterError, check_whole, needs
 from nasedu.files import write_atomically
 from nasedu.hardware.export import onnx_model
 from nasedu.modules import evaluation_mode
@@ -82,8 +82,7 @@ def write_kit(
     workers: processes that export side by side.
     progress: whether a bar is shown on stderr.
     """
-    if workers < 1:
-        raise ParameterError(f"a kit is exported by 1 process or more, got {workers} workers")
+    check_whole("workers", workers)
     out, plan = Path(out), _plan(space, networks, seed, batch)
     jobs, listed = _jobs(space, networks, seed)
     done = _begun(out, plan)
@@ -110,10 +109,9 @@ def _plan(space: SearchSpace, networks: int, seed: int, batch: int) -> dict:
         raise ParameterError(f"{space.name}'s architectures are strings, not choices: no table can be made for it")
     if not isinstance(space.made, tuple):
         raise ParameterError(f"a kit names its space, so {space.name} must be made by spaces.create")
-    if networks < 0 or batch < 1:
-        raise ParameterError(f"a kit has 0 networks or more and a batch of 1 or more, got {networks} and {batch}")
-    if not 0 <= seed < 2**63:
-        raise ParameterError(f"a seed is 0 or more and below 2^63, got {seed}")
+    check_whole("networks", networks, 0)
+    check_whole("batch", batch)
+    check_whole("seed", seed, 0, 2**63 - 1)
     make = space.made[0]
     plan = {
         "schema": KIT,
