@@ -74,16 +74,14 @@ def named_space(name: str, settings: list[str]):
     import yaml
 
     from nasedu import spaces
+    from nasedu.course.parameters import pairs
 
     options = {}
-    for setting in settings:
-        option, equals, text = setting.partition("=")
-        if not equals:
-            raise ParameterError(f"-p {setting}: expected name=value")
+    for option, text in pairs(settings):
         try:
             options[option] = yaml.safe_load(text)
         except yaml.YAMLError:
-            raise ParameterError(f"-p {setting}: the value is no YAML") from None
+            raise ParameterError(f"-p {option}={text}: the value is no YAML") from None
     try:
         return spaces.create(name, **options)
     except NaseduError:

@@ -91,7 +91,8 @@ def auto_augment(
     cut off in changed images. No policy mirrors an image. Raises `UnknownName`, `ParameterError`.
 
         policy: "cifar10", "svhn" or "imagenet".
-        mean, std: with which the images were normalised, of pixels 0 to 1.
+        mean: with which the images were normalised, of pixels 0 to 1.
+        std: likewise.
         fill: what turning and moving uncover, 0..255; 128 in Zen-NAS's public training.
     """
     kind = POLICIES[check_name("AutoAugment policy", policy, POLICIES)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +24,16 @@ class Distilled(nn.Module):
 
     The convolutions are trained along; the network is `trained.model.student`, its average `trained.ema.student`.
 
-    `x` (B, C, H, W) is an example to find out shapes. `features` is a stride, 16 in the published training: of each
-    stride from there on, the last map of both networks is compared, among those of their top-level parts (and of the
-    parts inside a `Sequential`, `ModuleList` or `ModuleDict`) that have more than one pixel. Or it is a list of
-    layers, one name for both or a pair (student's, teacher's); an empty list compares answers alone.
-    The convolutions start near zero (N(0, 1) / sqrt(C) * 1e-4), drawn from `generator`. Neither network is changed.
-    Raises `ParameterError`, `UnknownName`.
+    Neither network is changed. Raises `ParameterError`, `UnknownName`.
+
+    student: the network to train.
+    teacher: the one to learn from.
+    x: an example (B, C, H, W) to find out shapes.
+    features: a stride, 16 in the published training: of each stride from there on, the last map of both networks is
+        compared, among those of their top-level parts (and of the parts inside a `Sequential`, `ModuleList` or
+        `ModuleDict`) that have more than one pixel. Or a list of layers, one name for both or a pair (student's,
+        teacher's); an empty list compares answers alone.
+    generator: draws the convolutions, which start near zero (N(0, 1) / sqrt(C) * 1e-4).
     """
 
     def __init__(
@@ -185,19 +190,14 @@ def _captured(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tens
     """{layer: its last output} of what runs while open; no hook is left behind."""
     maps: dict[str, Tensor] = {}
 
-    def keep(name: str):
-        def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            maps.pop(name, None)  # a part that runs twice goes to the end
-            maps[name] = output
+    def keep(name: str, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        maps.pop(name, None)  # a part that runs twice goes to the end
+        maps[name] = output
 
-        return hook
-
-    handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in dict.fromkeys(names)]
-    try:
+    with ExitStack() as hooks:
+        for name in dict.fromkeys(names):
+            hooks.enter_context(model.get_submodule(name).register_forward_hook(partial(keep, name)))
         yield maps
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _check_answers(logits: Tensor, answers: Tensor) -> None:

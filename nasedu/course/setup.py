@@ -104,9 +104,7 @@ def pick_device(name: str) -> Device:
     try:
         torch.empty(1, device=name).item()
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise ParameterError(
-            f"device {name!r} is not to be had on this machine: use auto, cpu, cuda or cuda:N"
-        ) from None
+        raise ParameterError(f"this machine has no device {name!r}: use auto, cpu, cuda or cuda:N") from None
     return torch.device(name)
 
 

@@ -39,11 +39,17 @@ def detection(
     size: int | None = None,
     **options,
 ) -> DetectionDataset:
-    """A split ("train", "val" or "test") of a detection data set, its images `image_size` pixels square.
+    """A split of a detection data set.
 
-    `seed` draws the scenes of "digits", or which `size` images to take of a folder; it never moves an image
-    from one split to another. Options: `difficulty` (digits); `classes`, `cache_bytes` (voc, coco); see
-    `nasedu.data.digits.digits`, `nasedu.data.images.read_folder`, `nasedu.data.voc.voc` and `nasedu.data.coco.coco`.
+    name: "digits" is built in, "voc" and "coco" read a folder.
+    split: "train", "val" or "test".
+    root: the folder; see `nasedu.data.voc.voc` and `nasedu.data.coco.coco`.
+    image_size: pixels of a side.
+    seed: draws the scenes of "digits", or which images to take of a folder; it never moves an image from one split to
+        another.
+    size: how many images, or None for all.
+    options: `difficulty` (digits), `classes` and `cache_bytes` (voc, coco); see `nasedu.data.digits.digits` and
+        `nasedu.data.images.read_folder`.
     Raises UnknownName for a name, split, option or class, ParameterError for a value out of range, DataError
     for a folder that is missing or incomplete.
     """

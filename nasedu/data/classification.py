@@ -66,14 +66,19 @@ def classification(
     noise: float = 0.0,
     seed: int = 0,
 ) -> ImageSet:
-    """A split ("train", "val" or "test") of an image set, `image_size` pixels square.
+    """A split of an image set. Raises `UnknownName`, `ParameterError`, `DataError`.
 
-    `name`: "digits" is built in; "cifar10" reads `cifar10_train_5k_uint8.npz` and `cifar10_test_1k_uint8.npz` (x of
-    shape (N, 32, 32, 3), y of (N,)) from `root`, or from `cifar10` in the folder that NASEDU_DATA names. `size` takes
-    so many images, each class in proportion, drawn with `seed`. `distortion` 0 to 1 turns digits by up to 60 degrees
-    and moves them by up to an eighth of their side; `noise` is the standard deviation of pixel noise in units of the
-    images' own. What is drawn depends on `seed`, the split and the other arguments, `size` among them.
-    Raises `UnknownName`, `ParameterError`, `DataError`.
+    What is drawn depends on all arguments, `size` among them.
+
+    name: "digits" is built in; "cifar10" reads `cifar10_train_5k_uint8.npz` and `cifar10_test_1k_uint8.npz` (x of shape
+        (N, 32, 32, 3), y of (N,)).
+    split: "train", "val" or "test".
+    root: the folder; by default `cifar10` in the one that NASEDU_DATA names.
+    image_size: pixels of a side.
+    size: takes so many images, each class in proportion.
+    distortion: 0 to 1 turns digits by up to 60 degrees and moves them by up to an eighth of their side.
+    noise: the standard deviation of pixel noise, in units of the images' own.
+    seed: draws all of that.
     """
     reader = READERS[name]
     check_name("split", split, splits.NAMES)
@@ -137,8 +142,7 @@ def _subset(labels: Tensor, size: int | None, generator: torch.Generator) -> Ten
     """`size` indices in order, every class in proportion: the first ones of a shuffle that deals classes in turn."""
     if size is None:
         return torch.arange(len(labels))
-    if not 1 <= size <= len(labels):
-        raise ParameterError(f"size {size}: the split has 1 to {len(labels)} images to take")
+    check_whole("size", size, 1, len(labels))
     order = torch.randperm(len(labels), generator=generator)
     shuffled = labels[order]
     turn = torch.zeros(len(labels))

@@ -60,8 +60,14 @@ class DetectionDataset(Dataset):
     image: `tv_tensors.Image`, uint8 (3, S, S). target: dict of `boxes` (`tv_tensors.BoundingBoxes`, XYXY,
     float32 (n, 4), pixels of that image), `labels` int64 (n,), `ignore` bool (n,) and `image_id` int.
 
-    `classes[label]` is a class's name. `skipped` has one line for each file or box that could not be used.
-    `load(i)` reads image i; it is asked once per image while `cache_bytes` hold out, else at every access.
+    name: of the set.
+    split: "train", "val" or "test".
+    classes: their names by label.
+    samples: every image's labels.
+    load: reads image i; it is asked once per image while `cache_bytes` hold out, else at every access.
+    image_size: the side S in pixels.
+    skipped: one line for each file or box that could not be used.
+    cache_bytes: of images that are kept.
     """
 
     def __init__(

@@ -55,12 +55,15 @@ class Scene:
 def digits(
     split: str, *, image_size: int = 128, seed: int = 0, size: int | None = None, difficulty: float = 0.2
 ) -> DetectionDataset:
-    """`size` scenes of 2 to 6 digits (1,500 train, 200 val or 300 test by default) in 10 classes.
+    """Scenes of 2 to 6 digits in 10 classes, with boxes that are tight around a digit's visible ink.
 
-    The same arguments give the same bytes; scene i does not depend on `size`. No source digit occurs in two
-    splits, whatever the seed. `difficulty`, 0 to 1, scales contrast, occlusion, distractors, rotation,
-    texture and noise. Boxes are tight around a digit's visible ink.
-    Raises ParameterError for a difficulty out of range.
+    The same arguments give the same bytes. Raises ParameterError for a difficulty out of range.
+
+    split: no source digit occurs in two splits, whatever the seed.
+    image_size: pixels of a side.
+    seed: draws the scenes.
+    size: how many (1,500 train, 200 val or 300 test by default); scene i does not depend on it.
+    difficulty: 0 to 1, scales contrast, occlusion, distractors, rotation, texture and noise.
     """
     size = SIZES[split] if size is None else size
     if not 0 <= difficulty <= 1:
@@ -73,7 +76,14 @@ def digits(
 
 
 def draw(split: str, index: int, *, image_size: int = 128, seed: int = 0, difficulty: float = 0.2) -> Scene:
-    """Scene `index` of a split: a background, strokes behind, digits, strokes in front, noise."""
+    """One scene: a background, strokes behind, digits, strokes in front, noise.
+
+    split: as in `digits`.
+    index: its number.
+    image_size: as in `digits`.
+    seed: likewise.
+    difficulty: likewise.
+    """
     entropy = seed, list(SIZES).index(split), index
     rng = np.random.Generator(np.random.PCG64(entropy))  # named, because default_rng may change its mind
     knobs = {name: easy + (hard - easy) * difficulty for name, (easy, hard) in KNOBS.items()}

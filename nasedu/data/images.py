@@ -55,9 +55,11 @@ def choose_classes(wanted: Sequence[str] | None, every: Sequence[str]) -> list[s
 
 
 def letterbox(image_or_boxes, original: tuple[int, int], side: int):
-    """Scale an image, or boxes, of `original` (height, width) to fit a square, and pad evenly with grey.
+    """Scale an image, or boxes, to fit a square, and pad evenly with grey.
 
-    The image itself may have been decoded at a reduced scale already: only `original` decides where it lands.
+    image_or_boxes: the image may have been decoded at a reduced scale already.
+    original: (height, width) of the file, which alone decide where it lands.
+    side: of the square in pixels.
     """
     height, width = _fitted(original, side)
     top, left = (side - height) // 2, (side - width) // 2
@@ -170,9 +172,7 @@ def _read_later(path: str, side: int) -> Tensor:
         return read_image(path, side)
     except UNREADABLE as reason:
         told = why(reason, "image", "cannot be read")
-        raise DataError(
-            f"{path}: {told}; its header was sound when the set was opened: restore or unlist it"
-        ) from reason
+        raise DataError(f"{path}: {told}; its header was sound before: restore or unlist it") from reason
 
 
 def why(reason: Exception, what: str, fault: str) -> str:

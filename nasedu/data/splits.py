@@ -31,7 +31,12 @@ def shares(items: Sequence[T]) -> dict[str, list[T]]:
 
 
 def complete(train: Sequence[T], val: Sequence[T] | None, test: Sequence[T] | None) -> dict[str, list[T]]:
-    """Fill in missing lists: val is a fifth held out of train, test is val; train keeps no image of them."""
+    """All three lists; of images in two of them, train keeps none.
+
+    train: the training images.
+    val: None: a fifth held out of train.
+    test: None: those of val.
+    """
     if val is None:
         others = sorted(set(train) - set(test or ()))
         val = sorted(_shuffled(others)[: round(len(others) * HELD_OUT)])
@@ -41,7 +46,12 @@ def complete(train: Sequence[T], val: Sequence[T] | None, test: Sequence[T] | No
 
 
 def pick(items: Sequence[T], size: int | None, seed: int) -> list[T]:
-    """At most `size` of the items, drawn with `seed`, in their own order; all of them for None."""
+    """Some of the items, in their own order.
+
+    items: to draw from.
+    size: how many at most; None: all.
+    seed: of the draw.
+    """
     if size is None or size >= len(items):
         return list(items)
     chosen = np.argsort(rng(seed, "subset").random(len(items)))[:size]

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torchvision.ops import box_convert
 
 from nasedu.detection.losses import paired_iou
 from nasedu.errors import ParameterError, check_name
@@ -207,13 +208,9 @@ def _truths(truth, classes: Sequence[str] | None) -> tuple[Sequence[dict], Seque
     images = []
     for found in notes.values():
         boxes = torch.tensor([note["bbox"] for note in found], dtype=torch.float64).reshape(-1, 4)
-        images.append(
-            {
-                "boxes": torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1),
-                "labels": torch.tensor([label[note["category_id"]] for note in found], dtype=torch.int64),
-                "ignore": torch.tensor([bool(note.get("iscrowd", 0)) for note in found], dtype=torch.bool),
-            }
-        )
+        labels = torch.tensor([label[note["category_id"]] for note in found], dtype=torch.int64)
+        ignore = torch.tensor([bool(note.get("iscrowd", 0)) for note in found], dtype=torch.bool)
+        images.append({"boxes": box_convert(boxes, "xywh", "xyxy"), "labels": labels, "ignore": ignore})
     return images, [category["name"] for category in categories]
 
 

@@ -91,7 +91,7 @@ def write_kit(
     write_atomically(out / RUNNER, (Path(__file__).parent / RUNNER).read_text())
     todo = [job for job in jobs if job.id not in done]
     bar = tqdm(desc=f"exporting {space.name}", total=len(jobs), initial=len(done), disable=not progress, unit=" files")
-    with bar, _exported(space, out, batch, seed, todo, workers) as results:
+    with bar, _exported((space, out, batch, seed), todo, workers) as results:
         for entry in results:
             done[entry["id"]] = entry
             _save(out / UNFINISHED, manifest | {"entries": list(done.values())})
@@ -159,9 +159,7 @@ def living_networks(space: SearchSpace, n: int, seed: int) -> list[Arch]:
     drawn = n
     while len(living := [arch for arch in archs if _lives(space, arch)]) < n:
         if drawn == space.size:
-            raise ParameterError(
-                f"{n} networks are asked for, only {len(living)} of {space.name} depend on their input"
-            )
+            raise ParameterError(f"{n} networks are asked for, {len(living)} of {space.name} depend on their input")
         drawn = min(2 * drawn, space.size)
         archs = random_networks(space, drawn, seed)  # those before, and more
     return living[:n]
@@ -265,17 +263,15 @@ def repeat_weights(model: onnx.ModelProto) -> None:
 
 
 @contextmanager
-def _exported(
-    space: SearchSpace, out: Path, batch: int, seed: int, jobs: list[Job], workers: int
-) -> Iterator[Iterator[dict]]:
+def _exported(settings: tuple, jobs: list[Job], workers: int) -> Iterator[Iterator[dict]]:
     """The jobs' entries, in order, as they are made: here, or in as many processes as there is work for."""
     workers = min(workers, len(jobs) // JOBS_PER_WORKER)
     if workers < 2:
-        yield map(Exporter(space, out, batch, seed), jobs)
+        yield map(Exporter(*settings), jobs)
         return
     spawn = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(workers, spawn, _start_worker, (space, out, batch, seed)) as pool:
+        with ProcessPoolExecutor(workers, spawn, _start_worker, settings) as pool:
             with _deaf():
                 results = pool.map(_work, jobs)  # starts the processes, who are as deaf to Ctrl-C as who starts them
             try:
@@ -284,9 +280,8 @@ def _exported(
                 pool.shutdown(cancel_futures=True)
                 raise
     except BrokenProcessPool:
-        raise KitError(
-            "an export process was killed, probably for want of memory: the same command with --workers 1 goes on"
-        ) from None
+        killed = "an export process was killed, probably for want of memory"
+        raise KitError(f"{killed}: the same command with --workers 1 goes on") from None
 
 
 @contextmanager
