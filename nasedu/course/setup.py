@@ -56,7 +56,9 @@ def setup(notebook: str, values: Mapping[str, Any], *, choices: Mapping | None =
     resolved = parameters.resolve(notebook, given, kinds)
     for name, valid in (choices or {}).items():
         _check_choice(name, resolved[name], valid)
-    config: dict[str, Any] = {name: _absolute(v) if parameters.is_path(name) else v for name, v in resolved.items()}
+    given = {name: value for name, value in resolved.items() if value is not None and parameters.is_path(name)}
+    paths = {name: places.ROOT / Path(value).expanduser() for name, value in given.items()}
+    config: dict[str, Any] = resolved | paths
     config["device"] = pick_device(resolved["device"])
     config["out_dir"] = places.make(config["out_dir"] or work_folder(notebook, resolved))
     _keep(config["out_dir"])
@@ -133,7 +135,3 @@ def _check_choice(name: str, value: Any, valid: Iterable) -> None:
     for item in value if isinstance(value, list) else [value]:
         if item is not None:
             check_name(name, item, valid)
-
-
-def _absolute(path: str | None) -> Path | None:
-    return None if path is None else places.ROOT / Path(path).expanduser()

@@ -149,10 +149,8 @@ class _Painter:
 
     def _may_cover(self, y: int, x: int, alpha: ndarray) -> bool:
         """Would every digit still show enough of its ink under `alpha` at (y, x)?"""
-        least = 1 - self.knobs["hidden"]
-        lost = self._covered(y, x, alpha)
-        counts = zip(self.seen, lost, self.ink, strict=True)
-        return all(seen - gone >= least * ink for seen, gone, ink in counts)
+        counts = zip(self.seen, self._covered(y, x, alpha), self.ink, strict=True)
+        return all(seen - gone >= (1 - self.knobs["hidden"]) * ink for seen, gone, ink in counts)
 
     def _covered(self, y: int, x: int, alpha: ndarray) -> list[int]:
         """How many pixels in sight each digit would lose."""

@@ -73,9 +73,7 @@ def columns(images: Sequence[dict]) -> Columns:
     sizes = [len(image["labels"]) for image in images]
 
     def column(key: str, dtype: torch.dtype, default: float = 0) -> np.ndarray:
-        parts = [
-            image[key] if key in image else torch.full((n,), default) for image, n in zip(images, sizes, strict=True)
-        ]
+        parts = [image.get(key, torch.full((n,), default)) for image, n in zip(images, sizes, strict=True)]
         parts = [torch.as_tensor(part).cpu().to(dtype) for part in parts]
         return torch.cat([torch.zeros((0, 4) if key == "boxes" else 0, dtype=dtype), *parts]).numpy()
 

@@ -200,10 +200,7 @@ def describe(kit, args, runtime):
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "onnxruntime": runtime.__version__,
-        "provider": args.provider,
-        "threads": args.threads,
-        "repeats": args.repeats,
-        "warmup": args.warmup,
+        **{name: getattr(args, name) for name in ("provider", "threads", "repeats", "warmup")},
         "timer_ms": timer_overhead(),
         "date": time.strftime("%Y-%m-%d"),
     }

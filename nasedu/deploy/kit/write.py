@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from nasedu import __version__
 from nasedu.blocks import Zero
-from nasedu.deploy.kit.run_kit import KIT
+from nasedu.deploy.kit.run_kit import KIT, digest
 from nasedu.errors import KitError, ParameterError, check_whole, needs
 from nasedu.files import write_atomically
 from nasedu.hardware.export import onnx_model
@@ -190,12 +190,7 @@ def _begun(out: Path, plan: dict) -> dict[str, dict]:
         raise KitError(f"{there[0]} cannot be read: name another folder, or delete this one") from None
     if other:
         raise KitError(f"{out} holds a kit of another space or with other settings or versions: name another folder")
-    return {e["id"]: e for e in entries if e["file"] is None or file_hash(out / e["file"]) == e["sha256"]}
-
-
-def file_hash(path: Path) -> str | None:
-    """The SHA-256 of a file in hex digits, or None where there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return {e["id"]: e for e in entries if e["file"] is None or digest(out / e["file"]) == e["sha256"]}
 
 
 def _save(path: Path, manifest: dict) -> None:
