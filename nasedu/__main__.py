@@ -86,10 +86,9 @@ def named_space(name: str, settings: list[str]):
         return spaces.create(name, **options)
     except NaseduError:
         raise
-    except ValueError as error:
-        raise ParameterError(f"{name} cannot be made with {' '.join(settings)}: {error}") from None
-    except TypeError:
-        raise ParameterError(f"{name} cannot be made with {' '.join(settings)}: a value is of the wrong type") from None
+    except (TypeError, ValueError) as error:
+        reason = error if isinstance(error, ValueError) else "a value is of the wrong type"
+        raise ParameterError(f"{name} cannot be made with {' '.join(settings)}: {reason}") from None
 
 
 def import_kit(args: argparse.Namespace) -> int:

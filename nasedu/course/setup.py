@@ -56,9 +56,9 @@ def setup(notebook: str, values: Mapping[str, Any], *, choices: Mapping | None =
     resolved = parameters.resolve(notebook, given, kinds)
     for name, valid in (choices or {}).items():
         _check_choice(name, resolved[name], valid)
-    given = {name: value for name, value in resolved.items() if value is not None and parameters.is_path(name)}
-    paths = {name: places.ROOT / Path(value).expanduser() for name, value in given.items()}
-    config: dict[str, Any] = resolved | paths
+    paths = {name: value for name, value in resolved.items() if value is not None and parameters.is_path(name)}
+    absolute = {name: places.ROOT / Path(path).expanduser() for name, path in paths.items()}
+    config: dict[str, Any] = resolved | absolute
     config["device"] = pick_device(resolved["device"])
     config["out_dir"] = places.make(config["out_dir"] or work_folder(notebook, resolved))
     _keep(config["out_dir"])

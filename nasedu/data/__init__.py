@@ -7,13 +7,11 @@ from pathlib import Path
 
 from nasedu.data import splits
 from nasedu.data.classification import ImageSet, classification
-from nasedu.data.coco import LAYOUT as COCO_LAYOUT
 from nasedu.data.coco import coco
 from nasedu.data.dataset import DetectionDataset
 from nasedu.data.digits import digits
 from nasedu.data.export import export
-from nasedu.data.images import read_folder
-from nasedu.data.voc import LAYOUT as VOC_LAYOUT
+from nasedu.data.images import LAYOUTS, read_folder
 from nasedu.data.voc import voc
 from nasedu.errors import DataError, ParameterError, check_name, check_whole
 from nasedu.registry import Registry, check_options, options_of
@@ -21,7 +19,6 @@ from nasedu.registry import Registry, check_options, options_of
 __all__ = ["ImageSet", "classification", "detection", "export", "names"]
 
 READERS = Registry("dataset", {"digits": digits, "voc": partial(read_folder, voc), "coco": partial(read_folder, coco)})
-LAYOUTS = {"voc": VOC_LAYOUT, "coco": COCO_LAYOUT}
 
 
 def names() -> list[str]:

@@ -10,13 +10,8 @@ from pathlib import Path
 from torchvision.datasets import CocoDetection
 
 from nasedu.data import splits
-from nasedu.data.images import Found, Labelled
+from nasedu.data.images import LAYOUTS, Found, Labelled
 from nasedu.errors import DataError
-
-LAYOUT = (
-    "annotations/instances_train2017.json and annotations/instances_val2017.json with the images in "
-    "train2017 and val2017, or one annotations/instances*.json with its images in images"
-)
 
 
 def coco(root: Path, split: str) -> Found:
@@ -41,12 +36,12 @@ def _find(root: Path) -> dict[str, Path]:
     """The instances files by split, or a single one as {"all": file}."""
     found = sorted((root / "annotations").glob("instances*.json"))
     if not found:
-        raise DataError(f"no COCO instances file in {root / 'annotations'}: expected {LAYOUT}")
+        raise DataError(f"no COCO instances file in {root / 'annotations'}: expected {LAYOUTS['coco']}")
     if len(found) == 1:
         return {"all": found[0]}
     files = {name: f for name in splits.NAMES for f in found if f.stem.startswith(f"instances_{name}")}
     if "train" not in files:
-        raise DataError(f"{root / 'annotations'} has no instances_train*.json: expected {LAYOUT}")
+        raise DataError(f"{root / 'annotations'} has no instances_train*.json: expected {LAYOUTS['coco']}")
     return files
 
 

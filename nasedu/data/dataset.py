@@ -41,17 +41,12 @@ class Sample:
 
     def coco(self) -> list[dict]:
         """COCO annotations without their ids, which only a whole set can give."""
-        rows = zip(self.boxes.tolist(), self.labels.tolist(), self.ignore.tolist(), strict=True)
-        return [
-            {
-                "image_id": self.image_id,
-                "category_id": label + 1,
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
-                "iscrowd": int(ignore),
-            }
-            for (x1, y1, x2, y2), label, ignore in rows
-        ]
+        rows = []
+        columns = self.boxes.tolist(), self.labels.tolist(), self.ignore.tolist()
+        for (x1, y1, x2, y2), label, ignore in zip(*columns, strict=True):
+            place = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
+            rows.append({"image_id": self.image_id, "category_id": label + 1} | place | {"iscrowd": int(ignore)})
+        return rows
 
 
 class DetectionDataset(Dataset):

@@ -20,6 +20,11 @@ from nasedu.data.dataset import ONE_SET_IN_MEMORY, DetectionDataset, Sample, mak
 from nasedu.errors import DataError, ParameterError, check_name
 
 GREY = 114  # of 255: what fills the square beside an image that is not square
+LAYOUTS = {
+    "voc": "Annotations/*.xml, ImageSets/Main/{train,val,trainval,test}.txt and JPEGImages/*.jpg",
+    "coco": "annotations/instances_train2017.json and annotations/instances_val2017.json with the images in "
+    "train2017 and val2017, or one annotations/instances*.json with its images in images",
+}
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
 
 
@@ -108,8 +113,7 @@ def read_folder(
     chosen = choose_classes(classes, found.classes)
     skipped: list[str] = []
     picked = splits.pick(found.items, size, seed)
-    listed = [found.read(item, number, skipped) for number, item in enumerate(picked)]
-    listed = [item for item in listed if item]
+    listed = list(filter(None, (found.read(item, number, skipped) for number, item in enumerate(picked))))
     fits = len(listed) * 3 * image_size**2 <= cache_bytes
     shown = tqdm(listed, desc=f"reading {name} {split}", unit="image", delay=2, leave=False)
     samples, images = _opened(shown, chosen, image_size, fits, skipped)

@@ -23,11 +23,8 @@ def shares(items: Sequence[T]) -> dict[str, list[T]]:
     """One list into 70 % train, 10 % val and 20 % test; the order of `items` does not matter."""
     shuffled = _shuffled(items)
     train, val = (round(len(shuffled) * part) for part in (TRAIN, VAL))
-    return {
-        "train": sorted(shuffled[:train]),
-        "val": sorted(shuffled[train : train + val]),
-        "test": sorted(shuffled[train + val :]),
-    }
+    parts = shuffled[:train], shuffled[train : train + val], shuffled[train + val :]
+    return dict(zip(NAMES, map(sorted, parts), strict=True))
 
 
 def complete(train: Sequence[T], val: Sequence[T] | None, test: Sequence[T] | None) -> dict[str, list[T]]:

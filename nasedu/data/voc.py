@@ -10,12 +10,11 @@ from xml.etree import ElementTree
 from torchvision.datasets import VOCDetection
 
 from nasedu.data import splits
-from nasedu.data.images import Found, Labelled, why
+from nasedu.data.images import LAYOUTS, Found, Labelled, why
 from nasedu.errors import DataError
 
 PLACES = ("", "VOCdevkit/VOC2007", "VOCdevkit/VOC2012", "VOC2007", "VOC2012")
 PARTS = ("Annotations", "ImageSets/Main", "JPEGImages")
-LAYOUT = "Annotations/*.xml, ImageSets/Main/{train,val,trainval,test}.txt and JPEGImages/*.jpg"
 BROKEN = (OSError, ElementTree.ParseError, ValueError, LookupError, TypeError)  # a file that is no annotation
 SUFFIXES = (".jpg", ".jpeg", ".JPG", ".png")
 
@@ -44,7 +43,7 @@ def _find(root: Path) -> Path:
     closest = max(folders, key=lambda folder: sum((folder / part).is_dir() for part in PARTS))
     missing = [part for part in PARTS if not (closest / part).is_dir()]
     raise DataError(
-        f"no PASCAL VOC data in {root}: {closest} has no {' and no '.join(missing)}; expected {LAYOUT} "
+        f"no PASCAL VOC data in {root}: {closest} has no {' and no '.join(missing)}; expected {LAYOUTS['voc']} "
         f"in {root} itself or in its VOCdevkit/VOC2007 or VOC2007"
     )
 

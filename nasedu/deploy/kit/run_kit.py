@@ -209,11 +209,9 @@ def describe(kit, args, runtime):
 def device_name():
     """What the device calls itself: a board's model, else the processor's."""
     board = read_text("/proc/device-tree/model")
-    if board:
-        return board
     named = [line.split(":", 1) for line in read_text("/proc/cpuinfo").splitlines() if ":" in line]
     names = {key.strip(): value.strip() for key, value in named}
-    known = names.get("model name") or names.get("Hardware")
+    known = board or names.get("model name") or names.get("Hardware")
     return known or platform.processor() or platform.machine() or "unknown"
 
 

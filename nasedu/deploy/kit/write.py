@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -282,14 +282,10 @@ def _exported(settings: tuple, jobs: list[Job], workers: int) -> Iterator[Iterat
 @contextmanager
 def _deaf() -> Iterator[None]:
     """Ignore Ctrl-C for a moment, where this thread may say so."""
-    if threading.current_thread() is not threading.main_thread():
+    with ExitStack() as afterwards:
+        if threading.current_thread() is threading.main_thread():
+            afterwards.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.SIG_IGN))
         yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 _exporter: Exporter | None = None  # a worker's own
