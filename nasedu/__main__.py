@@ -74,24 +74,21 @@ def named_space(name: str, settings: list[str]):
     import yaml
 
     from nasedu import spaces
+    from nasedu.course.parameters import pairs
 
     options = {}
-    for setting in settings:
-        option, equals, text = setting.partition("=")
-        if not equals:
-            raise ParameterError(f"-p {setting}: expected name=value")
+    for option, text in pairs(settings):
         try:
             options[option] = yaml.safe_load(text)
         except yaml.YAMLError:
-            raise ParameterError(f"-p {setting}: the value is no YAML") from None
+            raise ParameterError(f"-p {option}={text}: the value is no YAML") from None
     try:
         return spaces.create(name, **options)
     except NaseduError:
         raise
-    except ValueError as error:
-        raise ParameterError(f"{name} cannot be made with {' '.join(settings)}: {error}") from None
-    except TypeError:
-        raise ParameterError(f"{name} cannot be made with {' '.join(settings)}: a value is of the wrong type") from None
+    except (TypeError, ValueError) as error:
+        reason = error if isinstance(error, ValueError) else "a value is of the wrong type"
+        raise ParameterError(f"{name} cannot be made with {' '.join(settings)}: {reason}") from None
 
 
 def import_kit(args: argparse.Namespace) -> int:

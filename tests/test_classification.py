@@ -53,7 +53,7 @@ def test_the_last_incomplete_batch_is_dropped_unless_alone():
     assert [len(b) for b in order(batches(numbered(23), 5)(0))] == [5] * 4
     assert [len(b) for b in order(batches(numbered(3), 5)(0))] == [3]
     assert [len(b) for b in order(batches(numbered(10), 5)(0))] == [5, 5]
-    with pytest.raises(ParameterError, match="at least 1"):
+    with pytest.raises(ParameterError, match="must be a whole number from 1"):
         batches(numbered(3), 0)
 
 

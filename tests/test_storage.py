@@ -62,9 +62,7 @@ def stored(kind, folder, toy, priced):
         again = {
             "random": lambda: random_search(space, weigh, SearchConfig(budget=30), state=path),
             "evolution": lambda: evolution(space, weigh, EvolutionConfig(mutation=0.3, budget=30), state=path),
-            "descent": lambda: descend(
-                Budget([(priced(space), 110.0, "squared")]), DescentConfig(steps=100, every=50), state=path
-            ),
+            "descent": lambda: descend(budget, quick, state=path),
         }[kind]
     again()
     return path, again

@@ -21,11 +21,7 @@ from nasedu.randomness import seeded
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Mix = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
-POLICIES = {
-    "cifar10": v2.AutoAugmentPolicy.CIFAR10,
-    "svhn": v2.AutoAugmentPolicy.SVHN,
-    "imagenet": v2.AutoAugmentPolicy.IMAGENET,
-}
+POLICIES = {policy.value: policy for policy in v2.AutoAugmentPolicy}
 # What suits a set: mean and std of its pixels, AutoAugment's policy, what fills emptied corners, mirror images or not.
 # Digits: the policy found for house numbers, on the digits' own black ground.
 SETS = {
@@ -95,7 +91,8 @@ def auto_augment(
     cut off in changed images. No policy mirrors an image. Raises `UnknownName`, `ParameterError`.
 
         policy: "cifar10", "svhn" or "imagenet".
-        mean, std: with which the images were normalised, of pixels 0 to 1.
+        mean: with which the images were normalised, of pixels 0 to 1.
+        std: likewise.
         fill: what turning and moving uncover, 0..255; 128 in Zen-NAS's public training.
     """
     kind = POLICIES[check_name("AutoAugment policy", policy, POLICIES)]

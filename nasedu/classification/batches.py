@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nasedu.classification.augment import Augment, Mix
 from nasedu.data import ImageSet
-from nasedu.errors import ParameterError
+from nasedu.errors import check_whole
 from nasedu.randomness import stream
 
 
@@ -27,8 +27,8 @@ def batches(
         augment: from x and a generator to another x.
         mix: then, from x, y and a generator to others; y becomes shares (B, classes).
     """
-    if batch_size < 1 or len(images) < 1:
-        raise ParameterError(f"batches need at least 1 image each, got {batch_size} of {len(images)}")
+    check_whole("batch_size", batch_size)
+    check_whole("the number of images", len(images))
 
     def epoch_batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nasedu.classification.scoring import error, label_loss
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_number
 from nasedu.modules import copy_of, evaluation_mode, placed
 from nasedu.training import Step
 
@@ -23,12 +24,16 @@ class Distilled(nn.Module):
 
     The convolutions are trained along; the network is `trained.model.student`, its average `trained.ema.student`.
 
-    `x` (B, C, H, W) is an example to find out shapes. `features` is a stride, 16 in the published training: of each
-    stride from there on, the last map of both networks is compared, among those of their top-level parts (and of the
-    parts inside a `Sequential`, `ModuleList` or `ModuleDict`) that have more than one pixel. Or it is a list of
-    layers, one name for both or a pair (student's, teacher's); an empty list compares answers alone.
-    The convolutions start near zero (N(0, 1) / sqrt(C) * 1e-4), drawn from `generator`. Neither network is changed.
-    Raises `ParameterError`, `UnknownName`.
+    Neither network is changed. Raises `ParameterError`, `UnknownName`.
+
+    student: the network to train.
+    teacher: the one to learn from.
+    x: an example (B, C, H, W) to find out shapes.
+    features: a stride, 16 in the published training: of each stride from there on, the last map of both networks is
+        compared, among those of their top-level parts (and of the parts inside a `Sequential`, `ModuleList` or
+        `ModuleDict`) that have more than one pixel. Or a list of layers, one name for both or a pair (student's,
+        teacher's); an empty list compares answers alone.
+    generator: draws the convolutions, which start near zero (N(0, 1) / sqrt(C) * 1e-4).
     """
 
     def __init__(
@@ -75,14 +80,14 @@ def distilled_step(
         teacher: sees the student's images, mixed ones too; it works as a copy taken now, in eval mode and without
             gradients, so that the given one is left alone. For one at another resolution, put an `nn.Upsample` in front
             of it and name the layers.
-        feature_weight, logit_weight, temperature: as in the equation.
+        feature_weight: as in the equation.
+        logit_weight: likewise.
+        temperature: T.
         label_smoothing: as in `label_loss`.
     """
-    if min(feature_weight, logit_weight) < 0 or not temperature > 0:
-        raise ParameterError(
-            f"distillation needs weights of at least 0 and a temperature above 0, "
-            f"got {feature_weight}, {logit_weight} and {temperature}"
-        )
+    check_number("feature_weight", feature_weight)
+    check_number("logit_weight", logit_weight)
+    check_number("temperature", temperature, above=True)
     frozen = copy_of(teacher).eval().requires_grad_(False)
 
     def step(model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
@@ -185,19 +190,14 @@ def _captured(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tens
     """{layer: its last output} of what runs while open; no hook is left behind."""
     maps: dict[str, Tensor] = {}
 
-    def keep(name: str):
-        def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            maps.pop(name, None)  # a part that runs twice goes to the end
-            maps[name] = output
+    def keep(name: str, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        maps.pop(name, None)  # a part that runs twice goes to the end
+        maps[name] = output
 
-        return hook
-
-    handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in dict.fromkeys(names)]
-    try:
+    with ExitStack() as hooks:
+        for name in dict.fromkeys(names):
+            hooks.enter_context(model.get_submodule(name).register_forward_hook(partial(keep, name)))
         yield maps
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _check_answers(logits: Tensor, answers: Tensor) -> None:

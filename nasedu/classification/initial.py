@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 GAIN = 3.26033  # 2 sqrt(3) / (1 + .25^2), the public code's
-SHORTCUTS = ("shortcut", "proj", "projection", "downsample")  # names of what stands beside a residual branch
+SHORTCUTS = {"shortcut", "proj", "projection", "downsample"}  # names of what stands beside a residual branch
 
 
 def zen_init(model: nn.Module, generator: torch.Generator, *, bn_momentum: float | None = None) -> nn.Module:
@@ -16,8 +16,12 @@ def zen_init(model: nn.Module, generator: torch.Generator, *, bn_momentum: float
     Convolutions and linear layers: Xavier normal with gain 3.26033, biases 0. Normalisations: 1 and 0, but 0 and 0 for
     the last of a residual branch, so that the block begins as its shortcut. A residual block is a module whose
     attribute `residual` is true; what is called "shortcut", "proj", "projection" or "downsample" in it is not its
-    branch. `bn_momentum` is set where given: .01 in the published training, which forgets slowly: after 100 steps the
-    running statistics still hold a third of their initial values.
+    branch.
+
+    model: the network.
+    generator: draws the weights.
+    bn_momentum: is set where given: .01 in the published training, which forgets slowly: after 100 steps the running
+        statistics still hold a third of their initial values.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -37,12 +41,10 @@ def zen_init(model: nn.Module, generator: torch.Generator, *, bn_momentum: float
 
 def _last_norm(block: nn.Module) -> nn.Module | None:
     """The last normalisation of the block's branch."""
-    norms = [m for name, m in block.named_modules() if isinstance(m, _BatchNorm) and not _beside(name)]
+    norms = [
+        m for name, m in block.named_modules() if isinstance(m, _BatchNorm) and SHORTCUTS.isdisjoint(name.split("."))
+    ]
     return norms[-1] if norms else None
-
-
-def _beside(name: str) -> bool:
-    return any(part in SHORTCUTS for part in name.split("."))
 
 
 def _fill(parameter: nn.Parameter | None, value: float) -> None:

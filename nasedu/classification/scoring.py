@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nasedu.data import ImageSet
-from nasedu.errors import ParameterError
+from nasedu.errors import ParameterError, check_whole
 from nasedu.modules import evaluation_mode, placed
 
 
@@ -50,8 +50,8 @@ def accuracy(
         forward: `forward(model, x)` returns logits (B, classes); a supernet's runs a path.
         batch_size: how many images it sees at once.
     """
-    if batch_size < 1 or len(images) < 1:
-        raise ParameterError(f"accuracy needs at least 1 image at a time, got {batch_size} of {len(images)}")
+    check_whole("batch_size", batch_size)
+    check_whole("the number of images", len(images))
     forward = forward or (lambda model, x: model(x))
     right = 0
     with evaluation_mode(model):

@@ -62,7 +62,7 @@ def drifted(wanted: list[str]) -> list[str]:
     return [
         places.shown(path)
         for name, drop, path in _targets(wanted)
-        if not path.exists() or _cells(_read(path)) != _cells(derive(places.source(name), drop))
+        if not path.exists() or _cells(nbformat.read(path, as_version=4)) != _cells(derive(places.source(name), drop))
     ]
 
 
@@ -87,9 +87,13 @@ def derive(source: Path, drop: str) -> nbformat.NotebookNode:
 
 
 def run_clean(nb: nbformat.NotebookNode, path: Path, preset: str, runs: str) -> None:
-    """Execute `nb` in the folder of `path`, its state under `runs`; keep the outputs that mean something to others.
+    """Execute a notebook in its folder; keep the outputs that mean something to others.
 
-    A solution goes on from the state that the learner's notebook left there, so nothing is trained twice.
+    nb: the notebook.
+    path: where it goes.
+    preset: of its parameters.
+    runs: the folder of its state. A solution goes on from what the learner's notebook left there, so nothing is trained
+        twice.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, "NASEDU_PRESET": preset, "NASEDU_RUNS": runs}
@@ -127,10 +131,6 @@ def _targets(wanted: list[str]) -> Iterator[tuple[str, str, Path]]:
     for name in places.pick(wanted, places.sources()):
         yield name, "solution", places.learner(name)
         yield name, "stub", places.solution(name)
-
-
-def _read(path: Path) -> nbformat.NotebookNode:
-    return nbformat.read(path, as_version=4)
 
 
 def _cells(nb: nbformat.NotebookNode) -> list[tuple]:

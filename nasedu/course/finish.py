@@ -40,7 +40,7 @@ def finish(cfg: Config, *, summary: Any = "", results: Mapping = EMPTY, figures:
         "seconds": round(time.monotonic() - cfg.started, 1),
         "processor": origin.processor(),
         "commit": origin.commit(),
-        "versions": _versions(),
+        "versions": {"python": platform.python_version()} | {n: metadata.version(n) for n in ("torch", "torchvision")},
         "summary": summary.to_string() if hasattr(summary, "to_string") else str(summary),
         "results": plain(results),
         "figures": sorted(figures),
@@ -68,7 +68,3 @@ def _png(figure: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{n: metadata.version(n) for n in ("torch", "torchvision")}}

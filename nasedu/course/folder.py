@@ -43,9 +43,8 @@ def claim(folder: Path, owner: str) -> FileLock:
     try:
         lock.acquire(timeout=WAIT[owner])
     except Timeout:
-        raise OutputError(
-            f"{places.shown(folder)} is in use by another {owner}: wait for it, shut it down, or choose another out_dir"
-        ) from None
+        used = f"{places.shown(folder)} is in use by another {owner}"
+        raise OutputError(f"{used}: wait for it, shut it down, or choose another out_dir") from None
     return lock
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -56,7 +56,9 @@ def read_presets(notebook: str) -> dict[str, dict[str, Any]]:
 def resolve(notebook: str, given: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
     """Every parameter's value: the given one, or where that is None, the preset's.
 
-    `kinds` maps names to the types of the parameters cell, such as "int" or "list[float]".
+    notebook: its name.
+    given: values by name.
+    kinds: the types of the parameters cell by name, such as "int" or "list[float]".
     Raises `UnknownName` for a misspelt name or preset, `ParameterError` for a value of another type.
     """
     presets = read_presets(notebook)
@@ -71,9 +73,11 @@ def resolve(notebook: str, given: Mapping[str, Any], kinds: Mapping[str, str]) -
 
 
 def check(name: str, value: Any, kind: str) -> Any:
-    """`value` if it is None or of the type `kind`, an int widened to a float where one is due.
+    """The value, an int widened to a float where one is due. Raises `ParameterError` for one of another type.
 
-    Raises `ParameterError` otherwise.
+    name: the parameter.
+    value: None, or of the type.
+    kind: the type, as in `resolve`.
     """
     if value is None:
         return None
@@ -89,10 +93,12 @@ def check(name: str, value: Any, kind: str) -> Any:
 
 
 def parse(name: str, text: str, kind: str) -> Any:
-    """The value that a command-line `text` stands for, of the type `kind`; `null` is None.
+    """The value that a text of the command line stands for. Raises `ParameterError` for one of another type.
 
-    A text stays as it is; everything else is read as YAML, so a list is `[1, 2]` and true is a bool.
-    Raises `ParameterError` for a text that is not of that type.
+    name: the parameter.
+    text: `null` is None. Where a text is due it stays as it is; everything else is read as YAML, so a list is `[1, 2]`
+        and true is a bool.
+    kind: the type, as in `resolve`.
     """
     if text in ("null", "None", ""):
         return None
@@ -105,6 +111,15 @@ def parse(name: str, text: str, kind: str) -> Any:
     except (yaml.YAMLError, ValueError):
         value = text
     return check(name, value, kind)
+
+
+def pairs(settings: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The names and values of `name=value` texts. Raises `ParameterError` for a text without a value."""
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ParameterError(f"-p {setting}: expected name=value")
+        yield name, text
 
 
 def is_path(name: str) -> bool:

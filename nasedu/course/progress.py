@@ -71,7 +71,13 @@ class ReportingEngine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, *, progress: Progress, **options):
-        """As papermill's; `progress` hears of every cell that starts."""
+        """As papermill's.
+
+        nb_man: papermill's manager of the notebook.
+        kernel_name: the kernel.
+        progress: hears of every cell that starts.
+        options: as papermill's.
+        """
         begin = nb_man.cell_start
 
         def cell_start(cell, cell_index=None, **rest):

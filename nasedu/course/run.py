@@ -54,11 +54,8 @@ def checked(notebook: str, settings: Iterable[str], preset: str | None = None) -
     """
     declared = papermill.inspect_notebook(places.learner(notebook))
     given = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
+    for name, text in parameters.pairs(settings):
         errors.check_name("parameter", name, declared)
-        if not equals:
-            raise errors.ParameterError(f"-p {setting}: expected name=value")
         value = parameters.parse(name, text, declared[name]["inferred_type_name"])
         given[name] = _from_here(name, value)
     if preset and given.get("preset", preset) != preset:

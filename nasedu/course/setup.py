@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasedu.course import parameters, places, style
 from nasedu.course.folder import claim
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_whole
 from nasedu.files import content_hash
 
 if TYPE_CHECKING:
@@ -56,14 +56,15 @@ def setup(notebook: str, values: Mapping[str, Any], *, choices: Mapping | None =
     resolved = parameters.resolve(notebook, given, kinds)
     for name, valid in (choices or {}).items():
         _check_choice(name, resolved[name], valid)
-    config: dict[str, Any] = {name: _absolute(v) if parameters.is_path(name) else v for name, v in resolved.items()}
+    paths = {name: value for name, value in resolved.items() if value is not None and parameters.is_path(name)}
+    absolute = {name: places.ROOT / Path(path).expanduser() for name, path in paths.items()}
+    config: dict[str, Any] = resolved | absolute
     config["device"] = pick_device(resolved["device"])
     config["out_dir"] = places.make(config["out_dir"] or work_folder(notebook, resolved))
     _keep(config["out_dir"])
     if resolved["out_dir"] is None and any(path.name[0] != "." for path in config["out_dir"].iterdir()):
         print(f"goes on from {places.shown(config['out_dir'])}: delete that folder to start afresh")
-    if not 0 <= resolved["seed"] < 2**32:
-        raise ParameterError(f"seed must be from 0 to {2**32 - 1}, got {resolved['seed']}")
+    check_whole("seed", resolved["seed"], 0, 2**32 - 1)
     seed_everything(resolved["seed"])
     style.use()
     return Config(notebook=notebook, parameters=resolved, started=started, **config)
@@ -105,9 +106,7 @@ def pick_device(name: str) -> Device:
     try:
         torch.empty(1, device=name).item()
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise ParameterError(
-            f"device {name!r} is not to be had on this machine: use auto, cpu, cuda or cuda:N"
-        ) from None
+        raise ParameterError(f"this machine has no device {name!r}: use auto, cpu, cuda or cuda:N") from None
     return torch.device(name)
 
 
@@ -136,7 +135,3 @@ def _check_choice(name: str, value: Any, valid: Iterable) -> None:
     for item in value if isinstance(value, list) else [value]:
         if item is not None:
             check_name(name, item, valid)
-
-
-def _absolute(path: str | None) -> Path | None:
-    return None if path is None else places.ROOT / Path(path).expanduser()

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from nasedu.data import splits
 from nasedu.data.classification import ImageSet, classification
-from nasedu.data.coco import LAYOUT as COCO_LAYOUT
 from nasedu.data.coco import coco
 from nasedu.data.dataset import DetectionDataset
 from nasedu.data.digits import digits
 from nasedu.data.export import export
-from nasedu.data.voc import LAYOUT as VOC_LAYOUT
+from nasedu.data.images import LAYOUTS, read_folder
 from nasedu.data.voc import voc
-from nasedu.errors import DataError, ParameterError, check_name
+from nasedu.errors import DataError, ParameterError, check_name, check_whole
 from nasedu.registry import Registry, check_options, options_of
 
 __all__ = ["ImageSet", "classification", "detection", "export", "names"]
 
-READERS = Registry("dataset", {"digits": digits, "voc": voc, "coco": coco})
-LAYOUTS = {"voc": VOC_LAYOUT, "coco": COCO_LAYOUT}
+READERS = Registry("dataset", {"digits": digits, "voc": partial(read_folder, voc), "coco": partial(read_folder, coco)})
 
 
 def names() -> list[str]:
@@ -37,17 +36,26 @@ def detection(
     size: int | None = None,
     **options,
 ) -> DetectionDataset:
-    """A split ("train", "val" or "test") of a detection data set, its images `image_size` pixels square.
+    """A split of a detection data set.
 
-    `seed` draws the scenes of "digits", or which `size` images to take of a folder; it never moves an image
-    from one split to another. Options: `difficulty` (digits); `classes`, `cache_bytes` (voc, coco); see
-    `nasedu.data.digits.digits`, `nasedu.data.voc.voc` and `nasedu.data.coco.coco`.
+    name: "digits" is built in, "voc" and "coco" read a folder.
+    split: "train", "val" or "test".
+    root: the folder; see `nasedu.data.voc.voc` and `nasedu.data.coco.coco`.
+    image_size: pixels of a side.
+    seed: draws the scenes of "digits", or which images to take of a folder; it never moves an image from one split to
+        another.
+    size: how many images, or None for all.
+    options: `difficulty` (digits), `classes` and `cache_bytes` (voc, coco); see `nasedu.data.digits.digits` and
+        `nasedu.data.images.read_folder`.
     Raises UnknownName for a name, split, option or class, ParameterError for a value out of range, DataError
     for a folder that is missing or incomplete.
     """
     reader = READERS[name]
     check_name("split", split, splits.NAMES)
-    _check(image_size, seed, size)
+    check_whole("image_size", image_size, 32, 2048)
+    check_whole("seed", seed, 0)
+    if size is not None:
+        check_whole("size", size)
     common = {"root", "image_size", "seed", "size", "split"}
     check_options(name, options, sorted(set(options_of(reader)) - common))
     if name == "digits" and root:
@@ -63,12 +71,3 @@ def _folder(name: str, root: str | Path | None) -> Path:
     if not Path(root).is_dir():
         raise DataError(f"there is no folder {root}: {name} expects one that holds {LAYOUTS[name]}")
     return Path(root)
-
-
-def _check(image_size: int, seed: int, size: int | None) -> None:
-    if not 32 <= image_size <= 2048:
-        raise ParameterError(f"image_size {image_size}: must lie between 32 and 2048 pixels")
-    if seed < 0:
-        raise ParameterError(f"seed {seed}: must be 0 or more")
-    if size is not None and size < 1:
-        raise ParameterError(f"size {size}: must be at least 1 image, or None for all")

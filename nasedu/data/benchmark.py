@@ -12,7 +12,6 @@ import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -58,9 +57,11 @@ class Benchmark:
         return list(self.frame[[c for c in self.frame if c.startswith(PARTS)]].drop_duplicates().index)
 
     def scores(self, part: str = "test", epochs: int | None = None, seed: int | None = None) -> pd.Series:
-        """Accuracy (%) of every architecture after `epochs` (None: the longest), of one seed or the mean of all.
+        """Accuracy (%) of every architecture. Raises `UnknownName`, `ParameterError`.
 
-        Raises `UnknownName`, `ParameterError`.
+        part: "val" or "test".
+        epochs: trained for so many; None: the longest.
+        seed: of one training; None: the mean of all.
         """
         check_name("part", part, PARTS)
         epochs = self.budgets[-1] if epochs is None else epochs
@@ -69,20 +70,17 @@ class Benchmark:
                 f"{self.name} has scores after {', '.join(map(str, self.budgets))} epochs with the seeds "
                 f"{', '.join(map(str, self.seeds))}, got {epochs} epochs and seed {seed}"
             )
-        return self._scores[part, epochs, seed]
-
-    @cached_property
-    def _scores(self) -> dict[tuple, pd.Series]:
-        found: dict[tuple, pd.Series] = {}
-        for part in PARTS:
-            for epochs in self.budgets:
-                columns = {s: self.frame[f"{part}_{epochs}_s{s}"] for s in self.seeds}
-                found.update({(part, epochs, s): column for s, column in columns.items()})
-                found[part, epochs, None] = pd.concat(columns, axis=1).mean(axis=1)
-        return found
+        columns = [f"{part}_{epochs}_s{s}" for s in (self.seeds if seed is None else (seed,))]
+        return self.frame[columns].mean(axis=1)
 
     def score(self, text: str, part: str = "test", epochs: int | None = None, seed: int | None = None) -> float:
-        """Accuracy (%) of one architecture; see `scores`. Raises `ArchitectureError` for one that is not there."""
+        """Accuracy (%) of one architecture. Raises `ArchitectureError` for one that is not there.
+
+        text: the architecture.
+        part: as in `scores`.
+        epochs: likewise.
+        seed: likewise.
+        """
         scores = self.scores(part, epochs, seed)  # not in the try: an unknown part's error is a KeyError, too
         try:
             return float(scores[text.strip()])
@@ -92,9 +90,12 @@ class Benchmark:
     def evaluator(
         self, space, part: str = "val", epochs: int | None = None, seed: int | None = None
     ) -> Callable[[Sequence[int]], float]:
-        """An evaluator for `space`: from an architecture to its accuracy (%); see `scores`.
+        """An evaluator: from an architecture to its accuracy (%). Raises `ParameterError` for a space of other cells.
 
-        Searches should look at "val" and be judged on "test". Raises `ParameterError` for a space of other cells.
+        space: whose architectures they are.
+        part: searches should look at "val" and be judged on "test".
+        epochs: as in `scores`.
+        seed: likewise.
         """
         values = dict(self.scores(part, epochs, seed))
         known = [space.format(arch) in values for arch in ([0] * len(space.choices), [n - 1 for n in space.choices])]
@@ -132,9 +133,7 @@ def nasbench201(root: str | Path | None = None) -> Benchmark:
     folder = Path(root or os.environ.get("NASEDU_DATA") or "")
     path = folder / "nb201" / "nb201.csv.gz"
     if not path.is_file():
-        raise DataError(
-            f"NAS-Bench-201 needs {path.name} in {path.parent}: set NASEDU_DATA to the folder that holds nb201"
-        )
+        raise DataError(f"NAS-Bench-201 needs the file {path}: set NASEDU_DATA to the folder that holds nb201")
     try:
         stored = pd.read_csv(path).set_index("arch")
         frame = pd.DataFrame({f"{part}_200_s0": stored["c10_test_200"] for part in PARTS})

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nasedu.data import splits
-from nasedu.errors import DataError, ParameterError, check_name
+from nasedu.errors import DataError, ParameterError, check_name, check_whole
 from nasedu.randomness import stream
 from nasedu.registry import Registry
 
-SHARES = (0.6, 0.75)  # of each class's digits: where validation and test begin
+BOUNDS = {"train": (0, 0.6), "val": (0.6, 0.75), "test": (0.75, 1)}  # which part of each class's digits
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 DIGITS_MEAN, DIGITS_STD = 0.305, 0.376  # over all pixels of all digits, 0 to 1
@@ -66,19 +66,23 @@ def classification(
     noise: float = 0.0,
     seed: int = 0,
 ) -> ImageSet:
-    """A split ("train", "val" or "test") of an image set, `image_size` pixels square.
+    """A split of an image set. Raises `UnknownName`, `ParameterError`, `DataError`.
 
-    `name`: "digits" is built in; "cifar10" reads `cifar10_train_5k_uint8.npz` and `cifar10_test_1k_uint8.npz` (x of
-    shape (N, 32, 32, 3), y of (N,)) from `root`, or from `cifar10` in the folder that NASEDU_DATA names. `size` takes
-    so many images, each class in proportion, drawn with `seed`. `distortion` 0 to 1 turns digits by up to 60 degrees
-    and moves them by up to an eighth of their side; `noise` is the standard deviation of pixel noise in units of the
-    images' own. What is drawn depends on `seed`, the split and the other arguments, `size` among them.
-    Raises `UnknownName`, `ParameterError`, `DataError`.
+    What is drawn depends on all arguments, `size` among them.
+
+    name: "digits" is built in; "cifar10" reads `cifar10_train_5k_uint8.npz` and `cifar10_test_1k_uint8.npz` (x of shape
+        (N, 32, 32, 3), y of (N,)).
+    split: "train", "val" or "test".
+    root: the folder; by default `cifar10` in the one that NASEDU_DATA names.
+    image_size: pixels of a side.
+    size: takes so many images, each class in proportion.
+    distortion: 0 to 1 turns digits by up to 60 degrees and moves them by up to an eighth of their side.
+    noise: the standard deviation of pixel noise, in units of the images' own.
+    seed: draws all of that.
     """
     reader = READERS[name]
     check_name("split", split, splits.NAMES)
-    if not 8 <= image_size <= 512:
-        raise ParameterError(f"image_size {image_size}: must lie between 8 and 512 pixels")
+    check_whole("image_size", image_size, 8, 512)
     if not 0 <= distortion <= 1 or noise < 0:
         raise ParameterError(f"distortion must lie in [0, 1] and noise be at least 0, got {distortion} and {noise}")
     images, labels, classes = reader(split, root)
@@ -98,10 +102,7 @@ def _digits(split: str, root: str | Path | None) -> tuple[Tensor, Tensor, list[s
     from sklearn.datasets import load_digits  # a second to import: only for those who ask for digits
 
     bundle = load_digits()
-    start, end = (0, *SHARES, 1)[splits.NAMES.index(split) :][:2]
-    order = np.argsort(np.random.Generator(np.random.PCG64(0)).random(len(bundle.target)))
-    own = [order[bundle.target[order] == digit] for digit in range(10)]
-    index = np.sort(np.concatenate([o[round(len(o) * start) : round(len(o) * end)] for o in own]))
+    index = np.sort(splits.by_class(bundle.target, *BOUNDS[split]))
     grey = (torch.from_numpy(bundle.images[index]).float() / 16 - DIGITS_MEAN) / DIGITS_STD
     return grey[:, None].repeat(1, 3, 1, 1), torch.from_numpy(bundle.target[index]), [str(d) for d in range(10)]
 
@@ -141,8 +142,7 @@ def _subset(labels: Tensor, size: int | None, generator: torch.Generator) -> Ten
     """`size` indices in order, every class in proportion: the first ones of a shuffle that deals classes in turn."""
     if size is None:
         return torch.arange(len(labels))
-    if not 1 <= size <= len(labels):
-        raise ParameterError(f"size {size}: the split has 1 to {len(labels)} images to take")
+    check_whole("size", size, 1, len(labels))
     order = torch.randperm(len(labels), generator=generator)
     shuffled = labels[order]
     turn = torch.zeros(len(labels))

@@ -4,66 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from torchvision.datasets import CocoDetection
 
 from nasedu.data import splits
-from nasedu.data.dataset import ONE_SET_IN_MEMORY, DetectionDataset
-from nasedu.data.images import Labelled, build, choose_classes
+from nasedu.data.images import LAYOUTS, Found, Labelled
 from nasedu.errors import DataError
 
-LAYOUT = (
-    "annotations/instances_train2017.json and annotations/instances_val2017.json with the images in "
-    "train2017 and val2017, or one annotations/instances*.json with its images in images"
-)
 
-
-def coco(
-    split: str,
-    *,
-    root: str | Path,
-    image_size: int = 128,
-    seed: int = 0,
-    size: int | None = None,
-    classes: Sequence[str] | None = None,
-    cache_bytes: int = ONE_SET_IN_MEMORY,
-) -> DetectionDataset:
+def coco(root: Path, split: str) -> Found:
     """A split of a folder with COCO instances files, found as annotations/instances_SPLIT*.json.
 
-    Images lie in the folder that the file is named after (train2017), in images, or in `root`. Labels number
-    the categories in ascending order of their id; `classes` restricts them and sets their order, and images
-    without any of them stay as negatives. `iscrowd` becomes `ignore`.
+    Images lie in the folder that the file is named after (train2017), in images, or in `root`. Classes are
+    the categories in ascending order of their id. `iscrowd` becomes `ignore`.
 
     A single instances file is divided by a fixed draw on its images: 70 % train, 10 % val, 20 % test. With a
     train and a val file but no test file (COCO 2017 keeps that secret), test is val; without val, a fixed
-    fifth of train is held out. Images of val and test never stay in train. `size` draws that many images by
-    `seed`.
-    Raises DataError for a missing folder, file or image, UnknownName for a class; broken images are skipped.
+    fifth of train is held out. Images of val and test never stay in train.
+    Raises DataError for a missing folder, file or image; broken images are skipped.
     """
-    files = _needed(_find(Path(root)), split)
-    sources = {key: _open(Path(root), file) for key, file in files.items()}
+    files = _needed(_find(root), split)
+    sources = {key: _open(root, file) for key, file in files.items()}
     categories = _categories(files, sources)
-    every_class = [name for _, name in sorted(categories.items())]
-    chosen = choose_classes(classes, every_class)
-    labels = {number: chosen.index(name) if name in chosen else None for number, name in categories.items()}
-    skipped: list[str] = []
-    picked = splits.pick(_divide(sources, split), size, seed)
-    listed = [_read(source, number, labels, skipped) for source, number in picked]
-    return build("coco", split, chosen, listed, skipped, image_size=image_size, cache_bytes=cache_bytes)
+    classes = [name for _, name in sorted(categories.items())]
+    return Found("coco", _divide(sources, split), classes, partial(_read, categories))
 
 
 def _find(root: Path) -> dict[str, Path]:
     """The instances files by split, or a single one as {"all": file}."""
     found = sorted((root / "annotations").glob("instances*.json"))
     if not found:
-        raise DataError(f"no COCO instances file in {root / 'annotations'}: expected {LAYOUT}")
+        raise DataError(f"no COCO instances file in {root / 'annotations'}: expected {LAYOUTS['coco']}")
     if len(found) == 1:
         return {"all": found[0]}
     files = {name: f for name in splits.NAMES for f in found if f.stem.startswith(f"instances_{name}")}
     if "train" not in files:
-        raise DataError(f"{root / 'annotations'} has no instances_train*.json: expected {LAYOUT}")
+        raise DataError(f"{root / 'annotations'} has no instances_train*.json: expected {LAYOUTS['coco']}")
     return files
 
 
@@ -124,16 +102,16 @@ def _divide(sources: dict[str, CocoDetection], split: str) -> list[tuple[CocoDet
     return [origin[path] for path in lists[split]]
 
 
-def _read(source: CocoDetection, number: int, labels: dict[int, int | None], skipped: list[str]) -> Labelled:
-    """One image's annotations; `labels` maps a category id to a label, or to None if not wanted."""
+def _read(categories: dict[int, str], place: tuple[CocoDetection, int], _: int, skipped: list[str]) -> Labelled:
+    """The annotations of an image, which keeps its own number."""
+    source, number = place
     item = Labelled(source.root / source.coco.imgs[number]["file_name"], number)
     for annotation in source.coco.imgToAnns[number]:
         try:
             x, y, width, height = map(float, annotation["bbox"])
-            label = labels[annotation["category_id"]]
+            name = categories[annotation["category_id"]]
         except (KeyError, TypeError, ValueError) as reason:
             skipped.append(f"{item.path}: an annotation without a readable box or category ({reason!r})")
             continue
-        if label is not None:
-            item.add(label, (x, y, x + width, y + height), bool(annotation.get("iscrowd", 0)))
+        item.objects.append((name, (x, y, x + width, y + height), bool(annotation.get("iscrowd", 0))))
     return item

@@ -41,17 +41,12 @@ class Sample:
 
     def coco(self) -> list[dict]:
         """COCO annotations without their ids, which only a whole set can give."""
-        rows = zip(self.boxes.tolist(), self.labels.tolist(), self.ignore.tolist(), strict=True)
-        return [
-            {
-                "image_id": self.image_id,
-                "category_id": label + 1,
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
-                "iscrowd": int(ignore),
-            }
-            for (x1, y1, x2, y2), label, ignore in rows
-        ]
+        rows = []
+        columns = self.boxes.tolist(), self.labels.tolist(), self.ignore.tolist()
+        for (x1, y1, x2, y2), label, ignore in zip(*columns, strict=True):
+            place = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
+            rows.append({"image_id": self.image_id, "category_id": label + 1} | place | {"iscrowd": int(ignore)})
+        return rows
 
 
 class DetectionDataset(Dataset):
@@ -60,8 +55,14 @@ class DetectionDataset(Dataset):
     image: `tv_tensors.Image`, uint8 (3, S, S). target: dict of `boxes` (`tv_tensors.BoundingBoxes`, XYXY,
     float32 (n, 4), pixels of that image), `labels` int64 (n,), `ignore` bool (n,) and `image_id` int.
 
-    `classes[label]` is a class's name. `skipped` has one line for each file or box that could not be used.
-    `load(i)` reads image i; it is asked once per image while `cache_bytes` hold out, else at every access.
+    name: of the set.
+    split: "train", "val" or "test".
+    classes: their names by label.
+    samples: every image's labels.
+    load: reads image i; it is asked once per image while `cache_bytes` hold out, else at every access.
+    image_size: the side S in pixels.
+    skipped: one line for each file or box that could not be used.
+    cache_bytes: of images that are kept.
     """
 
     def __init__(
@@ -103,10 +104,6 @@ class DetectionDataset(Dataset):
         if len(self._images) < self._room:
             self._images[index] = image
         return image
-
-    def file(self, index: int) -> str:
-        """The path of image `index`, or a name for messages where there is no file."""
-        return self.samples[index].file
 
     def take(self, index: Sequence[int], split: str) -> DetectionDataset:
         """Some of the images, as the set `split`; they are read through this one."""

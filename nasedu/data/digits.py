@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
+from nasedu.data import splits
 from nasedu.data.dataset import DetectionDataset, Sample, make_boxes
 from nasedu.errors import ParameterError
 
@@ -54,12 +55,15 @@ class Scene:
 def digits(
     split: str, *, image_size: int = 128, seed: int = 0, size: int | None = None, difficulty: float = 0.2
 ) -> DetectionDataset:
-    """`size` scenes of 2 to 6 digits (1,500 train, 200 val or 300 test by default) in 10 classes.
+    """Scenes of 2 to 6 digits in 10 classes, with boxes that are tight around a digit's visible ink.
 
-    The same arguments give the same bytes; scene i does not depend on `size`. No source digit occurs in two
-    splits, whatever the seed. `difficulty`, 0 to 1, scales contrast, occlusion, distractors, rotation,
-    texture and noise. Boxes are tight around a digit's visible ink.
-    Raises ParameterError for a difficulty out of range.
+    The same arguments give the same bytes. Raises ParameterError for a difficulty out of range.
+
+    split: no source digit occurs in two splits, whatever the seed.
+    image_size: pixels of a side.
+    seed: draws the scenes.
+    size: how many (1,500 train, 200 val or 300 test by default); scene i does not depend on it.
+    difficulty: 0 to 1, scales contrast, occlusion, distractors, rotation, texture and noise.
     """
     size = SIZES[split] if size is None else size
     if not 0 <= difficulty <= 1:
@@ -72,8 +76,16 @@ def digits(
 
 
 def draw(split: str, index: int, *, image_size: int = 128, seed: int = 0, difficulty: float = 0.2) -> Scene:
-    """Scene `index` of a split: a background, strokes behind, digits, strokes in front, noise."""
-    rng = _generator(seed, list(SIZES).index(split), index)
+    """One scene: a background, strokes behind, digits, strokes in front, noise.
+
+    split: as in `digits`.
+    index: its number.
+    image_size: as in `digits`.
+    seed: likewise.
+    difficulty: likewise.
+    """
+    entropy = seed, list(SIZES).index(split), index
+    rng = np.random.Generator(np.random.PCG64(entropy))  # named, because default_rng may change its mind
     knobs = {name: easy + (hard - easy) * difficulty for name, (easy, hard) in KNOBS.items()}
     painter = _Painter(rng, image_size, knobs)
     for _ in range(painter.whole(0, knobs["distractors"])):
@@ -85,18 +97,10 @@ def draw(split: str, index: int, *, image_size: int = 128, seed: int = 0, diffic
     return Scene(painter.image(), painter.boxes(), painter.labels, painter.sources)
 
 
-def _generator(*entropy: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(entropy))  # named, because default_rng may change its mind
-
-
 @cache
 def sources(split: str) -> ndarray:
     """Which of the 1,797 source digits a split draws from, int64 (n,): the same for every seed."""
-    labels = _glyphs()[1]
-    shuffled = np.argsort(_generator(0).random(len(labels)))
-    start, end = BOUNDS[split]
-    by_digit = (shuffled[labels[shuffled] == digit] for digit in range(10))
-    return np.concatenate([own[round(len(own) * start) : round(len(own) * end)] for own in by_digit])
+    return splits.by_class(_glyphs()[1], *BOUNDS[split])
 
 
 class _Painter:
@@ -145,10 +149,8 @@ class _Painter:
 
     def _may_cover(self, y: int, x: int, alpha: ndarray) -> bool:
         """Would every digit still show enough of its ink under `alpha` at (y, x)?"""
-        least = 1 - self.knobs["hidden"]
-        lost = self._covered(y, x, alpha)
-        counts = zip(self.seen, lost, self.ink, strict=True)
-        return all(seen - gone >= least * ink for seen, gone, ink in counts)
+        counts = zip(self.seen, self._covered(y, x, alpha), self.ink, strict=True)
+        return all(seen - gone >= (1 - self.knobs["hidden"]) * ink for seen, gone, ink in counts)
 
     def _covered(self, y: int, x: int, alpha: ndarray) -> list[int]:
         """How many pixels in sight each digit would lose."""

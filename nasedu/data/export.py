@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from torchvision.transforms.v2.functional import to_pil_image
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from nasedu.data.dataset import DetectionDataset
 from nasedu.errors import OutputError
+from nasedu.files import write_atomically
 
 
 def export(dataset: DetectionDataset, folder: str | Path) -> Path:
@@ -24,14 +24,11 @@ def export(dataset: DetectionDataset, folder: str | Path) -> Path:
     annotations = folder / "annotations" / f"instances_{dataset.split}.json"
     try:
         (folder / dataset.split).mkdir(parents=True, exist_ok=True)
-        annotations.parent.mkdir(exist_ok=True)
         for index, entry in enumerate(tqdm(truth["images"], desc=f"writing {folder}", delay=2, leave=False)):
             entry["file_name"] = f"{index:06d}.png"
             image = to_pil_image(dataset[index][0])
             image.save(folder / dataset.split / entry["file_name"], compress_level=1)
-        unfinished = annotations.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(truth), encoding="utf-8")
-        os.replace(unfinished, annotations)
     except OSError as reason:
         raise OutputError(f"cannot write to {folder}: {reason}") from reason
+    write_atomically(annotations, json.dumps(truth))
     return annotations

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -14,27 +15,39 @@ from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import BoundingBoxes
 from tqdm import tqdm
 
+from nasedu.data import splits
 from nasedu.data.dataset import ONE_SET_IN_MEMORY, DetectionDataset, Sample, make_boxes
 from nasedu.errors import DataError, ParameterError, check_name
 
 GREY = 114  # of 255: what fills the square beside an image that is not square
+LAYOUTS = {
+    "voc": "Annotations/*.xml, ImageSets/Main/{train,val,trainval,test}.txt and JPEGImages/*.jpg",
+    "coco": "annotations/instances_train2017.json and annotations/instances_val2017.json with the images in "
+    "train2017 and val2017, or one annotations/instances*.json with its images in images",
+}
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
 
 
 @dataclass
 class Labelled:
-    """An image file as a reader found it: labels, boxes (x1, y1, x2, y2) in its own pixels, ignore flags."""
+    """An image file as a reader found it: of each object its class, box (x1, y1, x2, y2) in its own pixels, ignore."""
 
     path: Path
     image_id: int
-    labels: list[int] = field(default_factory=list)
-    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
-    ignore: list[bool] = field(default_factory=list)
+    objects: list[tuple[str, tuple[float, float, float, float], bool]] = field(default_factory=list)
 
-    def add(self, label: int, box: tuple[float, float, float, float], ignore: bool) -> None:
-        self.labels.append(label)
-        self.boxes.append(box)
-        self.ignore.append(ignore)
+
+class Found(NamedTuple):
+    """What a folder holds of a split: its layout's name, its images, and the classes of all splits.
+
+    `read(item, number, skipped)` makes a `Labelled` of one of the images, the `number`-th that is taken, or None where
+    it cannot; what is wrong joins `skipped`.
+    """
+
+    name: str
+    items: Sequence
+    classes: Sequence[str]
+    read: Callable[[Any, int, list[str]], Labelled | None]
 
 
 def choose_classes(wanted: Sequence[str] | None, every: Sequence[str]) -> list[str]:
@@ -47,9 +60,11 @@ def choose_classes(wanted: Sequence[str] | None, every: Sequence[str]) -> list[s
 
 
 def letterbox(image_or_boxes, original: tuple[int, int], side: int):
-    """Scale an image, or boxes, of `original` (height, width) to fit a square, and pad evenly with grey.
+    """Scale an image, or boxes, to fit a square, and pad evenly with grey.
 
-    The image itself may have been decoded at a reduced scale already: only `original` decides where it lands.
+    image_or_boxes: the image may have been decoded at a reduced scale already.
+    original: (height, width) of the file, which alone decide where it lands.
+    side: of the square in pixels.
     """
     height, width = _fitted(original, side)
     top, left = (side - height) // 2, (side - width) // 2
@@ -57,7 +72,7 @@ def letterbox(image_or_boxes, original: tuple[int, int], side: int):
     return F.pad(resized, [left, top, side - width - left, side - height - top], fill=GREY)
 
 
-def read_image(path: Path, side: int) -> Tensor:
+def read_image(path: str | Path, side: int) -> Tensor:
     """An image file as a letterboxed square, uint8 (3, side, side). Raises one of UNREADABLE."""
     with Image.open(path) as image:
         original = image.height, image.width
@@ -67,46 +82,51 @@ def read_image(path: Path, side: int) -> Tensor:
     return letterbox(pixels, original, side)
 
 
-def build(
-    name: str,
+def read_folder(
+    find: Callable[[Path, str], Found],
     split: str,
-    classes: Sequence[str],
-    listed: Sequence[Labelled],
-    skipped: list[str],
     *,
-    image_size: int,
+    root: str | Path,
+    image_size: int = 128,
+    seed: int = 0,
+    size: int | None = None,
+    classes: Sequence[str] | None = None,
     cache_bytes: int = ONE_SET_IN_MEMORY,
 ) -> DetectionDataset:
-    """A data set of every readable image in `listed`; files and boxes that cannot be used join `skipped`.
+    """A split of a folder's images as a data set: every readable one of those that `find` lists.
 
-    A set that fits into `cache_bytes` is decoded here, so a truncated image is found and skipped now. Of a
-    larger one only the headers are read here, and an image that turns out to be cut short when it is first
-    wanted raises DataError with its path: indices must not shift under a training that has begun.
-    Warns once if anything was skipped. Raises DataError if nothing is left.
+    Warns once if anything was skipped. Raises DataError for a folder without the data or with nothing to use,
+    UnknownName for a class.
+
+    find: finds the images of a split in a folder.
+    split: "train", "val" or "test".
+    root: the folder.
+    image_size: pixels of a side.
+    seed: draws which images.
+    size: takes so many of them, or None for all.
+    classes: the wanted ones, in their order; images without any of them stay as negatives. None: all.
+    cache_bytes: of decoded images that are kept. A set that fits is decoded here, so a truncated image is skipped now;
+        of a larger one, whose headers alone are read here, it raises DataError with its path when it is first wanted:
+        indices must not shift under a training that has begun.
     """
+    name, *_ = found = find(Path(root), split)
+    chosen = choose_classes(classes, found.classes)
+    skipped: list[str] = []
+    picked = splits.pick(found.items, size, seed)
+    listed = list(filter(None, (found.read(item, number, skipped) for number, item in enumerate(picked))))
     fits = len(listed) * 3 * image_size**2 <= cache_bytes
-    samples, paths, images = [], [], []
-    for item in tqdm(listed, desc=f"reading {name} {split}", unit="image", delay=2, leave=False):
-        try:
-            with Image.open(item.path) as header:
-                original = header.height, header.width
-            if fits:
-                images.append(read_image(item.path, image_size))
-        except UNREADABLE as reason:
-            skipped.append(f"{item.path}: {_why(reason)}")
-            continue
-        samples.append(_sample(item, original, image_size, skipped))
-        paths.append(item.path)
+    shown = tqdm(listed, desc=f"reading {name} {split}", unit="image", delay=2, leave=False)
+    samples, images = _opened(shown, chosen, image_size, fits, skipped)
     if not samples:
         first = f"; first: {skipped[0]}" if skipped else ""
         raise DataError(f"{name} {split}: none of its {len(listed)} images can be used{first}")
     if skipped:
         count = f"{name} {split}: skipped {len(skipped)} files or boxes, listed in .skipped"
-        warnings.warn(f"{count}; first: {skipped[0]}", stacklevel=4)
-    load = images.__getitem__ if fits else lambda index: _read_later(paths[index], image_size)
+        warnings.warn(f"{count}; first: {skipped[0]}", stacklevel=3)
+    load = images.__getitem__ if fits else lambda index: _read_later(samples[index].file, image_size)
     room = 0 if fits else cache_bytes  # what is decoded already needs no second copy
     return DetectionDataset(
-        name, split, classes, samples, load, image_size=image_size, skipped=skipped, cache_bytes=room
+        name, split, chosen, samples, load, image_size=image_size, skipped=skipped, cache_bytes=room
     )
 
 
@@ -115,34 +135,55 @@ def _fitted(original: tuple[int, int], side: int) -> tuple[int, int]:
     return tuple(max(1, round(length * side / max(original))) for length in original)
 
 
-def _sample(item: Labelled, original: tuple[int, int], side: int, skipped: list[str]) -> Sample:
+def _opened(
+    listed: Iterable[Labelled], classes: Sequence[str], side: int, decode: bool, skipped: list[str]
+) -> tuple[list[Sample], list[Tensor]]:
+    """A sample for each image that can be opened, and its pixels where it is to be decoded now."""
+    samples, images = [], []
+    for item in listed:
+        try:
+            with Image.open(item.path) as header:
+                original = header.height, header.width
+            if decode:
+                images.append(read_image(item.path, side))
+        except UNREADABLE as reason:
+            skipped.append(f"{item.path}: {why(reason, 'image', 'cannot be read')}")
+            continue
+        samples.append(_sample(item, classes, original, side, skipped))
+    return samples, images
+
+
+def _sample(item: Labelled, classes: Sequence[str], original: tuple[int, int], side: int, skipped: list[str]) -> Sample:
     """Boxes clipped to the image and letterboxed; what is under 1 px in the original is skipped."""
     height, width = original
-    keep, clipped = [], []
-    for index, (x1, y1, x2, y2) in enumerate(item.boxes):
+    kept = []
+    for name, (x1, y1, x2, y2), ignore in item.objects:
         inside = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
+        if name not in classes:
+            continue
         if inside[2] - inside[0] >= 1 and inside[3] - inside[1] >= 1:  # also false for not-a-number
-            keep.append(index)
-            clipped.append(inside)
+            kept.append((inside, classes.index(name), ignore))
         else:
             corners = ", ".join(f"{v:g}" for v in (x1, y1, x2, y2))
             skipped.append(f"{item.path}: box ({corners}) is under 1 px wide or high inside {width}x{height}")
+    clipped, labels, ignore = zip(*kept, strict=True) if kept else ((), (), ())
     boxes: BoundingBoxes = letterbox(make_boxes(clipped, original), original, side)
-    labels = torch.tensor([item.labels[i] for i in keep], dtype=torch.int64)
-    ignore = torch.tensor([item.ignore[i] for i in keep], dtype=torch.bool)
-    return Sample(str(item.path), item.image_id, boxes, labels, ignore)
+    return Sample(str(item.path), item.image_id, boxes, torch.tensor(labels).long(), torch.tensor(ignore).bool())
 
 
-def _read_later(path: Path, side: int) -> Tensor:
+def _read_later(path: str, side: int) -> Tensor:
     try:
         return read_image(path, side)
     except UNREADABLE as reason:
-        raise DataError(
-            f"{path}: {_why(reason)}; its header was sound when the set was opened: restore or unlist it"
-        ) from reason
+        told = why(reason, "image", "cannot be read")
+        raise DataError(f"{path}: {told}; its header was sound before: restore or unlist it") from reason
 
 
-def _why(reason: Exception) -> str:
-    if isinstance(reason, FileNotFoundError):
-        return "the image is missing"
-    return f"the image cannot be read ({reason})"
+def why(reason: Exception, what: str, fault: str) -> str:
+    """Why a file is skipped: it is missing, or has the fault.
+
+    reason: the exception.
+    what: the file is.
+    fault: what is said of a file that is there.
+    """
+    return f"the {what} is missing" if isinstance(reason, FileNotFoundError) else f"the {what} {fault} ({reason})"

@@ -23,15 +23,17 @@ def shares(items: Sequence[T]) -> dict[str, list[T]]:
     """One list into 70 % train, 10 % val and 20 % test; the order of `items` does not matter."""
     shuffled = _shuffled(items)
     train, val = (round(len(shuffled) * part) for part in (TRAIN, VAL))
-    return {
-        "train": sorted(shuffled[:train]),
-        "val": sorted(shuffled[train : train + val]),
-        "test": sorted(shuffled[train + val :]),
-    }
+    parts = shuffled[:train], shuffled[train : train + val], shuffled[train + val :]
+    return dict(zip(NAMES, map(sorted, parts), strict=True))
 
 
 def complete(train: Sequence[T], val: Sequence[T] | None, test: Sequence[T] | None) -> dict[str, list[T]]:
-    """Fill in missing lists: val is a fifth held out of train, test is val; train keeps no image of them."""
+    """All three lists; of images in two of them, train keeps none.
+
+    train: the training images.
+    val: None: a fifth held out of train.
+    test: None: those of val.
+    """
     if val is None:
         others = sorted(set(train) - set(test or ()))
         val = sorted(_shuffled(others)[: round(len(others) * HELD_OUT)])
@@ -41,13 +43,35 @@ def complete(train: Sequence[T], val: Sequence[T] | None, test: Sequence[T] | No
 
 
 def pick(items: Sequence[T], size: int | None, seed: int) -> list[T]:
-    """At most `size` of the items, drawn with `seed`, in their own order; all of them for None."""
+    """Some of the items, in their own order.
+
+    items: to draw from.
+    size: how many at most; None: all.
+    seed: of the draw.
+    """
     if size is None or size >= len(items):
         return list(items)
     chosen = np.argsort(rng(seed, "subset").random(len(items)))[:size]
     return [items[i] for i in sorted(chosen)]
 
 
+def by_class(labels: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Which images (n,) lie between two shares, from 0 to 1, of each of the ten classes of `labels` (N,).
+
+    labels: the classes, 0 to 9.
+    start: the first share.
+    end: the second.
+    """
+    order = _order(len(labels))
+    own = (order[labels[order] == label] for label in range(10))
+    return np.concatenate([each[round(len(each) * start) : round(len(each) * end)] for each in own])
+
+
 def _shuffled(items: Sequence[T]) -> list[T]:
-    ordered = sorted(set(items))  # and never another seed: the split is the data set's
-    return [ordered[i] for i in np.argsort(np.random.default_rng(0).random(len(ordered)))]
+    ordered = sorted(set(items))
+    return [ordered[i] for i in _order(len(ordered))]
+
+
+def _order(count: int) -> np.ndarray:
+    """A shuffle of so many, never with another seed: a split is the data set's."""
+    return np.argsort(np.random.Generator(np.random.PCG64(0)).random(count))

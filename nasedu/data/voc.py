@@ -3,54 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 from torchvision.datasets import VOCDetection
 
 from nasedu.data import splits
-from nasedu.data.dataset import ONE_SET_IN_MEMORY, DetectionDataset
-from nasedu.data.images import Labelled, build, choose_classes
+from nasedu.data.images import LAYOUTS, Found, Labelled, why
 from nasedu.errors import DataError
 
 PLACES = ("", "VOCdevkit/VOC2007", "VOCdevkit/VOC2012", "VOC2007", "VOC2012")
 PARTS = ("Annotations", "ImageSets/Main", "JPEGImages")
-LAYOUT = "Annotations/*.xml, ImageSets/Main/{train,val,trainval,test}.txt and JPEGImages/*.jpg"
 BROKEN = (OSError, ElementTree.ParseError, ValueError, LookupError, TypeError)  # a file that is no annotation
 SUFFIXES = (".jpg", ".jpeg", ".JPG", ".png")
 
 
-def voc(
-    split: str,
-    *,
-    root: str | Path,
-    image_size: int = 128,
-    seed: int = 0,
-    size: int | None = None,
-    classes: Sequence[str] | None = None,
-    cache_bytes: int = ONE_SET_IN_MEMORY,
-) -> DetectionDataset:
+def voc(root: Path, split: str) -> Found:
     """A split of a VOC folder: `root` itself, or VOCdevkit/VOC2007 or VOC2007 below it (2012 likewise).
 
-    Classes are all object names in the annotations of all splits, in alphabetical order; `classes` restricts
-    them and sets their order, and images without any of them stay as negatives. `difficult` becomes `ignore`.
+    Classes are all object names in the annotations of all splits, in alphabetical order. `difficult` becomes `ignore`.
     Missing lists: train falls back to trainval, val to a fixed fifth held out from train, test (VOC2012 keeps
-    its own secret) to val; images of val and test never stay in train. `size` draws that many by `seed`.
+    its own secret) to val; images of val and test never stay in train.
     VOC counts pixels from 1 and includes the last, so corners become (xmin - 1, ymin - 1, xmax, ymax).
-    Raises DataError for a missing folder or list, UnknownName for a class; broken files are skipped.
+    Raises DataError for a missing folder or list; broken files are skipped.
     """
-    folder = _find(Path(root))
+    folder = _find(root)
     lists = _lists(folder)
-    every_class = _classes(folder, sorted({stem for stems in lists.values() for stem in stems}))
-    chosen = choose_classes(classes, every_class)
-    skipped: list[str] = []
-    listed = []
-    for image_id, stem in enumerate(splits.pick(lists[split], size, seed)):
-        try:
-            listed.append(_read(folder, stem, image_id, chosen, skipped))
-        except BROKEN as reason:
-            skipped.append(f"{folder / 'Annotations' / stem}.xml: {_why(reason)}")
-    return build("voc", split, chosen, listed, skipped, image_size=image_size, cache_bytes=cache_bytes)
+    classes = _classes(folder, sorted({stem for stems in lists.values() for stem in stems}))
+    return Found("voc", lists[split], classes, partial(_read, folder))
 
 
 def _find(root: Path) -> Path:
@@ -62,7 +43,7 @@ def _find(root: Path) -> Path:
     closest = max(folders, key=lambda folder: sum((folder / part).is_dir() for part in PARTS))
     missing = [part for part in PARTS if not (closest / part).is_dir()]
     raise DataError(
-        f"no PASCAL VOC data in {root}: {closest} has no {' and no '.join(missing)}; expected {LAYOUT} "
+        f"no PASCAL VOC data in {root}: {closest} has no {' and no '.join(missing)}; expected {LAYOUTS['voc']} "
         f"in {root} itself or in its VOCdevkit/VOC2007 or VOC2007"
     )
 
@@ -95,14 +76,18 @@ def _classes(folder: Path, stems: Sequence[str]) -> list[str]:
     return sorted(names)
 
 
-def _read(folder: Path, stem: str, image_id: int, classes: Sequence[str], skipped: list[str]) -> Labelled:
-    """One annotation file; raises one of BROKEN where it is broken as a whole."""
+def _read(folder: Path, stem: str, number: int, skipped: list[str]) -> Labelled | None:
+    """One annotation file; None where it is broken as a whole."""
     path = folder / "Annotations" / f"{stem}.xml"
-    tree = ElementTree.parse(path).getroot()
-    if tree.tag != "annotation":
-        raise ValueError(f"it starts with <{tree.tag}>, not <annotation>")
+    try:
+        tree = ElementTree.parse(path).getroot()
+        if tree.tag != "annotation":
+            raise ValueError(f"it starts with <{tree.tag}>, not <annotation>")
+    except BROKEN as reason:
+        skipped.append(f"{path}: {why(reason, 'annotation', 'does not parse')}")
+        return None
     candidates = [folder / "JPEGImages" / f"{stem}{suffix}" for suffix in SUFFIXES]
-    item = Labelled(next((image for image in candidates if image.is_file()), candidates[0]), image_id)
+    item = Labelled(next((image for image in candidates if image.is_file()), candidates[0]), number)
     for node in tree.iterfind("object"):
         try:
             thing = VOCDetection.parse_voc_xml(node)["object"]
@@ -113,12 +98,6 @@ def _read(folder: Path, stem: str, image_id: int, classes: Sequence[str], skippe
             continue
         if xmax - xmin < 1 or ymax - ymin < 1:
             skipped.append(f"{path}: box ({xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}) is under 1 px wide or high")
-        elif name in classes:
-            item.add(classes.index(name), (xmin - 1, ymin - 1, xmax, ymax), bool(difficult))
+        else:
+            item.objects.append((name, (xmin - 1, ymin - 1, xmax, ymax), bool(difficult)))
     return item
-
-
-def _why(reason: Exception) -> str:
-    if isinstance(reason, FileNotFoundError):
-        return "the annotation is missing"
-    return f"the annotation does not parse ({reason})"

@@ -35,7 +35,12 @@ def side_ratio(boxes_wh: Tensor, anchors: Tensor) -> Tensor:
 
 
 def best_possible_recall(boxes_wh: Tensor, anchors: Tensor, ratio: float = RATIO) -> float:
-    """The share of boxes (n, 2) that at least one anchor (..., 2) may be assigned to, 0 to 1."""
+    """The share of boxes that at least one anchor may be assigned to, 0 to 1.
+
+    boxes_wh: their sizes (n, 2).
+    anchors: (..., 2).
+    ratio: the factor between sides that an anchor stays below.
+    """
     if len(boxes_wh) == 0:
         raise DataError("the best possible recall needs at least one box")
     factor = side_ratio(torch.as_tensor(boxes_wh).float(), torch.as_tensor(anchors).float().reshape(-1, 2))
@@ -43,9 +48,14 @@ def best_possible_recall(boxes_wh: Tensor, anchors: Tensor, ratio: float = RATIO
 
 
 def fit_anchors(boxes_wh: Tensor, scales: int, per_scale: int, seed: int = 0) -> Tensor:
-    """k-means centres of box sizes (n, 2) by area: anchors (scales, per_scale, 2), smallest first.
+    """k-means centres of box sizes by area: anchors (scales, per_scale, 2), smallest first.
 
     Raises `DataError` where there are fewer distinct boxes than anchors.
+
+    boxes_wh: (n, 2).
+    scales: of the network's output.
+    per_scale: anchors of each.
+    seed: of the first centres.
     """
     sizes, count = torch.as_tensor(boxes_wh).double().reshape(-1, 2), scales * per_scale
     distinct = len(sizes.unique(dim=0))
@@ -63,10 +73,16 @@ def assign(
     shapes: Sequence[tuple[int, int]],
     ratio: float = RATIO,
 ) -> list[Assignment]:
-    """Positives of every scale, for targets (n, 6), anchors (scales, A, 2) and map shapes (H, W).
+    """Positives of every scale.
 
     An object may be taken by several anchors and scales, and in up to three cells of each; one that no
     anchor fits is taken by none.
+
+    targets: (n, 6).
+    anchors: (scales, A, 2) in pixels.
+    strides: of each scale.
+    shapes: the maps' (H, W).
+    ratio: as in `best_possible_recall`.
     """
     return [_assign_scale(targets, *scale, ratio) for scale in zip(anchors, strides, shapes, strict=True)]
 

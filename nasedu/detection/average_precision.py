@@ -18,7 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torchvision.ops import box_convert
 
+from nasedu.detection.losses import paired_iou
 from nasedu.errors import ParameterError, check_name
 
 BACKENDS = {  # where each library keeps its index class and its evaluator class
@@ -71,9 +73,7 @@ def columns(images: Sequence[dict]) -> Columns:
     sizes = [len(image["labels"]) for image in images]
 
     def column(key: str, dtype: torch.dtype, default: float = 0) -> np.ndarray:
-        parts = [
-            image[key] if key in image else torch.full((n,), default) for image, n in zip(images, sizes, strict=True)
-        ]
+        parts = [image.get(key, torch.full((n,), default)) for image, n in zip(images, sizes, strict=True)]
         parts = [torch.as_tensor(part).cpu().to(dtype) for part in parts]
         return torch.cat([torch.zeros((0, 4) if key == "boxes" else 0, dtype=dtype), *parts]).numpy()
 
@@ -160,7 +160,8 @@ def _verdicts(objects: Columns, found: Columns, iou: float) -> np.ndarray:
     starts = np.cumsum(sizes) - sizes
     # one row for each pair of a detection and an object: their overlap, then for each detection the first best
     pair = np.arange(sizes.sum()) - np.repeat(starts - first[some], sizes)
-    overlap = _overlap(found.boxes[np.repeat(some, sizes)], objects.boxes[pair])
+    pairs = found.boxes[np.repeat(some, sizes)], objects.boxes[pair]
+    overlap = paired_iou(*map(torch.from_numpy, pairs)).numpy()
     best = np.maximum.reduceat(overlap, starts)
     nearest = np.minimum.reduceat(np.where(overlap == np.repeat(best, sizes), pair, len(place)), starts)
     hit, nearest = some[best >= iou], nearest[best >= iou]
@@ -168,15 +169,6 @@ def _verdicts(objects: Columns, found: Columns, iou: float) -> np.ndarray:
     verdicts[hit[takes]] = 1
     verdicts[hit[objects.ignore[nearest]]] = nan
     return verdicts
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """IoU (n,) of the boxes (n, 4) of two lists, row by row."""
-    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
-    shared = sides.clip(min=0).prod(axis=1)
-    area, other_area = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other))
-    with np.errstate(invalid="ignore"):  # two boxes without area: NaN, which is no overlap
-        return shared / (area + other_area - shared)
 
 
 def average_precision_11(curve: Curve) -> float:
@@ -214,13 +206,9 @@ def _truths(truth, classes: Sequence[str] | None) -> tuple[Sequence[dict], Seque
     images = []
     for found in notes.values():
         boxes = torch.tensor([note["bbox"] for note in found], dtype=torch.float64).reshape(-1, 4)
-        images.append(
-            {
-                "boxes": torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1),
-                "labels": torch.tensor([label[note["category_id"]] for note in found], dtype=torch.int64),
-                "ignore": torch.tensor([bool(note.get("iscrowd", 0)) for note in found], dtype=torch.bool),
-            }
-        )
+        labels = torch.tensor([label[note["category_id"]] for note in found], dtype=torch.int64)
+        ignore = torch.tensor([bool(note.get("iscrowd", 0)) for note in found], dtype=torch.bool)
+        images.append({"boxes": box_convert(boxes, "xywh", "xyxy"), "labels": labels, "ignore": ignore})
     return images, [category["name"] for category in categories]
 
 

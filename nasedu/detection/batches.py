@@ -26,7 +26,9 @@ class Batches(Sequence):
 
         dataset: what to train or test on.
         batch_size: images of a batch.
-        seed, split, epoch: name the order and the augmentation.
+        seed: with split and epoch names the order and the augmentation.
+        split: the split's name.
+        epoch: the epoch's number.
         augment: what is done to a batch; None leaves it alone.
         shuffle: an order of the epoch's own, whose last incomplete batch is left out; else all images, in order.
     """

@@ -14,7 +14,13 @@ from torch import Tensor
 
 
 def decode_boxes(raw: Tensor, cells: Tensor, anchors: Tensor, stride: int) -> Tensor:
-    """Raw (..., 4) at cells (..., 2) (column, row) with anchors (..., 2) pixels: xyxy pixels (..., 4)."""
+    """Boxes (..., 4), xyxy in pixels.
+
+    raw: the network's numbers (..., 4).
+    cells: (..., 2), column and row.
+    anchors: (..., 2) in pixels.
+    stride: of the scale.
+    """
     reach = 2 * raw.sigmoid()
     centre = (reach[..., :2] - 0.5 + cells) * stride
     half = reach[..., 2:].square() * anchors / 2
@@ -25,6 +31,12 @@ def encode_boxes(boxes: Tensor, cells: Tensor, anchors: Tensor, stride: int, eps
     """The inverse of `decode_boxes`: the raw (..., 4) that decodes to `boxes` (..., 4).
 
     A box out of a cell's or an anchor's reach gets the nearest one within it.
+
+    boxes: (..., 4), xyxy in pixels.
+    cells: as in `decode_boxes`.
+    anchors: likewise.
+    stride: likewise.
+    eps: how far a sigmoid stays from 0 and 1.
     """
     centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
     reach = torch.cat([centre / stride - cells + 0.5, (size / anchors).clamp(min=0).sqrt()], dim=-1)
@@ -32,7 +44,12 @@ def encode_boxes(boxes: Tensor, cells: Tensor, anchors: Tensor, stride: int, eps
 
 
 def grid(height: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Cells of a map as (height, width, 2): column, row."""
+    """Cells of a map as (height, width, 2): column, row.
+
+    height: of the map.
+    width: of the map.
+    device: where the result lies.
+    """
     rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
 
@@ -40,8 +57,11 @@ def grid(height: int, width: int, device: torch.device | None = None) -> Tensor:
 def decode(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Tensor:
     """All predictions (B, N, 5 + classes), N over scales, anchors, rows and columns in that order.
 
-    maps: raw (B, A, H, W, 5 + classes) for each scale; anchors (scales, A, 2) in pixels. The last axis of the
-    result is x1 y1 x2 y2 in pixels (not clipped to the image), objectness and class probabilities (sigmoid).
+    The last axis is x1 y1 x2 y2 in pixels (not clipped to the image), objectness and class probabilities (sigmoid).
+
+    maps: raw (B, A, H, W, 5 + classes) for each scale.
+    anchors: (scales, A, 2) in pixels.
+    strides: of each scale.
     """
     decoded = []
     for raw, scale_anchors, stride in zip(maps, anchors, strides, strict=True):

@@ -39,12 +39,20 @@ SMALLEST = 0.01  # pixels: a predicted side of 0 would give the aspect term of C
 class DetectionLoss:
     """`loss(maps, targets)` gives a dict of scalars: box, obj, cls (weighted, per image) and total (x batch).
 
-    anchors (scales, A, 2) in pixels, finest scale first, with one stride each. The defaults of `box`, `obj`
-    and `cls` are the published weights (the class weight is cls * num_classes / 80; one class has no class
-    loss). iou: "ciou" for training, "iou" is what WZDNAS uses while it searches. pooled: take the means of
-    box and cls over the positives of all scales at once, so that a scale with few does not count as much as
-    one with many (ours; the published loss takes them scale by scale). Raises `ParameterError` for
-    more scales than `balance` has weights or other anchors than strides, `UnknownName` for another iou.
+    The default weights are the published ones. Raises `ParameterError` for more scales than `balance` has weights or
+    other anchors than strides, `UnknownName` for another iou.
+
+    anchors: (scales, A, 2) in pixels, finest scale first.
+    strides: of each scale.
+    num_classes: one class has no class loss.
+    iou: "ciou" for training, "iou" is what WZDNAS uses while it searches.
+    box: the weight of the boxes.
+    obj: of objectness.
+    cls: of the classes, times num_classes / 80.
+    balance: of each scale's objectness.
+    ratio: the factor between sides that an anchor stays below.
+    pooled: take the means of box and cls over the positives of all scales at once, so that a scale with few does not
+        count as much as one with many (ours; the published loss takes them scale by scale).
     """
 
     def __init__(

@@ -16,6 +16,10 @@ class Predictor(nn.Module):
 
     Boxes (B, N, 4) are x1 y1 x2 y2 in pixels within the image, scores (B, N, classes) objectness times class
     probability, N over scales, anchors, rows and columns. `suppress` makes detections of them.
+
+    network: the detector.
+    anchors: (scales, A, 2) in pixels.
+    strides: of each scale.
     """
 
     def __init__(self, network: nn.Module, anchors: Tensor, strides: Sequence[int]):
@@ -29,7 +33,13 @@ class Predictor(nn.Module):
 
 
 def detect(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int], **options) -> list[dict[str, Tensor]]:
-    """Detections of each image from raw maps (B, A, H, W, 5 + classes); `options` and result as in `suppress`."""
+    """Detections of each image, as `suppress` returns them.
+
+    maps: raw (B, A, H, W, 5 + classes) for each scale.
+    anchors: (scales, A, 2) in pixels.
+    strides: of each scale.
+    options: of `suppress`.
+    """
     return suppress(*_predictions(maps, anchors, strides), **options)
 
 
@@ -51,10 +61,16 @@ def suppress(
 ) -> list[dict[str, Tensor]]:
     """Detections of each image, best first: dict(boxes (k, 4) pixels in the image, scores (k,), labels (k,)).
 
-    `boxes` (B, N, 4) and `scores` (B, N, classes) as a `Predictor` gives them. A score must exceed `confidence`.
-    `multi_label` lets a place propose every class above the threshold, else only its best one. Boxes of different
-    classes never suppress each other. Only the `candidates` best of an image enter the suppression, whose time grows
-    with their square: an untrained network proposes everything everywhere.
+    Boxes of different classes never suppress each other.
+
+    boxes: (B, N, 4), as a `Predictor` gives them.
+    scores: (B, N, classes), likewise.
+    confidence: what a score must exceed.
+    iou: the overlap from which the better box suppresses the other.
+    max_detections: of an image.
+    multi_label: lets a place propose every class above the threshold, else only its best one.
+    candidates: how many of an image enter the suppression, the best first. Its time grows with their square, and an
+        untrained network proposes everything everywhere.
     """
     return [
         _suppress(*_candidates(*image, confidence, multi_label, candidates), iou, max_detections)

@@ -46,7 +46,7 @@ from torch import nn
 from tqdm import tqdm
 
 from nasedu import classification, course, data, hardware, plots, sampling, spaces
-from nasedu.course.checks.spos import check_params, check_shuffle, check_update
+from nasedu.course.checks.spos import check_params, check_untouched, check_update
 from nasedu.task import Classification, fit
 
 cfg = course.setup("03_space_spos", globals(), choices={"projection": ["input", "half"]})
@@ -159,30 +159,35 @@ figures["channel_flow"] = plots.heat(tables_of, numbers=".0f", bar="input channe
 figures["channel_flow"]
 
 # %% [markdown]
-# Dealing into even and odd is a **channel shuffle** with two groups, followed by a cut: the shuffle takes one channel
-# from each group in turn.
+# Dealing into even and odd is a **channel shuffle** with two groups (notebook 02 writes one), followed by a cut: the
+# shuffle takes one channel from each group in turn.
 #
-# ### Exercise 03.1: a channel shuffle
-# *Difficulty 1 of 3, about 5 min.* `x` has shape (B, C, H, W) and its channels form `groups` groups, one after the
-# other. Return it with the first channel of every group first, then the second of every group, and so on.
+# ### Exercise 03.1: how long a channel passes
+# *Difficulty 1 of 3, about 5 min.* `channels` of them enter a chain of `units` with stride 1. Each unit passes the
+# channels at even places on, in their order and in front of those that it worked on. Return how many of the chain's
+# input channels come out untouched.
 #
-# <details><summary>Hint 1</summary>View the channel axis as two: (groups, C // groups).</details>
-# <details><summary>Hint 2</summary>Swap these two with transpose(1, 2), and reshape back.</details>
+# <details><summary>Hint 1</summary>A channel that passes moves from place 2i to place i. Which places are left after
+# the first unit, and which of them are even?</details>
+# <details><summary>Hint 2</summary>Keep a list of the places, starting with range(channels), and take every second one
+# for each unit.</details>
 
 
 # %% tags=["stub"]
-def shuffle(x, groups):
+def untouched(channels, units):
     raise NotImplementedError
 
 
 # %% tags=["solution"]
-def shuffle(x, groups):
-    b, c, h, w = x.shape
-    return x.view(b, groups, c // groups, h, w).transpose(1, 2).reshape(b, c, h, w)
+def untouched(channels, units):
+    left = range(channels)
+    for _ in range(units):
+        left = left[0::2]
+    return len(left)
 
 
 # %% tags=["nbval-check-output"]
-check_shuffle(shuffle)
+check_untouched(untouched)
 
 # %% [markdown]
 # ### Exercise 03.2: the parameters of a shuffle unit

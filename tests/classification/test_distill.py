@@ -152,7 +152,7 @@ def test_bad_teachers_and_layers_are_named():
         Distilled(Net(), judge, x, features=[("a", "b", "c")], generator=drawn())
     with pytest.raises(ParameterError, match="trains a Distilled"):
         distilled_step(judge)(Net(), batch, drawn())
-    with pytest.raises(ParameterError, match="temperature above 0"):
+    with pytest.raises(ParameterError, match="temperature must be a number above 0"):
         distilled_step(judge, temperature=0.0)
     with pytest.raises(ParameterError, match="teacher must return logits"):
         Distilled(Net(), nn.Conv2d(3, 3, 1), x, features=(), generator=drawn())

@@ -105,7 +105,7 @@ def test_missing_and_damaged_files_are_told(small, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="cells_digits cannot be read"):
         benchmark.load()
     monkeypatch.delenv("NASEDU_DATA", raising=False)
-    with pytest.raises(DataError, match="NAS-Bench-201 needs nb201"):
+    with pytest.raises(DataError, match="NAS-Bench-201 needs the file"):
         benchmark.nasbench201()
     (tmp_path / "nb201").mkdir()
     for content in (whole[:100], b"nothing", whole):

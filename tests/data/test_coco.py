@@ -24,7 +24,7 @@ def edit(root, name, change) -> None:
 
 
 def files(dataset) -> list[str]:
-    return [dataset.file(i).rsplit("/", 1)[1] for i in range(len(dataset))]
+    return [dataset.samples[i].file.rsplit("/", 1)[1] for i in range(len(dataset))]
 
 
 def test_official_layout(coco_folder):
@@ -34,7 +34,7 @@ def test_official_layout(coco_folder):
     train, val, test = (read(root, split) for split in ("train", "val", "test"))
     assert (len(train), len(val)) == (6, 3)
     assert files(test) == files(val), "COCO publishes no test annotations"
-    assert "train2017/001.jpg" in train.file(0)
+    assert "train2017/001.jpg" in train.samples[0].file
     assert train[0][1]["image_id"] == 1
     assert train.classes == ["dog", "cat"], "ascending category ids: 3 is dog, 7 is cat"
     assert train[0][1]["labels"].tolist() == [1, 0]

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from nasedu.data import detection
-from nasedu.data.voc import voc
 from nasedu.errors import DataError, ParameterError, UnknownName
 
 
@@ -19,7 +18,7 @@ def read(folder, split="train", **options):
 
 
 def stems(dataset) -> list[str]:
-    return [dataset.file(i).rsplit("/", 1)[1].removesuffix(".jpg") for i in range(len(dataset))]
+    return [dataset.samples[i].file.rsplit("/", 1)[1].removesuffix(".jpg") for i in range(len(dataset))]
 
 
 def test_boxes_classes_and_letterbox(voc_folder):
@@ -214,7 +213,7 @@ def test_nothing_readable_is_refused(voc_folder, truncate):
     for stem in "abc":
         truncate(voc_folder.root / "JPEGImages" / f"{stem}.jpg")
     with pytest.raises(DataError, match="none of its 3 images can be used"):
-        voc("train", root=voc_folder.root)
+        read(voc_folder)
 
 
 @pytest.mark.filterwarnings("ignore:voc")

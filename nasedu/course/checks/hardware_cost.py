@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from unittest.mock import Mock
 
 import numpy as np
 import torch
@@ -39,29 +40,21 @@ def check_block(block_macs: Callable[..., int]) -> None:
         expect(block_macs(*case), true, f"{about}: PyTorch counts {true:,} MACs", hints)
 
 
-class Rehearsal:
-    """A clock that moves only while `run` runs: each call takes the next of `seconds`."""
-
-    def __init__(self, seconds: Sequence[float]):
-        self.seconds, self.now, self.calls, self.reads = list(seconds), 100.0, 0, 0
-
-    def run(self) -> None:
-        self.now += self.seconds[self.calls] if self.calls < len(self.seconds) else 1.0
-        self.calls += 1
-
-    def clock(self) -> float:
-        self.reads += 1
-        return self.now
+def rehearsal(seconds: Sequence[float]) -> tuple[Mock, Mock]:
+    """A function to time, and a clock that moves only while it runs: its calls take the `seconds` in turn, then 1."""
+    run = Mock()
+    return run, Mock(side_effect=lambda: 100 + sum(seconds[: run.call_count]) + max(run.call_count - len(seconds), 0))
 
 
 @exercise("10.2", "a fair stopwatch")
 def check_stopwatch(stopwatch: Callable[..., float]) -> None:
     """`stopwatch(run, warmup, repeats, clock)`: the median duration of a call in ms; `clock()` is in seconds."""
     cold, timed = [0.9, 0.5], [0.004, 0.002, 0.003, 0.250, 0.001]  # a stray burst of the machine is among them
-    fake = Rehearsal(cold + timed)
-    got = stopwatch(fake.run, 2, 5, fake.clock)
-    require(fake.reads > 0, "time must come from `clock`, so that it can be checked: not from the time module")
-    require(fake.calls == 7, f"2 warm-up calls and 5 timed ones are 7 calls of run, it was called {fake.calls} times")
+    run, clock = rehearsal(cold + timed)
+    got = stopwatch(run, 2, 5, clock)
+    require(clock.called, "time must come from `clock`, so that it can be checked: not from the time module")
+    calls = run.call_count
+    require(calls == 7, f"2 warm-up calls and 5 timed ones are 7 calls of run, it was called {calls} times")
     untimed = "the warm-up calls are not timed: they fill caches and allocate"
     hints = (
         (statistics.median(timed), "the clock is in seconds, the answer in milliseconds: multiply by 1,000"),
@@ -72,8 +65,8 @@ def check_stopwatch(stopwatch: Callable[..., float]) -> None:
         (1e3 * sum(timed), "one call's duration is asked for, not that of all of them"),
     )
     expect(got, 3.0, "calls of 4, 2, 3, 250 and 1 ms have the median 3 ms", hints, tolerance=1e-6)
-    fake = Rehearsal([0.004, 0.001, 0.002, 0.010])
-    got = stopwatch(fake.run, 0, 4, fake.clock)
+    run, clock = rehearsal([0.004, 0.001, 0.002, 0.010])
+    got = stopwatch(run, 0, 4, clock)
     expect(got, 3.0, "of an even number take the middle of both: 1, 2, 4, 10 ms give 3", tolerance=1e-6)
 
 

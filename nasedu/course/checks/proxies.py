@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nasedu import proxies
-from nasedu.course.checks import ask, exercise, expect, number, require, same
+from nasedu.course.checks import ask, content, exercise, expect, number, require
 from nasedu.randomness import seeded
 
 MYSTERIES = ("params", "synflow", "naswot", "jacob_cov", "snip")
@@ -66,11 +66,11 @@ def check_snip(snip: Callable[[nn.Module, Tensor, Tensor], float]) -> None:
 def check_flow(flow: Callable[[nn.Module, tuple[int, ...]], float]) -> None:
     """`flow(model, shape)`: the summed outputs for an image of ones with |weights|, in float64; the model as before."""
     model, ones = _convolutions(norm=False, layers=2), torch.ones(1, 3, 6, 6, dtype=torch.float64)
-    before = copy.deepcopy(model)
+    before = content(model)
     got = flow(model, (3, 6, 6))
     signs = any((weight < 0).any() for weight in model.parameters())
     require(signs, "the signs are gone: afterwards every weight must be what it was")
-    require(same(model, before), "afterwards every weight must be what it was, bit by bit and in its precision")
+    require(content(model) == before, "afterwards every weight must be what it was, bit by bit and in its precision")
     right, plain = _flow(model), float(model.double()(ones).detach().sum())
     hints = [(plain, "make every weight positive first: flows of different signs would cancel out")]
     expect(got, right, f"R is {right:.4f} for the checker's network: an image of ones, all summed", hints)

@@ -16,9 +16,7 @@ def check_parameters(parameters: Callable[[int, int, int, int], int]) -> None:
     """`parameters(c_in, c_out, kernel, expansion)`: weights and batch normalisation's scales and shifts."""
     small = parameters(16, 24, 3, 6)
     require(parameters(16, 24, 3, 6) == small, "the same block must always have the same number of parameters")
-    filters = (
-        "kernel 5 instead of 3 must add 25 - 9 weights for each of the 96 hidden channels, a depthwise filter each"
-    )
+    filters = "kernel 5 instead of 3 must add 25 - 9 weights to the depthwise filter of each of the 96 hidden channels"
     expect(parameters(16, 24, 5, 6) - small, 96 * (25 - 9), filters)
     bare = [(8 * 96, "every convolution's output is normalised: two parameters for each of its channels")]
     wider = "8 output channels more must cost 96 weights each and the two of their normalisation"

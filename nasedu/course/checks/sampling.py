@@ -42,19 +42,11 @@ def check_lesson(lesson: Callable[[Tensor, Tensor], Tensor]) -> None:
     p, q = teacher.detach(), student.detach()
     right = F.cross_entropy(q, p.softmax(1))
     hints = (
-        (
-            F.cross_entropy(q, p.argmax(1)),
-            "the student must match all the teacher's probabilities, not its best class only",
-        ),
+        (F.cross_entropy(q, p.argmax(1)), "the student must match all that the teacher says, not its best class only"),
         (6 * right, "take the mean over the images, so that the batch size does not matter"),
-        (
-            F.cross_entropy(p, q.softmax(1)),
-            "the logarithm belongs to the student: here student and teacher are swapped",
-        ),
+        (F.cross_entropy(p, q.softmax(1)), "the logarithm belongs to the student: here the two are swapped"),
     )
-    expect(
-        loss, right, "the loss must be - sum_c p_c log q_c, with p = softmax(teacher) and q = softmax(student)", hints
-    )
+    expect(loss, right, "the loss must be - sum_c p_c log q_c, with p = softmax(teacher), q = softmax(student)", hints)
     pulled = torch.autograd.grad(loss, teacher, allow_unused=True)[0]
     still = pulled is None or not pulled.any()
     require(still, "no gradient may reach the teacher: it would learn to agree with its students; detach it")

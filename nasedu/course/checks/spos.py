@@ -1,4 +1,4 @@
-"""Checkers for notebook 03: the channel shuffle, the parameters of a shuffle unit, statistics over batches."""
+"""Checkers for notebook 03: the channels that pass, the parameters of a shuffle unit, statistics over batches."""
 
 from __future__ import annotations
 
@@ -9,10 +9,26 @@ import torch
 from torch import Tensor
 
 from nasedu.blocks import ShuffleBlock
-from nasedu.course.checks import exercise, expect, require
-from nasedu.course.checks.shuffle import examine_shuffle
+from nasedu.course.checks import exercise, expect, expect_each, require
 
-check_shuffle = exercise("03.1", "a channel shuffle")(examine_shuffle)
+UNTOUCHED = (
+    ((64, 1), 32, "a unit works on half of its channels: 32 of 64 pass"),
+    (
+        (64, 2),
+        16,
+        "channels are dealt anew in every unit: of the 32 now at places 0 to 31, the 16 even ones pass again",
+    ),
+    ((64, 4), 4, "every further unit halves the rest: 64, 32, 16, 8, 4"),
+    ((12, 3), 2, "of the last 3 of 12, those at places 0 and 2 pass: an odd number leaves the larger half"),
+    ((8, 6), 1, "channel 0 is always first, so it passes every unit"),
+)
+
+
+@exercise("03.1", "how long a channel passes")
+def check_untouched(untouched: Callable[[int, int], int]) -> None:
+    """`untouched(channels, units)`: how many channels pass a chain of units with stride 1 as they came."""
+    expect_each(untouched, *UNTOUCHED)
+
 
 CASES = ((64, 64, 3, 1), (64, 64, 7, 1), (160, 160, 5, 1), (16, 64, 3, 2), (64, 160, 7, 2), (160, 320, 5, 2))
 WHY = {

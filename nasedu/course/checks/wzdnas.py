@@ -70,15 +70,11 @@ def check_pull(pull: Callable[[Tensor, Tensor, float, float], Tensor]) -> None:
     require(under.abs().max() > 1e-6, "below the target theta must be pulled, too: the term is two-sided")
     require(under[3] < 0, "below the target the dearest choice must gain: descent needs a negative gradient there")
     level = abs(float(over.sum())) < 1e-4 * float(over.abs().max())
-    require(
-        level, "the gradient must sum to 0: adding a constant to all logits changes no probability (centre the costs)"
-    )
+    require(level, "the gradient must sum to 0: a constant added to all logits changes no probability")
     scaled = "the same network in MFLOPs or GFLOPs must be pulled alike: divide by the target"
     expect(pull(theta, 1000 * costs, 20_000.0, 1.0), over, scaled, tolerance=1e-3)
     decided = torch.as_tensor(pull(torch.tensor([40.0, 0.0, 0.0, 0.0]), costs, 20.0, 1.0))
-    require(
-        decided.abs().max() < 1e-4, "a decided choice (p near 1) must feel no pull: every entry carries its own p_i"
-    )
+    require(decided.abs().max() < 1e-4, "a decided choice (p near 1) must feel no pull: every entry carries its p_i")
     for temperature in (1.0, 2.0, 0.5):
         free = theta.clone().requires_grad_()
         (right,) = torch.autograd.grad(((free / temperature).softmax(0) @ costs / 20 - 1) ** 2, free)

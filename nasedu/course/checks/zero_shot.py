@@ -26,6 +26,14 @@ CHAIN = (
     Block("SuperResK1K5K1", 40, 8, 1, 16, 1),
     Block("SuperConvK1BNRELU", 8, 96, 1, 0, 1),
 )
+WIDER = (
+    (1, 2, 80),
+    (1, 0.5, (16, 24)),
+    (0, 1.25, (16, 24)),
+    (2, 0.4, 8),
+    (3, 2.5, 240),
+    (1, 0.3, 16),
+)  # i, ratio, width
 
 
 @exercise("09.1", "one spelling for one network")
@@ -77,14 +85,7 @@ def _misses(c_in: int, c_out: int, k: int, narrow: int, layers: int) -> tuple[tu
 def check_widen(widen: Callable[[Sequence[Block], int, float], Sequence[Block]]) -> None:
     """`widen(blocks, i, ratio)`: block i of another width, a multiple of 8 from 8, and all channels still chained."""
     kept = "the blocks that were handed in must stay as they were"
-    for i, ratio, width in (
-        (1, 2, 80),
-        (1, 0.5, (16, 24)),
-        (0, 1.25, (16, 24)),
-        (2, 0.4, 8),
-        (3, 2.5, 240),
-        (1, 0.3, 16),
-    ):
+    for i, ratio, width in WIDER:
         got = list(ask(widen, list(CHAIN), i, ratio, keep=kept))
         require(len(got) == len(CHAIN), f"{len(CHAIN)} blocks went in, {len(got)} came out")
         require(all(len(block) == 6 for block in got), "every block keeps its six values")

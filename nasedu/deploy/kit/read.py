@@ -216,8 +216,7 @@ def _table(space: SearchSpace, manifest: dict, header: dict, lines: dict[str, di
     provenance = {"how": "measured on the device by run_kit.py of a kit", "backend": "onnxruntime"}
     provenance |= {name: header[name] for name in _PROVENANCE}
     provenance |= {"batch": manifest["batch"], "precision": "float32", "kit": manifest["id"], "measured": len(lines)}
-    provenance |= {"call_ms": call}
-    provenance |= {"exported_with": manifest["versions"]}
+    provenance |= {"call_ms": call, "exported_with": manifest["versions"]}
     return LookupTable(space, "latency_ms", METRICS["latency_ms"].unit, fixed + call, entries, provenance)
 
 

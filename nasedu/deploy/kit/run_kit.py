@@ -19,6 +19,7 @@ import random
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 KIT, RESULTS = "nasedu-kit-2", "nasedu-kit-results-1"
@@ -26,18 +27,7 @@ OLDEST = (1, 18)  # ONNX Runtime that reads the kit's files
 SHORTEST = 0.2  # ms: a block that is faster runs several times in a row, so that the clock's steps do not matter
 NOISE = 0.15  # of the median: quartiles further apart than this mean that something else was running
 ATTEMPTS = 3  # at a noisy block, each after all that wait before it
-MEASURED_WITH = (
-    "device",
-    "cores",
-    "system",
-    "python",
-    "numpy",
-    "onnxruntime",
-    "provider",
-    "threads",
-    "repeats",
-    "warmup",
-)
+MAY_DIFFER = ("machine", "governor", "timer_ms", "date")  # between the first line of the results and a later run
 
 
 class Problem(Exception):
@@ -62,24 +52,15 @@ def main(arguments=None):
 
 def parser():
     """What may stand on the command line."""
+    whole = partial(at_least, 1)
     top = argparse.ArgumentParser("run_kit.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    top.add_argument("--threads", type=positive, default=1, help="CPU threads of one network (default: 1)")
-    top.add_argument("--repeats", type=three_or_more, default=30, help="timed repeats of a block (default: 30)")
-    top.add_argument("--warmup", type=positive, default=5, help="runs before the first that counts (default: 5)")
+    top.add_argument("--threads", type=whole, default=1, help="CPU threads of one network (default: 1)")
+    top.add_argument("--repeats", type=partial(at_least, 3), default=30, help="timed repeats of a block (default: 30)")
+    top.add_argument("--warmup", type=whole, default=5, help="runs before the first that counts (default: 5)")
     top.add_argument("--provider", default="CPUExecutionProvider", help="ONNX Runtime's (default: %(default)s)")
     top.add_argument("--out", type=Path, help="where the results go (default: results.jsonl beside this file)")
     top.add_argument("--kit", default=Path(__file__).resolve().parent, help=argparse.SUPPRESS)
     return top
-
-
-def positive(text):
-    """A whole number of at least 1."""
-    return at_least(1, text)
-
-
-def three_or_more(text):
-    """A whole number of at least 3: fewer times have no quartiles."""
-    return at_least(3, text)
 
 
 def at_least(least, text):
@@ -190,9 +171,7 @@ def read_manifest(folder):
         raise Problem(f"this runner reads kits of the schema {KIT}, the kit has {schema}: copy both from one kit")
     bad = [entry["file"] for entry in entries if digest(folder / entry["file"]) != entry["sha256"]]
     if bad:
-        raise Problem(
-            f"{len(bad)} of {len(entries)} files are missing or damaged, such as {bad[0]}: copy the kit again"
-        )
+        raise Problem(f"{len(bad)} of {len(entries)} files are missing or damaged, such as {bad[0]}: copy them again")
     return manifest
 
 
@@ -221,10 +200,7 @@ def describe(kit, args, runtime):
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "onnxruntime": runtime.__version__,
-        "provider": args.provider,
-        "threads": args.threads,
-        "repeats": args.repeats,
-        "warmup": args.warmup,
+        **{name: getattr(args, name) for name in ("provider", "threads", "repeats", "warmup")},
         "timer_ms": timer_overhead(),
         "date": time.strftime("%Y-%m-%d"),
     }
@@ -233,11 +209,9 @@ def describe(kit, args, runtime):
 def device_name():
     """What the device calls itself: a board's model, else the processor's."""
     board = read_text("/proc/device-tree/model")
-    if board:
-        return board
     named = [line.split(":", 1) for line in read_text("/proc/cpuinfo").splitlines() if ":" in line]
     names = {key.strip(): value.strip() for key, value in named}
-    known = names.get("model name") or names.get("Hardware")
+    known = board or names.get("model name") or names.get("Hardware")
     return known or platform.processor() or platform.machine() or "unknown"
 
 
@@ -281,9 +255,8 @@ def checked_results(path, lines, header):
         raise Problem(f"{path} cannot be read: give another --out, or delete it to measure all again") from None
     if first.get("kit") != header["kit"]:
         raise Problem(f"{path} holds results of another kit: give another --out, or delete it")
-    other = [
-        f"{name} {first.get(name)}, now {header[name]}" for name in MEASURED_WITH if first.get(name) != header[name]
-    ]
+    differ = [name for name in header if name not in MAY_DIFFER and first.get(name) != header[name]]
+    other = [f"{name} {first.get(name)}, now {header[name]}" for name in differ]
     if other:
         raise Problem(f"{path} was measured otherwise ({'; '.join(other)}): give another --out, or delete it")
     return done
@@ -336,9 +309,7 @@ def load(path, args, runtime):
         reason = str(error).splitlines()[0][:200]
         raise Problem(f"ONNX Runtime {runtime.__version__} cannot run {path.name}: {reason}") from None
     if session.get_providers()[0] != args.provider:
-        raise Problem(
-            f"{args.provider} does not start on this device, ONNX Runtime offers {session.get_providers()[0]}"
-        )
+        raise Problem(f"{args.provider} does not start here, ONNX Runtime offers {session.get_providers()[0]}")
     return session
 
 

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from nasedu import __version__
 from nasedu.blocks import Zero
-from nasedu.deploy.kit.run_kit import KIT
-from nasedu.errors import KitError, ParameterError, needs
+from nasedu.deploy.kit.run_kit import KIT, digest
+from nasedu.errors import KitError, ParameterError, check_whole, needs
 from nasedu.files import content_hash, write_atomically
 from nasedu.hardware.export import onnx_model
 from nasedu.modules import evaluation_mode
@@ -81,8 +81,7 @@ def write_kit(
     workers: processes that export side by side.
     progress: whether a bar is shown on stderr.
     """
-    if workers < 1:
-        raise ParameterError(f"a kit is exported by 1 process or more, got {workers} workers")
+    check_whole("workers", workers)
     out, plan = Path(out), _plan(space, networks, seed, batch)
     jobs, listed = _jobs(space, networks, seed)
     done = _begun(out, plan)
@@ -91,7 +90,7 @@ def write_kit(
     write_atomically(out / RUNNER, (Path(__file__).parent / RUNNER).read_text())
     todo = [job for job in jobs if job.id not in done]
     bar = tqdm(desc=f"exporting {space.name}", total=len(jobs), initial=len(done), disable=not progress, unit=" files")
-    with bar, _exported(space, out, batch, seed, todo, workers) as results:
+    with bar, _exported((space, out, batch, seed), todo, workers) as results:
         for entry in results:
             done[entry["id"]] = entry
             _save(out / UNFINISHED, manifest | {"entries": list(done.values())})
@@ -109,10 +108,9 @@ def _plan(space: SearchSpace, networks: int, seed: int, batch: int) -> dict:
         raise ParameterError(f"{space.name}'s architectures are strings, not choices: no table can be made for it")
     if not isinstance(space.made, tuple):
         raise ParameterError(f"a kit names its space, so {space.name} must be made by spaces.create")
-    if networks < 0 or batch < 1:
-        raise ParameterError(f"a kit has 0 networks or more and a batch of 1 or more, got {networks} and {batch}")
-    if not 0 <= seed < 2**63:
-        raise ParameterError(f"a seed is 0 or more and below 2^63, got {seed}")
+    check_whole("networks", networks, 0)
+    check_whole("batch", batch)
+    check_whole("seed", seed, 0, 2**63 - 1)
     make = space.made[0]
     plan = {
         "schema": KIT,
@@ -160,9 +158,7 @@ def living_networks(space: SearchSpace, n: int, seed: int) -> list[Arch]:
     drawn = n
     while len(living := [arch for arch in archs if _lives(space, arch)]) < n:
         if drawn == space.size:
-            raise ParameterError(
-                f"{n} networks are asked for, only {len(living)} of {space.name} depend on their input"
-            )
+            raise ParameterError(f"{n} networks are asked for, {len(living)} of {space.name} depend on their input")
         drawn = min(2 * drawn, space.size)
         archs = random_networks(space, drawn, seed)  # those before, and more
     return living[:n]
@@ -193,12 +189,7 @@ def _begun(out: Path, plan: dict) -> dict[str, dict]:
         raise KitError(f"{there[0]} cannot be read: name another folder, or delete this one") from None
     if other:
         raise KitError(f"{out} holds a kit of another space or with other settings or versions: name another folder")
-    return {e["id"]: e for e in entries if e["file"] is None or file_hash(out / e["file"]) == e["sha256"]}
-
-
-def file_hash(path: Path) -> str | None:
-    """The SHA-256 of a file in hex digits, or None where there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return {e["id"]: e for e in entries if e["file"] is None or digest(out / e["file"]) == e["sha256"]}
 
 
 def _save(path: Path, manifest: dict) -> None:
@@ -266,17 +257,15 @@ def repeat_weights(model: onnx.ModelProto) -> None:
 
 
 @contextmanager
-def _exported(
-    space: SearchSpace, out: Path, batch: int, seed: int, jobs: list[Job], workers: int
-) -> Iterator[Iterator[dict]]:
+def _exported(settings: tuple, jobs: list[Job], workers: int) -> Iterator[Iterator[dict]]:
     """The jobs' entries, in order, as they are made: here, or in as many processes as there is work for."""
     workers = min(workers, len(jobs) // JOBS_PER_WORKER)
     if workers < 2:
-        yield map(Exporter(space, out, batch, seed), jobs)
+        yield map(Exporter(*settings), jobs)
         return
     spawn = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(workers, spawn, _start_worker, (space, out, batch, seed)) as pool:
+        with ProcessPoolExecutor(workers, spawn, _start_worker, settings) as pool:
             with _deaf():
                 results = pool.map(_work, jobs)  # starts the processes, who are as deaf to Ctrl-C as who starts them
             try:
@@ -285,22 +274,17 @@ def _exported(
                 pool.shutdown(cancel_futures=True)
                 raise
     except BrokenProcessPool:
-        raise KitError(
-            "an export process was killed, probably for want of memory: the same command with --workers 1 goes on"
-        ) from None
+        killed = "an export process was killed, probably for want of memory"
+        raise KitError(f"{killed}: the same command with --workers 1 goes on") from None
 
 
 @contextmanager
 def _deaf() -> Iterator[None]:
     """Ignore Ctrl-C for a moment, where this thread may say so."""
-    if threading.current_thread() is not threading.main_thread():
+    with ExitStack() as afterwards:
+        if threading.current_thread() is threading.main_thread():
+            afterwards.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.SIG_IGN))
         yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 _exporter: Exporter | None = None  # a worker's own

@@ -38,6 +38,11 @@ SHUFFLES = [
     (lambda x, groups: x.flatten()[torch.randperm(x.numel())].view(x.shape), "whole and unchanged"),
     (lambda x, groups: (x + shuffle(x, groups)) / 2, "whole and unchanged"),
     (lambda x, groups: shuffle(x, 2), "3 groups"),
+    (lambda x, groups: shuffle(x.view(2, groups, -1, 3, 4).flip(1).reshape(x.shape), groups), "0, 4, 8, 1, 5, 9"),
+    (lambda x, groups: torch.cat([shuffle(x[:1], groups), x[1:]]), "shuffled alike"),
+    (lambda x, groups: shuffle(x, groups).flip(0), "same image"),
+    (lambda x, groups: x.unflatten(1, (groups, -1)).flip(2).flatten(1, 2), "different groups"),
+    (lambda x, groups: x[:, torch.arange(0, x.shape[1], groups).repeat(groups)], "permutation"),
 ]
 
 

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-import torch
-
-from nasedu.course.checks.spos import check_params, check_shuffle, check_update
+from nasedu.course.checks.spos import check_params, check_untouched, check_update
 
 
-def shuffled(x, groups):
-    b, c, h, w = x.shape
-    return x.view(b, groups, c // groups, h, w).transpose(1, 2).reshape(b, c, h, w)
+def untouched(channels, units):
+    left = list(range(channels))
+    for _ in range(units):
+        left = left[0::2]
+    return len(left)
 
 
-def inverse(x, groups):
-    b, c, h, w = x.shape
-    return x.view(b, c // groups, groups, h, w).transpose(1, 2).reshape(b, c, h, w)
-
-
-def unswapped(x, groups):
-    b, c, h, w = x.shape
-    return x.view(b, groups, c // groups, h, w).reshape(b, c, h, w)
-
-
-def over_images(x, groups):
-    return shuffled(x, groups).flip(0)
-
-
-def within_groups(x, groups):
-    b, c, h, w = x.shape
-    return x.view(b, groups, c // groups, h, w).flip(2).reshape(b, c, h, w)
-
-
-SHUFFLES = [
-    (shuffled, None),
-    (lambda x, groups: torch.nn.functional.channel_shuffle(x, groups), None),
-    (inverse, "different groups"),
-    (lambda x, groups: shuffled(x.view(2, groups, -1, 3, 4).flip(1).reshape(x.shape), groups), "0, 4, 8, 1, 5, 9"),
-    (lambda x, groups: torch.cat([shuffled(x[:1], groups), x[1:]]), "shuffled alike"),
-    (unswapped, "swap the two axes"),
-    (within_groups, "different groups"),
-    (over_images, "same image"),
-    (lambda x, groups: x[:, torch.arange(0, x.shape[1], groups).repeat(groups)], "permutation"),
-    (lambda x, groups: shuffled(x, 3), "any number of groups"),
-    (lambda x, groups: shuffled(x, groups).flatten(1), "shape"),
-    (lambda x, groups: shuffled(x, groups) * 2 + 0.5, "unchanged"),
+UNTOUCHED = [
+    (untouched, None),
+    (lambda channels, units: -(-channels // 2**units), None),
+    (lambda channels, units: channels // 2, "dealt anew"),
+    (lambda channels, units: channels - untouched(channels, units), "dealt anew"),
+    (lambda channels, units: untouched(channels, units - 1), "half of its channels"),
+    (lambda channels, units: channels // (2 * units), "halves the rest"),
+    (lambda channels, units: channels // 2**units, "places 0 and 2"),
+    (lambda channels, units: round(channels / 2**units), "always first"),
 ]
 
 
@@ -127,7 +104,7 @@ UPDATES = [
 ]
 
 ANSWERS = {
-    check_shuffle: SHUFFLES,
+    check_untouched: UNTOUCHED,
     check_params: PARAMS,
     check_update: UPDATES,
 }
