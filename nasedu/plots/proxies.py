@@ -1,4 +1,4 @@
-"""Pictures of proxies: each against the truth, against one another, against their time, and in pairs."""
+"""Pictures of proxies: against the truth, against one another, and combined."""
 
 from __future__ import annotations
 
@@ -10,34 +10,10 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from nasedu.errors import ParameterError
-from nasedu.plots.forms import dots, heat, scatter
-from nasedu.plots.labels import label
+from nasedu.plots.forms import dots, heat
 from nasedu.plots.picture import Picture
 from nasedu.ranking import combine, ranks, spearman
 from nasedu.ranking.judge import aligned
-
-
-def proxy_scatter(frame: pd.DataFrame, truth: pd.Series, *, ylabel: str = "true accuracy (%)", **dress) -> Picture:
-    """The truth over the rank of every proxy's score, a panel each, with Spearman's ρ; failures stand at the left.
-
-    Args:
-        frame: a row per architecture, a column per proxy.
-        truth: with the same index.
-        ylabel: what the truth is.
-        dress: fields of `Dress`.
-
-    Raises `ParameterError`.
-    """
-    truth = _same_index(frame, truth)
-    panels = {}
-    for name in frame:
-        scores = frame[name].to_numpy(float)
-        valid = np.isfinite(scores)
-        failed = f", {(~valid).sum()} failed" * (not valid.all())
-        points = {"scored": (ranks(scores)[valid], truth[valid]), "failed": (np.zeros((~valid).sum()), truth[~valid])}
-        panels[f"{name}\nρ = {spearman(scores, truth):+.2f}{failed}"] = points
-    look = {"xlabel": "rank of the score (1 = worst)", "width": 12, "height": 2.7, "share": "xy", "legend": "none"}
-    return scatter(panels, ylabel=ylabel, **look | dress)
 
 
 def proxy_heatmap(frame: pd.DataFrame, truth: pd.Series, label: str = "truth") -> Picture:
@@ -60,28 +36,6 @@ def proxy_heatmap(frame: pd.DataFrame, truth: pd.Series, label: str = "truth") -
     size = {"width": 0.52 * len(names) + 2.6, "height": 0.4 * len(names) + 1.8}
     picture = heat(rows, limits=(-1, 1), numbers="+.2f", colours="PuOr", bar="Spearman's ρ", **size)
     picture.axes[0].axhline(0.5, color="white", linewidth=4, linestyle="-")
-    return picture
-
-
-def proxy_pairs(pairs: pd.DataFrame, names: int = 4) -> Picture:
-    """What each pair of proxies gains over its better half, against how much both agree, by the worse one's own ρ.
-
-    A proxy that knows nothing agrees with none and drags every pair down. Some pairs that gain most are named.
-
-    Args:
-        pairs: `ranking.complementary`'s.
-        names: how many are named.
-    """
-    pairs = pairs.dropna(subset="gain").sort_values("gain", ascending=False)
-    thirds = pairs["worse"].rank(pct=True).mul(3).sub(1e-9).astype(int)
-    points = {}
-    for _, some in pairs.groupby(thirds):
-        points[f"weaker: ρ from {some['worse'].min():.2f} to {some['worse'].max():.2f}"] = some["between"], some["gain"]
-    look = {"xlabel": "Spearman's ρ between both proxies", "ylabel": "ρ of the combination\nless ρ of the better one"}
-    picture = scatter(points, height=4.8, **look).guide(y=0)
-    label(
-        picture.axes[0], {f"{row.first} + {row.second}": (row.between, row.gain) for row in pairs[:names].itertuples()}
-    )
     return picture
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator
 
 from nasedu.errors import ParameterError
 from nasedu.plots.cells import SHORT
-from nasedu.plots.forms import OPERATIONS, areas, dots, lines, scatter
+from nasedu.plots.forms import OPERATIONS, dots, lines, scatter, stacks
 from nasedu.plots.picture import Picture
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables.derive import TOLERANCE
@@ -115,18 +115,24 @@ def probabilities(
         colours: of the choices.
         dress: fields of `Dress`.
     """
-    rows: dict[str, dict] = {}
+    blocks = [(block, d) for block, group in zip(space.group_names, space.groups, strict=True) for d in group]
+    panels: dict[tuple[str, str], pd.DataFrame] = {}
     for name, history in histories.items():
-        for block, d in [
-            (block, d) for block, group in zip(space.group_names, space.groups, strict=True) for d in group
-        ]:
+        for block, d in blocks:
             decision, count = space.decisions[d], len(space.decisions[d].choices)
             kind = decision.name.removeprefix(block).strip(".")
             table = np.array([[float(p) for p in list(record[d])[:count]] for record in history])
             columns = [SHORT.get(choice, choice) for choice in decision.choices]
             table = pd.DataFrame(table, steps or range(1, len(history) + 1), columns)
-            rows.setdefault(f"{name}\n{kind}".strip(), {})[block] = table
-    return areas(rows, colours=colours, **dress)
+            panels[f"{name}\n{kind}".strip(), block] = table
+    rows = list(dict.fromkeys(row for row, _ in panels))
+    panels = {place: panels[place] for place in sorted(panels, key=lambda place: rows.index(place[0]))}
+    look = {"columns": len(space.groups), "width": 11, "ylim": (0, 1)}
+    picture = stacks(panels, colours=colours, joined=True, **look | dress)
+    for i, (ax, (row, block)) in enumerate(zip(picture.axes, panels, strict=True)):
+        ax.set_title(block if i < len(space.groups) else "", fontsize=10)
+        ax.set_ylabel("" if i % len(space.groups) else row, fontsize=10)
+    return picture
 
 
 def budget_hits(frames: Mapping[str, pd.DataFrame], lost: str = "objective lost (% of range)") -> Picture:

@@ -16,7 +16,6 @@ from nasedu.spaces.plainnet import Block, PlainNetSpace
 
 SLICE = 0.9  # of a layer's place, so that layers can be counted
 ROOM = 0.35  # layers between two blocks
-TICKS = (8, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
 
 class Piece(NamedTuple):
@@ -90,10 +89,7 @@ def _middle(piece: Piece) -> float:
 
 def _dress(ax: Axes, row: Sequence[Piece], top: int) -> None:
     ax.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
-    ticks = [0]
-    for tick in TICKS:  # a square-root scale squeezes what is small: keep ticks that are far enough apart to be read
-        if tick <= top and np.sqrt(tick) - np.sqrt(ticks[-1]) > 0.13 * np.sqrt(top):
-            ticks.append(tick)
+    ticks = [0, *(2**k for k in range(16) if top / 10 < 2**k <= top)]  # far enough apart to be read
     ax.set_yticks(ticks, [str(tick) for tick in ticks])
     ax.minorticks_off()
     ax.set(ylim=(0, (1.45 * np.sqrt(top)) ** 2), ylabel="channels")

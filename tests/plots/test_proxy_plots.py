@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from nasedu import plots
 from nasedu.errors import ParameterError
-from nasedu.ranking import combine, complementary, spearman
+from nasedu.ranking import combine, spearman
 
 
 @pytest.fixture
@@ -30,23 +29,6 @@ def frame(truth):
 
 def texts(ax):
     return [note.get_text() for note in ax.texts]
-
-
-def test_the_scatter_has_a_panel_per_proxy_with_its_correlation(frame, truth):
-    shown = plots.proxy_scatter(frame, truth.sample(frac=1, random_state=0)).axes
-    assert len(shown) == 6
-    for ax, name in zip(shown[:5], frame, strict=False):
-        assert ax.get_title() == f"{name}\nρ = {stats.spearmanr(frame[name], truth).statistic:+.2f}"
-        assert np.array_equal(ax.lines[0].get_xdata(), stats.rankdata(frame[name]))
-        assert np.array_equal(ax.lines[0].get_ydata(), truth)
-
-
-def test_failures_stand_left_of_all_that_was_scored(frame, truth):
-    (ax,) = plots.proxy_scatter(frame[["failed"]], truth).axes
-    dots, crosses = ax.lines
-    assert len(dots.get_xdata()) == 58 and ax.get_title().endswith(", 2 failed")
-    assert crosses.get_ydata().tolist() == [truth["arch3"], truth["arch5"]]
-    assert max(crosses.get_xdata()) < min(dots.get_xdata()) and crosses.get_marker() != dots.get_marker()
 
 
 def test_the_heat_map_writes_every_correlation_the_truth_first(frame, truth):
@@ -76,16 +58,6 @@ def test_the_heat_map_leaves_out_what_has_no_order(frame, truth):
     assert len(plots.proxy_heatmap(frame[["a"]], truth).axes[0].texts) == 2
 
 
-def test_the_picture_of_pairs_shows_all_and_names_the_best(frame, truth):
-    pairs = complementary(frame, truth)
-    ax = plots.proxy_pairs(pairs, names=2).axes[0]
-    points = np.concatenate([line.get_xydata() for line in ax.lines if line.get_linestyle() == "None"])
-    assert sorted(map(tuple, points)) == sorted(zip(pairs["between"], pairs["gain"], strict=True))
-    best = pairs.sort_values("gain", ascending=False)[:2]
-    assert texts(ax) == [f"{a} + {b}" for a, b in zip(best["first"], best["second"], strict=True)]
-    assert len(plots.proxy_pairs(pairs[:1]).axes[0].texts) == 1
-
-
 def test_the_mixture_stands_below_its_parts(frame, truth):
     weights = dict.fromkeys(frame, 0.0) | {"a": 1.0, "b": 0.5}
     ax = plots.proxy_mix(frame, truth, "average_rank", weights).axes[0]
@@ -100,6 +72,6 @@ def test_the_mixture_stands_below_its_parts(frame, truth):
 def test_what_cannot_be_drawn_is_told(frame, truth):
     with pytest.raises(ParameterError, match="nothing to draw"):
         plots.proxy_heatmap(frame[[]], truth)
-    for draw in (plots.proxy_scatter, plots.proxy_heatmap, plots.proxy_mix):
+    for draw in (plots.proxy_heatmap, plots.proxy_mix):
         with pytest.raises(ParameterError, match="lacks 1 of 60"):
             draw(frame, truth.drop("arch7"))
