@@ -62,10 +62,12 @@ def blocks(space: SearchSpace, archs: Mapping[str, Arch] | None = None, mark: st
         chosen = {slot.name: slot.decisions[0].choices[i] for slot, i in zip(space.slots, arch or (), strict=False)}
         for stage in _stages(boxes):
             looks = [_look(b, chosen.get(b.name)) for b in stage]
+            # labels are turned where the stage's blocks are too narrow for theirs
             turn = any(len(label) * LETTER > b.width for b, (_, label, _) in zip(stage, looks, strict=True))
             for b, (look, label, kind) in zip(stage, looks, strict=True):
                 seen[kind] = look
-                _draw(ax, b, look | FRAME if b.name == mark else look, label, turn)
+                box(ax, b.left, 0, (b.width, b.height), **look | FRAME if b.name == mark else look)
+                above(ax, b.left + b.width / 2, b.height, label, fontsize=8, rotation=90 if turn else 0)
         highest = max(b.height for b in boxes if b.slot)
         ax.set(xlim=(-GAP, boxes[-1].left + boxes[-1].width + 8), ylim=(0, max(boxes[0].height, highest / 0.6) * 1.03))
         ax.set_yticks([])
@@ -116,12 +118,6 @@ def _look(layer: Layer, operation: str | None) -> tuple[dict, str, str]:
     kernel = "".join(named.groups("")) if named else ""
     called = f"{kernel} × {kernel} kernel" if kernel in KERNELS else operation
     return {"facecolor": KERNELS.get(kernel, OTHER)}, operation, called
-
-
-def _draw(ax: Axes, layer: Layer, look: dict, label: str, turn: bool) -> None:
-    """One box on the floor, with its label on it, turned where the stage's blocks are too narrow for theirs."""
-    box(ax, layer.left, 0, (layer.width, layer.height), **look)
-    above(ax, layer.left + layer.width / 2, layer.height, label, fontsize=8, rotation=90 if turn else 0)
 
 
 def _floor(ax: Axes, space: SearchSpace, boxes: list[Layer]) -> None:

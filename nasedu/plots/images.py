@@ -11,16 +11,15 @@ from matplotlib.patches import Rectangle
 from nasedu.plots.picture import COLOURS, Picture, ink, plain
 
 
-def images(image_set, count: int = 20, columns: int = 10) -> Picture:
+def images(image_set, count: int = 20) -> Picture:
     """The first images of an `ImageSet` in grey, with their classes.
 
     Args:
         image_set: images and labels.
         count: how many, if there are as many.
-        columns: in a row.
     """
     names = [image_set.classes[int(label)] for label in image_set.labels[:count]]
-    picture, axes = _grid(len(names), columns, (0.95, 1.2), f"Images of the classes {', '.join(names)}.")
+    picture, axes = _grid(len(names), 10, (0.95, 1.2), f"Images of the classes {', '.join(names)}.")
     for ax, image, name in zip(axes, image_set.images, names, strict=False):
         ax.imshow(image.mean(0).numpy(), cmap="gray", interpolation="nearest")
         ax.set_title(name, fontsize=9, pad=2)
@@ -49,14 +48,13 @@ def detections(dataset: Sequence, found: Sequence[dict]) -> Picture:
         found: one dict of boxes, scores and labels per image of `dataset`, as `task.Detection.find` returns.
     """
     picture, axes = _scenes(dataset)
-    told = 0
     for ax, (_, target), result in zip(axes, dataset, found, strict=False):
         for (box,) in _rows(target, "boxes"):
             _box(ax, box, "white", "--")
         for box, label, score in _rows(result, "boxes", "labels", "scores"):
             text = f"{dataset.classes[label]} {score:.2f}".replace(" 0.", " .")
             _box(ax, box, COLOURS[label % len(COLOURS)], "-", text)
-            told += 1
+    told = sum(len(result["labels"]) for result in found[: len(axes)])
     picture.alt = f"{len(axes)} scenes: {told} boxes that were found, with class and score; the truth is dashed."
     return picture
 

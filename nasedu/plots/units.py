@@ -58,10 +58,9 @@ def _bottleneck(ax: Axes, layers: list[tuple[nn.Conv2d, int, str]], tallest: int
         box(ax, x - MAP, -height / 2, (2 * MAP, height), facecolor=DEEP, edgecolor="white", zorder=3)
         above(ax, x, height / 2, str(height), fontsize=9)
     if shortcut:
-        top, end, line = 0.7 * tallest, len(layers), THIN | {"color": COLOURS[1], "linewidth": 1.5}
-        first, last = (h / 2 + 0.13 * tallest for h in (heights[0], heights[-1]))
-        ax.plot([0, 0, end, end], [first, top, top, last], **line)
-        ax.plot([end], [last], marker="v", markersize=8, **line)
+        (first, last), end = (h / 2 + 0.13 * tallest for h in (heights[0], heights[-1])), len(layers)
+        top, line = 0.7 * tallest, THIN | {"color": COLOURS[1], "linewidth": 1.5}
+        ax.plot([0, 0, end, end], [first, top, top, last], marker="v", markevery=[-1], markersize=8, **line)
         above(ax, end / 2, top, "shortcut: + input", fontsize=9)
     ax.set(xlim=(-0.35, len(layers) + 0.35), ylim=(-0.95 * tallest, 0.95 * tallest))
 

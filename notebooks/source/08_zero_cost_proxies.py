@@ -57,6 +57,8 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown, display
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -745,8 +747,8 @@ Markdown(
 )
 
 # %%
-ranks = mean.replace(-np.inf, np.nan).rank(na_option="top")  # failures stand at the left
-panels = {f"{n}\nρ = {ranking.spearman(mean[n], pool):+.2f}": {"cells": (ranks[n], pool[mean.index])} for n in mean}
+by_rank = mean.replace(-np.inf, np.nan).rank(na_option="top")  # failures stand at the left
+panels = {f"{n}\nρ = {ranking.spearman(mean[n], pool):+.2f}": {"cells": (by_rank[n], pool[mean.index])} for n in mean}
 look = {"xlabel": "rank of the score (1 = worst)", "ylabel": "test accuracy (%)", "share": "xy", "legend": "none"}
 figures["scatter"] = plots.scatter(panels, width=12, height=2.7, **look)
 figures["scatter"]
@@ -880,7 +882,12 @@ Markdown(
 # the truth.
 
 # %%
-figures["heat"] = plots.proxy_heatmap(mean, pool)
+between = by_rank.assign(truth=pool[mean.index]).corr("spearman")
+apart = 1 - between.loc[mean.columns, mean.columns].fillna(0).to_numpy()
+tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
+alike = list(mean.columns[leaves_list(tree)])  # neighbours say much the same
+look = {"numbers": "+.2f", "colours": "PuOr", "bar": "Spearman's ρ", "width": 11, "height": 9}
+figures["heat"] = plots.heat(between.loc[["truth", *alike], alike], limits=(-1, 1), **look)
 figures["heat"]
 
 # %% [markdown]
@@ -1022,8 +1029,7 @@ widget
 # as a dashed line, the mixture's.
 
 # %%
-mix = {name: float(name in chosen) for name in columns}
-figures["mix"] = plots.proxy_mix(mean[columns], pool, "log_rank", mix)
+figures["mix"] = ProxyMixWidget(mean[columns], pool, chosen=chosen, method="log_rank").figure
 figures["mix"]
 
 # %% [markdown]

@@ -7,7 +7,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from nasedu import plots, spaces
 from nasedu.errors import ArchitectureError
-from nasedu.plots.cells import LOOKS, MARK
+from nasedu.plots.cells import LOOKS
 from nasedu.supernet.mixed import Subset
 
 
@@ -61,13 +61,6 @@ def test_undecided_edges_tell_their_weights(cell):
     (ax,) = plots.cells(cell, {"path": path}).axes
     assert "0.20 none\n0.20 skip\n0.20 conv 1×1\n0.20 conv 3×3\n0.20 pool 3×3" in labels(ax)
     assert "0.25 skip\n0.75 conv 3×3" in labels(ax)
-
-
-def test_marked_edges_are_framed_even_where_there_is_no_connection(cell):
-    first, second = plots.cells(cell, {"a": (0,) * 6, "b": (1,) * 6}, marks={"a": [2]}).axes
-    framed = [t for t in first.texts if t.get_bbox_patch() and t.get_bbox_patch().get_edgecolor() == to_rgba(MARK)]
-    assert [text.get_text() for text in framed] == ["none"]
-    assert labels(second) == ["skip"] * 6
 
 
 def test_only_cells_of_six_edges_are_drawn(cell):

@@ -95,17 +95,10 @@ def test_an_any_time_curve_is_logarithmic_and_begins_where_it_is_told():
 
 
 def test_points_stand_where_they_are_and_the_crowd_is_grey():
-    ax = plots.landscape([1, 2, 3], [50, 60, 70], {"pick": (2, 60)}, xlabel="MACs", ylabel="%", budget=2.5).axes[0]
+    ax = plots.landscape([1, 2, 3], [50, 60, 70], {"pick": (2, 60)}, xlabel="MACs", ylabel="%").axes[0]
     lines = named(ax)
     assert lines["all 3"].get_xydata().tolist() == [[1, 50], [2, 60], [3, 70]] and lines["all 3"].get_color() == "0.6"
     assert lines["pick: 60.0"].get_xydata().tolist() == [[2, 60]]
-    assert list(lines["budget: 2"].get_xdata()) == [2.5, 2.5]
-
-
-def test_the_pick_of_an_agreement_has_the_highest_score_seen_not_the_highest_truth():
-    ax = plots.agreement(pd.Series([0.1, 0.9, 0.5], list("abc")), [70, 60, 80], "seen", "truth").axes[0]
-    assert named(ax)["the pick"].get_xydata().tolist() == [[0.9, 60]]
-    assert list(named(ax)["the best of these"].get_ydata()) == [80, 80]
 
 
 def test_names_beside_points_cover_neither_one_another_nor_the_edge():
@@ -201,15 +194,6 @@ def test_probabilities_have_a_column_for_every_block_and_name_what_they_end_in(n
     assert len(picture.axes) == 2 * most * len(space.groups)
     last = {ax.texts[0].get_text() for ax in picture.axes[: len(space.groups)] if ax.texts}
     assert len(last) == 1 and all(len(ax.texts) == 1 for ax in picture.axes)
-
-
-def test_hits_stand_in_percent_of_their_target_beside_what_they_lost():
-    frame = pd.DataFrame({"loss": ["hinge", "hinge", "log"], "expected": [1.0, 1.1, 0.9], "most probable": [1.2, 1, 1]})
-    frame = frame.assign(derived=1.0, lost=[1.0, 2.0, 3.0])
-    left, right = plots.budget_hits({"tight": frame}).axes
-    assert sorted(np.concatenate([line.get_xdata() for line in left.lines[:2]])) == pytest.approx([90, 100, 110])
-    assert sorted(np.concatenate([line.get_xdata() for line in right.lines[:2]])) == [1, 2, 3]
-    assert ticks(left.yaxis) == ["hinge", "log"] and left.patches[0].get_width() == pytest.approx(6)
 
 
 def test_a_legend_of_each_panel_begins_with_the_first_look():

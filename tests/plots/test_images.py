@@ -63,5 +63,5 @@ def test_there_may_be_any_number_of_scenes(n):
 def test_images_carry_their_classes():
     digits = data.classification("digits", "val", image_size=8, size=12)
     for count in (1, 12, 40):  # also more than there are
-        axes = [ax for ax in plots.images(digits, count, columns=6).axes if ax.images]
+        axes = [ax for ax in plots.images(digits, count).axes if ax.images]
         assert [ax.get_title() for ax in axes] == [str(int(label)) for label in digits.labels[:count]]
