@@ -24,6 +24,11 @@ with errors.needs("course"):
     from papermill.exceptions import PapermillExecutionError
 
 USER_ERRORS = {kind.__name__ for kind in vars(errors).values() if isinstance(kind, type)}
+PAGE = """{% extends "lab/index.html.j2" %}
+{% block data_png scoped %}
+{%- set alt = output | get_metadata("alt", "image/png") -%}
+{{ super() | replace("<img", '<img alt="%s"' % (alt | escape_html), 1) if alt else super() }}
+{%- endblock %}"""
 
 
 class NotebookFailed(Exception):
@@ -83,7 +88,7 @@ def run(notebook: str, given: Mapping[str, Any], out: Path | None = None) -> Pat
     print(f"{notebook}, preset {given['preset']}, {verb} {places.shown(folder.path)}", flush=True)
     try:
         executed = _execute(notebook, {**given, "out_dir": str(folder.path)}, folder.path)
-        write_atomically(folder.page(), _html(executed, notebook))
+        write_atomically(folder.page(), page(executed, notebook))
     finally:
         folder.release()
     _report(folder.path)
@@ -132,11 +137,12 @@ def _sentence(error: PapermillExecutionError, section: str, folder: Path) -> Exc
     )
 
 
-def _html(nb: NotebookNode, title: str) -> str:
+def page(nb: NotebookNode, title: str) -> str:
+    """An executed notebook as HTML; its pictures have their alt texts, which the template of nbconvert leaves out."""
     from nbconvert import HTMLExporter
 
-    page, _ = HTMLExporter().from_notebook_node(nb, resources={"metadata": {"name": title}})
-    return page
+    html, _ = HTMLExporter(raw_template=PAGE).from_notebook_node(nb, resources={"metadata": {"name": title}})
+    return html
 
 
 def _report(folder: Path) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 
 from nasedu.errors import ArchitectureError
 from nasedu.plots.diagram import FIXED, above, box, rows, swatches
@@ -17,6 +16,7 @@ from nasedu.plots.picture import COLOURS, DEEP, PALE, SKY, Picture
 from nasedu.spaces.base import Arch, SearchSpace, Slot
 
 SKIPPED = {"facecolor": "none", "edgecolor": "0.25", "linestyle": ":", "linewidth": 1.3}
+FRAME = {"edgecolor": COLOURS[2], "linewidth": 2.6, "zorder": 3}
 SEARCHED = "#4a90c9"
 KERNELS = {"3": PALE, "5": SKY, "7": DEEP}
 OTHER = COLOURS[1]
@@ -57,18 +57,25 @@ def blocks(space: SearchSpace, archs: Mapping[str, Arch] | None = None, mark: st
     told = ", ".join(filter(None, shown)) or space.name
     alt = f"The blocks of {told} from left to right, drawn to scale: {len(boxes)} boxes, lower with every stride."
     picture, axes = rows(shown, 11, 1.75 + 0.55 / len(shown), alt)
+    seen: dict[str, dict] = {}
     for ax, arch in zip(axes, shown.values(), strict=True):
-        looks = _space_looks(boxes) if arch is None else _arch_looks(space, boxes, arch)
+        chosen = {slot.name: slot.decisions[0].choices[i] for slot, i in zip(space.slots, arch or (), strict=False)}
         for stage in _stages(boxes):
-            turn = any(len(looks[b.name][1]) * LETTER > b.width for b in stage)
-            for b in stage:
-                _draw(ax, b, *looks[b.name], turn, framed=b.name == mark)
+            looks = [_look(b, chosen.get(b.name)) for b in stage]
+            # labels are turned where the stage's blocks are too narrow for theirs
+            turn = any(len(label) * LETTER > b.width for b, (_, label, _) in zip(stage, looks, strict=True))
+            for b, (look, label, kind) in zip(stage, looks, strict=True):
+                seen[kind] = look
+                box(ax, b.left, 0, (b.width, b.height), **look | FRAME if b.name == mark else look)
+                above(ax, b.left + b.width / 2, b.height, label, fontsize=8, rotation=90 if turn else 0)
         highest = max(b.height for b in boxes if b.slot)
         ax.set(xlim=(-GAP, boxes[-1].left + boxes[-1].width + 8), ylim=(0, max(boxes[0].height, highest / 0.6) * 1.03))
         ax.set_yticks([])
         ax.tick_params(bottom=False)
     _floor(axes[-1], space, boxes)
-    axes[0].legend(handles=_legend(space, archs), loc="upper right", fontsize=8.5, ncols=5, borderaxespad=0)
+    axes[0].legend(
+        handles=swatches(dict(sorted(seen.items()))), loc="upper right", fontsize=8.5, ncols=5, borderaxespad=0
+    )
     return picture
 
 
@@ -99,37 +106,18 @@ def _stages(boxes: list[Layer]) -> list[list[Layer]]:
     return [list(stage) for _, stage in itertools.groupby(boxes, lambda box: _stage(box.name))]
 
 
-def _space_looks(boxes: list[Layer]) -> dict[str, tuple[str, str]]:
-    """Colour and label, its number of choices, of every box."""
-    counts = {layer.name: len(layer.slot.decisions[0].choices) if layer.slot else 0 for layer in boxes}
-    return {name: (SEARCHED, str(count)) if count else (FIXED, "") for name, count in counts.items()}
-
-
-def _arch_looks(space: SearchSpace, boxes: list[Layer], arch: Arch) -> dict[str, tuple[str | None, str]]:
-    """Colour and label of every box by the chosen operation; no colour where the block is skipped."""
-    chosen = {slot.name: slot.decisions[0].choices[i] for slot, i in zip(space.slots, arch, strict=True)}
-    looks = {}
-    for layer in boxes:
-        operation = chosen.get(layer.name, "")
-        looks[layer.name] = KERNELS.get(_kernel(operation), OTHER) if operation else FIXED, operation
-        if operation == "skip":
-            looks[layer.name] = None, "" if layer.keeps_shape else "1×1"
-    return looks
-
-
-def _kernel(operation: str) -> str:
-    """The kernel in an operation's name ("k5e6", "shuffle5"), or "" where it names none."""
-    found = re.match(r"k(\d+)|[a-z]+(\d+)$", operation)
-    return "".join(found.groups("")) if found else ""
-
-
-def _draw(ax: Axes, layer: Layer, colour: str | None, label: str, turn: bool, framed: bool) -> None:
-    """One box on the floor, with its label on it, turned where the stage's blocks are too narrow for theirs."""
-    look = {"facecolor": colour, "edgecolor": "0.35" if layer.slot else "0.6"} if colour else SKIPPED
-    if framed:
-        look = look | {"edgecolor": COLOURS[2], "linewidth": 2.6, "zorder": 3}
-    box(ax, layer.left, 0, (layer.width, layer.height), **look)
-    above(ax, layer.left + layer.width / 2, layer.height, label, fontsize=8, rotation=90 if turn else 0)
+def _look(layer: Layer, operation: str | None) -> tuple[dict, str, str]:
+    """How a layer is drawn, what stands above it, and what the legend calls it; no operation is chosen of a space."""
+    if layer.slot is None:
+        return {"facecolor": FIXED, "edgecolor": "0.6"}, "", "fixed"
+    if operation is None:
+        return {"facecolor": SEARCHED}, str(len(layer.slot.decisions[0].choices)), "searchable: number of choices"
+    if operation == "skip":
+        return SKIPPED, "" if layer.keeps_shape else "1×1", "skipped"
+    named = re.match(r"k(\d+)|[a-z]+(\d+)$", operation)  # "k5e6", "shuffle5"
+    kernel = "".join(named.groups("")) if named else ""
+    called = f"{kernel} × {kernel} kernel" if kernel in KERNELS else operation
+    return {"facecolor": KERNELS.get(kernel, OTHER)}, operation, called
 
 
 def _floor(ax: Axes, space: SearchSpace, boxes: list[Layer]) -> None:
@@ -146,16 +134,3 @@ def _floor(ax: Axes, space: SearchSpace, boxes: list[Layer]) -> None:
     half = boxes[-1].height / 2
     ax.annotate("", (end + 3.5, half), (end + 0.5, half), arrowprops=arrow)
     ax.text(end + 4, half, f"{space.options.num_classes}\nclasses", va="center", fontsize=8.5)
-
-
-def _legend(space: SearchSpace, archs: Mapping[str, Arch] | None) -> list[Patch]:
-    if archs is None:
-        kinds = {"searchable: number of choices": SEARCHED}
-    else:
-        offered = {operation for decision in space.decisions for operation in decision.choices} - {"skip"}
-        kernels = {_kernel(operation) for operation in offered}
-        kinds = {f"{k} × {k} kernel": KERNELS[k] for k in KERNELS if k in kernels}
-        kinds |= {operation: OTHER for operation in sorted(offered) if _kernel(operation) not in KERNELS}
-    if archs is not None and any("skip" in decision.choices for decision in space.decisions):
-        kinds["skipped"] = SKIPPED
-    return swatches(kinds | {"fixed": {"facecolor": FIXED, "edgecolor": "0.6"}})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
 from nasedu.errors import ArchitectureError
-from nasedu.plots.diagram import above, box, swatches
+from nasedu.plots.diagram import above
+from nasedu.plots.forms import heat
 from nasedu.plots.picture import COLOURS, Picture, plain
 from nasedu.spaces.base import Arch, Path, SearchSpace
 from nasedu.spaces.nasbench201 import EDGES, NasBench201Space
@@ -25,18 +27,13 @@ LOOKS = {  # colour, line style and width of an edge: none of them is told by it
 }
 SHORT = dict(zip(LOOKS, ("none", "skip", "conv 1×1", "conv 3×3", "pool 3×3"), strict=True))
 UNDECIDED = ("0.35", "-", 1.6)
-MARK = COLOURS[2]
-ORIGINS = tuple(  # first parent, second, redrawn
-    {"facecolor": colour, "hatch": hatch, "edgecolor": "0.55"}
-    for colour, hatch in (("#cfe2f3", ""), ("#fbe3c0", "///"), ("#f4c7c3", "xxx"))
-)
+ORIGINS = ("#e3eef7", "#f4b860", "#a63d40")  # first parent, second, redrawn: light to dark
 BEND = {(1, 0): 0.0, (2, 1): 0.0, (3, 2): 0.0, (2, 0): -0.62, (3, 1): 0.62, (3, 0): -0.8}  # of an edge's arc
 
 
 def cells(
     space: SearchSpace,
     paths: Mapping[str, Path] | None = None,
-    marks: Mapping[str, Sequence[int]] | None = None,
     columns: int = 3,
 ) -> Picture:
     """A panel for every path by name, or one of the space itself: the cell as a graph, from the input to the output.
@@ -47,7 +44,6 @@ def cells(
     Args:
         space: of cells as NAS-Bench-201's.
         paths: by name.
-        marks: for a panel's name the edges (indices of decisions) whose labels are framed.
         columns: panels in a row, at most.
 
     Raises `ArchitectureError` for a space without such cells.
@@ -63,17 +59,17 @@ def cells(
     picture = Picture(wide * columns + 0.2, (0.68 * wide + 0.2) * rows, alt)
     axes = [plain(ax) for ax in picture.subplots(rows, columns, squeeze=False).flatten()]
     for ax, (name, path) in zip(axes, panels.items(), strict=False):
-        _cell(ax, space, path, set((marks or {}).get(name, ())))
+        _cell(ax, space, path)
         ax.set_title(name, fontsize=11, fontweight="bold", pad=2)
     return picture
 
 
-def _cell(ax: Axes, space: NasBench201Space, path: Path | None, marked: set[int]) -> None:
+def _cell(ax: Axes, space: NasBench201Space, path: Path | None) -> None:
     """One cell: edges first, then their labels, then the nodes on top."""
     entries = [None] * len(EDGES) if path is None else list(path)
     if len(entries) != len(EDGES):
         raise ArchitectureError(f"a cell has {len(EDGES)} edges, the path decides {len(entries)}")
-    for i, (edge, entry) in enumerate(zip(EDGES, entries, strict=True)):
+    for edge, entry in zip(EDGES, entries, strict=True):
         (colour, line, width), label = _look(space.operations, entry)
         (node, source), bend = edge, BEND[edge]
         style = f"arc3,rad={bend}"
@@ -81,11 +77,10 @@ def _cell(ax: Axes, space: NasBench201Space, path: Path | None, marked: set[int]
         arrow |= {"color": colour, "linestyle": line, "linewidth": width, "zorder": 1}
         ax.add_patch(FancyArrowPatch((source, 0), (node, 0), **arrow))
         middle = (source + node) / 2, -bend * (node - source) / 2  # of the arc, a quadratic curve
-        ground = {"facecolor": "white", "edgecolor": MARK if i in marked else "none", "linewidth": 2, "pad": 1.8}
-        text = label or ("none" if i in marked else "")
-        if text:
+        if label:
+            ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.8}
             upright = "center" if bend else "bottom"  # on its arc, or above its line, which is short
-            above(ax, *middle, text, 0 if bend else 5, va=upright, linespacing=1.15, bbox=ground, zorder=2)
+            above(ax, *middle, label, 0 if bend else 5, va=upright, linespacing=1.15, bbox=ground, zorder=2)
     for node, name in enumerate(("in", "1", "2", "out")):
         ax.plot(node, 0, "o", markersize=24, color="white", markeredgecolor="0.2", markeredgewidth=1.5, zorder=3)
         ax.text(node, 0, name, ha="center", va="center", fontsize=9, zorder=4)
@@ -112,21 +107,19 @@ def genes(
     Args:
         space: whose architectures they are.
         archs: by name.
-        origins: for every name a number for each decision, 0, 1 or 2: a colour and a hatch.
+        origins: for every name a number for each decision, 0, 1 or 2: a colour, the larger the darker.
         kinds: what these numbers are, in the legend; "" for one that does not occur.
     """
-    picture = Picture(1.05 * len(space.decisions) + 3.6, 0.62 * len(archs) + 0.55)
-    picture.alt = f"The genes of {', '.join(archs)}, a box each; colours tell what is {', '.join(filter(None, kinds))}."
-    ax = plain(picture.subplots())
-    for row, (name, arch) in enumerate(archs.items()):
+    names = [decision.name for decision in space.decisions]
+    rows: dict[str, list[list[str]]] = {"kinds": [], "texts": []}
+    for name, arch in archs.items():
         chosen = [d.choices[i] for d, i in zip(space.decisions, space.validate(arch), strict=True)]
-        for i, (choice, origin) in enumerate(zip(chosen, origins[name], strict=True)):
-            text = SHORT.get(choice, choice).removeprefix("conv ").removesuffix(" 3×3")
-            box(ax, i - 0.46, -row - 0.36, (0.92, 0.72), text, **ORIGINS[origin])
-        ax.text(-0.62, -row, name, ha="right", va="center", fontsize=10)
-    for i, decision in enumerate(space.decisions):
-        above(ax, i, 0.45, decision.name, color="0.35")
-    ax.set(xlim=(-2.6, len(space.decisions) - 0.4), ylim=(-len(archs) + 0.4, 0.85))
-    shown = {kind: look for kind, look in zip(kinds, ORIGINS, strict=False) if kind}
-    picture.legend(handles=swatches(shown), loc="outside right center", fontsize=9)
-    return picture
+        rows["texts"].append(
+            [SHORT.get(choice, choice).removeprefix("conv ").removesuffix(" 3×3") for choice in chosen]
+        )
+        rows["kinds"].append([kinds[origin] for origin in origins[name]])
+    tables = {what: pd.DataFrame(table, list(archs), names) for what, table in rows.items()}
+    colours = {kind: colour for kind, colour in zip(kinds, ORIGINS, strict=False) if kind}
+    alt = f"The genes of {', '.join(archs)}, a box each; colours tell what is {', '.join(colours)}."
+    size = {"width": 1.05 * len(names) + 1.4, "height": 0.5 * len(archs) + 0.9}
+    return heat(tables["kinds"], texts=tables["texts"], colours=colours, alt=alt, **size)

@@ -1,4 +1,4 @@
-"""A few forms for tables of numbers: lines, dots, bars, stacks, areas, histograms, heat maps. All dress alike.
+"""A few forms for tables of numbers: lines, dots, bars, stacks, histograms, heat maps. All dress alike.
 
 A form takes one panel, {name: values}, or several, {panel: {name: values}}, and `Dress`'s fields as keywords.
 """
@@ -112,6 +112,7 @@ def scatter(data: Mapping, *, crowd: str = "", named: bool = False, diagonal: bo
     looks = styles(name for points in panels.values() for name in points if name != crowd)
     looks[crowd] = {"color": "0.6", "marker": "o"}
     for ax, points in zip(axes, panels.values(), strict=True):
+        looks = looks | styles(points) if dress.legend == "each" else looks
         for name, (x, y) in points.items():
             _cloud(ax, x, y, looks[name] | {"label": "_" + name if named else name}, name == crowd)
         if diagonal:
@@ -205,61 +206,52 @@ def bars(data: Mapping, **dress) -> Picture:
 
 
 def stacks(
-    data: Mapping, parts: Sequence[str], *, colours: Sequence = OPERATIONS, totals: str = "", **dress
+    data: Mapping,
+    parts: Sequence[str] | None = None,
+    *,
+    colours: Sequence = OPERATIONS,
+    totals: str = "",
+    joined: bool = False,
+    **dress,
 ) -> Picture:
-    """A bar for each row of values, its parts on top of one another.
+    """A bar for each row of values, its parts on top of one another; or areas, where rows are steps.
 
     Args:
-        data: values (n, parts) for every panel; a DataFrame's index names its bars.
-        parts: what the columns are called.
+        data: values (n, parts) for every panel; a DataFrame's index names its bars or is its steps.
+        parts: what the columns are called; a DataFrame's own names where None.
         colours: of the parts.
         totals: how a bar's sum is written on it, as ".3g"; not at all where empty.
+        joined: whether bars are joined to areas. A part's name stands where its area ends, if there is room.
         dress: fields of `Dress`.
     """
     dress = Dress(**dress)
-    picture, axes = _grid(data, dress, "Stacked bars", 3)
+    picture, axes = _grid(data, dress, "Stacked areas" if joined else "Stacked bars", 1.5 if joined else 3)
     for ax, values in zip(axes, data.values(), strict=True):
+        names, table = parts or list(values), np.asarray(values, dtype=float)
+        ax.grid(False, axis="both" if joined else "x")
+        if joined:
+            _areas(ax, list(values.index), table, dict(zip(names, colours, strict=False)))
+            continue
         places = _names(ax.xaxis, _index(values, len(values))) or range(1, len(values) + 1)
-        table = np.asarray(values, dtype=float)
-        for i, (part, heights) in enumerate(zip(parts, table.T, strict=True)):
+        for i, (part, heights) in enumerate(zip(names, table.T, strict=True)):
             look = {"color": colours[i % len(colours)], "hatch": HATCHES[i % 4], "edgecolor": "white"}
             drawn = ax.bar(places, heights, 0.8, table[:, :i].sum(1), label=part, linewidth=0.3, **look)
         if totals:
             ax.bar_label(drawn, [format(total, totals) for total in table.sum(1)], fontsize=10)
-        ax.grid(False, axis="x")
     return _dressed(picture, axes, data, dress)
 
 
-def areas(rows: Mapping[str, Mapping], *, colours: Sequence = OPERATIONS, **dress) -> Picture:
-    """Shares over time as stacked areas: a row of panels for every name, a column for each of its tables.
-
-    Args:
-        rows: {row: {column: DataFrame}}; a table's index are the steps, its columns the parts, which add up to 1. A
-            part's name stands where its area ends, if there is room.
-        colours: of the parts.
-        dress: fields of `Dress`.
-    """
-    flat = {(row, column): table for row, tables in rows.items() for column, table in tables.items()}
-    most = max(map(len, rows.values()), default=0)
-    dress = Dress(**{"columns": most, "width": 11, "ylim": (0, 1)} | dress)
-    picture, axes = _grid(flat, dress, "Stacked areas", 1.5)
-    for ax, table in zip(axes, flat.values(), strict=True):
-        table = table if len(table) > 1 else pd.concat([table, table.set_index(table.index + 1)])  # one step is a bar
-        steps, low = list(table.index), 0.0
-        ax.stackplot(steps, table.to_numpy().T, colors=colours[: len(table.columns)], edgecolor="white", linewidth=0.5)
-        for part, last, colour in zip(table.columns, table.iloc[-1], colours, strict=False):
-            if last > 0.12:
-                place = steps[0] + 0.95 * (steps[-1] - steps[0]), low + last / 2
-                ax.text(*place, part, ha="right", va="center", fontsize=8, color=ink(colour))
-            low += last
-        ax.set_xlim(steps[0], steps[-1])
-        ax.grid(False)
-        ax.tick_params(labelsize=8)
-    _dressed(picture, axes, dict.fromkeys(range(len(flat))), dress)
-    for i, (ax, (row, column)) in enumerate(zip(axes, flat, strict=True)):
-        ax.set_title(column if i < most else "", fontsize=10)
-        ax.set_ylabel("" if i % most else row, fontsize=10)
-    return picture
+def _areas(ax: Axes, steps: list, table: np.ndarray, colours: Mapping[str, object]) -> None:
+    """Rows of a table (steps, parts) as areas; a single one lasts one step."""
+    if len(steps) == 1:
+        steps, table = [steps[0], steps[0] + 1], table.repeat(2, axis=0)
+    ax.stackplot(steps, table.T, colors=colours.values(), edgecolor="white", linewidth=0.5)
+    for (part, colour), last, top in zip(colours.items(), table[-1], table[-1].cumsum(), strict=False):
+        if last > 0.12:
+            place = steps[0] + 0.95 * (steps[-1] - steps[0]), top - last / 2
+            ax.text(*place, part, ha="right", va="center", fontsize=8, color=ink(colour))
+    ax.set_xlim(steps[0], steps[-1])
+    ax.tick_params(labelsize=8)
 
 
 def histogram(data: Mapping, marks: Mapping[str, Mapping[str, float]] | None = None, **dress) -> Picture:
@@ -292,6 +284,7 @@ def heat(
     numbers: str = "",
     colours: str | Mapping[str, str] = "cividis",
     bar: str = "",
+    texts: pd.DataFrame | None = None,
     **dress,
 ) -> Picture:
     """Tables as colours: a panel for every name. Raises `ParameterError`.
@@ -302,6 +295,7 @@ def heat(
         numbers: how cells are written, as ".2f"; not at all where empty.
         colours: a colour map, or a colour for every value where values are names.
         bar: what the scale is called.
+        texts: what is written into the cells instead.
         dress: fields of `Dress`.
     """
     panels = {"": data} if not isinstance(data, Mapping) else data
@@ -319,7 +313,7 @@ def heat(
     low, high = (-0.5, len(codes) - 0.5) if named else limits or (None, None)
     for ax, (key, matrix) in zip(axes, values.items(), strict=True):
         image = ax.imshow(matrix, vmin=low, vmax=high, interpolation="nearest", **scale)
-        _cells(ax, image, panels[key], numbers)
+        _cells(ax, image, panels[key], numbers, texts)
     if bar:
         picture.colorbar(image, ax=list(axes), label=bar, pad=0.01)
     picture = _dressed(picture, axes, panels, dress)
@@ -328,7 +322,7 @@ def heat(
     return picture
 
 
-def _cells(ax: Axes, image, table: object, numbers: str) -> None:
+def _cells(ax: Axes, image, table: object, numbers: str, texts: pd.DataFrame | None) -> None:
     """The names of rows and columns, and what is written into cells."""
     matrix = image.get_array()
     if isinstance(table, pd.DataFrame):
@@ -336,16 +330,16 @@ def _cells(ax: Axes, image, table: object, numbers: str) -> None:
         _names(ax.xaxis, table.columns)
     else:
         ax.set_box_aspect(1)
-    if numbers:
-        for (row, column), value in np.ndenumerate(matrix.filled(np.nan)):
-            if np.isfinite(value):
-                dark = ink(image.cmap(image.norm(value)))
-                ax.text(column, row, format(value, numbers), ha="center", va="center", fontsize=8, color=dark)
+    for (row, column), value in np.ndenumerate(matrix.filled(np.nan)):
+        if np.isfinite(value) and (numbers or texts is not None):
+            text = format(value, numbers) if texts is None else texts.iat[row, column]
+            dark = ink(image.cmap(image.norm(value)))
+            ax.text(column, row, text, ha="center", va="center", fontsize=8, color=dark)
     ax.grid(False)
     if max(matrix.shape) < 12 and not numbers:  # few cells: each with its edge
-        for i in range(max(matrix.shape) + 1):
-            ax.axhline(i - 0.5, color="0.6", linewidth=0.6, linestyle="-")
-            ax.axvline(i - 0.5, color="0.6", linewidth=0.6, linestyle="-")
+        for draw, count in zip((ax.axhline, ax.axvline), matrix.shape, strict=True):
+            for i in range(count + 1):
+                draw(i - 0.5, color="0.6", linewidth=0.6, linestyle="-")
     ax.spines[:].set_visible(False)
     ax.tick_params(labelsize=9)
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 # where a name may stand: points to the right and upwards, the nearest first
-DIRECTIONS = [(np.cos(a), np.sin(a)) for a in np.radians([0, 180, 90, 270, 45, 135, 225, 315])]
-PLACES = [(far * cos, far * sin) for far in (8, 18, 30, 44, 60, 80) for cos, sin in DIRECTIONS]
-ENDS = (("left", "right"), ("bottom", "top"))  # of a name, which lies at its place
+AROUND = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (-1, -1), (1, -1)]
+PLACES = [(far * across, far * up) for far in (8, 14, 22, 32, 44, 58) for across, up in AROUND]
+SIDES = {-1: "right", 0: "center", 1: "left"}  # of a name that lies at its place
 
 
 def label(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
@@ -28,25 +27,16 @@ def label(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
     )
     taken = [Bbox.from_bounds(*(mark - 5), 10, 10) for mark in ax.transData.transform(marks)]
     frame = ax.get_window_extent()
+    look = {"textcoords": "offset points", "va": "center", "fontsize": 9, "annotation_clip": False}
     for text, point in points.items():
-        tried = {}
-        for place in PLACES:
-            note = _note(ax, text, point, place, None)
-            box = note.get_window_extent()
+        boxes = []
+        for at in PLACES:
+            note = ax.annotate(text, point, at, ha=SIDES[np.sign(at[0])], **look)
+            boxes.append(note.get_window_extent())
             note.remove()
-            outside = box.x0 < frame.x0 or box.x1 > frame.x1 or box.y0 < frame.y0 or box.y1 > frame.y1
-            tried[place] = box.count_overlaps(taken) + 10 * outside, box  # leaving is worse than covering something
-            if not tried[place][0]:
-                break
-        place = min(tried, key=lambda place: tried[place][0])
-        far = max(map(abs, place)) > 10
-        _note(ax, text, point, place, {"arrowstyle": "-", "color": "0.6", "shrinkA": 0, "shrinkB": 4} if far else None)
-        taken.append(tried[place][1])
-
-
-def _note(ax: Axes, text: str, point: tuple, place: tuple, arrow: dict | None) -> Annotation:
-    sides = ["center" if abs(shift) < 1 else ends[int(shift < 0)] for shift, ends in zip(place, ENDS, strict=True)]
-    look = {"ha": sides[0], "va": sides[1], "fontsize": 9, "arrowprops": arrow, "annotation_clip": False}
-    note = ax.annotate(text, point, place, textcoords="offset points", **look)
-    note.set_in_layout(False)
-    return note
+        leaving = [10 * (not frame.contains(*box.min) or not frame.contains(*box.max)) for box in boxes]
+        best = int(np.argmin([box.count_overlaps(taken) + out for box, out in zip(boxes, leaving, strict=True)]))
+        taken.append(boxes[best])
+        at, line = PLACES[best], {"arrowstyle": "-", "color": "0.6", "shrinkA": 0, "shrinkB": 4}
+        note = ax.annotate(text, point, at, ha=SIDES[np.sign(at[0])], arrowprops=line, **look)
+        note.set_in_layout(False)

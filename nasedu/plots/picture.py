@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 
 import matplotlib
 import numpy as np
@@ -115,14 +116,8 @@ def _told(texts: Iterable[str]) -> str:
 
 def styles(names: Iterable[str]) -> dict[str, dict]:
     """For every name a colour, a marker and a line style: no two names share all, and none relies on colour alone."""
-    return {
-        name: {
-            "color": COLOURS[i % len(COLOURS)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "linestyle": LINES[i % len(LINES)],
-        }
-        for i, name in enumerate(dict.fromkeys(names))
-    }
+    looks = zip(dict.fromkeys(names), cycle(COLOURS), cycle(MARKERS), cycle(LINES), strict=False)
+    return {name: {"color": colour, "marker": marker, "linestyle": line} for name, colour, marker, line in looks}
 
 
 def every(points: int, marks: int = 8, log: bool = False) -> int | list[int]:

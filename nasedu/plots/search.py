@@ -1,4 +1,4 @@
-"""Pictures of searches: any-time curves, where a pick stands, how undecided a search is, and what met its budget."""
+"""Pictures of searches: any-time curves, where a pick stands, and how undecided a search is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from matplotlib.ticker import LogLocator
 
 from nasedu.errors import ParameterError
 from nasedu.plots.cells import SHORT
-from nasedu.plots.forms import OPERATIONS, areas, dots, lines, scatter
+from nasedu.plots.forms import OPERATIONS, lines, scatter, stacks
 from nasedu.plots.picture import Picture
 from nasedu.spaces.base import SearchSpace
-from nasedu.tables.derive import TOLERANCE
-
-COSTS = ("expected", "most probable", "derived")
 
 
 def anytime(panels: Mapping[str, Mapping[str, np.ndarray]], *, first: int = 1, **dress) -> Picture:
@@ -47,12 +44,7 @@ def anytime(panels: Mapping[str, Mapping[str, np.ndarray]], *, first: int = 1, *
 
 
 def landscape(
-    costs: Sequence[float],
-    scores: Sequence[float],
-    points: Mapping[str, tuple[float, float]] | None = None,
-    *,
-    budget: float | None = None,
-    **dress,
+    costs: Sequence[float], scores: Sequence[float], points: Mapping[str, tuple[float, float]] | None = None, **dress
 ) -> Picture:
     """Every architecture as a grey dot at (cost, score), and where the named ones stand.
 
@@ -60,30 +52,11 @@ def landscape(
         costs: of all, (n,).
         scores: of all, (n,).
         points: cost and score of the named ones.
-        budget: a limit on the cost, as a line.
         dress: fields of `Dress`.
     """
     named = {f"{name}: {y:.1f}": (x, y) for name, (x, y) in (points or {}).items()}
     crowd = f"all {len(scores):,}"
-    picture = scatter({crowd: (costs, scores)} | named, crowd=crowd, **dress)
-    return picture if budget is None else picture.guide(x=budget, linestyle="--", label=f"budget: {budget:,.0f}")
-
-
-def agreement(seen: Sequence[float], truth: Sequence[float], xlabel: str, ylabel: str, title: str = "") -> Picture:
-    """What a search saw of each architecture against the truth, one dot each; its pick, the largest seen, is marked.
-
-    Args:
-        seen: (n,).
-        truth: (n,).
-        xlabel: of what was seen.
-        ylabel: of the truth.
-        title: above both.
-    """
-    seen, truth = np.asarray(seen), np.asarray(truth)
-    best = int(seen.argmax())
-    points = {"seen by the search": (seen, truth), "the pick": (seen[best], truth[best])}
-    picture = scatter({title: points}, xlabel=xlabel, ylabel=ylabel, width=7)
-    return picture.guide(y=max(truth), label="the best of these")
+    return scatter({crowd: (costs, scores)} | named, crowd=crowd, **dress)
 
 
 def progress(histories: Mapping[str, Sequence[Mapping]], parts: Mapping[str, str], **dress) -> Picture:
@@ -115,37 +88,21 @@ def probabilities(
         colours: of the choices.
         dress: fields of `Dress`.
     """
-    rows: dict[str, dict] = {}
+    blocks = [(block, d) for block, group in zip(space.group_names, space.groups, strict=True) for d in group]
+    panels: dict[tuple[str, str], pd.DataFrame] = {}
     for name, history in histories.items():
-        for block, d in [
-            (block, d) for block, group in zip(space.group_names, space.groups, strict=True) for d in group
-        ]:
+        for block, d in blocks:
             decision, count = space.decisions[d], len(space.decisions[d].choices)
             kind = decision.name.removeprefix(block).strip(".")
             table = np.array([[float(p) for p in list(record[d])[:count]] for record in history])
             columns = [SHORT.get(choice, choice) for choice in decision.choices]
             table = pd.DataFrame(table, steps or range(1, len(history) + 1), columns)
-            rows.setdefault(f"{name}\n{kind}".strip(), {})[block] = table
-    return areas(rows, colours=colours, **dress)
-
-
-def budget_hits(frames: Mapping[str, pd.DataFrame], lost: str = "objective lost (% of range)") -> Picture:
-    """A row of panels per target by name: left costs in % of it, right what was given up; a row in them per loss.
-
-    Args:
-        frames: one row per run, with the columns loss, expected, most probable and derived (costs as multiples of the
-            target) and lost (what the derived network lacks).
-        lost: the axis of what was given up.
-
-    Raises `ParameterError`.
-    """
-    panels = {}
-    for title, frame in frames.items():
-        runs = {name: frame.groupby("loss", sort=False)[name].apply(list) for name in frame.columns.drop("loss")}
-        costs = {name: runs[name].map(lambda values: [100 * v for v in values]) for name in COSTS}
-        panels |= {title: costs, f"{title}: lost": {"derived": runs["lost"]}}
-    picture = dots(panels, columns=2, width=11, legend="bottom")
-    picture.guide(x=[(100 - 100 * TOLERANCE, 100 + 100 * TOLERANCE), 0] * len(frames))
-    picture.axes[-2].set_xlabel("cost (% of the target)")
-    picture.axes[-1].set_xlabel(lost)
+            panels[f"{name}\n{kind}".strip(), block] = table
+    rows = list(dict.fromkeys(row for row, _ in panels))
+    panels = {place: panels[place] for place in sorted(panels, key=lambda place: rows.index(place[0]))}
+    look = {"columns": len(space.groups), "width": 11, "ylim": (0, 1)}
+    picture = stacks(panels, colours=colours, joined=True, **look | dress)
+    for i, (ax, (row, block)) in enumerate(zip(picture.axes, panels, strict=True)):
+        ax.set_title(block if i < len(space.groups) else "", fontsize=10)
+        ax.set_ylabel("" if i % len(space.groups) else row, fontsize=10)
     return picture

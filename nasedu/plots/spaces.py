@@ -1,16 +1,21 @@
-"""Pictures of a search space and of architectures in it."""
+"""Pictures of a search space, of what its options cost, and of architectures in it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
+import numpy as np
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
 from nasedu.plots.diagram import FIXED, above, box, rows, swatches
+from nasedu.plots.forms import heat
 from nasedu.plots.picture import COLOURS, THIN, Picture
 from nasedu.spaces.base import Arch, SearchSpace, Slot
+from nasedu.tables import LookupTable
+from nasedu.tables.file import options
 
 SEARCHED = COLOURS[0]
 HEAD = {"linestyle": "", "marker": "D", "color": COLOURS[1], "markersize": 9, "zorder": 2}
@@ -30,8 +35,7 @@ def network(space: SearchSpace) -> Picture:
     places = {name: (columns[name], levels[shapes[name][1]]) for name in sources if name in shapes}
     alt = f"The network of {space.name} from left to right, a row for each resolution. Blocks with their choices above "
     alt += f"them are searched: {', '.join(slot.name for slot in space.slots)}."
-    picture = Picture(10.5, 0.5 + 0.85 * len(levels), alt)
-    ax = picture.subplots()
+    picture, (ax,) = rows([""], 10.5, 0.5 + 0.85 * len(levels), alt)
     slots = {slot.name: slot for slot in space.slots}
     most, finest = max(shape[0] for shape in shapes.values()), max(levels)
     for name, (x, y) in places.items():
@@ -66,6 +70,36 @@ def architectures(space: SearchSpace, archs: Mapping[str, Arch]) -> Picture:
         ax.set_yticks(sorted({0, highest}))
     axes[-1].set_xticks(range(len(space.slots)), [slot.name for slot in space.slots])
     return picture
+
+
+def price_map(
+    table: LookupTable, unit: str = "MACs (millions)", scale: float = 1e-6, *, lead: bool = False, numbers: str = ".1f"
+) -> Picture:
+    """A column for every decision group, a row for every option; colour and number are its entry.
+
+    Args:
+        table: of any space.
+        unit: what is shown.
+        scale: what the entries are multiplied by.
+        lead: whether each column shows the lead over its own lowest, as for scores of blocks that differ in size.
+        numbers: how entries are written.
+    """
+    named = options(table.space)
+    columns = {
+        block: pd.Series(entry.flatten().numpy() * scale, names, dtype=float)
+        for (block, names), entry in zip(named.items(), table.entries, strict=True)
+    }
+    rows = list(dict.fromkeys(name for names in named.values() for name in names))
+    if any(", " in name for name in rows):  # decided together, as width and depth: sorted, the widths stand together
+        rows.sort()
+    frame = pd.DataFrame(columns).reindex(rows)
+    frame = frame - frame.min() if lead else frame
+    stages = all(name.startswith("stage") for name in named)
+    if stages:
+        frame.columns = [name.removeprefix("stage").replace("_", ".") for name in named]
+    look = {"xlabel": "block (stage.number)" if stages else "block", "width": 11, "height": 1.2 + 0.3 * len(rows)}
+    limits = 0.0, float(np.nanmax(frame.to_numpy()))
+    return heat(frame, limits=limits, numbers=numbers, bar=unit, **look)
 
 
 def _stack(ax: Axes, x: float, width: float, depth: int, most: int) -> None:
@@ -113,8 +147,7 @@ def _block(ax: Axes, place: tuple[int, int], size: tuple[float, float], slot: Sl
 def _dress(ax: Axes, levels: Mapping[int, int]) -> None:
     ax.set_yticks(list(levels.values()), [f"{pixels} px" for pixels in levels])
     ax.set_xticks([])
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
+    ax.spines["bottom"].set_visible(False)
     ax.tick_params(left=False)
     ax.set(ylabel="resolution", ylim=(min(levels.values()) - 0.4, 0.6))
     marks = swatches({"searchable block: width ratios, numbers of bottlenecks": SEARCHED, "fixed layer": FIXED})

@@ -16,14 +16,14 @@ from nasedu.spaces.plainnet import Block, PlainNetSpace
 
 SLICE = 0.9  # of a layer's place, so that layers can be counted
 ROOM = 0.35  # layers between two blocks
-TICKS = (8, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
 
 class Piece(NamedTuple):
-    """A block as it is drawn: where it starts, in layers from the left, and the pixels of its result."""
+    """A block as it is drawn: where it starts and where its middle is, in layers from the left; its result's pixels."""
 
     block: Block
     left: float
+    middle: float
     pixels: int
 
 
@@ -41,7 +41,8 @@ def structures(space: PlainNetSpace, archs: Mapping[str, Sequence[Block] | str])
     sizes = sorted({piece.pixels for row in pieces for piece in row}, reverse=True)
     blues = matplotlib.colormaps["Blues"]
     shades = {f"{size} px": blues(0.2 + 0.7 * i / max(1, len(sizes) - 1)) for i, size in enumerate(sizes)}
-    titles = [_title(name, space, arch) for name, arch in found.items()]
+    costs = {name: space.cost(arch) for name, arch in found.items()}
+    titles = [f"{name}: {cost.params:,} parameters, {cost.macs / 1e6:.3g} M MACs" for name, cost in costs.items()]
     alt = f"Layers as bars, as high as their channels, from left to right. {'; '.join(titles)}."
     picture, axes = rows(titles, 11, 1.9 + 0.4 / len(titles), alt)
     end = max(row[-1].left + row[-1].block.layers + ROOM for row in pieces)
@@ -55,18 +56,13 @@ def structures(space: PlainNetSpace, archs: Mapping[str, Sequence[Block] | str])
     return picture
 
 
-def _title(name: str, space: PlainNetSpace, arch: Sequence[Block]) -> str:
-    cost = space.cost(arch)
-    return f"{name}: {cost.params:,} parameters, {cost.macs / 1e6:.3g} M MACs"
-
-
 def _pieces(space: PlainNetSpace, arch: Sequence[Block]) -> list[Piece]:
     left, size, pieces = 0.0, space.input_size, []
     for block in arch:
         size = space.kinds[block.name].cost(block, size, space.squeeze_excite)[1]
         if size < 1:
             raise ArchitectureError(f"{block.name} leaves no pixel of {space.input_size}")
-        pieces.append(Piece(block, left, size))
+        pieces.append(Piece(block, left, left + (block.layers - 1 + SLICE) / 2, size))
         left += block.layers + ROOM
     return pieces
 
@@ -81,22 +77,15 @@ def _draw(ax: Axes, piece: Piece, shade: tuple) -> None:
             box(ax, piece.left + layer + 0.3 * SLICE, 0, (0.4 * SLICE, block.bottleneck), **inner)
     name = block.name.removeprefix("Super").removeprefix("Res").removesuffix("BNRELU")
     highest = max(block.c_out, block.bottleneck)
-    above(ax, _middle(piece), highest, name, 3, rotation=90 if block.layers < 3 else 0)
-
-
-def _middle(piece: Piece) -> float:
-    return piece.left + (piece.block.layers - 1 + SLICE) / 2
+    above(ax, piece.middle, highest, name, 3, rotation=90 if block.layers < 3 else 0)
 
 
 def _dress(ax: Axes, row: Sequence[Piece], top: int) -> None:
     ax.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
-    ticks = [0]
-    for tick in TICKS:  # a square-root scale squeezes what is small: keep ticks that are far enough apart to be read
-        if tick <= top and np.sqrt(tick) - np.sqrt(ticks[-1]) > 0.13 * np.sqrt(top):
-            ticks.append(tick)
+    ticks = [0, *(2**k for k in range(16) if top / 10 < 2**k <= top)]  # far enough apart to be read
     ax.set_yticks(ticks, [str(tick) for tick in ticks])
     ax.minorticks_off()
     ax.set(ylim=(0, (1.45 * np.sqrt(top)) ** 2), ylabel="channels")
     ax.spines["left"].set_visible(True)
-    ax.set_xticks(list(map(_middle, row)), [f"×{piece.block.layers}" for piece in row], fontsize=8.5)
+    ax.set_xticks([piece.middle for piece in row], [f"×{piece.block.layers}" for piece in row], fontsize=8.5)
     ax.tick_params(axis="x", length=0, labelbottom=True)

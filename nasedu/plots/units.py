@@ -1,24 +1,19 @@
-"""What blocks are made of: bottlenecks, shuffle units, superkernels, and which channel reaches which."""
+"""What blocks are made of: bottlenecks and parallel branches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 from torch import nn
 
 from nasedu.hardware import count
 from nasedu.plots.diagram import above, box, rows
-from nasedu.plots.forms import heat
-from nasedu.plots.picture import COLOURS, DEEP, MARKERS, PALE, SKY, THIN, Picture, plain
-from nasedu.sampling import one_hot
-from nasedu.supernet.superkernel import CHOICES, SuperKernel
+from nasedu.plots.picture import COLOURS, DEEP, PALE, THIN, Picture, plain
 
 MAP = 0.07  # half the width of a drawn feature map
-BOTH = "D"  # the marker of a channel that knows of every group
 
 
 def bottlenecks(blocks: Mapping[str, nn.Module], size: int) -> Picture:
@@ -63,10 +58,9 @@ def _bottleneck(ax: Axes, layers: list[tuple[nn.Conv2d, int, str]], tallest: int
         box(ax, x - MAP, -height / 2, (2 * MAP, height), facecolor=DEEP, edgecolor="white", zorder=3)
         above(ax, x, height / 2, str(height), fontsize=9)
     if shortcut:
-        top, end, line = 0.7 * tallest, len(layers), THIN | {"color": COLOURS[1], "linewidth": 1.5}
-        first, last = (h / 2 + 0.13 * tallest for h in (heights[0], heights[-1]))
-        ax.plot([0, 0, end, end], [first, top, top, last], **line)
-        ax.plot([end], [last], marker="v", markersize=8, **line)
+        (first, last), end = (h / 2 + 0.13 * tallest for h in (heights[0], heights[-1])), len(layers)
+        top, line = 0.7 * tallest, THIN | {"color": COLOURS[1], "linewidth": 1.5}
+        ax.plot([0, 0, end, end], [first, top, top, last], marker="v", markevery=[-1], markersize=8, **line)
         above(ax, end / 2, top, "shortcut: + input", fontsize=9)
     ax.set(xlim=(-0.35, len(layers) + 0.35), ylim=(-0.95 * tallest, 0.95 * tallest))
 
@@ -85,49 +79,19 @@ def _convolution(ax: Axes, x: float, conv: nn.Conv2d, before: int, after: int) -
         ax.add_patch(Polygon(corners, facecolor=PALE, edgecolor="0.6", linewidth=0.8))
 
 
-def wiring(layers: Mapping[str, Sequence[np.ndarray]], groups: int = 2) -> Picture:
-    """Which channel reaches which: a panel for every name, a column of dots for every map.
+def branches(units: Mapping[str, tuple[object, Sequence[Sequence[object]], object]]) -> Picture:
+    """Parallel branches from left to right: boxes are layers, numbers the channels between them.
 
     Args:
-        layers: for every name 0/1 matrices (channels out, channels in), one for each step.
-        groups: of the input; marker and colour say of which a channel has heard, a diamond of all.
+        units: for every name the channels that come in, two branches, and the channels that go out. A branch has
+            channels and layers in turn; the first, dark, stands above.
     """
-    looks = {f"knows group {i + 1}": {"marker": MARKERS[i], "color": COLOURS[i]} for i in range(groups)}
-    looks["knows all"] = {"marker": BOTH, "color": "black"}
-    picture, axes = rows(
-        layers, 5.2, 3.6, f"Channels as dots, wired from step to step: {', '.join(layers)}.", across=True
-    )
-    for ax, steps in zip(axes, layers.values(), strict=True):
-        reach = np.kron(np.eye(groups), np.ones(len(steps[0].T) // groups)).T > 0  # (channels, groups)
-        for x, step in enumerate([*steps, None]):
-            for channel, known in enumerate(reach):
-                name = "knows all" if known.all() else f"knows group {known.argmax() + 1}"
-                ax.plot([x], [-channel], linestyle="", markersize=9, zorder=2, label=name, **looks[name])
-                for out in [] if step is None else np.flatnonzero(step[:, channel]):
-                    ax.plot([x, x + 1], [-channel, -out], **THIN | {"color": looks[name]["color"], "alpha": 0.55})
-            reach = reach if step is None else step.astype(bool) @ reach
-    return picture.key()
-
-
-def shuffle_units(c_in: int = 64, c_out: int = 160) -> Picture:
-    """ShuffleNetV2's two units from left to right: stride 1 at `c_out` channels, stride 2 from `c_in` to `c_out`.
-
-    Boxes are convolutions, numbers the channels between them.
-    """
-    half, depthwise = c_out // 2, "depthwise k × k"
-    kept = [[f"odd:\n{half}", "1 × 1", half, depthwise, half, "1 × 1", half], [f"even: {half}"]]
-    strided = f"{depthwise}\nstride 2"
-    reduced = [[c_in, "1 × 1", half, strided, half, "1 × 1", c_out - c_in], [c_in, strided, c_in, "1 × 1", c_in]]
-    units = {
-        f"stride 1: half of the channels pass untouched ({c_out} → {c_out})": (c_out, kept),
-        f"stride 2: both branches halve the resolution ({c_in} → {c_out})": (c_in, reduced),
-    }
-    picture, axes = rows(units, 10, 2.1, f"Two units of two branches each. {'; '.join(units)}.")
-    for ax, (channels, branches) in zip(axes, units.values(), strict=True):
-        _branch(ax, 1, branches[0], {"facecolor": DEEP, "ink": "white"})
-        _branch(ax, 0, branches[1], {"facecolor": PALE})
-        ax.text(0.15, 0.5, f"in\n{channels}", ha="center", va="center")
-        ax.text(9.8, 0.5, f"concatenate\n{c_out}", ha="center", va="center")
+    picture, axes = rows(units, 10, 2.1, f"Units of two branches each. {'; '.join(units)}.")
+    for ax, (before, parts, after) in zip(axes, units.values(), strict=True):
+        _branch(ax, 1, parts[0], {"facecolor": DEEP, "ink": "white"})
+        _branch(ax, 0, parts[1], {"facecolor": PALE})
+        ax.text(0.15, 0.5, f"in\n{before}", ha="center", va="center")
+        ax.text(9.8, 0.5, f"concatenate\n{after}", ha="center", va="center")
         plain(ax).set(xlim=(-0.2, 10.5), ylim=(-0.55, 1.75))
     return picture
 
@@ -140,22 +104,3 @@ def _branch(ax: Axes, y: float, parts: Sequence[object], look: dict) -> None:
             box(ax, x - 0.75, y - 0.24, (1.5, 0.48), part, **look)
         else:
             above(ax, x, y, str(part), 3, fontsize=9)
-
-
-def superkernel(block: SuperKernel) -> Picture:
-    """The part of a superkernel's depthwise kernel that every choice keeps: a column each, the halves of the channels.
-
-    A cell is a tap of the 5x5 kernel: kept where some channel of that half keeps it.
-    """
-    names = [name for name in block.choices if name in CHOICES] + ["skip"] * bool(block.skip)
-    places = np.full((5, 5), "ring", dtype=object)
-    places[1:4, 1:4] = "3 × 3 core"
-    tables = {}
-    for i, part in enumerate(("first half", "second half")):
-        for name in names:
-            (weights,) = one_hot([block.choices.index(name)], [len(block.choices)])
-            kept = (block.kernel(weights).detach() != 0)[:, 0].chunk(2)[i].any(0).numpy()
-            tables[f"{name}, {part}"] = pd.DataFrame(np.where(kept, places, "masked"))
-    parts = {"3 × 3 core": DEEP, "ring": SKY, "masked": "white"}
-    size = {"columns": len(names), "width": 2.3 * len(names), "height": 2.2}
-    return heat(tables, colours=parts, ylabel="row", xlabel="column of the kernel", **size)

@@ -1,6 +1,5 @@
 """Interactive figures: small widgets that draw into an HTML value, so they also work under strict notebook tests."""
 
-from nasedu.widgets.base import PictureWidget
 from nasedu.widgets.evolution import EvolutionWidget
 from nasedu.widgets.gumbel import GumbelWidget
 from nasedu.widgets.hardware_cost import BlockCostWidget
@@ -9,5 +8,5 @@ from nasedu.widgets.proxies import ProxyMixWidget
 from nasedu.widgets.space import SpaceWidget
 from nasedu.widgets.wzdnas import SearchWidget
 
-__all__ = ["BlockCostWidget", "BudgetWidget", "EvolutionWidget", "GumbelWidget", "PictureWidget", "ProxyMixWidget"]
-__all__ += ["SearchWidget", "SpaceWidget"]
+__all__ = ["BlockCostWidget", "BudgetWidget", "EvolutionWidget", "GumbelWidget", "ProxyMixWidget", "SearchWidget"]
+__all__ += ["SpaceWidget"]

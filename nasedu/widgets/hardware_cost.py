@@ -9,7 +9,7 @@ from nasedu.blocks import MBConv
 from nasedu.hardware import Count, count
 from nasedu.widgets.base import PictureWidget, slider
 
-LAYERS = {"expand": "first 1×1", "depthwise": "depthwise", "project": "last 1×1"}
+LAYERS = {"expand.conv": "first 1×1", "depthwise.conv": "depthwise", "project.conv": "last 1×1"}
 
 
 class BlockCostWidget(PictureWidget):
@@ -38,12 +38,9 @@ class BlockCostWidget(PictureWidget):
             f"{self.count.params:,} parameters, {self.count.moved_bytes / 1e6:.3g} MB moved, "
             f"{self.count.intensity:.2g} MACs per byte."
         )
-        found = {layer.name: layer for layer in self.count.layers}
-        layers = {name: found[f"{part}.conv"] for part, name in LAYERS.items() if f"{part}.conv" in found}
-        rest = sum(layer.moved_bytes for layer in self.count.layers if layer.kind != "Conv2d")
-        panels = {
-            "MACs (millions)": {name: layer.macs / 1e6 for name, layer in layers.items()} | {"the rest": 0.0},
-            "data moved (MB)": {n: layer.moved_bytes / 1e6 for n, layer in layers.items()} | {"the rest": rest / 1e6},
-            "MACs per byte": {name: layer.intensity for name, layer in layers.items()} | {"the rest": 0.0},
-        }
-        return plots.bars(panels, alt=words), words
+        rows = self.count.frame().drop("total")
+        layers = rows[rows.kind == "Conv2d"].rename(LAYERS)[["macs", "moved_bytes", "intensity"]]
+        layers.loc["the rest"] = 0, rows[rows.kind != "Conv2d"].moved_bytes.sum(), 0
+        panels = {"MACs (millions)": layers.macs / 1e6, "data moved (MB)": layers.moved_bytes / 1e6}
+        panels["MACs per byte"] = layers.intensity
+        return plots.bars({title: values.to_dict() for title, values in panels.items()}, alt=words), words

@@ -57,7 +57,10 @@ class ProxyMixWidget(PictureWidget):
         self.combined = combine(self.frame, self.method.value, self.weights)
         self.rho = spearman(self.combined, self.truth)
         words = self._words(before)
-        return plots.proxy_mix(self.frame, self.truth, self.method.value, self.weights, alt=words), words
+        parts = {f"{name} × {weight:g}": self.alone[name] for name, weight in self.weights.items() if weight}
+        ends = min([0.0, *self.alone.values()]) - 0.05, 1.05  # the same for all mixtures, so that they can be compared
+        look = {"xlabel": "Spearman's ρ with the truth", "xlim": ends, "alt": words}
+        return plots.dots(parts | {self.method.value: self.rho}, **look).guide(x=self.rho, linestyle="--"), words
 
     def _words(self, before: float | None) -> str:
         """The mixture's ρ, how it moved, the best of its parts, and what its pick costs."""

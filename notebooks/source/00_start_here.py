@@ -407,8 +407,10 @@ check_regret(regret_of)
 # %%
 asked = [(record["score"], truth(record["arch"])) for record in found.history]
 tau = kendalltau(*zip(*asked, strict=True)).statistic
-labels = ("supernet score", "test accuracy (%)", f"{len(asked)} evaluated architectures, τ = {tau:.2f}")
-figures["agreement"] = plots.agreement(*zip(*asked, strict=True), *labels)
+points = {"seen by the search": tuple(zip(*asked, strict=True)), "the pick": max(asked)}
+title = f"{len(asked)} evaluated architectures, τ = {tau:.2f}"
+figures["agreement"] = plots.scatter({title: points}, xlabel="supernet score", ylabel="test accuracy (%)", width=7)
+figures["agreement"].guide(y=max(y for _, y in asked), label="the best of these")
 figures["agreement"]
 
 # %% [markdown]

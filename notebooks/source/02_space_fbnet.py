@@ -36,6 +36,8 @@ device: str = None  # auto, cpu, cuda, cuda:1 ...
 out_dir: str = None  # folder of the results; None: one per set of parameters
 
 # %%
+import itertools
+
 import numpy as np
 import torch
 from IPython.display import Markdown
@@ -73,9 +75,9 @@ figures["blocks"]
 #
 # ## 2 · Groups need a shuffle
 #
-# Follow eight channels through two grouped convolutions, from left to right. Left: the upper four (circles) never hear
-# of the lower four (squares), however many such layers follow. Right: between the two convolutions the channels are
-# **shuffled**, and afterwards each one knows all (diamonds).
+# Follow eight channels through two grouped convolutions, from left to right: dark where a channel has heard of one
+# of the input. Above: the first four never hear of the last four, however many such layers follow. Below: between the
+# two convolutions the channels are **shuffled**, and afterwards each one knows all.
 #
 # From scratch: a step is a 0/1 matrix that says which channel reads which, and a shuffle is a permutation.
 
@@ -84,7 +86,13 @@ grouped = np.kron(np.eye(2), np.ones((4, 4)))  # two groups of four
 order = np.arange(8).reshape(2, 4).T.flatten()  # 0 4 1 5 2 6 3 7: dealt out in turn
 shuffled = np.eye(8)[order]
 steps = {"without a shuffle": [grouped, np.eye(8), grouped], "with a shuffle": [grouped, shuffled, grouped]}
-figures["wiring"] = plots.wiring(steps)
+after = ["first convolution", "rearranging", "second convolution"]
+heard_of = {name: itertools.accumulate(parts, lambda reach, part: part @ reach > 0) for name, parts in steps.items()}
+panels = {
+    f"{name}:\n{step}": table for name, found in heard_of.items() for step, table in zip(after, found, strict=True)
+}
+look = {"colours": "Blues", "columns": 3, "width": 8, "height": 2.9}
+figures["wiring"] = plots.heat(panels, limits=(0, 1.3), xlabel="channel of the input", ylabel="channel", **look)
 figures["wiring"]
 
 # %%

@@ -62,7 +62,12 @@ cfg
 
 # %%
 figures = {}
-figures["units"] = plots.shuffle_units(64, 160)
+depthwise, strided = "depthwise k × k", "depthwise k × k\nstride 2"
+kept = [["odd:\n80", "1 × 1", 80, depthwise, 80, "1 × 1", 80], ["even: 80"]]
+reduced = [[64, "1 × 1", 80, strided, 80, "1 × 1", 96], [64, strided, 64, "1 × 1", 64]]
+units = {"stride 1: half of the channels pass untouched (160 → 160)": (160, kept, 160)}
+units["stride 2: both branches halve the resolution (64 → 160)"] = (64, reduced, 160)
+figures["units"] = plots.branches(units)
 figures["units"]
 
 # %% [markdown]

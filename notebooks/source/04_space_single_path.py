@@ -38,6 +38,7 @@ device: str = None  # auto, cpu, cuda, cuda:1 ...
 out_dir: str = None  # folder of the results; None: one per set of parameters
 
 # %%
+import itertools
 import math
 
 import numpy as np
@@ -47,7 +48,7 @@ from IPython.display import Markdown
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from nasedu import classification, course, data, hardware, plots, spaces
+from nasedu import classification, course, data, hardware, plots, sampling, spaces
 from nasedu.course.checks.single_path import check_indicator, check_kernel, check_size
 from nasedu.supernet.superkernel import CHOICES, KEEP, Indicators, SuperKernel, threshold_arch, threshold_path
 from nasedu.tables import LookupTable
@@ -68,7 +69,15 @@ cfg
 torch.manual_seed(cfg.seed)
 block = SuperKernel(8, 8, skip=True)
 figures = {}
-figures["superkernel"] = plots.superkernel(block)
+places = np.pad(np.full((3, 3), "3 × 3 core", dtype=object), 1, constant_values="ring")
+taps = {}
+for half, i in itertools.product((0, 1), range(len(block.choices))):
+    (weights,) = sampling.one_hot([i], [len(block.choices)])
+    kept = block.kernel(weights).detach()[:, 0].chunk(2)[half].any(0).numpy()  # by some channel of that half
+    taps[f"{block.choices[i]}, half {half + 1}"] = pd.DataFrame(np.where(kept, places, "masked"))
+tones = {"3 × 3 core": "#1f5a96", "ring": "#6aaed6", "masked": "white"}
+look = {"columns": 5, "width": 11.5, "height": 2.2, "xlabel": "column of the kernel", "ylabel": "row"}
+figures["superkernel"] = plots.heat(taps, colours=tones, **look)
 figures["superkernel"]
 
 # %% [markdown]

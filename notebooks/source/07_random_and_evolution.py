@@ -360,8 +360,9 @@ tight = evolution(
 )
 assert all(record["macs"] <= budget for record in tight.history)
 picks = {"evolution's pick": (macs(tight.best), test[space.format(tight.best)])}
-axes = {"xlabel": "MACs", "ylabel": "test accuracy (%)", "budget": budget}
+axes = {"xlabel": "MACs", "ylabel": "test accuracy (%)"}
 figures["budget"] = plots.landscape(bench.frame.macs, test, picks, **axes)
+figures["budget"].guide(x=budget, linestyle="--", label=f"budget: {budget:,.0f}")
 figures["budget"]
 
 # %% [markdown]
@@ -466,9 +467,10 @@ Markdown("\n".join(["- " + verdict(here["seen"], "What is seen"), "- " + verdict
 
 # %%
 winner = val.idxmax()
-figures["agreement"] = plots.agreement(
-    val[top], test[top], "validation accuracy (%)", "test accuracy (%)", f"the best 50 seen, τ = {agree['top']:.2f}"
-)
+points = {"seen by the search": (val[top], test[top]), "the pick": (val[winner], test[winner])}
+labels = {"xlabel": "validation accuracy (%)", "ylabel": "test accuracy (%)", "width": 7}
+figures["agreement"] = plots.scatter({f"the best 50 seen, τ = {agree['top']:.2f}": points}, **labels)
+figures["agreement"].guide(y=test[top].max(), label="the best of these")
 figures["agreement"]
 
 # %%

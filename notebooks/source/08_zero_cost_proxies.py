@@ -57,6 +57,8 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown, display
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -745,7 +747,10 @@ Markdown(
 )
 
 # %%
-figures["scatter"] = plots.proxy_scatter(mean, pool, ylabel="test accuracy (%)")
+by_rank = mean.replace(-np.inf, np.nan).rank(na_option="top")  # failures stand at the left
+panels = {f"{n}\nρ = {ranking.spearman(mean[n], pool):+.2f}": {"cells": (by_rank[n], pool[mean.index])} for n in mean}
+look = {"xlabel": "rank of the score (1 = worst)", "ylabel": "test accuracy (%)", "share": "xy", "legend": "none"}
+figures["scatter"] = plots.scatter(panels, width=12, height=2.7, **look)
 figures["scatter"]
 
 # %% [markdown]
@@ -881,7 +886,12 @@ Markdown(
 # the truth.
 
 # %%
-figures["heat"] = plots.proxy_heatmap(mean, pool)
+between = by_rank.assign(truth=pool[mean.index]).corr("spearman")
+apart = 1 - between.loc[mean.columns, mean.columns].fillna(0).to_numpy()
+tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
+alike = list(mean.columns[leaves_list(tree)])  # neighbours say much the same
+look = {"numbers": "+.2f", "colours": "PuOr", "bar": "Spearman's ρ", "width": 11, "height": 9}
+figures["heat"] = plots.heat(between.loc[["truth", *alike], alike], limits=(-1, 1), **look)
 figures["heat"]
 
 # %% [markdown]
@@ -975,12 +985,18 @@ Markdown(news if large else "Skipped: no data.")
 #
 # Scores of different proxies have different units, so we combine *ranks*: **log-rank** is $\sum \ln(r/n)$. A network
 # must do well in both, for a low rank weighs heavily. Each marker is a pair of proxies: how much more it knows than the
-# better of the two, over how alike both are. Colour is the weaker one's own ρ.
+# better of the two, over how alike both are. Colour is the weaker one's own ρ;
+# the four that gain most are named.
 
 # %%
 columns = [name for name in mean if name != "random"]
 gains = ranking.complementary(mean[columns], pool)
-figures["pairs"] = plots.proxy_pairs(gains)
+ranked = gains.dropna(subset="gain").sort_values("gain", ascending=False)
+thirds = ranked.groupby(ranked.worse.rank(pct=True).mul(3).sub(1e-9).astype(int))
+points = {f"weaker: ρ {g.worse.min():.2f} to {g.worse.max():.2f}": (g.between, g.gain) for _, g in thirds}
+points |= {f"{pair.first} + {pair.second}": (pair.between, pair.gain) for pair in ranked[:4].itertuples()}
+labels = {"xlabel": "Spearman's ρ between both proxies", "ylabel": "ρ of the combination\nless ρ of the better one"}
+figures["pairs"] = plots.scatter(points, height=4.8, **labels).guide(y=0)
 figures["pairs"]
 
 # %%
@@ -1017,8 +1033,7 @@ widget
 # as a dashed line, the mixture's.
 
 # %%
-mix = {name: float(name in chosen) for name in columns}
-figures["mix"] = plots.proxy_mix(mean[columns], pool, "log_rank", mix)
+figures["mix"] = ProxyMixWidget(mean[columns], pool, chosen=chosen, method="log_rank").figure
 figures["mix"]
 
 # %% [markdown]

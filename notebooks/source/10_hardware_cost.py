@@ -220,11 +220,14 @@ rows.loc[rows.index.str.contains("stage2_1"), columns].round(2)
 # skipped in this network and cost nothing. Training keeps all activations; inference only those still needed.)
 
 # %%
-figures["layers"] = plots.layer_costs(counted)
+block = rows.index.str.split(".").str[1]
+titles = {"macs": "MACs", "params": "parameters", "activation_bytes": "bytes of results"}
+share = 100 * rows[list(titles)].groupby(block, sort=False).sum() / rows[list(titles)].sum()
+panels = {f"{title}: {rows[part].sum():,.0f}": dict(share[part]) for part, title in titles.items()}
+figures["layers"] = plots.bars(panels, names="title", xlabel="share of the total (%)", width=11, height=6.5)
 figures["layers"]
 
 # %%
-block = rows.index.str.split(".").str[1]
 share = rows.groupby(block, sort=False)[["macs", "params", "activation_bytes", "weight_bytes"]].sum()
 share = (share / share.sum()).cumsum()
 half = {name: int((share[name] < 0.5).sum()) + 1 for name in share}
@@ -623,14 +626,29 @@ def held_out(predicted, measured):
 check_held_out(held_out)
 
 # %% [markdown]
-# The package's `correct` fits both terms. Left: predicted over measured, on the line a prediction is right. Right: what
-# is left over, in percent. Hollow markers are the table as it is, filled ones the corrected table on networks that it
-# was not fitted on.
+# The package's `correct` fits both terms. First: predicted over measured, on the line a prediction is right. Below:
+# what is left over, in percent. Circles are the table as it is, squares the corrected table on networks that it was not
+# fitted on; the legend has the mean absolute error.
+
 
 # %%
+def predictions(fitted):
+    """Measured and predicted latency of every network, by the table as it is and corrected."""
+    runs = {"as it is": (fitted.predicted, fitted.before), "corrected": (fitted.held_out, fitted.after)}
+    truth = np.array(fitted.measured)
+    return {f"{n}: {how.mape:.1%}, R² = {how.r2:.2f}": (truth, np.array(x)) for n, (x, how) in runs.items()}
+
+
 corrections = {name: tables.correct(table, archs[name], measured[name]) for name, table in priced.items()}
-figures["additivity"] = plots.additivity(corrections)
+panels = {name: predictions(fitted) for name, fitted in corrections.items()}
+look = {"share": "", "width": 10, "legend": "each", "xlabel": "measured (ms)"}
+figures["additivity"] = plots.scatter(panels, diagonal=True, ylabel="predicted (ms)", **look)
 figures["additivity"]
+
+# %%
+rest = {name: {n: (x, 100 * (y / x - 1)) for n, (x, y) in points.items()} for name, points in panels.items()}
+figures["errors"] = plots.scatter(rest, ylabel="error of the prediction (%)", **look).guide(y=0)
+figures["errors"]
 
 # %% [markdown]
 # Is that good? Compare with something humbler: a line through the number of parameters, or through the MACs, held out
@@ -785,7 +803,8 @@ if cfg.kit_space != "none":
 
 # %%
 if imported and imported.correction:
-    figures["kit"] = plots.additivity(imported.correction)
+    points = predictions(imported.correction)
+    figures["kit"] = plots.scatter(points, diagonal=True, xlabel="measured (ms)", ylabel="predicted (ms)")
     display(figures["kit"])
     imported.corrected.save(cfg.out_dir / "other-device.json")
 else:

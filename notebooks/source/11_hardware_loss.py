@@ -510,9 +510,21 @@ runs["lost"] = [best_within(1.03 * target) - worth(arch) if arch else math.nan f
 # most probable networks, crosses what `derive` made of them. Right, what the derived network lacks of the best that
 # exists within that band.
 
+
 # %%
+def hits(frames, lost):
+    """Two panels for each target: the costs of every loss's runs, and what their derived networks lack."""
+    panels = {}
+    for name, frame in frames.items():
+        by_loss = frame.groupby("loss", sort=False)
+        costs = {end: by_loss[end].apply(lambda c: list(100 * c)) for end in ("expected", "most probable", "derived")}
+        panels[f"cost (% of the target, {name})"] = costs
+        panels[f"{lost}, {name}"] = {"derived": by_loss["lost"].apply(list)}
+    return plots.dots(panels, columns=2, width=11, legend="bottom").guide(x=[(97, 103), 0] * len(frames))
+
+
 by_target = {f"{name}: {t:.2f} ms": runs[np.isclose(runs["target"], t)] for name, t in targets.items()}
-figures["hits"] = plots.budget_hits(by_target)
+figures["hits"] = hits(by_target, "objective lost (% of range)")
 figures["hits"]
 
 # %%
@@ -806,7 +818,7 @@ real["lost"] = [max(allowed[name]) - scored[found[loss, name].arch] for loss, na
 
 # %%
 by_budget = {f"{name}: {quota[name] / 1e3:.0f}k MACs": real[real["budget"] == name] for name in quota}
-figures["real"] = plots.budget_hits(by_budget, lost="accuracy lost (points)")
+figures["real"] = hits(by_budget, "accuracy lost (points)")
 figures["real"]
 
 # %%

@@ -7,7 +7,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from nasedu import plots, spaces
 from nasedu.errors import ArchitectureError
-from nasedu.plots.cells import LOOKS, MARK
+from nasedu.plots.cells import LOOKS
 from nasedu.supernet.mixed import Subset
 
 
@@ -63,13 +63,6 @@ def test_undecided_edges_tell_their_weights(cell):
     assert "0.25 skip\n0.75 conv 3×3" in labels(ax)
 
 
-def test_marked_edges_are_framed_even_where_there_is_no_connection(cell):
-    first, second = plots.cells(cell, {"a": (0,) * 6, "b": (1,) * 6}, marks={"a": [2]}).axes
-    framed = [t for t in first.texts if t.get_bbox_patch() and t.get_bbox_patch().get_edgecolor() == to_rgba(MARK)]
-    assert [text.get_text() for text in framed] == ["none"]
-    assert labels(second) == ["skip"] * 6
-
-
 def test_only_cells_of_six_edges_are_drawn(cell):
     with pytest.raises(ArchitectureError, match="fbnet has none"):
         plots.cells(spaces.create("fbnet"))
@@ -79,8 +72,10 @@ def test_only_cells_of_six_edges_are_drawn(cell):
 
 def test_genes_have_a_box_for_every_decision_and_a_look_for_every_origin(cell):
     archs = {"parent": (0, 1, 2, 3, 4, 0), "child": (0, 1, 2, 3, 4, 1)}
-    ax = plots.genes(cell, archs, {"parent": [0] * 6, "child": [0] * 5 + [2]}, ("kept", "", "redrawn")).axes[0]
-    assert len(ax.patches) == 12
-    looks = {(patch.get_facecolor(), patch.get_hatch()) for patch in ax.patches}
-    assert len(looks) == 2
-    assert [t.get_text() for t in ax.texts if t.get_text() in archs] == list(archs)
+    picture = plots.genes(cell, archs, {"parent": [0] * 6, "child": [0] * 5 + [2]}, ("kept", "", "redrawn"))
+    ax = picture.axes[0]
+    assert ax.images[0].get_array().tolist() == [[0] * 6, [0] * 5 + [1]]
+    written = [t.get_text() for t in ax.texts]
+    assert written[:6] == ["none", "skip", "1×1", "3×3", "pool", "none"] and written[6:] == [*written[:5], "skip"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(archs)
+    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["kept", "redrawn"]

@@ -33,7 +33,7 @@ FORMS = {
     "stacks": lambda n: plots.stacks(
         {f"s{i}": np.ones((n, n)) for i in range(n)}, [f"p{i}" for i in range(n)], **LABELS
     ),
-    "areas": lambda n: plots.areas({f"r{i}": {f"c{j}": pd.DataFrame(np.eye(n)) for j in range(n)} for i in range(n)}),
+    "areas": lambda n: plots.stacks({f"r{i}": pd.DataFrame(np.eye(n)) for i in range(n)}, joined=True, **LABELS),
     "histogram": lambda n: plots.histogram({f"h{i}": range(i, n + i) for i in range(n)}, **LABELS),
     "heat": lambda n: plots.heat({f"m{i}": np.eye(n) for i in range(n)}, bar="share", **LABELS),
     "anytime": lambda n: plots.anytime({f"t{i}": {"a": np.ones((n, n))} for i in range(n)}),
@@ -45,11 +45,11 @@ FORMS = {
 def test_a_form_draws_any_number_of_anything_and_tells_what_is_seen(form, n):
     picture = FORMS[form](n)
     assert picture.png() and 10 < len(picture.alt) < 600 and picture.alt.endswith(".")
-    if form not in ("areas", "anytime", "bars"):
+    if form not in ("anytime", "bars"):
         assert "epoch" in picture.alt and "loss (nats)" in picture.alt
 
 
-@pytest.mark.parametrize("form", ["lines", "scatter", "dots", "stacks", "histogram", "heat", "areas", "anytime"])
+@pytest.mark.parametrize("form", ["lines", "scatter", "dots", "stacks", "histogram", "heat", "anytime"])
 def test_nothing_to_draw_is_told(form):
     with pytest.raises(ParameterError, match="nothing to draw"):
         getattr(plots, form)({}, *([[]] if form == "stacks" else []))
@@ -95,17 +95,10 @@ def test_an_any_time_curve_is_logarithmic_and_begins_where_it_is_told():
 
 
 def test_points_stand_where_they_are_and_the_crowd_is_grey():
-    ax = plots.landscape([1, 2, 3], [50, 60, 70], {"pick": (2, 60)}, xlabel="MACs", ylabel="%", budget=2.5).axes[0]
+    ax = plots.landscape([1, 2, 3], [50, 60, 70], {"pick": (2, 60)}, xlabel="MACs", ylabel="%").axes[0]
     lines = named(ax)
     assert lines["all 3"].get_xydata().tolist() == [[1, 50], [2, 60], [3, 70]] and lines["all 3"].get_color() == "0.6"
     assert lines["pick: 60.0"].get_xydata().tolist() == [[2, 60]]
-    assert list(lines["budget: 2"].get_xdata()) == [2.5, 2.5]
-
-
-def test_the_pick_of_an_agreement_has_the_highest_score_seen_not_the_highest_truth():
-    ax = plots.agreement(pd.Series([0.1, 0.9, 0.5], list("abc")), [70, 60, 80], "seen", "truth").axes[0]
-    assert named(ax)["the pick"].get_xydata().tolist() == [[0.9, 60]]
-    assert list(named(ax)["the best of these"].get_ydata()) == [80, 80]
 
 
 def test_names_beside_points_cover_neither_one_another_nor_the_edge():
@@ -153,6 +146,15 @@ def test_parts_are_stacked_to_their_sum():
     assert [text.get_text() for text in ax.texts] == ["3", "7"] and ticks(ax.xaxis) == ["a", "b"]
 
 
+def test_joined_parts_are_areas_that_are_named_where_they_end():
+    frame = pd.DataFrame({"x": [0.5, 0.05], "y": [0.5, 0.95]}, [10, 20])
+    picture = plots.stacks({"many": frame, "one": frame[:1]}, joined=True)
+    assert [[text.get_text() for text in ax.texts] for ax in picture.axes] == [["y"], ["x", "y"]]
+    many, one = picture.axes
+    assert [area.get_paths()[0].vertices[:, 1].max() for area in many.collections] == pytest.approx([0.5, 1.0])
+    assert many.get_xlim() == (10, 20) and one.get_xlim() == (10, 11)
+
+
 def test_every_histogram_is_in_percent_and_has_its_own_marks():
     picture = plots.histogram({"a": [1, 2, 3], "b": [2, 4]}, {"a": {"mine": 2.5}, "b": {"x": 3, "y": 4}}, columns=1)
     assert [list(named(ax)) for ax in picture.axes] == [["mine: 2.5"], ["x: 3", "y: 4"]]
@@ -194,13 +196,10 @@ def test_probabilities_have_a_column_for_every_block_and_name_what_they_end_in(n
     assert len(last) == 1 and all(len(ax.texts) == 1 for ax in picture.axes)
 
 
-def test_hits_stand_in_percent_of_their_target_beside_what_they_lost():
-    frame = pd.DataFrame({"loss": ["hinge", "hinge", "log"], "expected": [1.0, 1.1, 0.9], "most probable": [1.2, 1, 1]})
-    frame = frame.assign(derived=1.0, lost=[1.0, 2.0, 3.0])
-    left, right = plots.budget_hits({"tight": frame}).axes
-    assert sorted(np.concatenate([line.get_xdata() for line in left.lines[:2]])) == pytest.approx([90, 100, 110])
-    assert sorted(np.concatenate([line.get_xdata() for line in right.lines[:2]])) == [1, 2, 3]
-    assert ticks(left.yaxis) == ["hinge", "log"] and left.patches[0].get_width() == pytest.approx(6)
+def test_a_legend_of_each_panel_begins_with_the_first_look():
+    panels = {"one": {"a": ([1], [2])}, "two": {"b": ([1], [2])}}
+    left, right = plots.scatter(panels, legend="each").axes
+    assert left.lines[0].get_color() == right.lines[0].get_color()
 
 
 def test_a_misspelt_dress_is_refused():

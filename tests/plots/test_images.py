@@ -17,7 +17,7 @@ def boxes(ax):
 
 
 def test_every_box_of_every_scene_is_drawn_and_named(scenes):
-    picture = plots.scenes(scenes, range(5), columns=3)
+    picture = plots.scenes(scenes)
     assert sum(bool(ax.images) for ax in picture.axes) == 5 and "5 scenes" in picture.alt
     for (_, target), ax in zip(scenes, picture.axes, strict=False):
         assert len(boxes(ax)) == len(target["labels"])
@@ -36,21 +36,20 @@ def test_an_ignored_object_looks_different(scenes):
 
     image, target = scenes[0]
     target["ignore"][0] = True
-    styles = [box.get_linestyle() for box in boxes(plots.scenes(Ignoring([(image, target)]), [0]).axes[0])]
+    styles = [box.get_linestyle() for box in boxes(plots.scenes(Ignoring([(image, target)])).axes[0])]
     assert styles[0] == ":" and set(styles[1:]) <= {"-"}
 
 
-def test_detections_above_the_confidence_are_solid_and_the_truth_is_dashed(scenes):
+def test_detections_are_solid_and_the_truth_is_dashed(scenes):
     found = [
         {"boxes": t["boxes"][:1].as_subclass(torch.Tensor).repeat(2, 1), "labels": torch.tensor([3, 7]), "scores": s}
         for s, (_, t) in zip(torch.tensor([[0.9, 0.2]] * 5), scenes, strict=True)
     ]
-    picture = plots.detections(scenes, found, [0, 2], columns=2, confidence=0.3)
-    for index, ax in zip((0, 2), picture.axes, strict=True):
+    for index, ax in enumerate(plots.detections(scenes, found).axes[:5]):
         styles = [box.get_linestyle() for box in boxes(ax)]
         assert styles.count("--") == len(scenes[index][1]["labels"])
-        assert styles.count("-") == 1
-        assert [text.get_text() for text in ax.texts] == ["3 .90"]
+        assert styles.count("-") == 2
+        assert [text.get_text() for text in ax.texts] == ["3 .90", "7 .20"]
 
 
 @pytest.mark.parametrize("n", [1, 3, 8, 11])
@@ -64,5 +63,5 @@ def test_there_may_be_any_number_of_scenes(n):
 def test_images_carry_their_classes():
     digits = data.classification("digits", "val", image_size=8, size=12)
     for count in (1, 12, 40):  # also more than there are
-        axes = [ax for ax in plots.images(digits, count, columns=6).axes if ax.images]
+        axes = [ax for ax in plots.images(digits, count).axes if ax.images]
         assert [ax.get_title() for ax in axes] == [str(int(label)) for label in digits.labels[:count]]

@@ -7,8 +7,6 @@ from matplotlib.patches import Polygon, Rectangle
 from nasedu import plots, spaces
 from nasedu.blocks import FBNetBlock, MBConv
 from nasedu.hardware import count
-from nasedu.plots.units import BOTH
-from nasedu.supernet.superkernel import SuperKernel
 from nasedu.tables import LookupTable
 
 
@@ -32,16 +30,6 @@ def test_a_grouped_convolution_has_a_face_for_each_group(groups):
     ax = plots.bottlenecks({"block": FBNetBlock(16, 16, 3, 1, groups)}, 14).axes[0]
     assert sum(isinstance(patch, Polygon) for patch in ax.patches) == 2 * groups
     assert any(f"{groups} groups" in text for text in texts(ax)) == (groups > 1)
-
-
-@pytest.mark.parametrize(("middle", "knowing"), [(np.eye(8), 0), (np.eye(8)[[0, 4, 1, 5, 2, 6, 3, 7]], 8)])
-def test_wiring_marks_the_channels_that_heard_from_all(middle, knowing):
-    grouped = np.kron(np.eye(2), np.ones((4, 4)))
-    ax = plots.wiring({"steps": [grouped, middle, grouped]}).axes[0]
-    dots = [line for line in ax.lines if len(line.get_xdata()) == 1]
-    assert len(dots) == 4 * 8
-    assert sum(dot.get_marker() == BOTH for dot in dots) == knowing
-    assert sum(len(line.get_xdata()) == 2 for line in ax.lines) == 32 + 8 + 32
 
 
 def test_the_price_map_shows_every_entry_and_leaves_out_what_is_no_choice():
@@ -74,21 +62,11 @@ def test_scores_are_shown_as_leads_over_the_lowest_of_their_block():
     assert np.allclose(np.nanmax(drawn, axis=0), [float(e.max() - e.min()) for e in table.entries])
 
 
-def test_shuffle_units_name_the_channels_of_both_branches():
-    kept, reduced = plots.shuffle_units(16, 64).axes
-    assert "odd:\n32" in texts(kept) and "even: 32" in texts(kept)
-    assert "48" in texts(reduced)  # what the projection's 16 leave of 64
-    assert texts(reduced).count("16") == 4 and len(reduced.patches) == 5
-
-
-@pytest.mark.parametrize("skip", [True, False])
-def test_superkernel_fills_the_taps_that_each_choice_keeps(skip):
-    picture = plots.superkernel(SuperKernel(4, 4, skip=skip))
-    kept = {ax.get_title(): int((ax.images[0].get_array() != 2).sum()) for ax in picture.axes}
-    halves = {"k3e3": (9, 0), "k3e6": (9, 9), "k5e3": (25, 0), "k5e6": (25, 25)} | ({"skip": (0, 0)} if skip else {})
-    assert kept == {
-        f"{name}, {half} half": n
-        for i, half in enumerate(("first", "second"))
-        for name, n in zip(halves, [h[i] for h in halves.values()], strict=True)
+def test_branches_have_a_box_for_every_layer_and_name_the_channels_between():
+    units = {
+        "kept": (64, [["odd", "1 × 1", 32], [32]], 64),
+        "reduced": (16, [[16, "a", 32, "b", 48], [16, "c", 16]], 64),
     }
-    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["3 × 3 core", "ring", "masked"]
+    kept, reduced = plots.branches(units).axes
+    assert "odd" in texts(kept) and "in\n64" in texts(kept) and len(kept.patches) == 1
+    assert texts(reduced).count("16") == 3 and "concatenate\n64" in texts(reduced) and len(reduced.patches) == 3

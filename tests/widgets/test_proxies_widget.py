@@ -63,6 +63,12 @@ def test_it_says_in_words_what_it_draws(widget):
     assert 'role="status"' in widget.view.value and "data:image/png;base64,iVBOR" in widget.view.value
     rows = [label.get_text() for label in widget.figure.axes[0].get_yticklabels()]
     assert rows == ["a × 1", "b × 1", "log_rank"]
+    axes = widget.figure.axes[0]
+    expected = [spearman(FRAME["a"], TRUTH), spearman(FRAME["b"], TRUTH), widget.rho]
+    assert [line.get_xdata()[0] for line in axes.lines[:3]] == pytest.approx(expected)
+    ends = axes.get_xlim()
+    widget.method.value = "vote"
+    assert widget.figure.axes[0].get_xlim() == ends  # so that pictures can be compared
 
 
 def test_nothing_chosen_and_what_failed_everywhere_are_told_and_got_over(widget):
