@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-
 import pytest
 import torch
 from torch import nn
@@ -12,6 +10,7 @@ from torch.nn import functional as F
 from nasedu.errors import ParameterError, ProxyError, UnknownName
 from nasedu.proxies import score
 from nasedu.proxies.meco import least_eigenvalue
+from nasedu.randomness import stream
 
 
 def network():
@@ -26,8 +25,7 @@ SHAPE = torch.zeros(1, 3, 8, 8)
 
 
 def own_image(seed=0, size=64):
-    generator = torch.Generator().manual_seed((zlib.crc32(b"meco") << 20) + seed)
-    return torch.randn(1, 3, size, size, generator=generator)
+    return torch.randn(1, 3, size, size, generator=stream(seed, "proxy", "meco"))
 
 
 def textbook(maps):
