@@ -237,9 +237,9 @@ def fit(
     state: the checkpoint's file.
     progress: as in `train`.
     """
-    model.to(memory_format=torch.channels_last)
+    model.to(device, memory_format=torch.channels_last)
     batches, options = partial(task.batches, "train"), {"state": state, "progress": progress}
-    return train(model, batches, step or training_step(task), config, seed=seed, device=device, **options)
+    return train(model, batches, step or training_step(task), config, seed=seed, **options)
 
 
 def _call(model: nn.Module, x: Tensor) -> Outputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -11,13 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from nasedu import spaces, storage
+from nasedu import spaces
 from nasedu.errors import CheckpointError, OutputError, ParameterError
 from nasedu.files import write_atomically
 from nasedu.proxies import score_pool
 from nasedu.search import DescentConfig, EvolutionConfig, descend, evolution, random_search
 from nasedu.search.settings import SearchConfig
 from nasedu.storage import content_hash, load_state, save_state
+from nasedu.tables import Budget
 from nasedu.training import TrainingConfig, train
 
 STATE = {"weights": torch.arange(300.0), "history": [{"loss": 0.5, "arch": (1, 2)}] * 20, "step": 3}
@@ -36,20 +38,6 @@ def weigh(arch):
     return float(sum((i % 3 - 1) * c for i, c in enumerate(arch)))
 
 
-def square(costs):
-    return costs.square().sum(-1)
-
-
-class Squared:
-    """A loss of costs."""
-
-    def value(self, costs):
-        return square(costs)
-
-    def gradient(self, costs):
-        return 2 * costs
-
-
 CELLS = {"operations": ["none", "skip_connect", "nor_conv_3x3"], "input_size": 8, "width": 0.25, "depth": 0.2}
 
 
@@ -57,6 +45,7 @@ def stored(kind, folder, toy, priced):
     """A state file of a kind, and what reads it again."""
     path = folder / f"{kind}.pt"
     space = toy([3] * 4)
+    budget = Budget([(priced(space), 1.0, "squared")])
     if kind == "training":
 
         def again():
@@ -74,7 +63,7 @@ def stored(kind, folder, toy, priced):
         again = {
             "random": lambda: random_search(space, weigh, SearchConfig(budget=30), state=path),
             "evolution": lambda: evolution(space, weigh, EvolutionConfig(mutation=0.3, budget=30), state=path),
-            "descent": lambda: descend([priced(space)], Squared(), DescentConfig(steps=100, every=50), state=path),
+            "descent": lambda: descend(budget, DescentConfig(steps=100, every=50), state=path),
         }[kind]
     again()
     return path, again
@@ -157,7 +146,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     write_atomically(tmp_path / "s.pt", "old")
-    monkeypatch.setattr(storage.os, "fsync", interrupt)
+    monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "s.pt", "new")
     assert [file.name for file in tmp_path.iterdir()] == ["s.pt"] and (tmp_path / "s.pt").read_text() == "old"

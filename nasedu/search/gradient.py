@@ -120,9 +120,9 @@ def gradient_search(
     if isinstance(hardware, Budget):
         same_space(hardware.tables, space)
     start = time.perf_counter()
-    supernet = space.supernet(seed=seed).to(memory_format=torch.channels_last)
+    supernet = space.supernet(seed=seed).to(device, memory_format=torch.channels_last)
     descent = Bilevel(space, task, config, hardware, device)
-    options = {"seed": seed, "device": device, "state": state, "progress": progress}
+    options = {"seed": seed, "state": state, "progress": progress}
     trained = train(supernet, descent.batches, descent.step, config.of_weights, beside=descent, **options)
     supernet.load_state_dict(trained.ema.state_dict())
     history = [old | new for old, new in zip(trained.history, descent.history, strict=True)]

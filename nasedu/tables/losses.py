@@ -287,7 +287,7 @@ class Linear(HardwareLoss):
     """task + weight * r: what WZDNAS does for depth and latency, with the uniform architecture's cost as target.
 
     The slope knows nothing of the target. A negative weight rewards a table whose values are better when higher, and
-    which may hold negative ones. The default 1 is ours; WZDNAS's own are in `nasedu.wzdnas.LossWeights`.
+    which may hold negative ones. The default 1 is ours; WZDNAS's own are in `nasedu.wzdnas.loss`.
     """
 
     weight: float = 1.0

@@ -140,7 +140,7 @@ def measure_defaults() -> dict[str, object]:
 def _measuring(options: dict) -> dict:
     """How the figures are measured: device, software, date and every option of `measure`."""
     settings = measure_defaults() | options
-    device, _ = settings.pop("device"), settings.pop("clock")
+    about = describe_device(settings.pop("device"), settings["backend"])
     plain = {k: v if _is_plain(v) else str(v) for k, v in settings.items()}
     today = datetime.date.today().isoformat()
-    return {"how": "measured by nasedu", "date": today} | describe_device(device, settings["backend"]) | plain
+    return {"how": "measured by nasedu", "date": today} | about | plain
