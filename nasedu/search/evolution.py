@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from nasedu.errors import ParameterError, check_name
-from nasedu.progress import Progress, silent
-from nasedu.search.engine import Evaluate, Pool, Search, Strategy
+from nasedu.search.engine import Pool, Run, Search, Strategy
 from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
-from nasedu.search.settings import SearchConfig
+from nasedu.search.settings import Evaluate, SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
 
 BREEDING_TRIES = 50  # to breed a feasible and new child, before a random architecture takes its place
@@ -60,25 +58,19 @@ SPOS = EvolutionConfig(
 )
 
 
-def evolution(
-    space: SearchSpace,
-    evaluate: Evaluate,
-    settings: EvolutionConfig,
-    *,
-    seed: int = 0,
-    executor: Executor | None = None,
-    state: str | Path | None = None,
-    progress: Progress = silent,
-) -> SearchResult:
+def evolution(space: SearchSpace, evaluate: Evaluate, settings: EvolutionConfig, **run: Unpack[Run]) -> SearchResult:
     """Score a random population, then generations of children of the best, all of them distinct.
 
-    Arguments as in `random_search`; `settings` say how the population breeds as well. A failed architecture never
-    breeds.
+    A failed architecture never breeds.
+
+    space: where they are drawn from.
+    evaluate: as in `random_search`.
+    settings: as there, and how the population breeds.
+    run: seed, executor, state and progress, as there.
     """
     propose = partial(_propose, settings, Population(settings.population, settings.ageing))
     strategy = Strategy("evolution", settings.rules, settings.population, settings.children, propose)
-    parts = (settings.feasible, seed, executor, state, settings.costs, progress)
-    return Search(strategy, space, evaluate, *parts).run(settings.budget)
+    return Search(strategy, space, evaluate, settings, **run).run()
 
 
 def _propose(
