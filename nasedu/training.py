@@ -143,11 +143,15 @@ def _undone_where_it_fails(model: nn.Module, changed: dict[str, Stateful]) -> It
 
 
 def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], threads: int = 1, device="cpu") -> dict:
-    """{name: train_one(name)}, several at once, at `threads` CPU threads each.
+    """{name: train_one(name)}, several at once.
 
     Small networks leave most of a second thread idle, and wait long for it when the machine is busy with other things;
     one thread each also makes results independent of the number of cores. On an accelerator one trains at a time.
-    `train_one` must not draw from the global random state.
+
+    train_one: trains what a name stands for, without drawing from the global random state.
+    names: of what is trained.
+    threads: of each.
+    device: where they are trained.
     """
     names = list(names)
     # one more than the cores carry, so that none of them idles while the last network trains
@@ -172,6 +176,10 @@ def schedule(config: TrainingConfig, step: int, epoch: int) -> tuple[float, floa
 
     A cosine over the epochs from lr to final_lr * lr, times a linear warm-up from 0 over `warmup_steps`; biases come
     down from `warmup_bias_lr` instead, and momentum up from `warmup_momentum` (Scaled-YOLOv4's public training).
+
+    config: the settings.
+    step: from 0, over all epochs.
+    epoch: from 0.
     """
     f = config.final_lr
     cosine = config.lr * ((1 + math.cos(math.pi * epoch / max(config.epochs, 1))) / 2 * (1 - f) + f)

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_number, check_whole
 from nasedu.hardware.latency import fixed_threads
 from nasedu.progress import Progress, silent
 from nasedu.sampling import annealed, gumbel_noise
@@ -48,13 +48,10 @@ class DescentConfig:
 
     def __post_init__(self):
         check_name("gradient of a descent", self.gradient, GRADIENTS)
-        if min(self.steps, self.every, self.stages) < 1:
-            raise ParameterError(
-                f"a descent needs at least 1 step, 1 stage and 1 step between refreshes, "
-                f"got {self.steps}, {self.stages} and {self.every}"
-            )
-        if self.lr <= 0 or min(self.temperature) <= 0:
-            raise ParameterError(f"lr and temperatures must be positive, got {self.lr} and {self.temperature}")
+        for name in ("steps", "every", "stages"):
+            check_whole(f"{name} of a descent", getattr(self, name))
+        for name, value in (("lr", self.lr), ("temperature", min(self.temperature))):
+            check_number(f"{name} of a descent", value, above=True)
 
     def temperature_at(self, step: int) -> float:
         """The annealed temperature of a step: start * (end / start)^(stage / stages), as published."""
@@ -100,13 +97,14 @@ def descend(
 ) -> Descent:
     """Minimise a budget's loss of expected costs over theta; see the module's docstring.
 
-        budget: its tables price theta; it may hold a target for each row. What learns learns on a copy.
-        seeds: one for each row of theta. Rows of one seed see the same noise, and differ where their targets do.
+        budget: its tables price theta; it may hold a target for each row.
+        config: how theta descends.
+        seeds: one for each row of theta. Rows of one seed see the same noise; a row is the same alone, up to rounding.
         refresh: `refresh(descent, T)` returns the tables anew every `config.every` steps; it needs a single seed.
         state: a file from which a killed descent goes on; one of another descent starts afresh and says so.
         progress: told of the steps done, and of how many.
 
-    A seed gives the same theta alone and beside others, up to rounding. Raises `ParameterError`, `CheckpointError`.
+    Raises `ParameterError`, `CheckpointError`.
     """
     if refresh and len(seeds) > 1:
         raise ParameterError("refreshed tables depend on theta: descend with one seed at a time")
@@ -128,8 +126,7 @@ def descend(
             _descend_chunk(theta, optimizer, budget, _noise(space, seeds, step, count), config, step)
         step += count
         if state and (refresh or step % (50 * config.every) == 0 or step == config.steps):
-            parts = {"optimizer": optimizer.state_dict(), "loss": budget.state_dict()}
-            save_state(state, parts | {"theta": theta, "history": descent.history, "step": step}, owner)
+            save_state(state, _parts(descent, optimizer, budget, step), owner)
         progress(step, config.steps)
     (best, score), seconds = _best(descent, budget), time.perf_counter() - start
     costs = {table.metric: table(best) for table in budget.stack.tables}
@@ -245,6 +242,12 @@ def _cost_of_argmax(descent: Descent, stack: TableStack) -> Tensor:
     """What every row's most probable architecture costs: (rows, tables)."""
     choices = max(descent.space.choices)
     return stack.expected(nn.functional.one_hot(torch.tensor(descent.architectures()), choices).float())
+
+
+def _parts(descent: Descent, optimizer: torch.optim.Optimizer, budget: Budget, step: int) -> dict:
+    """What a checkpoint holds; `_resume` reads it."""
+    parts = {"optimizer": optimizer.state_dict(), "loss": budget.state_dict()}
+    return parts | {"theta": descent.theta, "history": descent.history, "step": step}
 
 
 def _resume(state: str | Path, owner: str, descent: Descent, optimizer: torch.optim.Optimizer, budget) -> int:

@@ -45,7 +45,12 @@ class Pool:
         self._sample = feasible.sample if isinstance(feasible, Constraint) else space.sample
 
     def restart(self, seed: int, generation: int, history: list[dict]) -> None:
-        """Forget everything but (seed, generation) and the architectures of `history`."""
+        """Forget everything but these.
+
+        seed: of the draws.
+        generation: which has draws of its own.
+        history: whose architectures were seen.
+        """
         self.rng = rng(seed, "proposals", generation)
         if len(history) < self._known or self._known == 0:
             self.seen, self._known = set(), 0

@@ -10,7 +10,7 @@ from typing import Unpack
 
 import numpy as np
 
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_whole
 from nasedu.search.engine import Pool, Run, Search, Strategy
 from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
@@ -43,11 +43,9 @@ class EvolutionConfig(SearchConfig):
         check_name("way to choose parents", self.parents, ("top_k", "tournament"))
         if self.crossover is not None:
             check_name("crossover", self.crossover, ("uniform", "single_point"))
-        if min(self.population, self.children, self.k) < 1 or self.k > self.population:
-            raise ParameterError(
-                "evolution needs at least 1 child and 1 <= k <= population, "
-                f"got {self.children}, k {self.k} and population {self.population}"
-            )
+        for name in ("population", "children"):
+            check_whole(name, getattr(self, name))
+        check_whole("k, of the population,", self.k, 1, self.population)
         if not (0 <= self.share <= 1 and 0 < self.mutation <= 1):
             raise ParameterError(f"share and mutation are probabilities, got {self.share} and {self.mutation}")
 

@@ -19,7 +19,8 @@ def local_search(space: SearchSpace, evaluate: Evaluate, settings: SearchConfig,
     an executor saves no time.
 
     space: where to climb.
-    evaluate, settings: as in `random_search`.
+    evaluate: as in `random_search`.
+    settings: as there.
     run: seed, executor, state and progress, as there.
     """
     strategy = Strategy("local", {}, 1, 1, partial(_propose, _Climb()))

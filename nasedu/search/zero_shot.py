@@ -15,7 +15,7 @@ from typing import Unpack
 
 import pandas as pd
 
-from nasedu.errors import BudgetError, ParameterError, check_name
+from nasedu.errors import BudgetError, ParameterError, check_name, check_whole
 from nasedu.ranking.combine import METHODS
 from nasedu.ranking.combine import combine as combine_scores
 from nasedu.search.engine import SEVERAL, TRIES, Pool, Run, Search, Strategy
@@ -53,11 +53,8 @@ class ZenConfig(SearchConfig):
     def __post_init__(self):
         check_name("mutation rule", self.mutation, RULES)
         check_name("initial population", self.initial, ("fixed", "random"))
-        if min(self.population, self.children, self.replacements) < 1 or self.founders < 0:
-            raise ParameterError(
-                "a population, its children and replacements are at least 1 and its founders 0, got "
-                f"{self.population}, {self.children}, {self.replacements} and {self.founders}"
-            )
+        for name, least in {"population": 1, "children": 1, "replacements": 1, "founders": 0}.items():
+            check_whole(name, getattr(self, name), least)
 
 
 # The authors' evolution_search.py: one child at a time, 512 members, its own distribution of mutations.

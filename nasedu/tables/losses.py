@@ -74,7 +74,12 @@ class HardwareLoss:
         return self.total(task, self._checked(cost), target)
 
     def total(self, task, cost: Tensor, target) -> Tensor:
-        """What calling it returns, for a cost and a target that are known to be right: by default task + `term`."""
+        """What calling it returns, for arguments that are known to be right: by default task + `term`.
+
+        task: the loss so far.
+        cost: of the network.
+        target: in the cost's unit.
+        """
         return task + self.term(cost, target)
 
     def term(self, cost: Tensor, target) -> Tensor:

@@ -58,7 +58,8 @@ def search(
         tables: by term, those that do not change: see `cost_tables`.
         config: the target, the loss, and how theta descends.
         seed: of the noise.
-        state, progress: as in `descend`.
+        state: as in `descend`.
+        progress: as there.
 
     Raises as `descend` and `zero_cost_map` do.
     """
@@ -90,7 +91,9 @@ def terms_of(
     """The weighted terms of the loss over the recorded steps, by name, for plotting.
 
     descent: what `search`, or a descent on `four_terms(tables, target, weights)`, returned.
-    tables, target, weights: of the loss.
+    tables: of the loss, by term.
+    target: F*.
+    weights: of the terms.
     seed: the row of the descent.
     """
     costs = torch.stack([record["costs"][seed] for record in descent.history])

@@ -186,7 +186,7 @@ SCRIPT = textwrap.dedent(
             os.kill(os.getpid(), 9)
 
     space = spaces.create("yolo", image_size=64)
-    evolution(space, weigh, budget=70, seed=2, state=sys.argv[1], progress=kill)
+    evolution(space, weigh, EvolutionConfig(budget=70), seed=2, state=sys.argv[1], progress=kill)
     """
 )
 
@@ -207,9 +207,10 @@ def test_a_killed_search_ends_with_the_same_result(facts, tmp_path, capsys):
 def test_another_search_starts_afresh(toy, facts, tmp_path, capsys):
     space, state = toy(CHOICES), tmp_path / "search.pt"
     evolution(space, weigh, EvolutionConfig(budget=25), state=state)
-    for search, options in ((evolution, {"config": EvolutionConfig(mutation=0.2)}), (random_search, {})):
-        found = search(space, weigh, budget=25, state=state, **options)
-        assert facts(found) == facts(search(space, weigh, budget=25, **options))
+    others = (evolution, EvolutionConfig(budget=25, mutation=0.2)), (random_search, SearchConfig(budget=25))
+    for search, settings in others:
+        found = search(space, weigh, settings, state=state)
+        assert facts(found) == facts(search(space, weigh, settings))
         assert "search.pt was stored with other settings" in capsys.readouterr().out
 
 
