@@ -104,9 +104,12 @@ def needs(extra: str) -> Iterator[None]:
 
 
 def check_whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
-    """`value` as an int if it is a whole number from `least` (to `most`), NumPy's included; else `ParameterError`.
+    """`value` as an int if it is a whole number, NumPy's included; else `ParameterError`.
 
     name: what the message calls it.
+    value: what was given.
+    least: the lowest that is right.
+    most: the highest; None: there is none.
     """
     try:
         number = None if isinstance(value, bool) else operator.index(value)
@@ -119,9 +122,12 @@ def check_whole(name: str, value: object, least: int = 1, most: int | None = Non
 
 
 def check_number(name: str, value: object, least: float = 0.0, *, above: bool = False) -> float:
-    """`value` as a float if it is a finite number from `least`, or `above` it; else `ParameterError`.
+    """`value` as a float if it is a finite number; else `ParameterError`.
 
     name: what the message calls it.
+    value: what was given.
+    least: the lowest that is right.
+    above: whether `least` itself is wrong.
     """
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if not math.isfinite(number) or number < least or (above and number == least):

@@ -23,7 +23,12 @@ class Registry(dict):
         return list(self)
 
     def create(self, name: str, *given, **options):
-        """What `self[name]` makes of `given` and `options`. Raises `UnknownName`, also for an option's name."""
+        """What `self[name]` makes. Raises `UnknownName`, also for an option's name.
+
+        name: of the thing.
+        given: its arguments by position.
+        options: its arguments by name.
+        """
         make = self[name]
         check_options(name, options, options_of(make)[len(given) :])
         return make(*given, **options)
@@ -36,7 +41,12 @@ def options_of(make: Callable) -> list[str]:
 
 
 def check_options(of: str, options: Iterable[str], valid: Iterable[str]) -> None:
-    """Raise `UnknownName` for an option of `of` that is not `valid`."""
+    """Raise `UnknownName` for an option that there is not.
+
+    of: what takes the options.
+    options: the names that were given.
+    valid: those that there are.
+    """
     valid = list(valid)
     for option in options:
         check_name(f"option of {of}", option, valid)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
+from operator import call
 from pathlib import Path
 from typing import Protocol
 
@@ -49,7 +50,12 @@ class Task(Protocol):
         """(inputs, targets), which depend on the task's seed, the split and the epoch alone."""
 
     def score(self, model: nn.Module, split: str, forward: Forward | None = None) -> float:
-        """How good the model is, higher is better; `forward(model, inputs)` runs a supernet's path."""
+        """How good a model is, higher is better.
+
+        model: a network, or a supernet.
+        split: on whose data.
+        forward: `forward(model, inputs)` runs a supernet's path.
+        """
 
 
 class _Splits:
@@ -108,7 +114,12 @@ class Classification(_Splits):
         return classification.batches(images, self.batch_size, self.seed, self.augment, self.mix)(epoch)
 
     def score(self, model: nn.Module, split: str = "val", forward: Forward | None = None) -> float:
-        """The share of right answers."""
+        """The share of right answers.
+
+        model: a network, or a supernet.
+        split: whose images.
+        forward: as in `Task.score`.
+        """
         return classification.accuracy(model, self.data(split), forward)
 
 
@@ -188,7 +199,7 @@ class Detection(_Splits):
         forward: `forward(model, images)` returns raw maps; a supernet's runs a path.
         options: of `detection.detect`; its defaults are the published test settings.
         """
-        forward, found = forward or _call, []
+        forward, found = forward or call, []
         with evaluation_mode(model):
             for images, _ in Batches(self.data(split), 50, shuffle=False):
                 maps = [m.float() for m in forward(model, *placed(model, images))]
@@ -196,7 +207,12 @@ class Detection(_Splits):
         return [{name: value.cpu() for name, value in image.items()} for image in found]
 
     def score(self, model: nn.Module, split: str = "val", forward: Forward | None = None) -> float:
-        """Average precision with the published test settings: confidence .001, class-aware NMS at IoU .65."""
+        """Average precision with the published test settings: confidence .001, class-aware NMS at IoU .65.
+
+        model: a detector, or a supernet.
+        split: whose images.
+        forward: as in `find`.
+        """
         return evaluate(self.data(split), self.find(model, split, forward)).ap
 
 
@@ -237,10 +253,6 @@ def fit(
     state: the checkpoint's file.
     progress: as in `train`.
     """
-    model.to(memory_format=torch.channels_last)
+    model.to(device, memory_format=torch.channels_last)
     batches, options = partial(task.batches, "train"), {"state": state, "progress": progress}
-    return train(model, batches, step or training_step(task), config, seed=seed, device=device, **options)
-
-
-def _call(model: nn.Module, x: Tensor) -> Outputs:
-    return model(x)
+    return train(model, batches, step or training_step(task), config, seed=seed, **options)

@@ -87,46 +87,38 @@ def train(
     config: TrainingConfig,
     *,
     seed: int = 0,
-    device: torch.device | str = "cpu",
     state: str | Path | None = None,
     beside: Stateful | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Train `model` for `config.epochs` passes over `batches(epoch)`; see the module's docstring.
 
-    model: what learns, in place.
+    model: what learns, in place and on the device where it is.
     batches: from an epoch (from 0) to its batches.
     step: from (model, batch, generator) to named losses.
     config: how it learns.
     seed: of `generator`.
-    device: where it learns.
     state: a checkpoint from which a killed training goes on. With another model, step, data or anything else that it
         depends on, it starts afresh and says so. A training that ends early leaves the model as it was before, so that
         the same call goes on.
     beside: what `step` changes beside the model; it is stored with it.
     progress: hears after every epoch of (epochs done, epochs, mean loss).
 
-    Raises `CheckpointError` where `state` is damaged, `ParameterError`, and `TrainingDiverged` when a loss is not
-    finite.
+    Raises `CheckpointError` where `state` is damaged, `ParameterError`, and `TrainingDiverged`.
     """
     if config.epochs < 0 or config.lr <= 0:
         raise ParameterError(f"training needs epochs >= 0 and lr > 0, got {config.epochs} and {config.lr}")
     check_name("precision", config.precision, ("float32", "bfloat16"))
-    owner = identity(model, batches, step, config, int(seed), torch.device(device), beside) if state else ""
-    model.to(device)
+    owner = identity(model, batches, step, config, int(seed), _device(model), beside) if state else ""
     optimizer = make_optimizer(model, config)
     ema = AveragedModel(model, multi_avg_fn=_averaging(config), use_buffers=True)
     ema.module.eval()
     changed = {"model": model} | ({"beside": beside} if beside else {})
     parts = changed | {"ema": ema, "optimizer": optimizer}
-    history = []
     with _undone_where_it_fails(model, changed) if state else nullcontext():
-        history += _resume(state, owner, parts) if state else []
-        saved = time.monotonic()
+        history, saved = _resume(state, owner, parts) if state else [], time.monotonic()
         for epoch in range(len(history), config.epochs):
-            now = step.at(epoch, config.epochs) if hasattr(step, "at") else step  # a sampler that anneals
-            generator = stream(seed, "paths", epoch)
-            losses = _epoch(model, ema, optimizer, batches(epoch), now, config, epoch, generator)
+            losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, stream(seed, "paths", epoch))
             history.append({"epoch": epoch + 1} | losses)
             if state and (epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds):
                 save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, owner)
@@ -151,11 +143,15 @@ def _undone_where_it_fails(model: nn.Module, changed: dict[str, Stateful]) -> It
 
 
 def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], threads: int = 1, device="cpu") -> dict:
-    """{name: train_one(name)}, several at once, at `threads` CPU threads each.
+    """{name: train_one(name)}, several at once.
 
     Small networks leave most of a second thread idle, and wait long for it when the machine is busy with other things;
     one thread each also makes results independent of the number of cores. On an accelerator one trains at a time.
-    `train_one` must not draw from the global random state.
+
+    train_one: trains what a name stands for, without drawing from the global random state.
+    names: of what is trained.
+    threads: of each.
+    device: where they are trained.
     """
     names = list(names)
     # one more than the cores carry, so that none of them idles while the last network trains
@@ -180,6 +176,10 @@ def schedule(config: TrainingConfig, step: int, epoch: int) -> tuple[float, floa
 
     A cosine over the epochs from lr to final_lr * lr, times a linear warm-up from 0 over `warmup_steps`; biases come
     down from `warmup_bias_lr` instead, and momentum up from `warmup_momentum` (Scaled-YOLOv4's public training).
+
+    config: the settings.
+    step: from 0, over all epochs.
+    epoch: from 0.
     """
     f = config.final_lr
     cosine = config.lr * ((1 + math.cos(math.pi * epoch / max(config.epochs, 1))) / 2 * (1 - f) + f)
@@ -206,6 +206,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
 def _epoch(model, ema, optimizer, batches, step, config, epoch, generator) -> dict[str, float]:
     """One pass: returns the mean of every named loss, over all batches and parts of steps that have it."""
     model.train()
+    step = step.at(epoch, config.epochs) if hasattr(step, "at") else step  # a sampler that anneals
     # once an epoch: a supernet has a thousand modules to walk through, most of which do not run in a step
     parameters, follow = list(model.parameters()), _following(ema, model)
     sums: dict[str, Tensor | float] = {}
@@ -232,8 +233,7 @@ def _epoch(model, ema, optimizer, batches, step, config, epoch, generator) -> di
 
 def _parts(step: Step, model: nn.Module, batch, generator: torch.Generator, precision: str) -> Iterator[Losses]:
     """The losses of a step, one after the other. Autocast is on while the step computes, and off in between."""
-    device = next(model.parameters()).device
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    autocast = torch.autocast(_device(model).type, torch.bfloat16, enabled=precision == "bfloat16")
     with autocast:
         losses = step(model, batch, generator)
     if isinstance(losses, dict):
@@ -248,6 +248,10 @@ def _parts(step: Step, model: nn.Module, batch, generator: torch.Generator, prec
         yield (part := upcoming)
     if part is None:
         raise ParameterError("a training step must return a dictionary of losses or yield at least one")
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _set_rates(optimizer: torch.optim.Optimizer, rates: tuple[float, float, float]) -> None:

@@ -119,7 +119,12 @@ def _run(name: str, function: Callable | None, item: Any) -> Any:
 
 
 def call(function: Callable[[Any], Any], item: Any, caught: type | tuple = (Exception, SystemExit)) -> Any:
-    """function(item), or `Failed`: no exception travels, since another process may not be able to read it."""
+    """function(item), or `Failed`: no exception travels, since another process may not be able to read it.
+
+    function: what is called.
+    item: its argument.
+    caught: the exceptions that are a failure of the function.
+    """
     try:
         return function(item)
     except KeyboardInterrupt:

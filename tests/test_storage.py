@@ -44,6 +44,7 @@ def stored(kind, folder, toy, priced):
     """A state file of a kind, and what reads it again."""
     path = folder / f"{kind}.pt"
     space = toy([3] * 4)
+    budget = Budget([(priced(space), 1.0, "squared")])
     if kind == "training":
 
         def again():

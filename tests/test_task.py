@@ -6,7 +6,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from nasedu.data.prefetch import Shared, prefetched
 from nasedu.errors import ParameterError
 from nasedu.sampling import gumbel_softmax, supernet_step, uniform_logits
 from nasedu.search.gradient import RELAXATIONS
-from nasedu.tables import LookupTable
+from nasedu.tables import Budget, LookupTable
 from nasedu.task import Classification, fit
 
 
@@ -56,9 +55,9 @@ def test_any_sampler_trains_a_detector(space, task, depth, name):
 
 def test_blind_searches_find_a_detector(space, task):
     evaluate = search.SupernetScore(space, space.supernet(seed=0), task, batches=1)
-    config = search.EvolutionConfig(population=2, children=1, k=1)
-    for strategy in (search.random_search, partial(search.evolution, config=config)):
-        result = strategy(space, evaluate, budget=2)
+    bred = search.EvolutionConfig(budget=2, population=2, children=1, k=1)
+    for strategy, settings in ((search.random_search, search.SearchConfig(budget=2)), (search.evolution, bred)):
+        result = strategy(space, evaluate, settings)
         assert len(result.history) == 2 and result.score == evaluate(result.best) and not result.history[0]["error"]
 
 
@@ -71,15 +70,9 @@ def test_descent_finds_a_detector(space, task, relaxation):
 
 
 def test_descent_over_tables_finds_a_detector(depth):
-    class Cost:
-        def value(self, costs):
-            return costs[..., 0]
-
-        def gradient(self, costs):
-            return torch.ones_like(costs)
-
-    found = search.descend([depth], Cost(), search.DescentConfig(steps=400, lr=0.1))
-    assert depth([int(p.argmax()) for p in found.path()]) == depth.bounds()[0]
+    budget = Budget([(depth, 1.0, "linear")])
+    found = search.descend(budget, search.DescentConfig(steps=400, lr=0.1))
+    assert depth(found.best) == depth.bounds()[0] == -found.score == -found.anytime()[-1]
 
 
 def test_the_warm_up_is_a_gumbel_sampler_that_stays_at_three(space, task):

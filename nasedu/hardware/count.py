@@ -132,6 +132,10 @@ def _bytes(tensors: list[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values())
 
 
+def _own(module: nn.Module) -> list[Tensor]:
+    return [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
+
+
 def _ratio(macs: int, size: int) -> float:
     return macs / size if size else 0.0
 
@@ -148,6 +152,12 @@ class _Frame:
         self.operations: dict[str, None] = {}
         self.read = self.written = 0
         self.shape: tuple[int, ...] = ()
+
+    def moves(self, inputs: object, outputs: object) -> None:
+        """Add what a leaf's call, or an operation, reads and writes; the shape is the last one's."""
+        read, written = ([t for t in tree_leaves(of) if isinstance(t, Tensor)] for of in (inputs, outputs))
+        self.shape = tuple(written[0].shape[1:]) if written else ()
+        self.read, self.written = self.read + _bytes(read), self.written + _bytes(written)
 
 
 class _Recorder(TorchDispatchMode):
@@ -190,18 +200,14 @@ class _Recorder(TorchDispatchMode):
         if self.stack:
             self.stack[-1].inner += total
         if frame.leaf and frame.operations:
-            results = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
-            frame.shape = tuple(results[0].shape[1:]) if results else ()
-            frame.written = _bytes(results)
-            frame.read = _bytes([t for t in tree_leaves((inputs, named_inputs)) if isinstance(t, Tensor)])
+            frame.moves((inputs, named_inputs), output)
         if frame.leaf or frame.operations:
             kind = type(module).__name__ if frame.leaf else ", ".join(frame.operations)
             self.write(frame, kind, total - frame.inner)
 
     def write(self, frame: _Frame, kind: str, macs: int) -> None:
         """Add a layer's row, with its weights where they have not been counted yet."""
-        own = [*frame.module._parameters.values(), *frame.module._buffers.values()]
-        own = [t for t in own if t is not None]
+        own = _own(frame.module)
         params, weights = self.first_time(own)
         moved = frame.read + frame.written + (_bytes(own) if frame.leaf and frame.operations else 0)
         shape, written = frame.shape, frame.written
@@ -226,17 +232,13 @@ class _Recorder(TorchDispatchMode):
             frame = self.stack[-1]
             frame.operations[operation.__name__.split(".")[0].strip("_")] = None
             if not frame.leaf:
-                results = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
-                frame.shape = tuple(results[0].shape[1:]) if results else ()
-                frame.written += _bytes(results)
-                frame.read += _bytes([t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)])
+                frame.moves((args, kwargs), result)
         return result
 
     def finish(self) -> list[LayerCost]:
         """All layers, with a row for every module whose weights no call has shown (it did not run, or no layer's)."""
         for module, name in self.names.items():
-            own = [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
-            if any(id(t) not in self.counted for t in own):
+            if any(id(t) not in self.counted for t in _own(module)):
                 self.write(_Frame(module, name, 0), type(module).__name__, 0)
         return self.layers
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from nasedu.errors import needs
 from nasedu.files import write_atomically
@@ -48,7 +49,7 @@ def onnx_model(module: nn.Module, *input_shapes: tuple[int, ...], batch: int = 1
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     inputs = tuple(x.to(device) for x in example_inputs(input_shapes, batch))
     with evaluation_mode(module), torch.no_grad(), _quiet():
-        outputs = list(_tensors(module(*inputs)))
+        outputs = tree_leaves(module(*inputs))
         program = torch.onnx.export(
             module,
             inputs,
@@ -98,15 +99,10 @@ def onnx_difference(module: nn.Module, path: str | Path, *inputs: Tensor) -> lis
     rows = []
     for part in parts:
         with torch.no_grad():
-            expected = [y.float().numpy() for y in _tensors(module(*part))]
+            expected = [y.float().numpy() for y in tree_leaves(module(*part))]
         got = session.run(None, {f"x{i}": x.numpy() for i, x in enumerate(part)})
         rows.append([float(np.abs(a - b).max()) for a, b in zip(expected, got, strict=True)])
     return np.max(rows, axis=0).tolist()
-
-
-def _tensors(outputs) -> list[Tensor]:
-    """The tensors of a nested result, in order."""
-    return [outputs] if isinstance(outputs, Tensor) else [t for part in outputs for t in _tensors(part)]
 
 
 def _forget_origin(model: onnx.ModelProto) -> None:

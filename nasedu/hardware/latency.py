@@ -23,6 +23,7 @@ from nasedu.origin import processor
 SHORTEST = 2e-4  # seconds that one repeat lasts at least: a thousand times what a clock's tick and reading it cost
 ATTEMPTS = 3
 SPREAD = 0.15  # (high - low) / median of a free machine is a few hundredths
+CLOCK = Clock()  # what every measurement reads
 SHARE = 0.9  # of a repeat's time: a program that has a core to itself computes all the time that passes
 
 
@@ -67,7 +68,6 @@ def measure(
     warmup: int = 5,
     precision: str = "float32",
     device: str | torch.device | None = None,
-    clock: Clock | None = None,
 ) -> Latency:
     """Time a network in eval mode on random inputs (batch, C, H, W).
 
@@ -86,7 +86,6 @@ def measure(
     warmup: runs before the first that counts; there is at least one, which tells how long a run is.
     precision: "float32"; with cuda "float16" or "bfloat16" as well.
     device: where to run; None is where the module is.
-    clock: replaces the real one.
 
     Raises `UnknownName`, `ParameterError` (fewer than 3 repeats, or inputs that the network does not take, say) and
     `BackendError` for what is not installed.
@@ -94,8 +93,7 @@ def measure(
     _check(batch, threads, repeats, warmup)
     job = make_job(backend, module, input_shapes, batch, threads, precision, device)
     with _told_of_inputs(input_shapes), fixed_threads(threads), BACKENDS[backend](job) as program:
-        timed = _timed(program, repeats, warmup, clock or Clock())
-    return _latency(timed, repeats=repeats, batch=batch, threads=threads, backend=backend, precision=precision)
+        return _latency(program, warmup, repeats, batch=batch, threads=threads, backend=backend, precision=precision)
 
 
 def measure_onnx(
@@ -105,7 +103,6 @@ def measure_onnx(
     threads: int = 1,
     repeats: int = 30,
     warmup: int = 5,
-    clock: Clock | None = None,
 ) -> Latency:
     """Time an ONNX file, written by `export_onnx` at this batch size, in ONNX Runtime; the rest is as in `measure`.
 
@@ -115,12 +112,10 @@ def measure_onnx(
     threads: of the CPU.
     repeats: how many times are taken.
     warmup: runs before the first that counts.
-    clock: replaces the real one.
     """
     _check(batch, threads, repeats, warmup)
     program = onnx_program(path, input_shapes, batch, threads)
-    timed = _timed(program, repeats, warmup, clock or Clock())
-    return _latency(timed, repeats=repeats, batch=batch, threads=threads, backend="onnxruntime")
+    return _latency(program, warmup, repeats, batch=batch, threads=threads, backend="onnxruntime")
 
 
 @contextmanager
@@ -165,29 +160,15 @@ class _Attempt:
         return self.disturbance <= 1
 
 
-@dataclass(frozen=True)
-class _Timed:
-    """The calmest attempt, of how many, and the timer's own seconds."""
-
-    best: _Attempt
-    attempts: int
-    overhead: float
-
-
-def _timed(program: Program, repeats: int, warmup: int, clock: Clock) -> _Timed:
-    """Warm up, then try until an attempt is calm, or the last."""
-    overhead = statistics.median(program.idle().seconds(1, clock) for _ in range(30))
-    fastest = min(program.seconds(1, clock) for _ in range(max(warmup, 1)))
+def _latency(program: Program, warmup: int, repeats: int, **settings) -> Latency:
+    """Warm up, then try until an attempt is calm, or the last; a warning if every attempt was disturbed."""
+    overhead = statistics.median(program.idle().seconds(1, CLOCK) for _ in range(30))
+    fastest = min(program.seconds(1, CLOCK) for _ in range(max(warmup, 1)))
     runs = max(1, math.ceil(SHORTEST / max(fastest - overhead, overhead, 1e-9)))
-    tries = [_attempt(program, repeats, runs, clock)]
+    tries = [_attempt(program, repeats, runs)]
     while not tries[-1].calm and len(tries) < ATTEMPTS:
-        tries.append(_attempt(program, repeats, runs, clock))
-    return _Timed(min(tries, key=lambda t: t.disturbance), len(tries), overhead)
-
-
-def _latency(timed: _Timed, **settings) -> Latency:
-    """What the caller of the caller gets, in ms, with a warning if every attempt was disturbed."""
-    best = timed.best
+        tries.append(_attempt(program, repeats, runs))
+    best = min(tries, key=lambda t: t.disturbance)
     if not best.calm:
         warnings.warn(
             "the machine was busy while latency was measured: close other programs, or read the figures as rough ones",
@@ -195,16 +176,17 @@ def _latency(timed: _Timed, **settings) -> Latency:
             stacklevel=3,
         )
     times = {"median": 1e3 * best.median, "low": 1e3 * best.low, "high": 1e3 * best.high}
-    return Latency(**times, **settings, overhead=1e3 * timed.overhead, noisy=not best.calm, attempts=timed.attempts)
+    settings |= {"repeats": repeats, "overhead": 1e3 * overhead, "noisy": not best.calm, "attempts": len(tries)}
+    return Latency(**times, **settings)
 
 
-def _attempt(program: Program, repeats: int, runs: int, clock: Clock) -> _Attempt:
+def _attempt(program: Program, repeats: int, runs: int) -> _Attempt:
     times, used = [], []
     for _ in range(repeats):
-        wall, cpu = clock.wall(), clock.cpu()
-        times.append(program.seconds(runs, clock) / runs)
-        used.append((clock.cpu() - cpu, clock.wall() - wall))
-    share = _share(used, clock.tick) if program.on_cpu else 1.0
+        wall, cpu = CLOCK.wall(), CLOCK.cpu()
+        times.append(program.seconds(runs, CLOCK) / runs)
+        used.append((CLOCK.cpu() - cpu, CLOCK.wall() - wall))
+    share = _share(used, CLOCK.tick) if program.on_cpu else 1.0
     return _Attempt(*statistics.quantiles(times, n=4), share)
 
 

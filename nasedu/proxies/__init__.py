@@ -13,7 +13,7 @@ import nasedu.proxies.zen
 import nasedu.proxies.zico  # noqa: F401  each registers its proxies
 from nasedu.proxies.batch import Batch, as_batch
 from nasedu.proxies.naswot import agreement, log_det
-from nasedu.proxies.per_block import naswot_options, zero_cost_map
+from nasedu.proxies.per_block import zero_cost_map
 from nasedu.proxies.pool import PoolScores, score_pool
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import Proxy, info, names, register, score, score_all
@@ -28,7 +28,6 @@ __all__ = [
     "info",
     "log_det",
     "names",
-    "naswot_options",
     "register",
     "score",
     "score_all",

@@ -15,7 +15,6 @@ from nasedu.sampling.samplers import (
     StrictFairness,
     Uniform,
     create,
-    extremes,
     names,
 )
 from nasedu.sampling.step import supernet_step
@@ -31,7 +30,6 @@ __all__ = [
     "annealed",
     "binary_gates",
     "create",
-    "extremes",
     "gumbel_noise",
     "gumbel_softmax",
     "names",

@@ -7,16 +7,15 @@ that share of a training, from 0 to 1, with another temperature where it anneals
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_whole
+from nasedu.registry import Registry
 from nasedu.sampling.gates import MODES, binary_gates
 from nasedu.sampling.relax import annealed, gumbel_softmax, softmax, uniform_logits
 from nasedu.spaces.base import Arch, Path, SearchSpace
@@ -82,8 +81,7 @@ class Sandwich(_Constant):
     distils: ClassVar[bool] = True
 
     def __post_init__(self):
-        if self.n < 2:
-            raise ParameterError(f"a sandwich needs at least the biggest and the smallest network, got n = {self.n}")
+        check_whole("n, the networks of a sandwich,", self.n, 2)
 
     def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Arch]:
         """n architectures."""
@@ -154,7 +152,7 @@ class Gates(_Constant):
 
 def names() -> list[str]:
     """The names that `create` accepts."""
-    return list(_SAMPLERS)
+    return _SAMPLERS.names()
 
 
 def create(name: str, space: SearchSpace, **options) -> Sampler:
@@ -164,11 +162,7 @@ def create(name: str, space: SearchSpace, **options) -> Sampler:
     space: the space that it is for.
     options: the fields of its class; for "sandwich" `n`, and `table`, by default of MACs, for `extremes`.
     """
-    make = _SAMPLERS[check_name("sampler", name, _SAMPLERS)]
-    make = partial(make, space) if make is _sandwich else make
-    for option in options:
-        check_name(f"option of {name}", option, inspect.signature(make).parameters)
-    return make(**options)
+    return _SAMPLERS.create(name, *([space] if name == "sandwich" else []), **options)
 
 
 def extremes(table: LookupTable) -> tuple[Arch, Arch]:
@@ -203,11 +197,5 @@ def _dealt(choices: int, paths: int, generator: torch.Generator) -> list[int]:
     return dealt[:paths]
 
 
-_SAMPLERS = {
-    "uniform": Uniform,
-    "fair": StrictFairness,
-    "sandwich": _sandwich,
-    "softmax": Softmax,
-    "gumbel": Gumbel,
-    "gates": Gates,
-}
+_SAMPLERS = Registry("sampler", {"uniform": Uniform, "fair": StrictFairness, "sandwich": _sandwich})
+_SAMPLERS |= {"softmax": Softmax, "gumbel": Gumbel, "gates": Gates}

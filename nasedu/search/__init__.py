@@ -1,11 +1,11 @@
 """How to look for an architecture: every strategy ends in one `SearchResult`."""
 
-from nasedu.search.descent import Descent, DescentConfig, descend
+from nasedu.search.descent import DescentConfig, descend
 from nasedu.search.evaluators import StandAlone, SupernetScore, ZeroCost
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
 from nasedu.search.gradient import GradientConfig, gradient_search
 from nasedu.search.local import local_search
-from nasedu.search.pareto import Front, pareto_sweep
+from nasedu.search.pareto import pareto_sweep
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
@@ -17,10 +17,8 @@ __all__ = [
     "ADLIK",
     "SPOS",
     "ZENNAS",
-    "Descent",
     "DescentConfig",
     "EvolutionConfig",
-    "Front",
     "GradientConfig",
     "PlainBudget",
     "PlainLatency",

@@ -13,18 +13,20 @@ linear in the costs the two have the same expectation.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_number, check_whole
 from nasedu.files import content_hash
 from nasedu.hardware.latency import fixed_threads
 from nasedu.progress import Progress, silent
 from nasedu.sampling import annealed, gumbel_noise
+from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import identity, load_state, save_state
 from nasedu.tables.budget import Budget
@@ -47,13 +49,10 @@ class DescentConfig:
 
     def __post_init__(self):
         check_name("gradient of a descent", self.gradient, GRADIENTS)
-        if min(self.steps, self.every, self.stages) < 1:
-            raise ParameterError(
-                f"a descent needs at least 1 step, 1 stage and 1 step between refreshes, "
-                f"got {self.steps}, {self.stages} and {self.every}"
-            )
-        if self.lr <= 0 or min(self.temperature) <= 0:
-            raise ParameterError(f"lr and temperatures must be positive, got {self.lr} and {self.temperature}")
+        for name in ("steps", "every", "stages"):
+            check_whole(f"{name} of a descent", getattr(self, name))
+        for name, value in (("lr", self.lr), ("temperature", min(self.temperature))):
+            check_number(f"{name} of a descent", value, above=True)
 
     def temperature_at(self, step: int) -> float:
         """The annealed temperature of a step: start * (end / start)^(stage / stages), as published."""
@@ -61,16 +60,15 @@ class DescentConfig:
 
 
 @dataclass
-class Descent:
-    """The state of a descent: theta (seeds, decisions, most choices) and the record of what happened.
+class Descent(SearchResult):
+    """A `SearchResult` with theta (seeds, decisions, most choices), where the descent stands.
 
-    `history` has one record per `every` steps: step, temperature, expected costs (seeds, tables) under
-    softmax(theta / T), probabilities (seeds, decisions, most choices) and loss (seeds,).
+    `best` is the most probable architecture of the seed that loses least, and `score` minus that loss. `history` has
+    one record per `every` steps: step, temperature, expected costs (seeds, tables) under softmax(theta / T),
+    probabilities (seeds, decisions, most choices), their loss (seeds,), and the score. `costs` are by metric.
     """
 
-    space: SearchSpace
-    theta: Tensor
-    history: list[dict]
+    theta: Tensor = field(kw_only=True)
 
     def probabilities(self, temperature: float = 1.0) -> Tensor:
         """softmax(theta / T), zero where a decision has fewer choices: (seeds, decisions, most choices)."""
@@ -100,22 +98,22 @@ def descend(
 ) -> Descent:
     """Minimise a budget's loss of expected costs over theta; see the module's docstring.
 
-        budget: its tables price theta; it may hold a target for each row. What learns learns on a copy.
-        seeds: one for each row of theta. Rows of one seed see the same noise, and differ where their targets do.
-        refresh: `refresh(descent, T)` returns the budget's tables anew every `config.every` steps (zero-cost maps
-            depend on theta); it needs a single seed.
+        budget: its tables price theta; it may hold a target for each row.
+        config: how theta descends.
+        seeds: one for each row of theta. Rows of one seed see the same noise; a row is the same alone, up to rounding.
+        refresh: `refresh(descent, T)` returns the tables anew every `config.every` steps; it needs a single seed.
         state: a file from which a killed descent goes on; one of another descent starts afresh and says so.
         progress: told of the steps done, and of how many.
 
-    A seed gives the same theta alone and beside others, up to rounding. Raises `ParameterError`, `CheckpointError`,
-    and `TableError` for tables of several spaces.
+    Raises `ParameterError`, `CheckpointError`.
     """
     if refresh and len(seeds) > 1:
         raise ParameterError("refreshed tables depend on theta: descend with one seed at a time")
     owner = identity(budget, config, [int(seed) for seed in seeds], refresh) if state else ""
     space, budget = budget.space, budget.fresh()
-    descent = Descent(space, torch.zeros(len(seeds), len(space.choices), max(space.choices)), [])
-    optimizer = torch.optim.Adam([descent.theta], lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    theta, start = torch.zeros(len(seeds), len(space.choices), max(space.choices)), time.perf_counter()
+    descent = Descent(space, (0,) * len(space.choices), -math.inf, theta=theta)
+    optimizer = torch.optim.Adam([theta], lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step = _resume(state, owner, descent, optimizer, budget) if state else 0
     while step < config.steps:
         temperature = config.temperature_at(step)
@@ -126,13 +124,14 @@ def descend(
         descent.history.append(_record(descent, budget, step, temperature))
         count = min(config.every, config.steps - step)
         with fixed_threads(1):  # on tensors this small a second one gains a tenth, and loses all beside a busy process
-            _descend_chunk(descent.theta, optimizer, budget, _noise(space, seeds, step, count), config, step)
+            _descend_chunk(theta, optimizer, budget, _noise(space, seeds, step, count), config, step)
         step += count
         if state and (refresh or step % (50 * config.every) == 0 or step == config.steps):
-            saved = {"theta": descent.theta, "optimizer": optimizer.state_dict(), "history": descent.history}
-            save_state(state, saved | {"step": step, "loss": budget.state_dict()}, owner)
+            save_state(state, _parts(descent, optimizer, budget, step), owner)
         progress(step, config.steps)
-    return descent
+    (best, score), seconds = _best(descent, budget), time.perf_counter() - start
+    costs = {table.metric: table(best) for table in budget.stack.tables}
+    return replace(descent, best=best, score=score, costs=costs, seconds=seconds)
 
 
 @torch.no_grad()
@@ -227,7 +226,16 @@ def _closed(space: SearchSpace) -> Tensor:
 def _record(descent: Descent, budget: Budget, step: int, temperature: float) -> dict:
     p = descent.probabilities(temperature)
     costs = budget.stack.expected(p)
-    return {"step": step, "temperature": temperature, "costs": costs, "probabilities": p, "loss": budget.value(costs)}
+    now = {"step": step, "temperature": temperature, "costs": costs, "probabilities": p, "loss": budget.value(costs)}
+    return now | {"score": _best(descent, budget)[1]}
+
+
+@torch.no_grad()
+def _best(descent: Descent, budget: Budget) -> tuple[Arch, float]:
+    """Of the rows' most probable architectures the one of the least loss, and minus that loss."""
+    losses = budget.value(_cost_of_argmax(descent, budget.stack))
+    row = int(losses.argmin())
+    return descent.architectures()[row], -float(losses[row])
 
 
 @torch.no_grad()
@@ -235,6 +243,12 @@ def _cost_of_argmax(descent: Descent, stack: TableStack) -> Tensor:
     """What every row's most probable architecture costs: (rows, tables)."""
     choices = max(descent.space.choices)
     return stack.expected(nn.functional.one_hot(torch.tensor(descent.architectures()), choices).float())
+
+
+def _parts(descent: Descent, optimizer: torch.optim.Optimizer, budget: Budget, step: int) -> dict:
+    """What a checkpoint holds; `_resume` reads it."""
+    parts = {"optimizer": optimizer.state_dict(), "loss": budget.state_dict()}
+    return parts | {"theta": descent.theta, "history": descent.history, "step": step}
 
 
 def _resume(state: str | Path, owner: str, descent: Descent, optimizer: torch.optim.Optimizer, budget) -> int:

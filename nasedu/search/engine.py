@@ -15,16 +15,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TypedDict
 
-import numpy as np
-
-from nasedu.errors import BudgetError, ParameterError, TableError, WorkersLost
+from nasedu.errors import BudgetError, ParameterError, WorkersLost, check_whole
 from nasedu.progress import Progress, silent
 from nasedu.randomness import rng
 from nasedu.search.result import SearchResult
+from nasedu.search.settings import Evaluate, Feasible, SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import identity, load_state, save_state
-from nasedu.tables.table import LookupTable
+from nasedu.tables.table import LookupTable, same_space
 from nasedu.tables.within import Constraint
 from nasedu.workers import LOST, Failed, Workers
 
@@ -34,10 +34,6 @@ SAVE_SECONDS = 10  # what takes longer is stored in between
 SHORT = 200  # a history so short is stored after every generation
 SEVERAL = "scores"  # where a record keeps the scores that are yet to be combined
 FIELDS = ("index", "arch", "score", "seconds", "generation", "origin", "error")
-
-Evaluate = Callable[[Arch], float | Mapping[str, float]]  # one score, or several by name for a strategy that combines
-Feasible = Callable[[Arch], bool]  # a Constraint, or any predicate
-Price = Callable[[Arch], float]  # a LookupTable, or any function
 
 
 class Pool:
@@ -49,7 +45,12 @@ class Pool:
         self._sample = feasible.sample if isinstance(feasible, Constraint) else space.sample
 
     def restart(self, seed: int, generation: int, history: list[dict]) -> None:
-        """Forget everything but (seed, generation) and the architectures of `history`."""
+        """Forget everything but these.
+
+        seed: of the draws.
+        generation: which has draws of its own.
+        history: whose architectures were seen.
+        """
         self.rng = rng(seed, "proposals", generation)
         if len(history) < self._known or self._known == 0:
             self.seen, self._known = set(), 0
@@ -113,40 +114,45 @@ class Strategy:
         return 0 if index < self.first else 1 + (index - self.first) // self.rest
 
 
+class Run(TypedDict, total=False):
+    """How any search runs, by keyword: see `random_search`, which lists the defaults."""
+
+    seed: int
+    executor: Executor | None
+    state: str | Path | None
+    progress: Progress
+
+
 @dataclass
 class Search:
-    """One run of a strategy: `history` so far, and where to store it."""
+    """One run of a strategy: `history` so far, and where to store it. The rest is as in `random_search`."""
 
     strategy: Strategy
     space: SearchSpace
     evaluate: Evaluate
-    feasible: Feasible | None
-    seed: int
-    executor: Executor | None
-    state: str | Path | None
-    costs: Mapping[str, Price]
+    settings: SearchConfig
+    seed: int = 0
+    executor: Executor | None = None
+    state: str | Path | None = None
     progress: Progress = silent
 
     def __post_init__(self):
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer) or self.seed < 0:
-            raise ParameterError(f"seed must be a whole number from 0, got {self.seed!r}")
+        check_whole("seed", self.seed, 0)
+        check_whole("budget", self.settings.budget)
+        self.feasible, self.costs = self.settings.feasible, self.settings.costs
         for name in self.costs:
             if name in FIELDS:
                 raise ParameterError(f"a cost cannot be named {name!r}: the history has a column of that name")
         constraint = self.feasible.tables if isinstance(self.feasible, Constraint) else []
-        for table in [*self.costs.values(), *constraint]:
-            known = isinstance(table, LookupTable) and table.space is not self.space
-            if known and table.space.fingerprint != self.space.fingerprint:
-                raise TableError(f"the {table.metric} table was made for another {table.space.name}, not for this one")
+        same_space([t for t in [*self.costs.values(), *constraint] if isinstance(t, LookupTable)], self.space)
         self.history: list[dict] = []
         self.pool = Pool(self.space, self.feasible)
         self.begin = self.saved = time.perf_counter()
         self.saving = 0.0  # seconds that storing took: a long history is stored less often
 
-    def run(self, budget: int) -> SearchResult:
-        """Evaluate up to `budget` architectures."""
-        if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
-            raise ParameterError(f"budget must be a whole number of evaluations from 1, got {budget!r}")
+    def run(self) -> SearchResult:
+        """Evaluate as many architectures as the settings say."""
+        budget = self.settings.budget
         self._resume()
         self.progress(min(budget, len(self.history)), budget)
         with Workers(partial(_plain_scores, self.evaluate), self.executor) as workers:

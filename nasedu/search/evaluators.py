@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.errors import ProxyError, check_name, check_whole
 from nasedu.proxies import Batch, as_batch, info, score, score_all
+from nasedu.registry import check_options
 from nasedu.spaces.base import Arch, Network, SearchSpace
 from nasedu.supernet.batchnorm import recalibrated
 from nasedu.task import Outputs, Task, fit
@@ -28,7 +29,8 @@ class SupernetScore:
     Scores are kept by architecture: after more training, make a new evaluator. Raises `ParameterError` for fewer than 1
     batch.
 
-        space, supernet: what is judged.
+        space: whose architectures are judged.
+        supernet: with whose weights.
         task: what for.
         split: on whose data.
         calibrate: the split whose batches give the statistics, in an order that no epoch of a training has.
@@ -45,8 +47,7 @@ class SupernetScore:
         calibrate: str = "train",
         batches: int = 8,
     ):
-        if batches < 1:
-            raise ParameterError(f"recalibration needs at least 1 batch, got {batches}")
+        check_whole("batches", batches)
         self.space, self.supernet, self.task, self.split = space, supernet, task, split
         self.images = [x for x, _ in itertools.islice(task.batches(calibrate, -1), batches)]
         self.cache: dict[Arch, float] = {}
@@ -104,9 +105,7 @@ class ZeroCost:
         self.space, self.names, self.batch, self.seed, self.options = space, names, as_batch(batch), seed, options
         alone = isinstance(names, str)
         for name in [names] if alone else names:
-            info(name)
-            for option in options if alone else options.get(name, {}):
-                check_name(f"option of {name}", option, info(name).options)
+            check_options(name, options if alone else options.get(name, {}), info(name).options)
         for name in [] if alone else options:
             check_name("proxy with options", name, names)
 

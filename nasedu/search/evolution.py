@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
-from nasedu.errors import ParameterError, check_name
-from nasedu.progress import Progress, silent
-from nasedu.search.engine import Evaluate, Pool, Search, Strategy
+from nasedu.errors import ParameterError, check_name, check_whole
+from nasedu.search.engine import Pool, Run, Search, Strategy
 from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
-from nasedu.search.settings import SearchConfig
+from nasedu.search.settings import Evaluate, SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
 
 BREEDING_TRIES = 50  # to breed a feasible and new child, before a random architecture takes its place
@@ -45,11 +43,9 @@ class EvolutionConfig(SearchConfig):
         check_name("way to choose parents", self.parents, ("top_k", "tournament"))
         if self.crossover is not None:
             check_name("crossover", self.crossover, ("uniform", "single_point"))
-        if min(self.population, self.children, self.k) < 1 or self.k > self.population:
-            raise ParameterError(
-                "evolution needs at least 1 child and 1 <= k <= population, "
-                f"got {self.children}, k {self.k} and population {self.population}"
-            )
+        for name in ("population", "children"):
+            check_whole(name, getattr(self, name))
+        check_whole("k, of the population,", self.k, 1, self.population)
         if not (0 <= self.share <= 1 and 0 < self.mutation <= 1):
             raise ParameterError(f"share and mutation are probabilities, got {self.share} and {self.mutation}")
 
@@ -60,25 +56,19 @@ SPOS = EvolutionConfig(
 )
 
 
-def evolution(
-    space: SearchSpace,
-    evaluate: Evaluate,
-    settings: EvolutionConfig,
-    *,
-    seed: int = 0,
-    executor: Executor | None = None,
-    state: str | Path | None = None,
-    progress: Progress = silent,
-) -> SearchResult:
+def evolution(space: SearchSpace, evaluate: Evaluate, settings: EvolutionConfig, **run: Unpack[Run]) -> SearchResult:
     """Score a random population, then generations of children of the best, all of them distinct.
 
-    Arguments as in `random_search`; `settings` say how the population breeds as well. A failed architecture never
-    breeds.
+    A failed architecture never breeds.
+
+    space: where they are drawn from.
+    evaluate: as in `random_search`.
+    settings: as there, and how the population breeds.
+    run: seed, executor, state and progress, as there.
     """
     propose = partial(_propose, settings, Population(settings.population, settings.ageing))
     strategy = Strategy("evolution", settings.rules, settings.population, settings.children, propose)
-    parts = (settings.feasible, seed, executor, state, settings.costs, progress)
-    return Search(strategy, space, evaluate, *parts).run(settings.budget)
+    return Search(strategy, space, evaluate, settings, **run).run()
 
 
 def _propose(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nasedu.classification import recipe
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import check_name, check_number, check_whole
 from nasedu.modules import placed
 from nasedu.progress import Progress, silent
 from nasedu.sampling import Gates, Gumbel, Sampler, Softmax, renormalise, softmax
@@ -52,13 +52,10 @@ class GradientConfig:
 
     def __post_init__(self):
         check_name("relaxation", self.relaxation, RELAXATIONS)
-        if not 0 <= self.warmup_epochs <= self.epochs or self.epochs < 1:
-            raise ParameterError(
-                f"a gradient search needs 1 epoch or more, and no more to warm up than in all, "
-                f"got {self.epochs} and {self.warmup_epochs}"
-            )
-        if self.arch_lr <= 0 or min(self.temperature) <= 0:
-            raise ParameterError(f"arch_lr and temperatures must be positive, got {self.arch_lr}, {self.temperature}")
+        check_whole("epochs of a gradient search", self.epochs)
+        check_whole("warmup_epochs", self.warmup_epochs, 0, self.epochs)
+        for name, value in (("arch_lr", self.arch_lr), ("temperature", min(self.temperature))):
+            check_number(name, value, above=True)
 
     @property
     def of_weights(self) -> TrainingConfig:
@@ -120,9 +117,9 @@ def gradient_search(
     if isinstance(hardware, Budget):
         same_space(hardware.tables, space)
     start = time.perf_counter()
-    supernet = space.supernet(seed=seed).to(memory_format=torch.channels_last)
+    supernet = space.supernet(seed=seed).to(device, memory_format=torch.channels_last)
     descent = Bilevel(space, task, config, hardware, device)
-    options = {"seed": seed, "device": device, "state": state, "progress": progress}
+    options = {"seed": seed, "state": state, "progress": progress}
     trained = train(supernet, descent.batches, descent.step, config.of_weights, beside=descent, **options)
     supernet.load_state_dict(trained.ema.state_dict())
     history = [old | new for old, new in zip(trained.history, descent.history, strict=True)]
@@ -135,7 +132,14 @@ def gradient_search(
 
 
 class Bilevel:
-    """Architecture parameters (n_choices,) per decision, their optimizer, and the step that both sides take in turn."""
+    """Architecture parameters (n_choices,) per decision, their optimizer, and the step that both sides take in turn.
+
+    space: where to look.
+    task: what for.
+    config: how both sides descend.
+    hardware: as in `gradient_search`.
+    device: of the parameters.
+    """
 
     def __init__(self, space: SearchSpace, task: Task, config: GradientConfig, hardware: Budget | Hook | None, device):
         self.identity = space, task, config, hardware  # all that a stored search and one that goes on must share
@@ -155,7 +159,12 @@ class Bilevel:
         self.record()  # before the loop stores what this epoch did
 
     def step(self, model: nn.Module, batch: tuple[Batch, Batch], generator: torch.Generator) -> dict[str, Tensor]:
-        """Move the logits by a step of their own, then return the losses of the weights."""
+        """Move the logits by a step of their own, then return the losses of the weights.
+
+        model: the supernet.
+        batch: one of each half.
+        generator: draws the paths.
+        """
         own, held_out = (placed(model, *half) for half in batch)
         losses = {}
         if self.epoch >= self.config.warmup_epochs:

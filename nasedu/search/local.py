@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from functools import partial
-from pathlib import Path
+from typing import Unpack
 
-from nasedu.progress import Progress, silent
-from nasedu.search.engine import Evaluate, Pool, Search, Strategy
+from nasedu.search.engine import Pool, Run, Search, Strategy
 from nasedu.search.result import SearchResult
-from nasedu.search.settings import SearchConfig
+from nasedu.search.settings import Evaluate, SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
 
 
-def local_search(
-    space: SearchSpace,
-    evaluate: Evaluate,
-    settings: SearchConfig,
-    *,
-    seed: int = 0,
-    executor: Executor | None = None,
-    state: str | Path | None = None,
-    progress: Progress = silent,
-) -> SearchResult:
+def local_search(space: SearchSpace, evaluate: Evaluate, settings: SearchConfig, **run: Unpack[Run]) -> SearchResult:
     """Change one decision at a time and keep what is better; from a local optimum, start at a new random architecture.
 
-    Arguments as in `random_search`. Neighbours are tried in random order and the first that is better is climbed to, so
-    evaluations follow one another: an executor saves no time.
+    Neighbours are tried in random order and the first that is better is climbed to, so evaluations follow one another:
+    an executor saves no time.
+
+    space: where to climb.
+    evaluate: as in `random_search`.
+    settings: as there.
+    run: seed, executor, state and progress, as there.
     """
     strategy = Strategy("local", {}, 1, 1, partial(_propose, _Climb()))
-    parts = (settings.feasible, seed, executor, state, settings.costs, progress)
-    return Search(strategy, space, evaluate, *parts).run(settings.budget)
+    return Search(strategy, space, evaluate, settings, **run).run()
 
 
 class _Climb:

@@ -57,11 +57,9 @@ class Front:
     def _row(self, i: int, target: float, seed: int) -> dict:
         path = self.descent.path(seed=i)
         try:
-            found = derive(path, self.cost, target)
-            repaired = {"derived": found.arch, "derived_cost": found.cost}
-            repaired["derived_objective"] = self.objective(found.arch)
+            kept = derive(path, self.cost, target).arch
         except BudgetError:
-            repaired = {"derived": None, "derived_cost": float("nan"), "derived_objective": float("nan")}
+            kept = None
         arch = tuple(int(p.argmax()) for p in path)
         cost = self.cost(arch)
         return {
@@ -72,7 +70,10 @@ class Front:
             "objective": self.objective(arch),
             "expected_cost": float(self.cost.expected(path)),
             "hit": abs(cost / target - 1) <= TOLERANCE,
-        } | repaired
+            "derived": kept,
+            "derived_cost": self.cost(kept) if kept else float("nan"),
+            "derived_objective": self.objective(kept) if kept else float("nan"),
+        }
 
 
 def pareto_sweep(
@@ -94,7 +95,8 @@ def pareto_sweep(
         seeds: a seed's noise is the same for every target.
         loss: what holds the targets, as in `tables.Budget`.
         config: how theta descends.
-        state, progress: as in `descend`.
+        state: as in `descend`.
+        progress: as there.
 
     Raises `ParameterError` for no target, no seed, a target that is not positive, or an objective that is the same
     everywhere; `CheckpointError`.

@@ -5,7 +5,6 @@ The counts are exact and in closed form, so that a structure is refused before a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,9 +57,8 @@ class PlainBudget:
 
     def __call__(self, arch: Sequence) -> bool:
         """Whether `arch` keeps to every limit."""
-        cost = self.space.cost(arch)
-        within = cost.params <= (self.params or math.inf) and cost.macs <= (self.macs or math.inf)
-        if not within or self.space.depth(arch) > (self.layers or math.inf):
+        counted = self._counted(arch)
+        if any(counted[metric] > limit for metric, limit in self.limits.items() if metric in counted):
             return False  # before the latency, which takes a measurement
         return self.latency is None or self.latency(arch) <= self.latency_ms
 

@@ -7,9 +7,9 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from nasedu.progress import Progress, silent
-from nasedu.search.engine import Evaluate, Pool, Search, Strategy
+from nasedu.search.engine import Pool, Search, Strategy
 from nasedu.search.result import SearchResult
-from nasedu.search.settings import SearchConfig
+from nasedu.search.settings import Evaluate, SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
 
 BATCH = 25  # evaluations that an executor gets at once
@@ -41,8 +41,7 @@ def random_search(
     every evaluation of a batch fails or an argument cannot be told from others, `TableError`, `WorkersLost`.
     """
     strategy = Strategy("random", {}, BATCH, BATCH, _propose)
-    parts = (settings.feasible, seed, executor, state, settings.costs, progress)
-    return Search(strategy, space, evaluate, *parts).run(settings.budget)
+    return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()
 
 
 def _propose(history: list[dict], pool: Pool) -> Iterator[tuple[Arch, str]]:

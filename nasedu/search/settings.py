@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 
-from nasedu.search.engine import Feasible, Price
+from nasedu.spaces.base import Arch
+
+Evaluate = Callable[[Arch], float | Mapping[str, float]]  # one score, or several by name for a strategy that combines
+Feasible = Callable[[Arch], bool]  # a Constraint, or any predicate
+Price = Callable[[Arch], float]  # a LookupTable, or any function
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ than the truth; here they bound the true counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 from nasedu.errors import check_name
@@ -29,39 +28,29 @@ class ZenPreset(NamedTuple):
     batch: int = 64
 
 
-def _frozen(**values) -> Mapping:
-    return MappingProxyType(values)
-
-
-_CIFAR = _frozen(blocks="xxbl", input_size=32, num_classes=100)
-_XXBL = _frozen(blocks="xxbl", input_size=224, num_classes=1000)
-_IDW = _frozen(blocks="idw", input_size=224, num_classes=1000)
-_CIFAR_1M = _frozen(params=1e6, layers=18)
+_CIFAR = {"blocks": "xxbl", "input_size": 32, "num_classes": 100}
+_XXBL = {"blocks": "xxbl", "input_size": 224, "num_classes": 1000}
+_IDW = {"blocks": "idw", "input_size": 224, "num_classes": 1000}
+_CIFAR_1M = ZenPreset(CIFAR_SEED, _CIFAR, {"params": 1e6, "layers": 18})
 
 # The nine CIFAR searches: name of the script, and the proxy here. Three of them are not what their name says: the
 # public "Syncflow" keeps BN and flips the sign, "TE-NAS" is the condition number alone, NASWOT has 8 noise images.
-ZEN_PRESETS: Mapping[str, ZenPreset] = MappingProxyType(
-    {
-        "cifar 1M": ZenPreset(CIFAR_SEED, _CIFAR, _CIFAR_1M),
-        "cifar 2M": ZenPreset(CIFAR_SEED, _CIFAR, _frozen(params=2e6, layers=20)),
-        "cifar 1M flops": ZenPreset(CIFAR_SEED, _CIFAR, _CIFAR_1M, "macs"),
-        "cifar 1M params": ZenPreset(CIFAR_SEED, _CIFAR, _CIFAR_1M, "params"),
-        "cifar 1M random": ZenPreset(CIFAR_SEED, _CIFAR, _CIFAR_1M, "random"),
-        "cifar 1M grad_norm": ZenPreset(CIFAR_SEED, _CIFAR, _CIFAR_1M, "grad_norm"),
-        "cifar 1M synflow": ZenPreset(CIFAR_SEED, _CIFAR, _CIFAR_1M, "synflow"),
-        "cifar 1M te_nas": ZenPreset(CIFAR_SEED, _CIFAR, _CIFAR_1M, "ntk"),
-        "cifar 1M naswot": ZenPreset(CIFAR_SEED, _CIFAR, _CIFAR_1M, "naswot", 8),
-        "imagenet 400M": ZenPreset(MACS_SEED, _IDW, _frozen(macs=400e6, layers=14)),
-        "imagenet 600M": ZenPreset(MACS_SEED, _IDW, _frozen(macs=600e6, layers=14)),
-        "imagenet 800M": ZenPreset(MACS_SEED, _IDW, _frozen(macs=800e6, layers=16)),
-        "imagenet 0.1ms": ZenPreset(LATENCY_SEED, _XXBL, _frozen(latency_ms=0.1, layers=10)),
-        "imagenet 0.2ms": ZenPreset(LATENCY_SEED, _XXBL, _frozen(latency_ms=0.2, layers=13)),
-        "imagenet 0.3ms": ZenPreset(LATENCY_SEED, _XXBL, _frozen(latency_ms=0.3, layers=16)),
-        "imagenet 0.5ms": ZenPreset(LATENCY_SEED, _XXBL, _frozen(latency_ms=0.5, layers=20)),
-        "imagenet 0.8ms": ZenPreset(LATENCY_SEED, _XXBL, _frozen(latency_ms=0.8, layers=25)),
-        "imagenet 1.2ms": ZenPreset(LATENCY_SEED, _XXBL, _frozen(latency_ms=1.2, layers=30)),
-    }
-)
+ZEN_PRESETS: Mapping[str, ZenPreset] = {
+    "cifar 1M": _CIFAR_1M,
+    "cifar 2M": ZenPreset(CIFAR_SEED, _CIFAR, {"params": 2e6, "layers": 20}),
+    "cifar 1M flops": _CIFAR_1M._replace(proxy="macs"),
+    **{f"cifar 1M {proxy}": _CIFAR_1M._replace(proxy=proxy) for proxy in ("params", "random", "grad_norm", "synflow")},
+    "cifar 1M te_nas": _CIFAR_1M._replace(proxy="ntk"),
+    "cifar 1M naswot": _CIFAR_1M._replace(proxy="naswot", batch=8),
+    **{
+        f"imagenet {macs}M": ZenPreset(MACS_SEED, _IDW, {"macs": macs * 1e6, "layers": layers})
+        for macs, layers in {400: 14, 600: 14, 800: 16}.items()
+    },
+    **{
+        f"imagenet {ms}ms": ZenPreset(LATENCY_SEED, _XXBL, {"latency_ms": ms, "layers": layers})
+        for ms, layers in {0.1: 10, 0.2: 13, 0.3: 16, 0.5: 20, 0.8: 25, 1.2: 30}.items()
+    },
+}
 
 
 def zen_preset(name: str) -> tuple[PlainNetSpace, PlainArch, dict[str, float]]:

@@ -9,22 +9,20 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from typing import Unpack
 
 import pandas as pd
 
-from nasedu.errors import BudgetError, ParameterError, check_name
-from nasedu.progress import Progress, silent
+from nasedu.errors import BudgetError, ParameterError, check_name, check_whole
 from nasedu.ranking.combine import METHODS
 from nasedu.ranking.combine import combine as combine_scores
-from nasedu.search.engine import SEVERAL, TRIES, Evaluate, Feasible, Pool, Search, Strategy
+from nasedu.search.engine import SEVERAL, TRIES, Pool, Run, Search, Strategy
 from nasedu.search.plain_budget import PlainBudget
 from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
-from nasedu.search.settings import SearchConfig
+from nasedu.search.settings import Evaluate, Feasible, SearchConfig
 from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.space import PlainArch, PlainNetSpace
 
@@ -55,11 +53,8 @@ class ZenConfig(SearchConfig):
     def __post_init__(self):
         check_name("mutation rule", self.mutation, RULES)
         check_name("initial population", self.initial, ("fixed", "random"))
-        if min(self.population, self.children, self.replacements) < 1 or self.founders < 0:
-            raise ParameterError(
-                "a population, its children and replacements are at least 1 and its founders 0, got "
-                f"{self.population}, {self.children}, {self.replacements} and {self.founders}"
-            )
+        for name, least in {"population": 1, "children": 1, "replacements": 1, "founders": 0}.items():
+            check_whole(name, getattr(self, name), least)
 
 
 # The authors' evolution_search.py: one child at a time, 512 members, its own distribution of mutations.
@@ -68,24 +63,20 @@ ZENNAS = ZenConfig(budget=480_000, population=512, children=1, mutation="origin"
 ADLIK = ZenConfig(budget=50_000, population=512, children=1, mutation="shared_ratio", initial="random")
 
 
-def zero_shot(
-    space: PlainNetSpace,
-    evaluate: Evaluate,
-    settings: ZenConfig,
-    *,
-    seed: int = 0,
-    executor: Executor | None = None,
-    state: str | Path | None = None,
-    progress: Progress = silent,
-) -> SearchResult:
+def zero_shot(space: PlainNetSpace, evaluate: Evaluate, settings: ZenConfig, **run: Unpack[Run]) -> SearchResult:
     """Score distinct structures, all of them feasible, and return the best.
 
-    Arguments as in `random_search`. `evaluate` returns a score, or several by name where the settings combine them:
-    ranks are then computed anew over all structures so far before every generation, and the scores of the history over
-    all of them. A failure is no one's parent. The history also has "params", "macs" and "layers".
+    A failure is no one's parent. The history also has "params", "macs" and "layers".
+
+    space: of the structures.
+    evaluate: returns a score, or several by name where the settings combine them: ranks are then computed anew over all
+        structures so far before every generation, and the scores of the history over all of them.
+    settings: as in `random_search`, and how the population grows.
+    run: seed, executor, state and progress, as there.
 
     Raises `BudgetError` with the reachable range, `ArchitectureError`, `ParameterError`.
     """
+    settings = replace(settings, costs={**_costs(space), **settings.costs})
     config, feasible, combine = settings, settings.feasible, settings.combine
     if isinstance(feasible, PlainBudget) and feasible.space.fingerprint != space.fingerprint:
         raise ParameterError("the PlainBudget counts in another space: make it with the one that is searched")
@@ -99,8 +90,7 @@ def zero_shot(
     propose = partial(_propose, config, start, feasible, members)
     combined = None if combine is None else partial(_combined, combine)
     strategy = Strategy("zero_shot", rules, founders, config.children, propose, combined)
-    parts = (feasible, seed, executor, state, {**_costs(space), **config.costs}, progress)
-    return Search(strategy, space, evaluate, *parts).run(config.budget)
+    return Search(strategy, space, evaluate, settings, **run).run()
 
 
 def _founder(space: PlainNetSpace, start: str | Sequence | None, feasible: Feasible | None, rule: str) -> PlainArch:
@@ -169,11 +159,5 @@ def _combined(combine: str | Combine, records: list[dict]) -> list[float]:
 
 def _costs(space: PlainNetSpace) -> dict[str, Callable[[PlainArch], float]]:
     """Columns of the history."""
-
-    def params(arch: PlainArch) -> int:
-        return space.cost(arch).params
-
-    def macs(arch: PlainArch) -> int:
-        return space.cost(arch).macs
-
-    return {"params": params, "macs": macs, "layers": space.depth}
+    counts = {"params": lambda arch: space.cost(arch).params, "macs": lambda arch: space.cost(arch).macs}
+    return counts | {"layers": space.depth}

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 from scipy import optimize, stats
 
-from nasedu.errors import ParameterError, TableError
+from nasedu.errors import ParameterError, TableError, check_whole
 from nasedu.hardware.backends import export_job, make_job
 from nasedu.hardware.latency import Latency, measure, measure_onnx
+from nasedu.progress import Progress, silent
 from nasedu.randomness import seeded
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.tables.pricing import Progress, busy_once, check_options, measure_defaults
+from nasedu.tables.pricing import busy_once, check_options, measure_defaults
 from nasedu.tables.table import LookupTable
 
 FOLDS = 5
@@ -66,7 +67,6 @@ class Correction:
     """
 
     overhead: float
-    per_boundary: float | None
     scale: float
     standard_errors: dict[str, float]
     before: Additivity
@@ -74,9 +74,9 @@ class Correction:
     measured: tuple[float, ...]
     predicted: tuple[float, ...]
     held_out: tuple[float, ...]
-    folds: int
     metric: str
     fingerprint: str
+    per_boundary: float | None = None
     note: str = ""
 
     def __str__(self) -> str:
@@ -122,7 +122,12 @@ def boundaries(space: SearchSpace) -> LookupTable:
 
 
 def study(table: LookupTable, archs: Sequence[Arch], measured_ms: Sequence[float]) -> Additivity:
-    """How well `table` predicts whole networks that were measured. Raises `ParameterError`, `ArchitectureError`."""
+    """How well a table predicts whole networks that were measured. Raises `ParameterError`, `ArchitectureError`.
+
+    table: a latency table.
+    archs: the networks.
+    measured_ms: what each of them takes.
+    """
     return compare([table(arch) for arch in archs], measured_ms)
 
 
@@ -155,11 +160,17 @@ def correct(
     folds: int = FOLDS,
     seed: int = 0,
 ) -> Correction:
-    """Fit the overhead and, where the number of boundaries varies, what each costs; with `scale`, a factor too.
+    """Fit the overhead and, where the number of boundaries varies, what each costs.
 
-    The error after it is that of `folds`-fold cross-validation (folds drawn with `seed`), since two or three fitted
-    terms flatter themselves on 20 networks. Without `scale` the table's own slope of 1 is kept: what is fitted can then
-    be told from what was measured. Raises `ParameterError` for fewer than 10 networks.
+    The error after it is that of cross-validation, since two or three fitted terms flatter themselves on 20 networks.
+    Raises `ParameterError` for fewer than 10 networks.
+
+    table: what is corrected.
+    archs: the networks that it is fitted on.
+    measured_ms: what each of them takes.
+    scale: fit a factor too; else the table's own slope of 1 is kept.
+    folds: of the cross-validation.
+    seed: draws them.
     """
     predicted, measured = np.array([table(arch) for arch in archs]), np.asarray(measured_ms, float)
     before = compare(predicted, measured)
@@ -173,18 +184,14 @@ def correct(
     terms = model.fit(measured, order)
     if (terms == 0).any():
         note = "; ".join(filter(None, [note, "a term stands where a cost reaches 0 ms, below which it may not go"]))
-    fitted, errors = model.terms(terms), model.errors(measured, terms)
     return Correction(
-        overhead=fitted["overhead"],
-        per_boundary=fitted.get("per_boundary"),
-        scale=fitted["scale"],
-        standard_errors=errors,
+        **model.terms(terms),
+        standard_errors=model.errors(measured, terms),
         before=before,
         after=compare(held_out, measured),
         measured=tuple(measured.tolist()),
         predicted=tuple(predicted.tolist()),
         held_out=tuple(held_out.tolist()),
-        folds=folds,
         metric=table.metric,
         fingerprint=table.space.fingerprint,
         note=note,
@@ -261,12 +268,15 @@ class _Model:
 
 
 def random_networks(space: SearchSpace, n: int, seed: int = 0) -> list[Arch]:
-    """`n` different architectures, drawn uniformly. Raises `ParameterError` where the space has fewer."""
+    """Different architectures, drawn uniformly. Raises `ParameterError` where the space has fewer.
+
+    space: where they are drawn from.
+    n: how many.
+    seed: of the draws.
+    """
     if not 1 <= n <= space.size:
         raise ParameterError(f"{space.name} has {space.size} networks, {n} different ones are asked for")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ParameterError(f"a seed is a whole number of at least 0, got {seed!r}")
-    rng, drawn = np.random.default_rng(seed), {}
+    rng, drawn = np.random.default_rng(check_whole("seed", seed, 0)), {}
     while len(drawn) < n:
         drawn[space.sample(rng)] = None
     return list(drawn)
@@ -278,18 +288,22 @@ def measure_networks(
     *,
     rounds: int = 3,
     seed: int = 0,
-    progress: Progress = lambda done, total, note="": None,
+    progress: Progress = silent,
     **options,
 ) -> list[float]:
-    """The latency in ms of every network, in the order of `archs`: the median of `rounds` measurements of each.
+    """The latency in ms of every network, in order: the median of those measurements in which the machine was not busy.
 
-    Where the machine was busy in some of them, the others count.
-    Every round takes the networks in another order (from `seed`), so that a machine that slows down meanwhile slows no
-    network in particular. `options` are those of `measure`; `progress(done, total)` is called after each measurement.
-    Raises as `measure` and `ArchitectureError`.
+    Every round takes the networks in another order, so that a machine that slows down meanwhile slows no network in
+    particular. Raises as `measure` and `ArchitectureError`.
+
+    space: of the networks.
+    archs: the networks.
+    rounds: how often each is measured.
+    seed: of the orders.
+    progress: hears of every measurement.
+    options: of `measure`.
     """
-    if rounds < 1:
-        raise ParameterError(f"networks are measured in 1 round or more, got {rounds}")
+    check_whole("rounds", rounds)
     check_options("latency_ms", options)
     archs, rng = [space.validate(arch) for arch in archs], np.random.default_rng(seed)
     times: list[list[Latency]] = [[] for _ in archs]

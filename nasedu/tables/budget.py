@@ -54,7 +54,7 @@ class Budget:
     def costs(self, path: Path) -> Tensor:
         """The tables' expectations of one path: (tables,), on the CPU, whose scalars join a loss on any device."""
         path = [entry.cpu() if isinstance(entry, Tensor) else entry for entry in path]
-        return self.stack.expected(padded(path, self.space).float()).flatten()
+        return self.stack.expected(padded(path, self.space).float()).reshape(len(self.tables))
 
     def value(self, costs: Tensor, task: Tensor | float = 0.0) -> Tensor:
         """The loss of costs (..., tables) on top of a task loss: (...)."""

@@ -41,7 +41,11 @@ def write_csv(table: LookupTable, path: str | Path) -> None:
 
 
 def read_csv(path: str | Path, space: SearchSpace, metric: str = "latency_ms") -> LookupTable:
-    """A matrix with a row per decision group, in order, and a column per option, in the unit of `metric`.
+    """A matrix with a row per decision group, in order, and a column per option.
+
+    path: the file.
+    space: what it prices.
+    metric: what the figures are, in its unit.
 
     A header, row names and a last row `fixed` may be there (else the fixed part is 0); cells may be empty only beyond a
     row's options. Names of this space in another order than its own are refused, and so are another metric or space

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import yaml
 
 from nasedu.errors import TableError, UnknownName, check_name
 from nasedu.files import write_atomically
@@ -55,7 +56,7 @@ def write(path: str | Path, space: SearchSpace, table: Mapping) -> None:
 
 def read(path: str | Path, space: SearchSpace) -> dict:
     """The arguments of a `LookupTable` from a file. Raises `TableError` naming what is wrong, and where."""
-    stored = _parse(path)
+    stored = parse(path)
     if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
         got = repr(stored.get("schema"))[:40] if isinstance(stored, dict) else "no mapping"
         raise TableError(f"{path} is no lookup table of nasedu: its schema is {got}, not {SCHEMA!r}")
@@ -75,12 +76,17 @@ def read(path: str | Path, space: SearchSpace) -> dict:
 
 def fingerprint(path: str | Path) -> object:
     """Which space a file was made for, or None where it is of another schema. Raises `TableError`."""
-    stored = _parse(path)
+    stored = parse(path)
     return stored.get("fingerprint") if isinstance(stored, dict) and stored.get("schema") == SCHEMA else None
 
 
 def check_keys(found: object, wanted: object, where: str) -> None:
-    """Raise `TableError` unless `found` is a mapping with exactly the keys `wanted`."""
+    """Raise `TableError` unless a mapping has exactly the keys that it should.
+
+    found: what may be a mapping.
+    wanted: the keys.
+    where: begins the message.
+    """
     if not isinstance(found, dict):
         raise TableError(f"{where} must be a mapping, got {found!r:.40}")
     wanted = list(wanted)
@@ -94,7 +100,12 @@ def check_keys(found: object, wanted: object, where: str) -> None:
 
 
 def number(value: object, where: str, least: float = -math.inf) -> float:
-    """`value` as a float. Raises `TableError` naming `where` unless it is a finite number of at least `least`."""
+    """`value` as a float. Raises `TableError` unless it is a finite number.
+
+    value: what was read.
+    where: begins the message.
+    least: the lowest that is right.
+    """
     try:
         found = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
     except OverflowError:  # an int of more digits than a float has
@@ -110,16 +121,34 @@ def plain(value: float) -> int | float:
     return int(value) if float(value).is_integer() else round(value, 6)
 
 
-def _parse(path: str | Path) -> object:
+def parse(path: str | Path, as_yaml: bool = False) -> object:
+    """What a file in JSON, or in YAML, holds. Raises `TableError`, also where a key stands twice."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=lambda pairs: unique(pairs, path))
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, TableError):
-            raise
-        raise TableError(f"no lookup table can be read from {path}: {error}") from None
+        text = Path(path).read_text(encoding="utf-8")
+        if as_yaml:
+            return yaml.load(text, _loader(path))  # built on the safe loader
+        return json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path))
+    except TableError:
+        raise
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__  # YAML's are many lines long
+        raise TableError(f"no lookup table can be read from {path}: {reason}") from None
 
 
-def unique(pairs: list[tuple[str, object]], path: str | Path) -> dict:
+def _loader(path: str | Path) -> type:
+    """A safe YAML loader that refuses a key that stands twice, where the usual one silently takes the last."""
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        pass
+
+    Loader.add_constructor(
+        yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
+        lambda loader, node: _unique(loader.construct_pairs(node, deep=True), path),
+    )
+    return Loader
+
+
+def _unique(pairs: list[tuple[str, object]], path: str | Path) -> dict:
     """A mapping of the pairs. Raises `TableError` for a key that stands twice: which one is meant?"""
     found: dict = {}
     for key, value in pairs:
@@ -130,7 +159,12 @@ def unique(pairs: list[tuple[str, object]], path: str | Path) -> dict:
 
 
 def check_unit(metric: object, unit: object, where: str) -> None:
-    """Raise `TableError` naming `where` unless `metric` is a registered one, in its unit."""
+    """Raise `TableError` unless a metric is a registered one, in its unit.
+
+    metric: its name.
+    unit: what the figures are in.
+    where: begins the message.
+    """
     try:
         check_name("metric", metric, METRICS)
     except UnknownName as error:

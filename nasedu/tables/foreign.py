@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import yaml
 from torch import nn
 
 from nasedu.blocks import Classifier, ConvBNAct, MBConv
 from nasedu.errors import TableError
 from nasedu.spaces.base import SearchSpace
-from nasedu.tables.file import number, unique
+from nasedu.tables.file import number, parse
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.pieces import Piece, pieces
 from nasedu.tables.pricing import add_up
@@ -135,33 +133,10 @@ def _out(size: int, stride: int) -> int:
 
 def read_mapping(path: str | Path) -> dict:
     """The mapping that a YAML or JSON file holds. Raises `TableError`, also where a key stands twice."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        if str(path).endswith(".json"):
-            stored = json.loads(text, object_pairs_hook=lambda pairs: unique(pairs, path))
-        else:
-            stored = yaml.load(text, _loader(path))  # built on the safe loader
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-        if isinstance(error, TableError):
-            raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__  # YAML's are many lines long
-        raise TableError(f"no lookup table can be read from {path}: {reason}") from None
+    stored = parse(path, as_yaml=not str(path).endswith(".json"))
     if not isinstance(stored, dict) or not stored:
         raise TableError(f"{path} is no lookup table: it holds no mapping")
     return stored
-
-
-def _loader(path: str | Path) -> type:
-    """A safe YAML loader that refuses a key that stands twice, where the usual one silently takes the last."""
-
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        pass
-
-    Loader.add_constructor(
-        yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
-        lambda loader, node: unique(loader.construct_pairs(node, deep=True), path),
-    )
-    return Loader
 
 
 def _wzdnas_key(key: object, path: str | Path) -> tuple[int, float, int]:

@@ -8,11 +8,12 @@ import torch
 
 from nasedu import resources
 from nasedu.errors import TableError
+from nasedu.progress import Progress, silent
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables import file as table_file
 from nasedu.tables.csv import read_csv
 from nasedu.tables.foreign import read_mapping, read_ofa, read_wzdnas
-from nasedu.tables.pricing import Progress, check_options, measure_defaults
+from nasedu.tables.pricing import check_options, measure_defaults
 from nasedu.tables.table import LookupTable
 
 STORED = resources.folder("lookup")
@@ -24,16 +25,20 @@ def latency_table(
     source: str = "auto",
     keep: str | Path | None = None,
     *,
-    progress: Progress = lambda done, total, note="": None,
+    progress: Progress = silent,
     **options,
 ) -> LookupTable | None:
     """A latency table of `space` in ms, or None for the source "none".
 
-    `source`: "auto" takes the stored table made for this very space, which was measured on a CPU, and measures where
-    there is none or the device is another; "measure" measures the machine that runs this (`options` as in `measure`);
-    otherwise a file, as in `read_table`. A stored table serves only where it was measured at the batch, threads,
-    backend and precision that `options` ask for. A measured table is written to `keep`, and read from there the next
-    time, so that a search that goes on prices with the same figures; `progress` as in `LookupTable.build`.
+    space: what it prices.
+    source: "auto" takes the stored table made for this very space, which was measured on a CPU, and measures where
+        there is none or `options` ask for another device, batch, threads, backend or precision; "measure" measures the
+        machine that runs this; "none"; otherwise a file, as in `read_table`.
+    keep: where a measured table is written, and read from the next time, so that a search that goes on prices with the
+        same figures.
+    progress: as in `LookupTable.build`.
+    options: as in `measure`.
+
     Raises `UnknownName`, and `TableError`, also for a kept table that was measured otherwise.
     """
     check_options("latency_ms", options)
@@ -70,7 +75,11 @@ def _otherwise(table: LookupTable, options: dict) -> str:
 
 
 def stored(space: SearchSpace, metric: str, backend: str = "torch") -> LookupTable | None:
-    """The table of `metric` that the project stores for this very space, or None.
+    """The table that the project stores for this very space, or None.
+
+    space: what it prices.
+    metric: of the table.
+    backend: what it was measured with.
 
     A space is known by its fingerprint, so a file made for other layers, choices or classes is passed over, whatever
     its name. Raises `TableError` for a file that cannot be read.
@@ -84,7 +93,10 @@ def stored(space: SearchSpace, metric: str, backend: str = "torch") -> LookupTab
 def file_name(space: str, pixels: int, metric: str, backend: str = "torch") -> str:
     """Under which a table is stored: SPACE-PIXELS-METRIC.json, as in `fbnet-course-32-macs.json` for fbnet:course.
 
-    What was measured with another backend has its name behind: `fbnet-course-32-latency_ms-cuda.json`.
+    space: its name.
+    pixels: of its input's side.
+    metric: of the table.
+    backend: stands behind where it is not "torch": `fbnet-course-32-latency_ms-cuda.json`.
     """
     behind = "" if backend == "torch" else f"-{backend}"
     return f"{space.replace(':', '-')}-{pixels}-{metric}{behind}.json"
@@ -93,8 +105,11 @@ def file_name(space: str, pixels: int, metric: str, backend: str = "torch") -> s
 def read_table(path: str | Path, space: SearchSpace, metric: str = "latency_ms") -> LookupTable:
     """A table in a file: nasedu's JSON, a matrix in CSV, or ProxylessNAS's or WZDNAS's format in YAML or JSON.
 
-    `metric` is what a CSV must hold, and is taken to hold where it does not say. A relative path is looked for from
-    here, then from the project's folder. Raises `TableError`.
+    path: the file; a relative one is looked for from here, then from the project's folder.
+    space: what it prices.
+    metric: what a CSV must hold, and is taken to hold where it does not say.
+
+    Raises `TableError`.
     """
     given, path = path, Path(path) if Path(path).is_file() else STORED.parent / path
     if not path.is_file():

@@ -19,18 +19,51 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError
+from nasedu.registry import Registry
 
 LEAST = 1e-3  # logs and powers of r are flat below a thousandth of the target: their slope at 0 is infinite
 NEAR, STRIDE = 0.05, 0.1  # shares of the target: see `Lagrange`
 EDGE = 0.1  # below log(cost) = 0.1 a literal log bends, and comes to next to nothing at cost 0
+LOSSES = Registry("hardware loss")
+RULES: dict[str, Callable[[float], bool]] = {
+    "finite": lambda value: True,
+    "positive": lambda value: value > 0,
+    "0 or more": lambda value: value >= 0,
+    "1 or more": lambda value: value >= 1,
+    "0 or less": lambda value: value <= 0,
+    "negative": lambda value: value < 0,
+}
 
 
+def option(default: float, rule: str):
+    """An option of a loss: a finite number that keeps to one of `RULES`."""
+    return field(default=default, metadata={"rule": rule})
+
+
+def zero() -> Tensor:
+    """Where what `update` changes starts, in a field that is no option (`init=False`)."""
+    return torch.tensor(0.0)
+
+
+@dataclass
 class HardwareLoss:
-    """A loss of (task, cost, target); `options` are a dataclass's fields, state is what `update` changes."""
+    """A loss of (task, cost, target): a dataclass whose fields are options, or what `update` changes."""
 
     name: ClassVar[str]
     least_cost: ClassVar[float] = 0.0  # below it, a cost is a mistake
+
+    def __init_subclass__(cls, name: str = ""):
+        if name:
+            cls.name = name
+            LOSSES[name] = cls
+
+    def __post_init__(self):
+        for f in fields(self):
+            rule, value = f.metadata.get("rule"), getattr(self, f.name)
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if rule and not (number and math.isfinite(value) and RULES[rule](value)):
+                raise ParameterError(f"{f.name} of the {self.name} loss must be a number, {rule}, got {value!r:.40}")
 
     def __call__(self, task: Tensor | float, cost: Tensor | float, target: Tensor | float) -> Tensor:
         """The total to minimise, elementwise and broadcast.
@@ -41,7 +74,12 @@ class HardwareLoss:
         return self.total(task, self._checked(cost), target)
 
     def total(self, task, cost: Tensor, target) -> Tensor:
-        """What calling it returns, for a cost and a target that are known to be right: by default task + `term`."""
+        """What calling it returns, for arguments that are known to be right: by default task + `term`.
+
+        task: the loss so far.
+        cost: of the network.
+        target: in the cost's unit.
+        """
         return task + self.term(cost, target)
 
     def term(self, cost: Tensor, target) -> Tensor:
@@ -76,10 +114,12 @@ class HardwareLoss:
 
     def state_dict(self) -> dict[str, Tensor]:
         """What `update` has changed: tensors by name, for a checkpoint."""
-        return {}
+        return {f.name: getattr(self, f.name) for f in fields(self) if not f.init}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from `state_dict()`."""
+        for name in self.state_dict():
+            setattr(self, name, state[name].clone())
 
     def fresh(self) -> HardwareLoss:
         """The same loss before any update; a search works on such a copy."""
@@ -115,35 +155,16 @@ def as_loss(loss: HardwareLoss | str) -> HardwareLoss:
     return loss
 
 
-_RULES: dict[str, Callable[[float], bool]] = {
-    "finite": lambda value: True,
-    "positive": lambda value: value > 0,
-    "0 or more": lambda value: value >= 0,
-    "1 or more": lambda value: value >= 1,
-    "0 or less": lambda value: value <= 0,
-    "negative": lambda value: value < 0,
-}
-
-
-def _check_options(loss: HardwareLoss, **rules: str) -> None:
-    """Raise `ParameterError` unless every option named is a finite number that keeps to its rule, one of `_RULES`."""
-    for name, rule in rules.items():
-        value = getattr(loss, name)
-        number = isinstance(value, Real) and not isinstance(value, bool)
-        if not (number and math.isfinite(value) and _RULES[rule](value)):
-            raise ParameterError(f"{name} of the {loss.name} loss must be a number, {rule}, got {value!r:.40}")
-
-
 @dataclass
 class _LogPower(HardwareLoss):
     """task * alpha * (a log of the cost)^beta; see `FBNet` and `ProxylessNASMultiply`."""
 
-    alpha: float = 0.2
-    beta: float = 0.6
+    alpha: float = option(0.2, "positive")
+    beta: float = option(0.6, "positive")
     literal: bool = False
 
     def __post_init__(self):
-        _check_options(self, alpha="positive", beta="positive")
+        super().__post_init__()
         if not isinstance(self.literal, bool):
             raise ParameterError(f"literal of the {self.name} loss must be True or False, got {self.literal!r:.40}")
 
@@ -166,7 +187,7 @@ class _LogPower(HardwareLoss):
         return guarded_log(torch.broadcast_tensors(cost, torch.as_tensor(target))[0])
 
 
-class FBNet(_LogPower):
+class FBNet(_LogPower, name="fbnet"):
     """task * alpha * log(cost)^beta (Wu et al., CVPR 2019, section 3.3): alpha .2, beta .6.
 
     The published log depends on the unit, and is negative for half a millisecond. By default log(1 + r) / log 2 stands
@@ -175,19 +196,15 @@ class FBNet(_LogPower):
     better.
     """
 
-    name = "fbnet"
 
-
-class ProxylessNASMultiply(_LogPower):
+@dataclass
+class ProxylessNASMultiply(_LogPower, name="proxylessnas_multiply"):
     """task * alpha * (log cost / log target)^beta (ProxylessNAS's public code, `mul#log`): alpha .2, beta .3.
 
     The ratio of two logs depends on the unit; by default log(1 + r) / log 2 stands for it. `literal` as in `FBNet`.
     """
 
-    name = "proxylessnas_multiply"
-
-    def __init__(self, alpha: float = 0.2, beta: float = 0.3, literal: bool = False):
-        super().__init__(alpha, beta, literal)
+    beta: float = option(0.3, "positive")
 
     def _literal(self, cost, target):
         return guarded_log(cost) / torch.as_tensor(target).log()
@@ -204,17 +221,13 @@ def guarded_log(cost: Tensor) -> Tensor:
 
 
 @dataclass
-class ProxylessNASAdd(HardwareLoss):
+class ProxylessNASAdd(HardwareLoss, name="proxylessnas_add"):
     """task + weight * (cost - target) / target (ProxylessNAS's public code, `add#linear`): weight .1.
 
     Cheaper is always better, by the same amount: the target sets the unit and nothing else.
     """
 
-    weight: float = 0.1
-    name = "proxylessnas_add"
-
-    def __post_init__(self):
-        _check_options(self, weight="0 or more")
+    weight: float = option(0.1, "0 or more")
 
     def term(self, cost, target):
         """A line that is 0 at the target."""
@@ -225,18 +238,14 @@ class ProxylessNASAdd(HardwareLoss):
 
 
 @dataclass
-class SinglePath(HardwareLoss):
+class SinglePath(HardwareLoss, name="single_path"):
     """task + weight * log(cost / target) (Single-Path NAS, Stamoulis et al. 2019, section 3): weight .020.
 
     The paper writes log(cost); the target only adds a constant, so the slopes are the published ones in any unit. (The
     public code multiplies by another 1000.) Flat below a thousandth of the target.
     """
 
-    weight: float = 0.02
-    name = "single_path"
-
-    def __post_init__(self):
-        _check_options(self, weight="0 or more")
+    weight: float = option(0.02, "0 or more")
 
     def term(self, cost, target):
         """A log that is 0 at the target."""
@@ -244,17 +253,13 @@ class SinglePath(HardwareLoss):
 
 
 @dataclass
-class Squared(HardwareLoss):
+class Squared(HardwareLoss, name="squared"):
     """task + weight * (r - 1)^2: two-sided (the OneShot_NAS_example repository, with weight * target^2 in its units).
 
     Its weight .005 for a target of 100 million MACs is 50 here; the default is 1.
     """
 
-    weight: float = 1.0
-    name = "squared"
-
-    def __post_init__(self):
-        _check_options(self, weight="0 or more")
+    weight: float = option(1.0, "0 or more")
 
     def term(self, cost, target):
         """A parabola about the target."""
@@ -265,14 +270,10 @@ class Squared(HardwareLoss):
 
 
 @dataclass
-class Hinge(HardwareLoss):
+class Hinge(HardwareLoss, name="hinge"):
     """task + weight * max(0, r - 1): no pressure within the budget. A common one-sided form; the weight 1 is ours."""
 
-    weight: float = 1.0
-    name = "hinge"
-
-    def __post_init__(self):
-        _check_options(self, weight="0 or more")
+    weight: float = option(1.0, "0 or more")
 
     def term(self, cost, target):
         """A line beyond the target."""
@@ -283,19 +284,15 @@ class Hinge(HardwareLoss):
 
 
 @dataclass
-class Linear(HardwareLoss):
+class Linear(HardwareLoss, name="linear"):
     """task + weight * r: what WZDNAS does for depth and latency, with the uniform architecture's cost as target.
 
     The slope knows nothing of the target. A negative weight rewards a table whose values are better when higher, and
-    which may hold negative ones. The default 1 is ours; WZDNAS's own are in `nasedu.wzdnas.LossWeights`.
+    which may hold negative ones. The default 1 is ours; WZDNAS's own are in `nasedu.wzdnas.loss`.
     """
 
-    weight: float = 1.0
-    name = "linear"
+    weight: float = option(1.0, "finite")
     least_cost = -math.inf
-
-    def __post_init__(self):
-        _check_options(self, weight="finite")
 
     def term(self, cost, target):
         """A line through 0."""
@@ -323,19 +320,15 @@ class _Reward(HardwareLoss):
 
 
 @dataclass
-class MnasNet(_Reward):
+class MnasNet(_Reward, name="mnasnet"):
     """Reward quality * r^w, w = `below` for r <= 1 and `above` beyond (Tan et al., CVPR 2019, eq. 2 and 3).
 
     The defaults are the paper's soft constraint, -.07 on both sides; (0, -1) is its hard one. As a loss: see `_Reward`.
     Flat below a thousandth of the target.
     """
 
-    below: float = -0.07
-    above: float = -0.07
-    name = "mnasnet"
-
-    def __post_init__(self):
-        _check_options(self, below="0 or less", above="0 or less")
+    below: float = option(-0.07, "0 or less")
+    above: float = option(-0.07, "0 or less")
 
     def _reward(self, quality, r):
         exponent = torch.where(r > 1, self.above, self.below)
@@ -343,25 +336,21 @@ class MnasNet(_Reward):
 
 
 @dataclass
-class TuNAS(_Reward):
+class TuNAS(_Reward, name="tunas"):
     """Reward quality + beta * |r - 1|, beta < 0: two-sided (Bender et al., CVPR 2020, the absolute reward).
 
     beta is a setting of each search; the default -.07 is ours, for it gives MnasNet's slope at the target and quality
     1. As a loss: see `_Reward`.
     """
 
-    beta: float = -0.07
-    name = "tunas"
-
-    def __post_init__(self):
-        _check_options(self, beta="negative")
+    beta: float = option(-0.07, "negative")
 
     def _reward(self, quality, r):
         return quality + self.beta * (r - 1).abs()
 
 
 @dataclass
-class Lagrange(HardwareLoss):
+class Lagrange(HardwareLoss, name="lagrange"):
     """task + multiplier * (r - 1) + stiffness * max(0, |r - 1| - band), both learnt by `update`, row by row.
 
     The multiplier moves by rho * (r - 1), dual ascent: it starts at 0, rises while a cost is over its budget and never
@@ -376,17 +365,13 @@ class Lagrange(HardwareLoss):
     by a mixture that no network equals, so searches show it the most probable architecture.
     """
 
-    rho: float = 0.3
-    penalty: float = 2.0
-    band: float = 0.02
-    name = "lagrange"
-    multiplier: Tensor = field(default_factory=lambda: torch.tensor(0.0), init=False)
-    stiffness: Tensor = field(default_factory=lambda: torch.tensor(0.0), init=False)
-    _side: Tensor = field(default_factory=lambda: torch.tensor(0.0), init=False)  # of the target, first seen
+    rho: float = option(0.3, "positive")
+    penalty: float = option(2.0, "0 or more")
+    band: float = option(0.02, "0 or more")
+    multiplier: Tensor = field(default_factory=zero, init=False)
+    stiffness: Tensor = field(default_factory=zero, init=False)
+    _side: Tensor = field(default_factory=zero, init=False)  # of the target, first seen
     _close: Tensor = field(default_factory=lambda: torch.tensor(False), init=False)
-
-    def __post_init__(self):
-        _check_options(self, rho="positive", penalty="0 or more", band="0 or more")
 
     def term(self, cost, target):
         """The price of being over the target, and the penalty of being off it."""
@@ -408,16 +393,9 @@ class Lagrange(HardwareLoss):
         self.stiffness = self.stiffness + self.penalty * outside * self._close
         self.multiplier = (self.multiplier + self.rho * excess).clamp_min(0)
 
-    def state_dict(self):
-        return {name: getattr(self, name) for name in _DUAL}
-
-    def load_state_dict(self, state):
-        for name in _DUAL:
-            setattr(self, name, state[name].clone())
-
 
 @dataclass
-class LogBarrier(HardwareLoss):
+class LogBarrier(HardwareLoss, name="log_barrier"):
     """task - log(1 - r) / t within the budget, and its tangent from r = 1 - 1/t^2 on (Kervadec et al. 2022).
 
     The extension is the paper's: finite everywhere, with slope t beyond. Each `update` multiplies t by `growth`, so
@@ -425,14 +403,13 @@ class LogBarrier(HardwareLoss):
     updates that are whole epochs; a search has more of them, hence 1.03.
     """
 
-    start: float = 5.0
-    growth: float = 1.03
-    steepest: float = 300.0
-    name = "log_barrier"
-    t: Tensor = field(default=None, init=False)
+    start: float = option(5.0, "positive")
+    growth: float = option(1.03, "1 or more")
+    steepest: float = option(300.0, "positive")
+    t: Tensor = field(default_factory=zero, init=False)
 
     def __post_init__(self):
-        _check_options(self, start="positive", growth="1 or more", steepest="positive")
+        super().__post_init__()
         self.t = torch.tensor(float(self.start))
 
     def term(self, cost, target):
@@ -447,40 +424,12 @@ class LogBarrier(HardwareLoss):
         self.check(target)
         self.t = (self.t * self.growth).clamp_max(self.steepest)
 
-    def state_dict(self):
-        return {"t": self.t}
-
-    def load_state_dict(self, state):
-        self.t = state["t"].clone()
-
-
-_DUAL = ("multiplier", "stiffness", "_side", "_close")
-_LOSSES: dict[str, type[HardwareLoss]] = {
-    kind.name: kind
-    for kind in (
-        FBNet,
-        ProxylessNASMultiply,
-        ProxylessNASAdd,
-        SinglePath,
-        Squared,
-        Hinge,
-        Linear,
-        MnasNet,
-        TuNAS,
-        Lagrange,
-        LogBarrier,
-    )
-}
-
 
 def names() -> list[str]:
     """The losses that `create` makes."""
-    return list(_LOSSES)
+    return LOSSES.names()
 
 
 def create(name: str, **options) -> HardwareLoss:
     """A loss by name, with options. Raises `UnknownName` for a name or an option, `ParameterError` for a value."""
-    kind = _LOSSES[check_name("hardware loss", name, _LOSSES)]
-    for option in options:
-        check_name(f"option of the {name} loss", option, [f.name for f in fields(kind) if f.init])
-    return kind(**options)
+    return LOSSES.create(name, **options)

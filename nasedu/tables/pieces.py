@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import FunctionType
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nasedu.blocks import Zero
 from nasedu.spaces.base import Layer, SearchSpace, Slot
@@ -69,17 +69,13 @@ def make_up(module: nn.Module, input_shapes: tuple[tuple[int, ...], ...]) -> str
             told = json.dumps(settings, sort_keys=True, default=_as_plain)
         except (TypeError, ValueError):
             return None
-        tensors = [(n, tuple(t.shape), str(t.dtype)) for n, t in _own_tensors(part)]
+        own = itertools.chain(part.named_parameters(recurse=False), part.named_buffers(recurse=False))
+        tensors = [(n, tuple(t.shape), str(t.dtype)) for n, t in own]
         parts.append([name, _full_name(type(part)), told, tensors])
     return json.dumps([input_shapes, parts])
 
 
 _OF_EVERY_MODULE = set(vars(nn.Module()))
-
-
-def _own_tensors(part: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from part.named_parameters(recurse=False)
-    yield from part.named_buffers(recurse=False)
 
 
 def _as_plain(value: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from nasedu.errors import ParameterError, check_name
 from nasedu.hardware.backends import WHOLE_PROGRAMS
 from nasedu.hardware.latency import NoisyMeasurement, describe_device, measure
+from nasedu.progress import Progress
 from nasedu.randomness import seeded
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.pieces import Piece, make_up, pieces, runs
-
-Progress = Callable[..., None]  # progress(done, total, note=""): how many different pieces are done, and of how many
 
 
 def price(space: SearchSpace, metric: str, progress: Progress, options: dict) -> tuple[float, list[Tensor], dict]:
@@ -28,7 +27,7 @@ def price(space: SearchSpace, metric: str, progress: Progress, options: dict) ->
 
         space: whose pieces are priced.
         metric: counted, or latency_ms.
-        progress: told of every piece.
+        progress: told of every different piece.
         options: those of `measure`, for latency_ms.
 
     Raises `ParameterError` or `UnknownName` for a metric that is made elsewhere, and for options that it does not take.
@@ -46,7 +45,12 @@ def price(space: SearchSpace, metric: str, progress: Progress, options: dict) ->
 
 
 def add_up(space: SearchSpace, found: Sequence[Piece], costs: Sequence[float]) -> tuple[float, list[Tensor]]:
-    """What pieces cost, summed into a fixed part and, per decision group, a tensor with one axis per decision."""
+    """The fixed part and, per decision group, a tensor with one axis per decision.
+
+    space: what is priced.
+    found: its pieces.
+    costs: of each of them.
+    """
     fixed = 0.0
     entries = [torch.zeros([space.choices[d] for d in group], dtype=torch.float64) for group in space.groups]
     for piece, cost in zip(found, costs, strict=True):
@@ -125,12 +129,6 @@ def busy_once(what: str, noisy: list[bool]) -> Iterator[None]:
         warnings.warn(told, NoisyMeasurement, stacklevel=3)
 
 
-def _is_plain(value: object) -> bool:
-    if isinstance(value, (list, tuple, set)):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
 def measure_defaults() -> dict[str, object]:
     """The options of `measure` with their defaults."""
     taken = inspect.signature(measure).parameters.values()
@@ -140,7 +138,7 @@ def measure_defaults() -> dict[str, object]:
 def _measuring(options: dict) -> dict:
     """How the figures are measured: device, software, date and every option of `measure`."""
     settings = measure_defaults() | options
-    device, _ = settings.pop("device"), settings.pop("clock")
-    plain = {k: v if _is_plain(v) else str(v) for k, v in settings.items()}
+    about = describe_device(settings.pop("device"), settings["backend"])
+    plain = {k: v if isinstance(v, int | str) else str(v) for k, v in settings.items()}
     today = datetime.date.today().isoformat()
-    return {"how": "measured by nasedu", "date": today} | describe_device(device, settings["backend"]) | plain
+    return {"how": "measured by nasedu", "date": today} | about | plain

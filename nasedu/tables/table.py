@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from nasedu.errors import ArchitectureError, TableError, check_name
+from nasedu.progress import Progress, silent
 from nasedu.spaces.base import Arch, Path, SearchSpace
 from nasedu.supernet.mixed import dense
 from nasedu.tables import file as table_file
 from nasedu.tables.metrics import METRICS
-from nasedu.tables.pricing import Progress, price
+from nasedu.tables.pricing import price
 
 
 @dataclass
@@ -103,9 +104,7 @@ class LookupTable:
         return low, self.fixed + sum(float(entry.max()) for entry in self.entries)
 
     @classmethod
-    def build(
-        cls, space: SearchSpace, metric: str, *, progress: Progress = lambda done, total, note="": None, **options
-    ) -> LookupTable:
+    def build(cls, space: SearchSpace, metric: str, *, progress: Progress = silent, **options) -> LookupTable:
         """Count or measure every choice of every slot at its place in the network.
 
             space: any whose architectures are lists of decisions.

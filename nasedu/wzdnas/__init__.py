@@ -6,12 +6,12 @@
 4. `nasedu.task.fit` trains it from scratch, the task's `score` is its average precision, `deploy` exports it.
 """
 
-from nasedu.proxies.per_block import PROXIES, naswot_options, zero_cost_map
+from nasedu.proxies.per_block import PROXIES, zero_cost_map
 from nasedu.wzdnas.compare import contestants, report
-from nasedu.wzdnas.detector import DetectorConfig, anchors_for, detection_task
-from nasedu.wzdnas.loss import PUBLISHED, LossWeights, four_terms
+from nasedu.wzdnas.detector import anchors_for, detection_task
+from nasedu.wzdnas.loss import PUBLISHED, four_terms
 from nasedu.wzdnas.recipes import RECIPES, recipe
-from nasedu.wzdnas.search import cost_tables, search, terms_of
+from nasedu.wzdnas.search import WZDNASConfig, cost_tables, search, terms_of
 from nasedu.wzdnas.target import read_target
 from nasedu.wzdnas.warmup import warm_up
 
@@ -19,14 +19,12 @@ __all__ = [
     "PROXIES",
     "PUBLISHED",
     "RECIPES",
-    "DetectorConfig",
-    "LossWeights",
+    "WZDNASConfig",
     "anchors_for",
     "contestants",
     "cost_tables",
     "detection_task",
     "four_terms",
-    "naswot_options",
     "read_target",
     "recipe",
     "report",

@@ -59,7 +59,9 @@ def detection_task(
 
     space: gives anchors, strides and the number of classes.
     config: gives the loss, the augmentation and the batch size.
-    train, val, test: the splits.
+    train: the split that they learn.
+    val: the one that judges them meanwhile.
+    test: the one that judges them in the end.
     seed: of the batches.
     """
     weights = {name: getattr(config, name) for name in ("box", "obj", "cls", "ratio", "pooled")}

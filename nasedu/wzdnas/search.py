@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,17 +23,29 @@ def cost_tables(space: SearchSpace, latency: LookupTable | None = None) -> dict[
     return tables | ({"latency": latency} if latency else {})
 
 
+@dataclass(frozen=True, kw_only=True)
+class WZDNASConfig(DescentConfig):
+    """What theta descends on, and how: the settings of a descent as well.
+
+    target: F* in MACs.
+    weights: of the terms of the loss.
+    proxy: what the map scores with.
+    map_loss: `map_loss(model, path)` is what snip differentiates.
+    """
+
+    target: float
+    weights: LossWeights = PUBLISHED
+    proxy: str = "naswot"
+    map_loss: Callable | None = None
+
+
 def search(
     space: SearchSpace,
     supernet: Network,
     images: Tensor,
     tables: Mapping[str, LookupTable],
-    target: float,
-    config: DescentConfig,
+    config: WZDNASConfig,
     *,
-    weights: LossWeights = PUBLISHED,
-    proxy: str = "naswot",
-    map_loss: Callable | None = None,
     seed: int = 0,
     state: str | Path | None = None,
     progress: Progress = silent,
@@ -43,25 +56,22 @@ def search(
         supernet: its trained weights are scored as they are.
         images: the fixed batch (B, C, H, W) of the map.
         tables: by term, those that do not change: see `cost_tables`.
-        target: F* in MACs.
-        config: how theta descends.
-        weights: of the terms.
-        proxy: what the map scores with.
-        map_loss: `map_loss(model, path)` is what snip differentiates.
+        config: the target, the loss, and how theta descends.
         seed: of the noise.
-        state, progress: as in `descend`.
+        state: as in `descend`.
+        progress: as there.
 
     Raises as `descend` and `zero_cost_map` do.
     """
 
     def refreshed(descent: Descent, temperature: float) -> LookupTable:
         path = [p.to(images.device) for p in descent.path(temperature)]
-        loss = (lambda model: map_loss(model, path)) if map_loss else None
-        return zero_cost_map(space, supernet, path, images, proxy, loss)
+        loss = (lambda model: config.map_loss(model, path)) if config.map_loss else None
+        return zero_cost_map(space, supernet, path, images, config.proxy, loss)
 
-    blank = empty_map(space, proxy)  # the map of the first step is made by the first refresh
+    blank = empty_map(space, config.proxy)  # the map of the first step is made by the first refresh
     descent = descend(
-        four_terms({"zero_cost": blank, **tables}, target, weights),
+        four_terms({"zero_cost": blank, **tables}, config.target, config.weights),
         config,
         seeds=[seed],
         refresh=lambda descent, temperature: [refreshed(descent, temperature), *tables.values()],
@@ -81,7 +91,9 @@ def terms_of(
     """The weighted terms of the loss over the recorded steps, by name, for plotting.
 
     descent: what `search`, or a descent on `four_terms(tables, target, weights)`, returned.
-    tables, target, weights: of the loss.
+    tables: of the loss, by term.
+    target: F*.
+    weights: of the terms.
     seed: the row of the descent.
     """
     costs = torch.stack([record["costs"][seed] for record in descent.history])

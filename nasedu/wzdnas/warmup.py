@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import check_name, check_whole
 from nasedu.progress import Progress, silent
 from nasedu.sampling import Gumbel, softmax, supernet_step, uniform_logits
 from nasedu.spaces.base import Network, SearchSpace
@@ -49,8 +49,7 @@ def warm_up(
     progress: as in `train`.
     """
     check_name("warm-up", mode, WARMUPS)
-    if config.epochs < 0:
-        raise ParameterError(f"warm-up epochs must be at least 0, got {config.epochs}")
+    check_whole("warm-up epochs", config.epochs, 0)
     trained, device = Trained(supernet.eval(), supernet, []), next(supernet.parameters()).device
     if mode == "train" and config.epochs > 0:
         step = supernet_step(space, Gumbel(start=TEMPERATURE, end=TEMPERATURE), task)

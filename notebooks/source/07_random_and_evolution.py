@@ -50,7 +50,7 @@ from IPython.display import Markdown
 from nasedu import course, errors, plots, spaces, tables
 from nasedu.course.checks.evolution import check_band, check_crossover, check_mutate, check_tournament
 from nasedu.data import benchmark as benchmarks
-from nasedu.search import EvolutionConfig, SearchConfig, evolution, random_search
+from nasedu.search import EvolutionConfig, SearchConfig, evolution, local_search, random_search
 from nasedu.tables import LookupTable
 
 cfg = course.setup("07_random_and_evolution", globals(), choices={"benchmark": benchmarks.STORED})
@@ -380,6 +380,9 @@ except errors.BudgetError as error:
 # Equal budgets, the same seeds, and everybody starts from random draws. **Left:** the regret of what the search *sees*,
 # the validation accuracy. That is what it is responsible for. **Right:** the regret of its pick in *truth*, the test
 # accuracy. Lines are medians over seeds, bands hold the middle half.
+#
+# A fourth contestant has no population: **local search** climbs from a random architecture to the first neighbour that
+# is better, one changed decision away, and starts anew from another draw where no neighbour is.
 
 # %%
 aged = EvolutionConfig(20, 1, parents="tournament", k=5, crossover=None, mutation=0.2, ageing=True)
@@ -387,6 +390,7 @@ strategies = {
     "random search": (random_search, SearchConfig()),
     "evolution": (evolution, config),
     "regularised evolution": (evolution, aged),
+    "local search": (local_search, SearchConfig()),
 }
 
 

@@ -492,22 +492,21 @@ check_pull(pull)
 # $\theta$ moves, so does what the soft supernet feeds its blocks; the map is therefore renewed every `map_every` steps.
 # (`proxy="snip"` asks how much a detection loss would miss each weight, `"synflow"` needs no images.)
 
+
 # %%
-from nasedu.search import DescentConfig
-
-
 def map_loss(net, path):
     """What snip differentiates: the supernet's loss on the fixed batch."""
     return task.loss(net(images, path), objects)["total"]
 
 
-config = DescentConfig(steps=cfg.search_steps, every=cfg.map_every)
+config = wzdnas.WZDNASConfig(
+    steps=cfg.search_steps, every=cfg.map_every, target=target, proxy=cfg.proxy, map_loss=map_loss
+)
 
 # %%
 with tqdm(total=config.steps, desc="search", unit="step") as bar:
     keep = {"seed": cfg.seed, "state": cfg.out_dir / "search.pt", "progress": follow(bar)}
-    proxy = {"proxy": cfg.proxy, "map_loss": map_loss}
-    descent, last_map = wzdnas.search(space, supernet, images, priced, target, config, **proxy, **keep)
+    descent, last_map = wzdnas.search(space, supernet, images, priced, config, **keep)
 
 # %% [markdown]
 # **The probabilities over the steps.** A column for each block, widths above depths. The areas are the probabilities
@@ -705,7 +704,7 @@ widget
 # they are cheap.
 
 # %%
-from nasedu.search import descend
+from nasedu.search import DescentConfig, descend
 
 
 def search_again(latency_weight):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from unittest import mock
 
 import pytest
 import torch
 from torch import nn
 
 from nasedu.errors import ParameterError
-from nasedu.hardware import Latency, NoisyMeasurement, measure
+from nasedu.hardware import Latency, NoisyMeasurement, latency, measure
 from nasedu.hardware.backends import Clock
 
 
@@ -50,7 +51,8 @@ class Turned:
         return Network()
 
     def measured(self, **options) -> Latency:
-        return measure(self.network(), (1,), clock=self.clock, **options)
+        with mock.patch.object(latency, "CLOCK", self.clock):
+            return measure(self.network(), (1,), **options)
 
 
 def test_the_median_and_the_quartiles_of_the_repeats_without_the_warm_up():

@@ -8,8 +8,9 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import ProxyError, UnknownName
-from nasedu.proxies import log_det, naswot_options, zero_cost_map
+from nasedu.proxies import log_det, zero_cost_map
 from nasedu.proxies.naswot import AgreementKernel
+from nasedu.proxies.per_block import naswot_options
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.supernet.batchnorm import recalibrate
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2

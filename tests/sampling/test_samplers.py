@@ -13,7 +13,8 @@ from torch import nn
 from nasedu.classification import recipe
 from nasedu.data import ImageSet
 from nasedu.errors import ParameterError, UnknownName
-from nasedu.sampling import Gumbel, Sandwich, Softmax, StrictFairness, Uniform, extremes, samplers, supernet_step
+from nasedu.sampling import Gumbel, Sandwich, Softmax, StrictFairness, Uniform, samplers, supernet_step
+from nasedu.sampling.samplers import extremes
 from nasedu.task import Classification, fit
 from nasedu.training import train
 

@@ -265,7 +265,7 @@ def scaled(factor, hook=lambda score: score):
 def test_a_changed_search_starts_afresh_and_says_so(toy, priced, facts, tmp_path, capsys):
     """What a mended evaluator, a closure, a hook, a seed, a cost or a constraint would give, never the old result."""
     space, table, other = toy(CHOICES), priced(toy(CHOICES)), toy([4] * 9 + [3])
-    first = {"space": space, "evaluate": better, "budget": 12}
+    first = {"space": space, "evaluate": better}
     changes = [
         {"evaluate": worse},
         {"evaluate": scaled(2.0)},
@@ -284,22 +284,18 @@ def test_a_changed_search_starts_afresh_and_says_so(toy, priced, facts, tmp_path
         {"space": other},
     ]
     state = tmp_path / "search.pt"
-
-    def search(change, **options):
-        asked = first | change
-        limits = {name: asked[name] for name in ("budget", "feasible", "costs") if name in asked}
-        rest = {"seed": asked.get("seed", 0)} | options
-        return random_search(asked["space"], asked["evaluate"], SearchConfig(**limits), **rest)
-
-    search({}, state=state)
+    random_search(**first, settings=SearchConfig(budget=12), state=state)
     for change in changes:
+        settings = {name: change[name] for name in ("feasible", "costs") if name in change}
+        rest = {name: value for name, value in change.items() if name not in settings}
+        asked = first | rest | {"settings": SearchConfig(budget=12, **settings)}
         capsys.readouterr()
-        found = search(change, state=state)
-        assert facts(found) == facts(search(change)), change
+        found = random_search(**asked, state=state)
+        assert facts(found) == facts(random_search(**asked)), change
         assert (
             capsys.readouterr().out == "search.pt was stored with other settings, code or data: it is started afresh\n"
         )
-        again = search(change, state=state)
+        again = random_search(**asked, state=state)
         assert again.history == found.history and capsys.readouterr().out == "", change
 
 

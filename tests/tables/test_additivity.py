@@ -215,7 +215,7 @@ def test_random_networks_are_different_and_come_again(fbnet):
     with pytest.raises(ParameterError, match="has 64 networks, 65 different ones"):
         random_networks(small, 65)
     for seed in (-1, 0.5, None):
-        with pytest.raises(ParameterError, match="a seed is a whole number of at least 0"):
+        with pytest.raises(ParameterError, match="seed must be a whole number from 0"):
             random_networks(small, 2, seed)
 
 

@@ -10,7 +10,8 @@ from nasedu import spaces
 from nasedu.errors import BudgetError, ParameterError, UnknownName
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.tables import LookupTable
-from nasedu.wzdnas import PUBLISHED, LossWeights, four_terms, read_target
+from nasedu.wzdnas import PUBLISHED, four_terms, read_target
+from nasedu.wzdnas.loss import LossWeights
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ SCRIPT = textwrap.dedent(
     from pathlib import Path
     import torch
     from nasedu import data, spaces, tables, wzdnas
-    from nasedu.search import DescentConfig
     from nasedu.tables import derive
     from nasedu.task import fit
 
@@ -42,7 +41,7 @@ SCRIPT = textwrap.dedent(
     target = wzdnas.read_target("30%", priced["flops"], space)
     images = torch.stack([train[i][0] / 255 for i in range(4)])
     descent, _ = wzdnas.search(
-        space, supernet, images, priced, target, DescentConfig(steps=300, every=100),
+        space, supernet, images, priced, wzdnas.WZDNASConfig(target=target, steps=300, every=100),
         state=folder / "search.pt", progress=killer("search"),
     )
     arch = derive(descent.path(), priced["flops"], target).arch

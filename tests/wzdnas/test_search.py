@@ -17,10 +17,10 @@ def test_a_stored_search_starts_afresh_when_tables_target_or_images_changed(tmp_
     supernet, images = space.supernet(), torch.rand(2, 3, 32, 32)
     tables = wzdnas.cost_tables(space)
     target = wzdnas.read_target("30%", tables["flops"], space)
-    config = DescentConfig(steps=4, every=2)
 
     def search(images=images, tables=tables, target=target):
-        return wzdnas.search(space, supernet, images, tables, target, config, state=tmp_path / "s.pt")[0]
+        config = wzdnas.WZDNASConfig(target=target, steps=4, every=2)
+        return wzdnas.search(space, supernet, images, tables, config, state=tmp_path / "s.pt")[0]
 
     first = search()
     assert torch.equal(search().theta, first.theta)
