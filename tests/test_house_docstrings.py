@@ -11,7 +11,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "nasedu"
 MOST = 2  # so few arguments need no list
-DONE = ("blocks", "hardware", "deploy", "course/checks", "course/style.py", "modules.py", "randomness.py", "errors.py")
+DONE = (
+    "blocks",
+    "plots",
+    "widgets",
+    "hardware",
+    "deploy",
+    "course/checks",
+    "course/style.py",
+    "modules.py",
+    "randomness.py",
+    "errors.py",
+)
 FILES = sorted(
     path for room in DONE for path in ([ROOT / room] if room.endswith(".py") else (ROOT / room).rglob("*.py"))
 )
