@@ -114,8 +114,7 @@ def _look(layer: Layer, operation: str | None) -> tuple[dict, str, str]:
         return {"facecolor": SEARCHED}, str(len(layer.slot.decisions[0].choices)), "searchable: number of choices"
     if operation == "skip":
         return SKIPPED, "" if layer.keeps_shape else "1×1", "skipped"
-    named = re.match(r"k(\d+)|[a-z]+(\d+)$", operation)  # "k5e6", "shuffle5"
-    kernel = "".join(named.groups("")) if named else ""
+    kernel = re.sub(r"^k(\d+).*|^[a-z]+(\d+)$|.+", r"\1\2", operation)  # of "k5e6" and "shuffle5" 5, of others ""
     called = f"{kernel} × {kernel} kernel" if kernel in KERNELS else operation
     return {"facecolor": KERNELS.get(kernel, OTHER)}, operation, called
 

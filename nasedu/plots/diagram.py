@@ -59,7 +59,16 @@ def box(ax: Axes, left: float, bottom: float, size: tuple[float, float], text: s
 
 
 def above(ax: Axes, x: float, y: float, text: str, points: float = 2, **look) -> None:
-    """Words so many points above a place."""
+    """Words above a place.
+
+    Args:
+        ax: where they are drawn.
+        x: of the place.
+        y: of the place.
+        text: the words.
+        points: how far above it they are.
+        look: matplotlib's keywords.
+    """
     look = {"ha": "center", "va": "bottom", "fontsize": 8.5} | look
     ax.annotate(text, (x, y), (0, points), textcoords="offset points", **look)
 

@@ -22,9 +22,8 @@ def label(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
         points: x and y for every name.
     """
     ax.figure.draw_without_rendering()  # the layout decides where data lie in pixels
-    marks = np.concatenate(
-        [np.linspace(*xy, 6) if len(xy) == 2 else xy for xy in (line.get_xydata() for line in ax.lines)]
-    )
+    drawn = [line.get_xydata() for line in ax.lines]
+    marks = np.concatenate([np.linspace(*xy, 6) if len(xy) == 2 else xy for xy in drawn])
     taken = [Bbox.from_bounds(*(mark - 5), 10, 10) for mark in ax.transData.transform(marks)]
     frame = ax.get_window_extent()
     look = {"textcoords": "offset points", "va": "center", "fontsize": 9, "annotation_clip": False}

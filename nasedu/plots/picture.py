@@ -121,7 +121,13 @@ def styles(names: Iterable[str]) -> dict[str, dict]:
 
 
 def every(points: int, marks: int = 8, log: bool = False) -> int | list[int]:
-    """`markevery` for a line of so many points: about `marks` markers, evenly apart on a linear or logarithmic axis."""
+    """`markevery` for a line, whose markers are then evenly apart.
+
+    Args:
+        points: of the line.
+        marks: about how many markers it gets.
+        log: whether its axis is logarithmic.
+    """
     if log and points > marks:
         return sorted({round(place) - 1 for place in np.geomspace(1, points, marks)})
     return max(1, points // marks)

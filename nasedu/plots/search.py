@@ -93,11 +93,10 @@ def probabilities(
     for name, history in histories.items():
         for block, d in blocks:
             decision, count = space.decisions[d], len(space.decisions[d].choices)
-            kind = decision.name.removeprefix(block).strip(".")
             table = np.array([[float(p) for p in list(record[d])[:count]] for record in history])
             columns = [SHORT.get(choice, choice) for choice in decision.choices]
-            table = pd.DataFrame(table, steps or range(1, len(history) + 1), columns)
-            panels[f"{name}\n{kind}".strip(), block] = table
+            place = f"{name}\n{decision.name.removeprefix(block).strip('.')}".strip(), block
+            panels[place] = pd.DataFrame(table, steps or range(1, len(history) + 1), columns)
     rows = list(dict.fromkeys(row for row, _ in panels))
     panels = {place: panels[place] for place in sorted(panels, key=lambda place: rows.index(place[0]))}
     look = {"columns": len(space.groups), "width": 11, "ylim": (0, 1)}

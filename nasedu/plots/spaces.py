@@ -93,20 +93,18 @@ def price_map(
     if any(", " in name for name in rows):  # decided together, as width and depth: sorted, the widths stand together
         rows.sort()
     frame = pd.DataFrame(columns).reindex(rows)
-    frame = frame - frame.min() if lead else frame
+    frame -= frame.min() if lead else 0
     stages = all(name.startswith("stage") for name in named)
     if stages:
         frame.columns = [name.removeprefix("stage").replace("_", ".") for name in named]
     look = {"xlabel": "block (stage.number)" if stages else "block", "width": 11, "height": 1.2 + 0.3 * len(rows)}
-    limits = 0.0, float(np.nanmax(frame.to_numpy()))
-    return heat(frame, limits=limits, numbers=numbers, bar=unit, **look)
+    return heat(frame, limits=(0.0, float(np.nanmax(frame.to_numpy()))), numbers=numbers, bar=unit, **look)
 
 
 def _stack(ax: Axes, x: float, width: float, depth: int, most: int) -> None:
     box(ax, x - 0.4, 0, (0.8, most), facecolor="none", edgecolor="0.8", linestyle=":")
     if depth == 0:
-        base = {"color": SEARCHED, "linewidth": 3, "linestyle": "-", "solid_capstyle": "butt"}
-        ax.plot([x - width / 2, x + width / 2], [0, 0], **base)
+        ax.plot([x - width / 2, x + width / 2], [0, 0], color=SEARCHED, linewidth=3, linestyle="-")
     for level in range(depth):
         box(ax, x - width / 2, level, (width, 1), facecolor=SEARCHED, edgecolor="white")
 
@@ -135,8 +133,8 @@ def _sources(space: SearchSpace) -> dict[str, list[str]]:
 
 def _block(ax: Axes, place: tuple[int, int], size: tuple[float, float], slot: Slot | None) -> None:
     (x, y), (width, height) = place, size
-    look = {"facecolor": SEARCHED, "edgecolor": "black"} if slot else {"facecolor": FIXED, "edgecolor": "0.5"}
-    box(ax, x - width / 2, y - height / 2, size, **look)
+    fill, edge = (SEARCHED, "black") if slot else (FIXED, "0.5")
+    box(ax, x - width / 2, y - height / 2, size, facecolor=fill, edgecolor=edge)
     if slot:  # words on a white ground, so that no line runs through them
         ground = {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}}
         choices = "\n".join(" ".join(c.removeprefix("0") or "0" for c in d.choices) for d in slot.decisions)
@@ -146,9 +144,8 @@ def _block(ax: Axes, place: tuple[int, int], size: tuple[float, float], slot: Sl
 
 def _dress(ax: Axes, levels: Mapping[int, int]) -> None:
     ax.set_yticks(list(levels.values()), [f"{pixels} px" for pixels in levels])
-    ax.set_xticks([])
     ax.spines["bottom"].set_visible(False)
     ax.tick_params(left=False)
-    ax.set(ylabel="resolution", ylim=(min(levels.values()) - 0.4, 0.6))
+    ax.set(ylabel="resolution", xticks=[], ylim=(min(levels.values()) - 0.4, 0.6))
     marks = swatches({"searchable block: width ratios, numbers of bottlenecks": SEARCHED, "fixed layer": FIXED})
     ax.legend(handles=marks + ax.plot([], [], label="predictions", **HEAD), loc="upper right", fontsize=9)

@@ -73,18 +73,15 @@ def _draw(ax: Axes, piece: Piece, shade: tuple) -> None:
     for layer in range(block.layers):
         box(ax, piece.left + layer, 0, (SLICE, block.c_out), facecolor=shade)
         if block.bottleneck:
-            inner = {"facecolor": COLOURS[1], "linewidth": 0.6}
-            box(ax, piece.left + layer + 0.3 * SLICE, 0, (0.4 * SLICE, block.bottleneck), **inner)
+            box(ax, piece.left + layer + 0.3 * SLICE, 0, (0.4 * SLICE, block.bottleneck), facecolor=COLOURS[1])
     name = block.name.removeprefix("Super").removeprefix("Res").removesuffix("BNRELU")
-    highest = max(block.c_out, block.bottleneck)
-    above(ax, piece.middle, highest, name, 3, rotation=90 if block.layers < 3 else 0)
+    above(ax, piece.middle, max(block.c_out, block.bottleneck), name, 3, rotation=90 if block.layers < 3 else 0)
 
 
 def _dress(ax: Axes, row: Sequence[Piece], top: int) -> None:
     ax.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
     ticks = [0, *(2**k for k in range(16) if top / 10 < 2**k <= top)]  # far enough apart to be read
     ax.set_yticks(ticks, [str(tick) for tick in ticks])
-    ax.minorticks_off()
     ax.set(ylim=(0, (1.45 * np.sqrt(top)) ** 2), ylabel="channels")
     ax.spines["left"].set_visible(True)
     ax.set_xticks([piece.middle for piece in row], [f"×{piece.block.layers}" for piece in row], fontsize=8.5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import ipywidgets
 import numpy as np
@@ -51,15 +50,14 @@ class EvolutionWidget(PictureWidget):
 
     def _curves(self, search: Callable, settings: SearchConfig) -> np.ndarray:
         """Regret after every evaluation, (seeds, budget)."""
-        ask = partial(search, self.space, self.evaluate, settings)
-        return self.best - np.array([ask(seed=seed).anytime() for seed in range(self.seeds)])
+        runs = (search(self.space, self.evaluate, settings, seed=seed) for seed in range(self.seeds))
+        return self.best - np.array([run.anytime() for run in runs])
 
     def draw(self) -> tuple[plots.Picture, str]:
         self.regrets["evolution"] = self._curves(evolution, self.config)
-        medians = {name: float(np.median(curves[:, -1])) for name, curves in self.regrets.items()}
+        found, drawn = (float(np.median(self.regrets[name][:, -1])) for name in ("evolution", "random"))
         words = (
-            f"Median regret after {self.budget} evaluations, {self.seeds} seeds: evolution {medians['evolution']:.2f}, "
+            f"Median regret after {self.budget} evaluations, {self.seeds} seeds: evolution {found:.2f}, "
+            f"random {drawn:.2f} percentage points. The best {self.config.k} of {self.population.value} breed."
         )
-        words += f"random {medians['random']:.2f} percentage points. "
-        words += f"The best {self.config.k} of {self.population.value} breed."
         return plots.anytime({"regret of what the search sees": self.regrets}, first=5, alt=words), words

@@ -32,14 +32,13 @@ class GumbelWidget(PictureWidget):
         super().__init__(self.temperature, self.lead)
 
     def draw(self) -> tuple[plots.Picture, str]:
-        generator = torch.Generator().manual_seed(self.seed)
         logits = torch.zeros(self.draws, len(self.choices))
         logits[:, 0] = self.lead.value
         temperature = self.temperature.value
-        (self.samples,) = gumbel_softmax([logits], temperature, generator)
+        (self.samples,) = gumbel_softmax([logits], temperature, torch.Generator().manual_seed(self.seed))
         wins = self.samples.argmax(1).bincount(minlength=len(self.choices)).tolist()
         told = ", ".join(f"{name} {n}" for name, n in zip(self.choices, wins, strict=True))
-        largest = float(self.samples.max(1).values.mean())
+        largest = self.samples.amax(1).mean()
         words = f"T = {temperature:.2f}: the largest weight is {largest:.2f} on average. It falls on {told}."
         labels = {"xlabel": "sample", "ylabel": "weight of each choice", "alt": words}
         return plots.stacks({f"T = {temperature:.2f}": self.samples}, self.choices, **labels), words

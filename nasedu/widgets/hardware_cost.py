@@ -15,8 +15,15 @@ LAYERS = {"expand.conv": "first 1×1", "depthwise.conv": "depthwise", "project.c
 class BlockCostWidget(PictureWidget):
     """Counts an inverted residual again whenever one of its settings is moved: MACs, data moved, weights, intensity.
 
-    Each setting has a slider of its name; `size` is the map's, in px. `count` holds the latest count. The picture has a
-    bar for each convolution, and one for all that computes no MACs. Nothing is computed, so it is quick.
+    Each setting has a slider of its name. `count` holds the latest count. The picture has a bar for each convolution,
+    and one for all that computes no MACs. Nothing is computed, so it is quick.
+
+    Args:
+        channels: at first, as all settings; the block puts out as many as come in.
+        expansion: of the channels within the block.
+        kernel: of the depthwise convolution.
+        stride: of the depthwise convolution.
+        size: of the map that comes in, px.
     """
 
     def __init__(self, channels: int = 32, expansion: int = 6, kernel: int = 3, stride: int = 1, size: int = 56):

@@ -50,8 +50,7 @@ class SearchWidget(PictureWidget):
         )
         if "latency" in self.tables:
             table = self.tables["latency"]
-            soft = float(table.expected(path))
-            words += f" Latency: {soft:.3g} ms expected, {table(derived.arch):.3g} ms derived."
+            words += f" Latency: {float(table.expected(path)):.3g} ms expected, {table(derived.arch):.3g} ms derived."
         picture = plots.architectures(flops.space, {"derived architecture": derived.arch})
         picture.alt = flops.space.format(derived.arch).replace("\n", "; ")
         return picture, words
