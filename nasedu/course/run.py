@@ -76,6 +76,8 @@ def run(notebook: str, given: Mapping[str, Any], out: Path | None = None) -> Pat
     unfinished run of the same notebook, parameters and code is continued.
     Raises `NaseduError` as one raised inside the notebook, `NotebookFailed` for any other error there.
     """
+    from nbconvert import HTMLExporter  # slow to import, and nobody checks parameters with it
+
     given = dict(given)
     fixed = given.pop("out_dir", None)
     folder = RunFolder(out or places.runs(), notebook, given, Path(fixed) if fixed else None)
@@ -83,7 +85,8 @@ def run(notebook: str, given: Mapping[str, Any], out: Path | None = None) -> Pat
     print(f"{notebook}, preset {given['preset']}, {verb} {places.shown(folder.path)}", flush=True)
     try:
         executed = _execute(notebook, {**given, "out_dir": str(folder.path)}, folder.path)
-        write_atomically(folder.page(), _html(executed, notebook))
+        page, _ = HTMLExporter().from_notebook_node(executed, resources={"metadata": {"name": notebook}})
+        write_atomically(folder.page(), page)
     finally:
         folder.release()
     _report(folder.path)
@@ -130,13 +133,6 @@ def _sentence(error: PapermillExecutionError, section: str, folder: Path) -> Exc
         f"section {section!r} failed with {error.ename}: {error.evalue}\n"
         f"the traceback stands in the notebook in {places.shown(folder)}"
     )
-
-
-def _html(nb: NotebookNode, title: str) -> str:
-    from nbconvert import HTMLExporter
-
-    page, _ = HTMLExporter().from_notebook_node(nb, resources={"metadata": {"name": title}})
-    return page
 
 
 def _report(folder: Path) -> None:
