@@ -77,13 +77,12 @@ def distilled_step(
     with T = 1 and both weights 1 in the published training; its parts are "label", "logit" and "feature". A teacher's
     map of another size is resized to the student's (bilinear). Raises `ParameterError`.
 
-        teacher: sees the student's images, mixed ones too; it works as a copy taken now, in eval mode and without
-            gradients, so that the given one is left alone. For one at another resolution, put an `nn.Upsample` in front
-            of it and name the layers.
-        feature_weight: as in the equation.
-        logit_weight: likewise.
-        temperature: T.
-        label_smoothing: as in `label_loss`.
+    teacher: sees the student's images, mixed ones too; a copy taken now works, in eval mode and without gradients. For
+        one at another resolution, put an `nn.Upsample` in front of it and name the layers.
+    feature_weight: as in the equation.
+    logit_weight: likewise.
+    temperature: T.
+    label_smoothing: as in `label_loss`.
     """
     check_number("feature_weight", feature_weight)
     check_number("logit_weight", logit_weight)

@@ -32,7 +32,9 @@ def finish(cfg: Config, *, summary: Any = "", results: Mapping = EMPTY, figures:
     Raises `OutputError` where the folder cannot be written to, `ParameterError` for what JSON cannot hold.
     """
     for name, figure in figures.items():
-        write_atomically(cfg.out_dir / "figures" / f"{name}.png", _png(figure))
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        write_atomically(cfg.out_dir / "figures" / f"{name}.png", buffer.getvalue())
     result = {
         "notebook": cfg.notebook,
         "parameters": plain(cfg.parameters),
@@ -62,9 +64,3 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int):
         return value
     raise ParameterError(f"a result of type {type(value).__name__} cannot be written as JSON: {value!r}")
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

@@ -89,7 +89,8 @@ def check(name: str, value: Any, kind: str) -> Any:
         return float(value)
     elif kind not in SCALARS or type(value) is SCALARS[kind]:
         return value
-    raise ParameterError(f"parameter {name!r} is {value!r}, which is not {_article(kind)}")
+    article = "an" if kind[0] in "aeio" else "a"
+    raise ParameterError(f"parameter {name!r} is {value!r}, which is not {article} {kind}")
 
 
 def parse(name: str, text: str, kind: str) -> Any:
@@ -130,7 +131,3 @@ def is_path(name: str) -> bool:
 def _number(value: Any) -> Any:
     """YAML takes 1e-3, which has no point, for a text."""
     return float(value) if isinstance(value, str) else value
-
-
-def _article(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeio" else f"a {kind}"

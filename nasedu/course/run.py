@@ -81,6 +81,7 @@ def run(notebook: str, given: Mapping[str, Any], out: Path | None = None) -> Pat
     unfinished run of the same notebook, parameters and code is continued.
     Raises `NaseduError` as one raised inside the notebook, `NotebookFailed` for any other error there.
     """
+
     given = dict(given)
     fixed = given.pop("out_dir", None)
     folder = RunFolder(out or places.runs(), notebook, given, Path(fixed) if fixed else None)

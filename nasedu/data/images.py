@@ -95,8 +95,7 @@ def read_folder(
 ) -> DetectionDataset:
     """A split of a folder's images as a data set: every readable one of those that `find` lists.
 
-    Warns once if anything was skipped. Raises DataError for a folder without the data or with nothing to use,
-    UnknownName for a class.
+    Warns once if anything was skipped. Raises DataError where there is nothing to use, UnknownName for a class.
 
     find: finds the images of a split in a folder.
     split: "train", "val" or "test".
@@ -105,9 +104,8 @@ def read_folder(
     seed: draws which images.
     size: takes so many of them, or None for all.
     classes: the wanted ones, in their order; images without any of them stay as negatives. None: all.
-    cache_bytes: of decoded images that are kept. A set that fits is decoded here, so a truncated image is skipped now;
-        of a larger one, whose headers alone are read here, it raises DataError with its path when it is first wanted:
-        indices must not shift under a training that has begun.
+    cache_bytes: of decoded images that are kept. A set that fits is decoded here, and a truncated image skipped; of a
+        larger one it raises DataError when first wanted: indices must not shift under a training that has begun.
     """
     name, *_ = found = find(Path(root), split)
     chosen = choose_classes(classes, found.classes)

@@ -226,7 +226,6 @@ def _networks(manifest: dict, lines: dict[str, dict], table: LookupTable) -> pd.
     for entry in manifest["entries"]:
         if entry["kind"] == "network" and entry["id"] in lines:
             line, arch = lines[entry["id"]], tuple(entry["arch"])
-            times = {"measured_ms": line["median_ms"], "low_ms": line["low_ms"], "high_ms": line["high_ms"]}
-            rows.append({"arch": arch} | times | {"noisy": line["noisy"], "predicted_ms": table(arch)})
+            rows.append((arch, *(line[name] for name in ("median_ms", "low_ms", "high_ms", "noisy")), table(arch)))
     columns = ["arch", "measured_ms", "low_ms", "high_ms", "noisy", "predicted_ms"]
     return pd.DataFrame(rows, columns=columns)

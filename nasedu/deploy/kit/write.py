@@ -158,7 +158,7 @@ def living_networks(space: SearchSpace, n: int, seed: int) -> list[Arch]:
     drawn = n
     while len(living := [arch for arch in archs if _lives(space, arch)]) < n:
         if drawn == space.size:
-            raise ParameterError(f"{n} networks are asked for, {len(living)} of {space.name} depend on their input")
+            raise ParameterError(f"only {len(living)} of {space.name} depend on their input, not {n}")
         drawn = min(2 * drawn, space.size)
         archs = random_networks(space, drawn, seed)  # those before, and more
     return living[:n]
