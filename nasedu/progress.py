@@ -12,4 +12,9 @@ class Progress(Protocol):
 
 
 def silent(done: int, total: int, note: str = "") -> None:
-    """The progress that shows nothing."""
+    """The progress that shows nothing.
+
+    done: how many units are done.
+    total: of how many.
+    note: not shown either.
+    """

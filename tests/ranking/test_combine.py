@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from nasedu.errors import ParameterError, UnknownName
-from nasedu.ranking import COMPOSITES, METHODS, combine, incorporated, ranks
-from nasedu.ranking.combine import signed_log
+from nasedu.ranking import COMPOSITES, METHODS, combine, incorporated
+from nasedu.ranking.combine import ranks, signed_log
 
 NAN, LOW = math.nan, -math.inf
 BY_RANK = ("log_rank", "average_rank", "min_rank", "vote")
