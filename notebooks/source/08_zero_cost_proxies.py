@@ -747,7 +747,7 @@ Markdown(
 )
 
 # %%
-by_rank = mean.replace(-np.inf, np.nan).rank(na_option="top")  # failures stand at the left
+by_rank = pd.DataFrame({name: ranking.ranks(mean[name]) for name in mean}, mean.index)  # failures stand at the left
 panels = {f"{n}\nρ = {ranking.spearman(mean[n], pool):+.2f}": {"cells": (by_rank[n], pool[mean.index])} for n in mean}
 look = {"xlabel": "rank of the score (1 = worst)", "ylabel": "test accuracy (%)", "share": "xy", "legend": "none"}
 figures["scatter"] = plots.scatter(panels, width=12, height=2.7, **look)

@@ -506,8 +506,8 @@ ends = zip(runs["target"], runs["network"], strict=True)
 runs["lost"] = [best_within(1.03 * target) - worth(arch) if arch else math.nan for target, arch in ends]
 
 # %% [markdown]
-# Left, costs in % of the target, a marker for each seed; the band is ±3 %. Circles are expected costs, diamonds the
-# most probable networks, crosses what `derive` made of them. Right, what the derived network lacks of the best that
+# Left, costs in % of the target, a marker for each seed; the band is ±3 %. Circles are expected costs, squares the
+# most probable networks, diamonds what `derive` made of them. Right, what the derived network lacks of the best that
 # exists within that band.
 
 
