@@ -81,7 +81,7 @@ def test_a_sandwich_is_biggest_smallest_random(space, generator):
         seen |= set(others)
     assert len(seen) > 30
     assert Sandwich((1,), (0,), n=2).paths(space, generator) == [(1,), (0,)]
-    with pytest.raises(ParameterError, match="n = 1"):
+    with pytest.raises(ParameterError, match="from 2, got 1"):
         Sandwich((1,), (0,), n=1)
 
 

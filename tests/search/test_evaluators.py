@@ -171,7 +171,7 @@ def test_searches_take_it_and_its_errors_are_clear(evaluator, space, supernet, t
     assert result.best == random_search(space, evaluator, SearchConfig(budget=6), seed=0).best
     with pytest.raises(ArchitectureError, match="6 decisions, the architecture has 2"):
         evaluator((0, 0))
-    with pytest.raises(ParameterError, match="at least 1 batch"):
+    with pytest.raises(ParameterError, match="batches must be a whole number from 1"):
         SupernetScore(space, supernet, task, batches=0)
     with pytest.raises(ParameterError, match=r"no data for 'test': give it as Classification\(test=...\)"):
         SupernetScore(space, supernet, task, "test")(ARCHS[0])
