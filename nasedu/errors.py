@@ -112,7 +112,7 @@ def check_whole(name: str, value: object, least: int = 1, most: int | None = Non
     most: the highest; None: there is none.
     """
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
     if number is None or number < least or (most is not None and number > most):

@@ -17,8 +17,9 @@ class Population:
     """
 
     def __init__(self, size: int, ageing: bool = False):
-        self.size, self.ageing = size, ageing
-        self._forget()
+        self.size, self.ageing, self.known = size, ageing, 0
+        self._members: list[tuple] = []
+        self._ages: deque[tuple] = deque()
 
     @property
     def identity(self) -> tuple:
@@ -36,7 +37,9 @@ class Population:
         return [arch for _, _, arch in self._members]
 
     def _forget(self) -> None:
-        self.known, self._members, self._ages = 0, [], deque()
+        self.known = 0
+        self._members.clear()
+        self._ages.clear()
 
     def _enter(self, member: tuple) -> None:
         bisect.insort(self._members, member)
