@@ -355,7 +355,8 @@ inside = {text: value for text, value in accuracy.items() if bench.frame.macs[te
 best = space.parse(max(inside, key=inside.get))
 places = {name: (macs(arch), truth(arch)) for name, arch in {**contestants, "best in budget": best}.items()}
 axes = {"xlabel": "MACs", "ylabel": "test accuracy (%), mean of 3 seeds"}
-figures["truth"] = plots.landscape(bench.frame.macs, list(accuracy.values()), places, budget=budget, **axes)
+figures["truth"] = plots.landscape(bench.frame.macs, list(accuracy.values()), places, **axes)
+figures["truth"].guide(x=budget, label="budget")
 figures["truth"]
 
 # %% [markdown]
