@@ -15,7 +15,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypedDict
 
 from nasedu.errors import BudgetError, ParameterError, WorkersLost, check_whole
 from nasedu.progress import Progress, silent
@@ -112,15 +111,6 @@ class Strategy:
     def generation(self, index: int) -> int:
         """The generation of an evaluation."""
         return 0 if index < self.first else 1 + (index - self.first) // self.rest
-
-
-class Run(TypedDict, total=False):
-    """How any search runs, by keyword: see `random_search`, which lists the defaults."""
-
-    seed: int
-    executor: Executor | None
-    state: str | Path | None
-    progress: Progress
 
 
 @dataclass

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Unpack
+from pathlib import Path
 
 import numpy as np
 
 from nasedu.errors import ParameterError, check_name, check_whole
-from nasedu.search.engine import Pool, Run, Search, Strategy
+from nasedu.progress import Progress, silent
+from nasedu.search.engine import Pool, Search, Strategy
 from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import Evaluate, SearchConfig
@@ -56,7 +58,16 @@ SPOS = EvolutionConfig(
 )
 
 
-def evolution(space: SearchSpace, evaluate: Evaluate, settings: EvolutionConfig, **run: Unpack[Run]) -> SearchResult:
+def evolution(
+    space: SearchSpace,
+    evaluate: Evaluate,
+    settings: EvolutionConfig,
+    *,
+    seed: int = 0,
+    executor: Executor | None = None,
+    state: str | Path | None = None,
+    progress: Progress = silent,
+) -> SearchResult:
     """Score a random population, then generations of children of the best, all of them distinct.
 
     A failed architecture never breeds.
@@ -64,11 +75,14 @@ def evolution(space: SearchSpace, evaluate: Evaluate, settings: EvolutionConfig,
     space: where they are drawn from.
     evaluate: as in `random_search`.
     settings: as there, and how the population breeds.
-    run: seed, executor, state and progress, as there.
+    seed: of the draws.
+    executor: as there.
+    state: as there.
+    progress: as there.
     """
     propose = partial(_propose, settings, Population(settings.population, settings.ageing))
     strategy = Strategy("evolution", settings.rules, settings.population, settings.children, propose)
-    return Search(strategy, space, evaluate, settings, **run).run()
+    return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()
 
 
 def _propose(

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from functools import partial
-from typing import Unpack
+from pathlib import Path
 
-from nasedu.search.engine import Pool, Run, Search, Strategy
+from nasedu.progress import Progress, silent
+from nasedu.search.engine import Pool, Search, Strategy
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import Evaluate, SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
 
 
-def local_search(space: SearchSpace, evaluate: Evaluate, settings: SearchConfig, **run: Unpack[Run]) -> SearchResult:
+def local_search(
+    space: SearchSpace,
+    evaluate: Evaluate,
+    settings: SearchConfig,
+    *,
+    seed: int = 0,
+    executor: Executor | None = None,
+    state: str | Path | None = None,
+    progress: Progress = silent,
+) -> SearchResult:
     """Change one decision at a time and keep what is better; from a local optimum, start at a new random architecture.
 
     Neighbours are tried in random order and the first that is better is climbed to, so evaluations follow one another:
@@ -21,10 +32,13 @@ def local_search(space: SearchSpace, evaluate: Evaluate, settings: SearchConfig,
     space: where to climb.
     evaluate: as in `random_search`.
     settings: as there.
-    run: seed, executor, state and progress, as there.
+    seed: of the draws.
+    executor: as there.
+    state: as there.
+    progress: as there.
     """
     strategy = Strategy("local", {}, 1, 1, partial(_propose, _Climb()))
-    return Search(strategy, space, evaluate, settings, **run).run()
+    return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()
 
 
 class _Climb:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Unpack
+from pathlib import Path
 
 import pandas as pd
 
 from nasedu.errors import BudgetError, ParameterError, check_name, check_whole
+from nasedu.progress import Progress, silent
 from nasedu.ranking.combine import METHODS
 from nasedu.ranking.combine import combine as combine_scores
-from nasedu.search.engine import SEVERAL, TRIES, Pool, Run, Search, Strategy
+from nasedu.search.engine import SEVERAL, TRIES, Pool, Search, Strategy
 from nasedu.search.plain_budget import PlainBudget
 from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
@@ -63,7 +65,16 @@ ZENNAS = ZenConfig(budget=480_000, population=512, children=1, mutation="origin"
 ADLIK = ZenConfig(budget=50_000, population=512, children=1, mutation="shared_ratio", initial="random")
 
 
-def zero_shot(space: PlainNetSpace, evaluate: Evaluate, settings: ZenConfig, **run: Unpack[Run]) -> SearchResult:
+def zero_shot(
+    space: PlainNetSpace,
+    evaluate: Evaluate,
+    settings: ZenConfig,
+    *,
+    seed: int = 0,
+    executor: Executor | None = None,
+    state: str | Path | None = None,
+    progress: Progress = silent,
+) -> SearchResult:
     """Score distinct structures, all of them feasible, and return the best.
 
     A failure is no one's parent. The history also has "params", "macs" and "layers".
@@ -72,7 +83,10 @@ def zero_shot(space: PlainNetSpace, evaluate: Evaluate, settings: ZenConfig, **r
     evaluate: returns a score, or several by name where the settings combine them: ranks are then computed anew over all
         structures so far before every generation, and the scores of the history over all of them.
     settings: as in `random_search`, and how the population grows.
-    run: seed, executor, state and progress, as there.
+    seed: of the draws.
+    executor: as there.
+    state: as there.
+    progress: as there.
 
     Raises `BudgetError` with the reachable range, `ArchitectureError`, `ParameterError`.
     """
@@ -90,7 +104,7 @@ def zero_shot(space: PlainNetSpace, evaluate: Evaluate, settings: ZenConfig, **r
     propose = partial(_propose, config, start, feasible, members)
     combined = None if combine is None else partial(_combined, combine)
     strategy = Strategy("zero_shot", rules, founders, config.children, propose, combined)
-    return Search(strategy, space, evaluate, settings, **run).run()
+    return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()
 
 
 def _founder(space: PlainNetSpace, start: str | Sequence | None, feasible: Feasible | None, rule: str) -> PlainArch:
