@@ -29,7 +29,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | two epochs, a dozen evaluations: only proves that every cell works | 15 seconds |
-# | `quick` | 1,000 images, two supernets, 80 evaluations each | 30 seconds |
+# | `quick` | 1,000 images, two supernets, 80 evaluations each | 80 seconds, beside other work |
 # | `full` | five times as many epochs, 200 evaluations, a longer tour | not measured |
 # | `gpu` | longer still | not measured |
 #

@@ -19,7 +19,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | 100 random networks, to prove that every cell works | 10 seconds |
-# | `quick` | 1,000 random networks | 10 seconds |
+# | `quick` | 1,000 random networks | 30 seconds, beside other work |
 # | `full` | 20,000 random networks | not measured |
 # | `gpu` | as `full`; nothing here needs a GPU | not measured |
 

@@ -19,7 +19,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | 100 random networks and steps, to prove that every cell works | 12 seconds |
-# | `quick` | 1,000 random networks, 300 steps | 10 seconds |
+# | `quick` | 1,000 random networks, 300 steps | 40 seconds, beside other work |
 # | `full` | 20,000 random networks, 1,000 steps | not measured |
 # | `gpu` | as `full`; nothing here needs a GPU | not measured |
 

@@ -19,7 +19,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | one pass over the digits: only proves that every cell works | 10 seconds |
-# | `quick` | a small supernet, 20 passes over 1,078 digits of 16 px | 20 seconds |
+# | `quick` | a small supernet, 20 passes over 1,078 digits of 16 px | 55 seconds, beside other work |
 # | `full` | a wider and deeper one, 200 passes | not measured |
 # | `gpu` | as `full`, 500 passes | not measured |
 

@@ -19,7 +19,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | 12 steps of descent: only proves that every cell works | 15 seconds |
-# | `quick` | two descents of 70 steps on 16 px digits | 15 seconds |
+# | `quick` | two descents of 70 steps on 16 px digits | 55 seconds, beside other work |
 # | `full` | two descents of 1,000 steps | not measured |
 # | `gpu` | two descents of 3,000 steps | not measured |
 

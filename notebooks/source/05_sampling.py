@@ -20,7 +20,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | a few steps with each sampler: only proves that every cell works | 10 seconds |
-# | `quick` | three trainings of 48 passes over 1,000 digits, 60 architectures | 20 seconds |
+# | `quick` | three trainings of 48 passes over 1,000 digits, 60 architectures | 55 seconds, beside other work |
 # | `full` | three seeds of 480 passes each, 200 architectures | not measured; about 20 minutes at the pace of `quick` |
 # | `gpu` | five seeds, 400 architectures | not measured |
 

@@ -20,7 +20,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | 4 seeds of 40 evaluations: only proves that every cell works | 10 seconds |
-# | `quick` | 30 seeds of 150 evaluations | 10 seconds |
+# | `quick` | 30 seeds of 150 evaluations | 25 seconds, beside other work |
 # | `full` | 200 seeds of 300 evaluations | not measured |
 # | `gpu` | 500 seeds; nothing here needs a GPU | not measured |
 

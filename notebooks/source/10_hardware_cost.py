@@ -20,7 +20,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | a table of one space from 3 repeats: only proves that cells work; the kit is skipped | 10 seconds |
-# | `quick` | tables of two spaces, 20 whole networks each, a kit for a third | 80 seconds |
+# | `quick` | tables of two spaces, 20 whole networks each, a kit for a third | 10 minutes, beside other work |
 # | `full` | three spaces, 50 whole networks each, three backends | not measured |
 # | `gpu` | the published size of two spaces, on a GPU | not measured |
 

@@ -86,7 +86,11 @@ images = torch.stack([scenes[i][0] for i in range(16)]).float() / 255
 undecided = sampling.softmax(sampling.uniform_logits(space.choices))
 objective = proxies.zero_cost_map(space, space.supernet(seed=cfg.seed), undecided, images, "naswot")
 
+# %% [markdown]
+# What an architecture is worth is told in percent of the range from here on.
 
+
+# %%
 def worth(arch):
     """The objective in % of its range: 0 for the worst network, 100 for the best."""
     low, high = objective.bounds()
@@ -345,6 +349,11 @@ for updates in (0, 2, 6):
     for _ in range(updates):
         loss.update(1.5, 1.0)  # half over the target
     shapes["Lagrange: slope learnt"][f"after {updates} updates"] = shape(loss)
+
+# %% [markdown]
+# Every family has its values above and its slopes below.
+
+# %%
 rows = [{name: pair[row] for name, pair in family.items()} for row in (0, 1) for family in shapes.values()]
 names = [f"{family}{row}" for row in ("", " (slope)") for family in shapes]
 look = {"columns": len(shapes), "width": 12, "share": "x", "legend": "each", "xlabel": "cost / target"}
@@ -664,6 +673,11 @@ steps = [record["step"] for record in both.descent.history]
 course_of = {name: costs_over_steps(both.descent, latency, i) for i, name in enumerate(targets)}
 prices = {name: multipliers(costs, targets[name]) for name, costs in course_of.items()}
 percent = {name: [100 * c / targets[name] for c in costs] for name, costs in course_of.items()}
+
+# %% [markdown]
+# Above what the searches cost on their way, below the price that they learn.
+
+# %%
 look = {"names": "ylabel", "columns": 1, "share": "x", "xlabel": "step", "width": 8, "height": 2.4}
 figures["price"] = plots.lines({"cost (% of target)": percent, "multiplier": prices}, steps, **look)
 figures["price"].guide(y=[(97, 103), 0])
@@ -755,6 +769,11 @@ binding = {"latency": [], "parameters": []}
 for row, budget in enumerate(budgets.tolist()):
     for name, table, goal in (("latency", latency, targets["loose"]), ("parameters", params, budget)):
         binding[name].append(multipliers(costs_over_steps(descent, table, row), goal)[-1])
+
+# %% [markdown]
+# A multiplier at the end is the price of its budget; at 0 the budget costs nothing.
+
+# %%
 labels = {"xlabel": "parameter budget (% of the range)", "ylabel": "multiplier at the end"}
 figures["binding"] = plots.lines(binding, 100 * ladder_2, **labels)
 figures["binding"]
