@@ -21,7 +21,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | a few dozen 64 px scenes: only proves that every cell works | half a minute |
-# | `quick` | 1,500 scenes of 128 px, the `course` template | 8 minutes |
+# | `quick` | 1,500 scenes of 128 px, the `course` template | 39 minutes, beside other work |
 # | `full` | 6,000 scenes, three times as many epochs | not measured; about 90 minutes at the pace of `quick` |
 # | `gpu` | the published sizes: template `p5`, 416 px, VOC2007, 115,200 search steps, 300 epochs | not measured |
 #
