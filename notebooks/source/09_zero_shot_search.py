@@ -20,7 +20,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | a dozen structures, one short training: only proves that every cell works | 10 seconds |
-# | `quick` | 160 structures of at most 100,000 parameters, six trainings | 70 seconds |
+# | `quick` | 160 structures of at most 100,000 parameters, six trainings | 250 seconds, beside other work |
 # | `full` | 2,000 structures, ten trainings of 60 epochs | not measured |
 # | `gpu` | 1 M parameters at 32 px, 480,000 structures, the published training | not measured |
 #
