@@ -1,6 +1,6 @@
 """How well a score ranks architectures: correlations with the truth, and several scores made one, and both judged."""
 
-from nasedu.ranking.combine import COMPOSITES, METHODS, combine, incorporated
+from nasedu.ranking.combine import COMPOSITES, METHODS, combine, incorporated, ranks
 from nasedu.ranking.correlation import correlation
 from nasedu.ranking.judge import complementary, difference, judge, judge_all, spearman
 
@@ -14,5 +14,6 @@ __all__ = [
     "incorporated",
     "judge",
     "judge_all",
+    "ranks",
     "spearman",
 ]

@@ -20,7 +20,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | 40 steps of every descent: only proves that every cell works | 10 seconds |
-# | `quick` | 11 losses, 5 seeds, 2 targets; 96 searches for the front; 8 searches on digits | 190 seconds, beside other work |
+# | `quick` | 11 losses, 5 seeds, 2 targets; 96 searches for the front; 8 searches on digits | 190 seconds, not alone |
 # | `full` | five times as many steps, twice as many seeds, 14 longer searches on digits | not measured |
 # | `gpu` | the same on a GPU; networks this small gain little | not measured |
 
