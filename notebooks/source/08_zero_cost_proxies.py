@@ -22,7 +22,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | 4 proxies on 10 networks: only proves that every cell works | 10 seconds |
-# | `quick` | 12 proxies on 204 networks, 3 initialisations each | 75 seconds |
+# | `quick` | 12 proxies on 204 networks, 3 initialisations each | 220 seconds, beside other work |
 # | `full` | 20 proxies, 5 initialisations | not measured |
 # | `gpu` | the same on a GPU; networks this small gain little | not measured |
 
