@@ -80,6 +80,7 @@ class FBNetSpace(MacroSpace):
         super().__init__(**options)
 
     def operations(self, place: Place) -> dict:
+        """The candidates of one place by name (FBNet, table 2), and a skip."""
         block = partial(self.block, act=self.act, squeeze_excite=self.options.squeeze_excite)
         block = partial(block, place.c_in, place.c_out, stride=place.stride)
         kinds = (("e1", 1, 1), ("e1g2", 1, 2), ("e3", 3, 1), ("e6", 6, 1))

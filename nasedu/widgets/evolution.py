@@ -54,6 +54,7 @@ class EvolutionWidget(PictureWidget):
         return self.best - np.array([run.anytime() for run in runs])
 
     def draw(self) -> tuple[plots.Picture, str]:
+        """Search with every seed as the controls say; the curves and a sentence."""
         self.regrets["evolution"] = self._curves(evolution, self.config)
         found, drawn = (float(np.median(self.regrets[name][:, -1])) for name in ("evolution", "random"))
         words = (

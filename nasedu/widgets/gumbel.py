@@ -32,6 +32,7 @@ class GumbelWidget(PictureWidget):
         super().__init__(self.temperature, self.lead)
 
     def draw(self) -> tuple[plots.Picture, str]:
+        """The samples as the sliders say, and a sentence."""
         logits = torch.zeros(self.draws, len(self.choices))
         logits[:, 0] = self.lead.value
         temperature = self.temperature.value

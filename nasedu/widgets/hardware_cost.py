@@ -35,6 +35,7 @@ class BlockCostWidget(PictureWidget):
         super().__init__(self.channels, self.expansion, self.kernel, self.stride, self.size)
 
     def draw(self) -> tuple[plots.Picture, str]:
+        """What the block costs as the controls say, and a sentence."""
         channels, size = self.channels.value, self.size.value
         with torch.device("meta"):
             block = MBConv(channels, channels, self.kernel.value, self.expansion.value, self.stride.value)

@@ -46,6 +46,7 @@ class BudgetWidget(PictureWidget):
         super().__init__(self.loss, self.weight, self.target)
 
     def draw(self) -> tuple[plots.Picture, str]:
+        """Search as the controls say; where the costs end, and a sentence."""
         self.weight.disabled = self.loss.value == "lagrange"
         options = {} if self.weight.disabled else {"weight": self.weight.value}
         low, high = self.cost.bounds()

@@ -49,6 +49,7 @@ class ProxyMixWidget(PictureWidget):
         return {name: self.sliders[name].value * box.value for name, box in self.boxes.items()}
 
     def draw(self) -> tuple[plots.Picture, str]:
+        """The correlations of the chosen proxies and their combination, and a sentence."""
         for name, box in self.boxes.items():
             self.sliders[name].disabled = not box.value
         before, self.combined, self.rho = self.rho, None, None

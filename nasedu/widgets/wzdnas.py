@@ -36,6 +36,7 @@ class SearchWidget(PictureWidget):
         super().__init__(self.target, self.latency)
 
     def draw(self) -> tuple[plots.Picture, str]:
+        """Search as the sliders say; the derived architecture, and a sentence."""
         flops = self.tables["flops"]
         low, high = flops.bounds()
         target = low + self.target.value / 100 * (high - low)

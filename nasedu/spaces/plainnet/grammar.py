@@ -106,6 +106,7 @@ class _Reader:
         self.at = self.at + 1 if word and self.next() == "|" else start
 
     def argument(self, name: str) -> int:
+        """The whole number that stands here, in the arguments of `name`. Raises `ArchitectureError`."""
         sign, start = self.next(), self.at
         self.at += sign in ("-", "+")
         digits = self.word(DIGITS)
