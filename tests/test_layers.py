@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,11 @@ def test_imports_go_one_way(file):
         assert LEVEL[other] <= LEVEL[part], f"{part} imports {other}"
         if part in STAND_BESIDE:
             assert other in STAND_BESIDE | BELOW, f"{part} knows of {other}"
+
+
+def test_what_takes_seconds_to_import_is_loaded_by_those_who_use_it():
+    parts = ", ".join(f"nasedu.{part}" for part in sorted(LEVEL.keys() - {"__main__", "widgets", "course"}))
+    slow = {"sklearn", "scipy.stats", "scipy.optimize", "onnxruntime", "accelerate", "distributed"}
+    program = f"import sys, {parts}; print(sorted({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from nasedu.errors import DataError
@@ -61,6 +60,8 @@ def fit_anchors(boxes_wh: Tensor, scales: int, per_scale: int, seed: int = 0) ->
     distinct = len(sizes.unique(dim=0))
     if distinct < count:
         raise DataError(f"{count} anchors need at least as many distinct box sizes; the data has {distinct}")
+    from sklearn.cluster import KMeans  # seconds to import: only for those who fit anchors
+
     fit = KMeans(count, n_init=10, random_state=seed).fit(sizes.numpy())
     centres = torch.from_numpy(fit.cluster_centers_).float()
     return centres[centres.prod(dim=1).argsort()].reshape(scales, per_scale, 2)

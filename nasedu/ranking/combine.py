@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from nasedu.errors import ParameterError, check_name, check_number
 from nasedu.registry import Registry
@@ -29,7 +29,7 @@ def ranks(scores: Sequence[float]) -> np.ndarray:
     A score of nan or -inf is a failure: all failures are one tie below everything else. Raises `ParameterError` for
     +inf, which is an overflow that would rank best, and for anything but a list of numbers.
     """
-    return stats.rankdata(_checked("scores", scores))
+    return scipy.stats.rankdata(_checked("scores", scores))
 
 
 def combine(
@@ -125,21 +125,21 @@ def signed_log(scores: Sequence[float]) -> np.ndarray:
 
 
 def _log_rank(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return np.log(stats.rankdata(scores, axis=0) / len(scores)) @ weights
+    return np.log(scipy.stats.rankdata(scores, axis=0) / len(scores)) @ weights
 
 
 def _average_rank(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return stats.rankdata(scores, axis=0) @ weights / weights.sum()
+    return scipy.stats.rankdata(scores, axis=0) @ weights / weights.sum()
 
 
 def _min_rank(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     n = len(scores)
-    return n * ((stats.rankdata(scores, axis=0) / n) ** weights).min(axis=1)
+    return n * ((scipy.stats.rankdata(scores, axis=0) / n) ** weights).min(axis=1)
 
 
 def _vote(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Pairs won (n,), some rows at a time: all n x n margins of a large pool do not fit in memory."""
-    order = stats.rankdata(scores, axis=0).astype(np.float32)  # -inf less -inf would be nan
+    order = scipy.stats.rankdata(scores, axis=0).astype(np.float32)  # -inf less -inf would be nan
     won, even = np.empty(len(order)), 1e-9 * weights.sum()
     for rows in np.array_split(np.arange(len(order)), max(1, len(order) ** 2 // 4_000_000)):
         margin = np.zeros((len(rows), len(order)))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from nasedu import randomness
 from nasedu.errors import ParameterError, check_name, check_whole
@@ -76,7 +76,7 @@ def correlation(
     if failures == "drop":
         scores, truth = scores[~failed], truth[~failed]
     # ranks order as the scores do, and infinities are gone
-    ranks, true_ranks = stats.rankdata(scores), stats.rankdata(truth)
+    ranks, true_ranks = scipy.stats.rankdata(scores), scipy.stats.rankdata(truth)
     value = coefficient(kind, ranks, true_ranks)
     low, high = interval(resampled(kind, ranks, true_ranks, pools(len(ranks), resamples, seed)), confidence)
     return Correlation(kind, value, low, high, len(ranks), _ties(ranks, true_ranks), int(failed.sum()), confidence)
@@ -107,7 +107,7 @@ def coefficient(kind: str, a: np.ndarray, b: np.ndarray) -> float:
     """
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
-    function = stats.kendalltau if kind == "kendall" else stats.spearmanr
+    function = scipy.stats.kendalltau if kind == "kendall" else scipy.stats.spearmanr
     return float(function(a, b).statistic)
 
 

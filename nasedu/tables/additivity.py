@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from nasedu.errors import ParameterError, TableError, check_whole
 from nasedu.hardware.backends import export_job, make_job
@@ -147,7 +147,7 @@ def compare(predicted: Sequence[float], measured: Sequence[float]) -> Additivity
         bias=float(relative.mean()),
         spread=float(relative.std(ddof=1)),
         rmse=float(np.sqrt(((p - m) ** 2).mean())),
-        spearman=float(stats.spearmanr(p, m).statistic) if ordered else float("nan"),
+        spearman=float(scipy.stats.spearmanr(p, m).statistic) if ordered else float("nan"),
     )
 
 
@@ -242,7 +242,7 @@ class _Model:
     def fit(self, measured: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The terms (a, b, s) that are fitted, by least squares on some of the networks."""
         target = measured if self.scale else measured - self._scaled
-        return optimize.nnls(self.design[rows], target[rows])[0]
+        return scipy.optimize.nnls(self.design[rows], target[rows])[0]
 
     def predict(self, terms: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Milliseconds of some of the networks."""

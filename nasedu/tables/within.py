@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 
 import numpy as np
+import scipy
 import torch
 from torch import Tensor
 
@@ -216,16 +217,17 @@ class Constraint:
         `scores` is a table, or a vector (n_choices,) for every decision, such as log-probabilities. Raises
         `BudgetError`.
         """
-        from scipy import optimize
-
         gains = _by_option(scores, self.space)
         sizes = list(map(len, self._options))
         one_each = np.repeat(np.eye(len(sizes)), sizes, axis=1)
         for tighter in (0.0, 1.0, 10.0):  # the solver takes what lies outside by less than a millionth
             rows, lows, highs = zip(*(one.row(tighter) for one in self.ranges), strict=True)
-            rules = [optimize.LinearConstraint(one_each, 1, 1), optimize.LinearConstraint(np.stack(rows), lows, highs)]
+            rules = [
+                scipy.optimize.LinearConstraint(one_each, 1, 1),
+                scipy.optimize.LinearConstraint(np.stack(rows), lows, highs),
+            ]
             options = {"mip_rel_gap": 0.0}
-            found = optimize.milp(-gains, integrality=1, bounds=(0, 1), constraints=rules, options=options)
+            found = scipy.optimize.milp(-gains, integrality=1, bounds=(0, 1), constraints=rules, options=options)
             if found.x is None:
                 break
             arch = self._arch([int(part.argmax()) for part in np.split(found.x, np.cumsum(sizes)[:-1])])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from nasedu import spaces
 from nasedu.course.checks import ask, exercise, expect, require
@@ -144,4 +144,4 @@ def check_log_rank(log_rank: Callable[[np.ndarray], np.ndarray]) -> None:
 
 def _log_rank(scores: np.ndarray) -> np.ndarray:
     scores = np.where(np.isnan(scores), -math.inf, scores)
-    return np.log(rankdata(scores, axis=0) / len(scores)).sum(1)
+    return np.log(scipy.stats.rankdata(scores, axis=0) / len(scores)).sum(1)
