@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from nasedu.errors import ParameterError, check_name, check_number, check_whole
-from nasedu.files import content_hash
 from nasedu.hardware.latency import fixed_threads
 from nasedu.progress import Progress, silent
+from nasedu.randomness import stream
 from nasedu.sampling import annealed, gumbel_noise
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
@@ -124,7 +124,9 @@ def descend(
         descent.history.append(_record(descent, budget, step, temperature))
         count = min(config.every, config.steps - step)
         with fixed_threads(1):  # on tensors this small a second one gains a tenth, and loses all beside a busy process
-            _descend_chunk(theta, optimizer, budget, _noise(space, seeds, step, count), config, step)
+            for i, noise in enumerate(_noise(space, seeds, step, count), step):
+                theta.grad = slope(theta, noise, config.temperature_at(i), budget, config.gradient)
+                optimizer.step()
         step += count
         if state and (refresh or step % (50 * config.every) == 0 or step == config.steps):
             save_state(state, _parts(descent, optimizer, budget, step), owner)
@@ -135,18 +137,20 @@ def descend(
 
 
 @torch.no_grad()
-def _descend_chunk(theta, optimizer, budget: Budget, noise: Tensor, config: DescentConfig, first: int) -> None:
-    """Descend for `len(noise)` steps of one temperature stage each, with the gradient in closed form.
+def slope(theta: Tensor, noise: Tensor, temperature: float, budget: Budget, gradient: str = "relaxed") -> Tensor:
+    """The gradient of one step over theta, in closed form: (rows, decisions, most choices).
+
+        theta: logits, (rows, decisions, most choices).
+        noise: added to them, of theta's shape; -inf where a decision has fewer choices.
+        temperature: divides the logits.
+        budget: its loss is minimised.
+        gradient: one of `GRADIENTS`; see the module's docstring.
 
     The expectation is bilinear in the weights of a group's decisions, and d softmax = (diag p - p p^T) / T; autograd
     gives the same numbers (tests) four times slower.
     """
-    step = _sampled if config.gradient == "sampled" else _relaxed
-    for i, g in enumerate(noise):
-        temperature = config.temperature_at(first + i)
-        p, by_weight = step(theta, g, temperature, budget)
-        theta.grad = p * (by_weight - (p * by_weight).sum(-1, keepdim=True)) / temperature
-        optimizer.step()
+    p, by_weight = (_sampled if gradient == "sampled" else _relaxed)(theta, noise, temperature, budget)
+    return p * (by_weight - (p * by_weight).sum(-1, keepdim=True)) / temperature
 
 
 def _relaxed(theta: Tensor, g: Tensor, temperature: float, budget: Budget) -> tuple[Tensor, Tensor]:
@@ -211,8 +215,7 @@ def _noise(space: SearchSpace, seeds: Sequence[int], step: int, count: int) -> T
     shape = (count, len(space.choices), max(space.choices))
     draws = {}
     for seed in dict.fromkeys(seeds):
-        generator = torch.Generator().manual_seed(int(content_hash([int(seed), step]), 16) % 2**63)
-        draws[seed] = gumbel_noise(shape, generator) + _closed(space)
+        draws[seed] = gumbel_noise(shape, stream(int(seed), "theta", step)) + _closed(space)
     return torch.stack([draws[seed] for seed in seeds], 1)
 
 

@@ -9,8 +9,9 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import CheckpointError, ParameterError, TableError, UnknownName
+from nasedu.sampling import gumbel_noise
 from nasedu.search import DescentConfig, descend
-from nasedu.search.descent import _closed, _descend_chunk, _noise, _sampled
+from nasedu.search.descent import slope
 from nasedu.tables import LookupTable, TableStack
 from nasedu.wzdnas import four_terms
 
@@ -33,22 +34,15 @@ def loss_at(tables, fraction):
 
 
 def test_closed_form_gradient_equals_autograd(space, tables):
-    budget = loss_at(tables, 0.3)
-    theta = torch.randn(2, 18, 4)
-    noise = _noise(space, [3, 4], 0, 1)
-
-    class Keep:
-        def step(self):
-            pass
-
-    config = DescentConfig(steps=10, temperature=(2.0, 2.0))
-    _descend_chunk(theta, Keep(), budget, noise, config, 0)
+    budget, draws = loss_at(tables, 0.3), torch.Generator().manual_seed(0)
+    theta = torch.randn(2, 18, 4, generator=draws)
+    there = torch.arange(4) < torch.tensor(space.choices)[:, None]  # beyond are choices that a decision does not have
+    noise = torch.where(there, gumbel_noise(theta.shape, draws), -torch.inf)
     free = theta.clone().requires_grad_()
-    p = torch.softmax((free + noise[0]) / 2.0, -1)
-    budget.value(budget.stack.expected(p)).sum().backward()
-    open_choices = _closed(space).isfinite().expand_as(theta)
-    torch.testing.assert_close(theta.grad[open_choices], free.grad[open_choices], rtol=1e-4, atol=1e-6)
-    assert theta.grad.abs().max() > 1e-3
+    budget.value(budget.stack.expected(torch.softmax((free + noise) / 2.0, -1))).sum().backward()
+    got = slope(theta, noise, 2.0, budget)
+    torch.testing.assert_close(got[:, there], free.grad[:, there], rtol=1e-4, atol=1e-6)
+    assert got.abs().max() > 1e-3
 
 
 def test_the_sampled_gradient_is_that_of_the_expected_loss():
@@ -61,11 +55,10 @@ def test_the_sampled_gradient_is_that_of_the_expected_loss():
     theta = torch.randn(1, len(space.choices), max(space.choices), generator=torch.Generator().manual_seed(1))
     archs = torch.cartesian_prod(*(torch.arange(n) for n in space.choices))
     noise = 1e3 * torch.nn.functional.one_hot(archs, max(space.choices)).float()  # so that every one is drawn, once
-    p, prices = _sampled(theta.expand(len(archs), -1, -1), noise, 0.7, loss)
+    slopes = slope(theta.expand(len(archs), -1, -1), noise, 0.7, loss, gradient="sampled")
     free = theta.clone().requires_grad_()
     soft = torch.softmax(free[0] / 0.7, -1)
     chances = torch.stack([soft[d, archs[:, d]] for d in range(len(space.choices))]).prod(0)
-    slopes = p * (prices - (p * prices).sum(-1, keepdim=True)) / 0.7
     got = torch.einsum("a,adi->di", chances.detach(), slopes)
 
     costs = torch.tensor([[table(tuple(arch))] for arch in archs.tolist()])
@@ -76,10 +69,10 @@ def test_the_sampled_gradient_is_that_of_the_expected_loss():
         DescentConfig(gradient="sample")
 
 
-def test_rows_of_one_seed_share_their_noise(space):
-    noise = _noise(space, [3, 4, 3], 7, 2)
-    assert torch.equal(noise[:, 0], noise[:, 2]) and not torch.equal(noise[:, 0], noise[:, 1])
-    assert torch.equal(noise[:, :1], _noise(space, [3], 7, 2))
+def test_rows_of_one_seed_share_their_noise(tables):
+    theta = descend(loss_at(tables, 0.3), CONFIG, seeds=[3, 4, 3]).theta
+    torch.testing.assert_close(theta[0], theta[2], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(theta[0], theta[1])
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.6])
