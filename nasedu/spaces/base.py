@@ -7,10 +7,11 @@ that name the same decisions are decided together, as the cells of a cell-based 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from nasedu.supernet.mixed import Entry, MixedOp, Subset
 
 Arch = tuple[int, ...]  # one choice index per decision
 Path = Sequence[Entry]  # per decision: a chosen index, a weight for each choice (n_choices,), or for some of them
+OF_SUPERNETS = ("semantics", "norm")  # settings that say how choices are held together, not what they are
 
 
 @dataclass(frozen=True)
@@ -233,8 +235,8 @@ class SearchSpace:
 
     @property
     def identity(self) -> list:
-        """What a stored state compares: what is searched, and how the space was made (its supernet's semantics)."""
-        return [self.fingerprint, self.made]
+        """What a stored state compares: what is searched, and all that its layers are made with and by."""
+        return [self.fingerprint, self.made, self.layers]
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """A uniformly random architecture."""
@@ -347,7 +349,24 @@ class SearchSpace:
 
 
 def _make_up(module: nn.Module) -> list:
-    """What a module is, without its weights: the kinds and settings of its parts, and its tensors' shapes."""
-    settings = ("kernel_size", "stride", "padding", "groups", "scale_factor")
-    kinds = [[type(m).__name__, *(str(getattr(m, name, None)) for name in settings)] for m in module.modules()]
+    """What a module is, without its weights: the kinds and settings of its parts, and its tensors' shapes.
+
+    Settings are a constructor's arguments that the part keeps under their names: all else that a library keeps in its
+    modules differs from version to version.
+    """
+    kinds = []
+    for part in module.modules():
+        kept = {name: vars(part).get(name) for name in _asked(type(part))}
+        kinds.append([type(part).__name__, [f"{name}={v}" for name, v in kept.items() if _is_setting(v)]])
     return [kinds, [[name, tuple(value.shape)] for name, value in module.state_dict().items()]]
+
+
+@cache
+def _asked(kind: type) -> tuple[str, ...]:
+    return tuple(name for name in inspect.signature(kind.__init__).parameters if name not in OF_SUPERNETS)
+
+
+def _is_setting(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_setting, value))
+    return isinstance(value, bool | int | float | str)
