@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ def stream(seed: int, *purpose: str | int) -> torch.Generator:
     """A generator on the CPU for one purpose: `stream(seed, "paths", epoch)`.
 
     The same seed and purpose give the same draws, whatever ran before; others give draws that have nothing in common
-    with them, even where seed and epoch are neighbours.
+    with them, even where seed and epoch are neighbours. Raises `TypeError` for a seed that is no whole number.
     """
     return torch.Generator().manual_seed(_number(seed, purpose, 63))
 
@@ -29,7 +30,7 @@ def rng(seed: int, *purpose: str | int) -> np.random.Generator:
 
 
 def _number(seed: int, purpose: tuple, bits: int) -> int:
-    text = json.dumps([int(seed), *(part if isinstance(part, str) else int(part) for part in purpose)])
+    text = json.dumps([part if isinstance(part, str) else operator.index(part) for part in (seed, *purpose)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()) >> (256 - bits)
 
 
@@ -56,5 +57,5 @@ def initialised(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    with seeded(seed):
+    with seeded(_number(seed, ("weights",), 63)):
         yield

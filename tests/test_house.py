@@ -159,6 +159,24 @@ def test_nothing_of_the_package_is_imported_within_a_function():
                 assert not hidden, f"{path.relative_to(ROOT)}: {node.name} imports {', '.join(sorted(hidden))}"
 
 
+NO_STREAM = {  # what may seed a generator itself
+    "randomness.py",
+    "data/digits.py",  # its pixels are the same for ever, so its generator is written out
+    "deploy/kit/run_kit.py",  # knows NumPy alone
+    "proxies/counts.py",  # a network's own number
+    "proxies/probe.py",  # from a stream's seed
+    "proxies/regions.py",  # keys of a hash, the same for every network
+    "course/setup.py",  # the notebook's global state
+}
+
+
+def test_draws_come_from_named_streams():
+    files = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in ("widgets", "plots")]
+    files = [path for path in files if path.relative_to(PACKAGE).parts[:2] != ("course", "checks")]
+    own = {path.relative_to(PACKAGE).as_posix() for path in files if re.search(r"default_rng|manual_seed", path.read_text())}
+    assert own <= NO_STREAM
+
+
 def test_the_package_in_a_day_is_true():
     readme = (ROOT / "README.md").read_text()
     section = readme.split("### The package in a day", 1)[1].split("\n### ", 1)[0]

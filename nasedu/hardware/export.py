@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from nasedu.errors import needs
 from nasedu.files import write_atomically
 from nasedu.modules import copy_of, evaluation_mode
+from nasedu.randomness import stream
 
 if TYPE_CHECKING:
     import onnx
@@ -30,7 +31,7 @@ def example_inputs(input_shapes: Sequence[tuple[int, ...]], batch: int = 1, seed
     batch: how many images.
     seed: of the draw.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream(seed, "example inputs")
     return tuple(torch.randn(batch, *shape, generator=generator) for shape in input_shapes)
 
 

@@ -20,7 +20,7 @@ from nasedu.errors import ParameterError, TableError, check_whole
 from nasedu.hardware.backends import export_job, make_job
 from nasedu.hardware.latency import Latency, measure, measure_onnx
 from nasedu.progress import Progress, silent
-from nasedu.randomness import seeded
+from nasedu.randomness import rng, seeded
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.tables.pricing import busy_once, check_options, measure_defaults
 from nasedu.tables.table import LookupTable
@@ -177,7 +177,7 @@ def correct(
     if before.n < FEWEST or not 2 <= folds <= before.n:
         raise ParameterError(f"a correction needs {FEWEST} networks and 2 folds or more, got {before.n} and {folds}")
     model, note = _Model.of(table, archs, scale)
-    held_out, order = np.empty(before.n), np.random.default_rng(seed).permutation(before.n)
+    held_out, order = np.empty(before.n), rng(seed, "folds").permutation(before.n)
     for fold in np.array_split(order, folds):
         others = np.setdiff1d(order, fold)
         held_out[fold] = model.predict(model.fit(measured, others), fold)
@@ -276,9 +276,9 @@ def random_networks(space: SearchSpace, n: int, seed: int = 0) -> list[Arch]:
     """
     if not 1 <= n <= space.size:
         raise ParameterError(f"{space.name} has {space.size} networks, {n} different ones are asked for")
-    rng, drawn = np.random.default_rng(check_whole("seed", seed, 0)), {}
+    draws, drawn = rng(check_whole("seed", seed, 0), "networks"), {}
     while len(drawn) < n:
-        drawn[space.sample(rng)] = None
+        drawn[space.sample(draws)] = None
     return list(drawn)
 
 
@@ -305,9 +305,9 @@ def measure_networks(
     """
     check_whole("rounds", rounds)
     check_options("latency_ms", options)
-    archs, rng = [space.validate(arch) for arch in archs], np.random.default_rng(seed)
+    archs, draws = [space.validate(arch) for arch in archs], rng(seed, "order")
     times: list[list[Latency]] = [[] for _ in archs]
-    order = [i for _ in range(rounds) for i in rng.permutation(len(archs)).tolist()]
+    order = [i for _ in range(rounds) for i in draws.permutation(len(archs)).tolist()]
     noisy: list[bool] = []
     with busy_once("networks", noisy), tempfile.TemporaryDirectory() as folder:
         for i in order:

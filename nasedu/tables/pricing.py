@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +15,7 @@ from nasedu.errors import ParameterError, check_name
 from nasedu.hardware.backends import WHOLE_PROGRAMS
 from nasedu.hardware.latency import NoisyMeasurement, describe_device, measure
 from nasedu.progress import Progress
-from nasedu.randomness import seeded
+from nasedu.randomness import rng, seeded
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.pieces import Piece, make_up, pieces, runs
@@ -106,7 +105,7 @@ def _measured(found: Sequence[Piece], progress: Progress, options: dict) -> tupl
     alike = [indices for module, indices in _alike(found) if not whole or runs(module)]
     costs, noisy = [0.0] * len(found), []
     with busy_once("pieces", noisy):
-        for done, k in enumerate(np.random.default_rng(0).permutation(len(alike)).tolist(), 1):
+        for done, k in enumerate(rng(0, "pieces").permutation(len(alike)).tolist(), 1):
             piece = found[alike[k][0]]
             with seeded(0):  # weights are drawn from PyTorch's own generator
                 module = piece.make()
