@@ -12,13 +12,15 @@ from __future__ import annotations
 import copyreg
 import dis
 import hashlib
+import importlib
 import inspect
 import sys
 import types
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import _lru_cache_wrapper, cache, cached_property, lru_cache, singledispatch
+from functools import _lru_cache_wrapper, cache, cached_property, lru_cache, partialmethod, singledispatch
 from importlib import metadata
 from pathlib import Path
 
@@ -32,6 +34,9 @@ ATOMS = (type(None), bool, int, float, complex, str, bytes)
 # how a function is called: with *args or **kwargs, as a generator, as a coroutine
 CALLED = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
 CALLED |= inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
+# what a class's double-underscore names count for: its own methods, not what Python keeps there
+CODE = types.FunctionType | property | cached_property | staticmethod | classmethod | _lru_cache_wrapper | partialmethod
+BY_TEXT = {"getattr", "globals", "vars", "eval", "exec", "__import__"}  # they reach names that code does not mention
 NO_RESULTS = {"plots", "widgets", "course", "__main__.py"}  # parts of the package that only show
 
 
@@ -119,8 +124,8 @@ def _describe(value: object) -> tuple:
     """A kind and the parts that tell a value from others of it; of an object, those that pickle would store."""
     module = type(value).__module__
     own = module.startswith("nasedu.") or not _version(module)  # NumPy's functions have an `identity` of another sense
-    if own and (hasattr(type(value), "identity") or "identity" in getattr(value, "__dict__", ())):
-        return "object", type(value), value.identity
+    if own and not callable(told := getattr(value, "identity", _Unordered)):
+        return "object", type(value), told
     if module.split(".")[0] == "pandas" and hasattr(value, "to_numpy"):
         columns = [column.to_numpy() for _, column in value.items()] if value.ndim == 2 else [value.to_numpy()]
         return "frame", type(value), list(getattr(value, "index", ())), list(getattr(value, "columns", ())), columns
@@ -152,14 +157,18 @@ def _(value: set | frozenset) -> tuple:
 def _(value: dict | types.MappingProxyType) -> tuple:
     if type(value) not in (dict, OrderedDict, defaultdict, types.MappingProxyType):
         return _describe.dispatch(object)(value)
-    return "map", _Unordered(tuple((name, _At(f"{name!r:.60}", held)) for name, held in value.items()))
+    pairs = tuple((name, _At(f"{name!r:.60}", held)) for name, held in value.items())
+    return "map", pairs if isinstance(value, OrderedDict) else _Unordered(pairs)  # as equality has it
 
 
 @_describe.register
 def _(value: Tensor) -> tuple:
     values = value.detach().as_subclass(Tensor)
     about = f"{value.dtype} {value.layout} {tuple(value.shape)} {value.requires_grad}"
-    more = () if type(value) in (Tensor, nn.Parameter) else (type(value), vars(value))
+    more = () if type(value) in (Tensor, nn.Parameter) else (type(value),)
+    if vars(value) or value._backward_hooks or value._post_accumulate_grad_hooks:
+        hooks = (list((held or {}).values()) for held in (value._backward_hooks, value._post_accumulate_grad_hooks))
+        more += vars(value), *hooks
     if value.is_meta:
         return "tensor", about, *more
     values = values.to_dense() if values.layout != torch.strided else values
@@ -188,13 +197,22 @@ def _(value: torch.device) -> tuple:
 def _(value: nn.Module) -> tuple:
     """Structure, values and hooks, but for the keys of hooks: PyTorch counts them over all modules of a process."""
     held = {name: v for name, v in vars(value).items() if not (isinstance(v, dict | set) and not v)}
-    held = {name: list(v.values()) if "hooks" in name and isinstance(v, dict) else v for name, v in held.items()}
-    return "module", type(value), held
+    for name, v in held.items():
+        if isinstance(v, dict):  # parts, in the order in which they run
+            held[name] = list(v.values()) if "hooks" in name else OrderedDict(v)
+    return "module", type(value), _Unordered(tuple(held.items()))
 
 
 @_describe.register
 def _(value: types.ModuleType) -> tuple:
-    return "python module", value.__name__, _version(value.__name__)
+    if version := _version(value.__name__):
+        return "python module", value.__name__, version
+    held = {name: v for name, v in vars(value).items() if name[:2] + name[-2:] != "____"}
+    return (
+        "python module",
+        value.__name__,
+        _Unordered(tuple((n, _At(f"`{n}` of {value.__name__}", held[n])) for n in held)),
+    )
 
 
 @_describe.register
@@ -213,12 +231,12 @@ def _(value: types.FunctionType) -> tuple:
     owner = value.__qualname__.replace("<locals>.", "")
     named = _version(module)
     body = (module, code.co_qualname, named) if named else code
-    if "identity" in vars(value):
-        return "function", body, value.identity
+    if not callable(told := vars(value).get("identity", _Unordered)):
+        return "function", body, told
     cells = zip(code.co_freevars, value.__closure__ or (), strict=True)
     closed = [_At(f"`{name}` of {owner}", cell.cell_contents) for name, cell in cells if not _empty(cell)]
     globals_ = () if named else [(n, _At(f"`{n}` of {owner}", g)) for n, g in _globals(value)]
-    return "function", body, value.__defaults__, value.__kwdefaults__, closed, globals_
+    return "function", body, value.__defaults__, value.__kwdefaults__, closed, globals_, vars(value)
 
 
 @_describe.register
@@ -244,29 +262,46 @@ def _(value: type) -> tuple:
         return "name", value.__module__, value.__qualname__, version
     slots = types.GetSetDescriptorType | types.MemberDescriptorType
     held = {n: v for n, v in vars(value).items() if not isinstance(v, slots) and n != "_abc_impl"}
-    own = {n: v for n, v in held.items() if n[:2] + n[-2:] != "____" or isinstance(v, types.FunctionType)}
-    return "class", value.__bases__, {n: _At(f"`{n}` of {value.__qualname__}", v) for n, v in own.items()}
+    own = {n: v for n, v in held.items() if n[:2] + n[-2:] != "____" or isinstance(v, CODE)}
+    body = _Unordered(tuple((n, _At(f"`{n}` of {value.__qualname__}", v)) for n, v in own.items()))
+    metaclass = type(value) if isinstance(type(value).__module__, str) else None  # Cython's has none
+    return "class", metaclass, value.__bases__, body
 
 
-def _globals(function: types.FunctionType) -> Iterable[tuple[str, object]]:
-    """The globals that a function reads, by name; of modules of one's own, those of their names that it mentions."""
-    loaded, mentioned = _names(function.__code__)
-    for name in sorted(loaded & set(function.__globals__)):
-        value = function.__globals__[name]
-        yield name, value
-        if isinstance(value, types.ModuleType) and not _version(value.__name__):
-            yield from ((inner, vars(value)[inner]) for inner in sorted(mentioned & set(vars(value))))
+def _globals(function: types.FunctionType) -> Iterator[tuple[str, object]]:
+    """The globals that a function reads and the modules that it imports, by name."""
+    loaded, mentioned, imported = _names(function.__code__)
+    held = {name: function.__globals__[name] for name in sorted(loaded & set(function.__globals__))}
+    for name in sorted(imported):
+        with suppress(ImportError):  # then the function fails, too
+            held[name] = importlib.import_module(name, function.__globals__.get("__package__"))
+    for name, value in held.items():
+        yield from _used(name, value, set() if loaded & BY_TEXT else mentioned)
 
 
-def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
-    """The globals that code and the functions within it load, and all names that they mention."""
-    loaded = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    mentioned = set(code.co_names)
+def _used(name: str, value: object, mentioned: set[str]) -> Iterator[tuple[str, object]]:
+    """A global as it is; of a module of one's own those of its names that are mentioned, and all where none is."""
+    own = isinstance(value, types.ModuleType) and not _version(value.__name__)
+    found = sorted(mentioned & set(vars(value))) if own else []
+    yield name, value.__name__ if found else value
+    for inner in found:
+        yield from _used(inner, vars(value)[inner], mentioned - {inner})
+
+
+def _names(code: types.CodeType) -> tuple[set[str], set[str], set[str]]:
+    """The globals that code and the functions within it load, all names that they mention, and modules they import."""
+    loaded, mentioned, imported, before = set(), set(code.co_names), set(), [0, None]
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            loaded.add(step.argval)
+        if step.opname == "IMPORT_NAME":
+            imported.add("." * (before[-2] or 0) + step.argval)  # how many folders up, and what is asked of the module
+        before = [before[-1], step.argval]
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
-            for names, more in zip((loaded, mentioned), _names(inner), strict=True):
+            for names, more in zip((loaded, mentioned, imported), _names(inner), strict=True):
                 names |= more
-    return loaded, mentioned
+    return loaded, mentioned, imported
 
 
 def _empty(cell: types.CellType) -> bool:

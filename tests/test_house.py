@@ -171,9 +171,17 @@ NO_STREAM = {  # what may seed a generator itself
 
 
 def test_draws_come_from_named_streams():
-    files = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in ("widgets", "plots")]
-    files = [path for path in files if path.relative_to(PACKAGE).parts[:2] != ("course", "checks")]
-    own = {path.relative_to(PACKAGE).as_posix() for path in files if re.search(r"default_rng|manual_seed", path.read_text())}
+    files = [
+        path
+        for path in (ROOT / "nasedu").rglob("*.py")
+        if path.relative_to(ROOT / "nasedu").parts[0] not in ("widgets", "plots")
+    ]
+    files = [path for path in files if path.relative_to(ROOT / "nasedu").parts[:2] != ("course", "checks")]
+    own = {
+        path.relative_to(ROOT / "nasedu").as_posix()
+        for path in files
+        if re.search(r"default_rng|manual_seed", path.read_text())
+    }
     assert own <= NO_STREAM
 
 

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections import namedtuple
+import types
+from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,32 @@ def digits(**options):
     return data.detection("digits", "train", size=4, image_size=64, **options)
 
 
+def masked(mask=None, after=False, **attributes):
+    made = network()
+    if mask is not None:
+        weight = made[0].weight
+        (weight.register_post_accumulate_grad_hook if after else weight.register_hook)(lambda g: mask)
+    vars(made[0].weight).update(attributes)
+    return made
+
+
+def python_module(name, **held):
+    made = types.ModuleType(name)
+    vars(made).update(held)
+    return made
+
+
+def importing(value):
+    """A function that imports a module of one's own when it is called, as those for workers do."""
+    sys.modules["helper_of_identity"] = python_module("helper_of_identity", score=closing_over(value))
+    return identity(compiled("def f(a):\n from helper_of_identity import score\n return score(a)"))
+
+
+def marked(function, **attributes):
+    vars(function).update(attributes)
+    return function
+
+
 POINT = namedtuple("POINT", "x y")
 TOY = spaces.create("nasbench201", operations=["none", "skip_connect"])
 
@@ -97,6 +124,34 @@ DIFFERENT = {
     "generators": (torch.Generator().manual_seed(0), torch.Generator().manual_seed(1), np.random.default_rng(0)),
     "modules": (network(), network(1), network(width=5), network().eval(), network().double()),
     "hooks": (network(), hooked(lambda m, x, y: y + 1), hooked(lambda m, x, y: y + 2)),
+    "hooks and marks of tensors": (masked(), masked(0.0), masked(0.5), masked(0.0, after=True), masked(skip=True)),
+    "order of parts": tuple(
+        nn.Sequential(OrderedDict((name, parts[name]) for name in order))
+        for parts in ({"a": nn.ReLU(), "b": nn.Sigmoid()},)
+        for order in ("ab", "ba")
+    ),
+    "modules of one's own": tuple(python_module("own", score=closing_over(value)) for value in (1, 2)),
+    "modules among defaults": tuple(
+        compiled("def f(a, m=m): return m.score(a)", m=python_module("own", score=closing_over(value)))
+        for value in (1, 2)
+    ),
+    "modules within modules": tuple(
+        compiled("def f(a): return p.s.score(a)", p=python_module("p", s=python_module("s", score=closing_over(value))))
+        for value in (1, 2)
+    ),
+    "modules asked by text": tuple(
+        compiled("def f(a): return getattr(m, 'score')(a)", m=python_module("own", score=closing_over(value)))
+        for value in (1, 2)
+    ),
+    "modules imported within": (importing(1), importing(2)),
+    "attributes of functions": tuple(marked(compiled("def f(x): return f.k"), k=k) for k in (1, 2)),
+    "cached methods": tuple(
+        compiled(f"class f:\n @cache\n def __call__(self): return {n}", cache=functools.cache)() for n in (1, 2)
+    ),
+    "classes of classes": tuple(
+        compiled(f"class M(type):\n def __call__(self): return {n}\nclass f(metaclass=M): pass") for n in (1, 2)
+    ),
+    "methods called identity": tuple(marked(compiled("class f:\n def identity(self): pass")(), k=k) for k in (1, 2)),
     "optimizers": tuple(torch.optim.SGD(network().parameters(), lr=lr) for lr in (0.1, 0.2)),
     "closures": tuple(map(closing_over, (1, 2, long(0), long(1), closing_over(1), closing_over(2)))),
     "bodies": (compiled("f = lambda x: x"), compiled("f = lambda x: -x"), compiled("f = lambda x: x.a")),
@@ -134,7 +189,9 @@ def test_what_differs_has_another_identity(kind):
     assert [identity(value) for value in DIFFERENT[kind]] == found, "asked again"
 
 
-@pytest.mark.parametrize("kind", set(DIFFERENT) - {"closures", "cached"})
+@pytest.mark.parametrize(
+    "kind", set(DIFFERENT) - {"closures", "cached", "modules of one's own", "hooks and marks of tensors"}
+)
 def test_a_copy_has_the_same_identity(kind):
     for value in DIFFERENT[kind]:
         assert identity(copy.deepcopy(value)) == identity(value)
