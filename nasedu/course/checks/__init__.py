@@ -76,9 +76,7 @@ def number(got: Any) -> float:
         raise Violation(f"the answer must be one number, got {type(got).__name__}") from None
 
 
-def expect(
-    got: Any, want: Any, sentence: str, hints: Iterable[tuple[Any, str]] = (), *, tolerance: float = 1e-4
-) -> None:
+def expect(got: Any, want: Any, sentence: str, hints: Iterable[tuple] = (), *, tolerance: float = 1e-4) -> None:
     """Fail the answer unless `got` is `close` to `want`.
 
     got: what the answer gave.

@@ -148,8 +148,7 @@ def check_ranks(ranks: Callable[[Sequence[float]], Sequence[float]]) -> None:
     hints = (
         ([3, 1, 2, 4], "the best has rank n, the worst rank 1"),
         ([1, 3, 2, 0], "ranks count from 1, not from 0"),
-        (order, turned),
-        (order + 1, turned),
+        *((wrong, turned) for wrong in (order, order + 1)),
     )
     expect(got, [2, 4, 3, 1], f"{scores} have the ranks 2, 4, 3, 1, got {got.tolist()}", hints)
     tied = np.asarray(ranks([1.0, 5.0, 5.0, 2.0, 5.0]))
