@@ -419,8 +419,7 @@ assert same(my_jacob_cov(net, images), "jacob_cov", tolerance=1e-3)
 
 # %% [markdown]
 # The correlations for the four networks, purple is positive, orange negative. The score is high where everything off
-# the diagonal is pale. D reacts to many pairs of images in the same way, or in the opposite one. Look at C, too:
-# compare how pale it is with how good it is.
+# the diagonal is pale. D reacts to many pairs of images in the same way, or in the opposite one.
 
 # %%
 corr = {name: torch.corrcoef(jacobian(untrained(four[name]), some)).cpu() for name in "ABCD"}
@@ -431,6 +430,13 @@ pairs = {name: np.abs(np.asarray(C))[np.triu_indices(len(some), 1)] for name, C 
 told = "; ".join(f"{name}: {p.mean():.2f}" for name, p in pairs.items())
 figures["jacobian"].alt = f"Correlations between the gradients of 24 images. Their mean size off the diagonal: {told}."
 figures["jacobian"]
+
+# %%
+palest, best = min(pairs, key=lambda name: pairs[name].mean())[0], max(four, key=lambda name: truth[four[name]])
+Markdown(
+    f"**{palest}** is the palest, with {truth[four[palest]]:.0f} % right; the best is {best}. "
+    + ("Here both agree." if palest == best else f"This score falls for {palest}: pale is not the same as good.")
+)
 
 # %% [markdown]
 # ### Zen-score: how strongly does the network react?
