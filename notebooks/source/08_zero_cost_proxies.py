@@ -367,8 +367,8 @@ for name in "AD":
     K = kernel(codes(untrained(four[name]), some)).cpu()
     shown[f"{name}: kernel, {int(K[0, 0])} bits, {truth[four[name]]:.0f} % right"] = K / K[0, 0]
 figures["kernels"] = plots.heat(shown, limits=(0, 1), bar="bit, or share of equal bits", ylabel="image", share="")
-pairs = {name: np.asarray(K)[np.triu_indices(len(some), 1)] for name, K in list(shown.items())[1:]}
-told = "; ".join(f"{name}: from {p.min():.2f} to {p.max():.2f}, mean {p.mean():.2f}" for name, p in pairs.items())
+agreeing = {name: np.asarray(K)[np.triu_indices(len(some), 1)] for name, K in list(shown.items())[1:]}
+told = "; ".join(f"{name}: from {p.min():.2f} to {p.max():.2f}, mean {p.mean():.2f}" for name, p in agreeing.items())
 figures["kernels"].alt = f"The codes of 24 images as dark and bright bits. Shares of equal bits of two images: {told}."
 figures["kernels"]
 
@@ -426,16 +426,16 @@ corr = {name: torch.corrcoef(jacobian(untrained(four[name]), some)).cpu() for na
 corr = {f"{name}: {truth[four[name]]:.0f} % right": C for name, C in corr.items()}
 looks = {"limits": (-1, 1), "colours": "PuOr", "bar": "correlation of the gradients"}
 figures["jacobian"] = plots.heat(corr, xlabel="image", ylabel="image", **looks)
-pairs = {name: np.abs(np.asarray(C))[np.triu_indices(len(some), 1)] for name, C in corr.items()}
-told = "; ".join(f"{name}: {p.mean():.2f}" for name, p in pairs.items())
+off = {name: np.abs(np.asarray(C))[np.triu_indices(len(some), 1)] for name, C in corr.items()}
+told = "; ".join(f"{name}: {p.mean():.2f}" for name, p in off.items())
 figures["jacobian"].alt = f"Correlations between the gradients of 24 images. Their mean size off the diagonal: {told}."
 figures["jacobian"]
 
 # %%
-palest, best = min(pairs, key=lambda name: pairs[name].mean())[0], max(four, key=lambda name: truth[four[name]])
+palest, ablest = min(off, key=lambda name: off[name].mean())[0], max(four, key=lambda name: truth[four[name]])
 Markdown(
-    f"**{palest}** is the palest, with {truth[four[palest]]:.0f} % right; the best is {best}. "
-    + ("Here both agree." if palest == best else f"This score falls for {palest}: pale is not the same as good.")
+    f"**{palest}** is the palest, with {truth[four[palest]]:.0f} % right; the best is {ablest}. "
+    + ("Here both agree." if palest == ablest else f"This score falls for {palest}: pale is not the same as good.")
 )
 
 # %% [markdown]
