@@ -126,7 +126,7 @@ def test_only_what_the_answer_raised_is_laid_to_it():
     message = check_anytime(lambda scores: max(scores)).message
     assert message == "what your answer returned cannot be checked: TypeError: 'float' object is not iterable"
     assert check_anytime(lambda scores: (score / 0 for score in scores)).message.startswith("your answer raised Zero")
-    assert check_anytime(list).message.startswith("your answer raised TypeError")
+    assert check_anytime(lambda: [1.0]).message.startswith("your answer raised TypeError")
 
 
 def nothing(*args, **kwargs):
