@@ -58,8 +58,9 @@ def blocks(space: SearchSpace, archs: Mapping[str, Arch] | None = None, mark: st
     alt = f"The blocks of {told} from left to right, drawn to scale: {len(boxes)} boxes, lower with every stride."
     picture, axes = rows(shown, 11, 1.75 + 0.55 / len(shown), alt)
     seen: dict[str, dict] = {}
-    for ax, arch in zip(axes, shown.values(), strict=True):
+    for ax, (name, arch) in zip(axes, shown.items(), strict=True):
         chosen = {slot.name: slot.decisions[0].choices[i] for slot, i in zip(space.slots, arch or (), strict=False)}
+        picture.alt += f" {name}: {' '.join(chosen.values())}." * bool(chosen)
         for stage in _stages(boxes):
             looks = [_look(b, chosen.get(b.name)) for b in stage]
             # labels are turned where the stage's blocks are too narrow for theirs
@@ -73,18 +74,15 @@ def blocks(space: SearchSpace, archs: Mapping[str, Arch] | None = None, mark: st
         ax.set_yticks([])
         ax.tick_params(bottom=False)
     _floor(axes[-1], space, boxes)
-    axes[0].legend(
-        handles=swatches(dict(sorted(seen.items()))), loc="upper right", fontsize=8.5, ncols=5, borderaxespad=0
-    )
+    marks = swatches(dict(sorted(seen.items())))
+    axes[0].legend(handles=marks, loc="upper right", fontsize=8.5, ncols=5, borderaxespad=0)
     return picture
 
 
 def _boxes(space: SearchSpace) -> list[Layer]:
     """Every layer before the classifier, after the images themselves."""
     if any(layer.inputs for layer in space.layers) or any(len(slot.decisions) != 1 for slot in space.slots):
-        raise ArchitectureError(
-            f"only a chain of blocks with one decision each is drawn as a strip, {space.name} isn't"
-        )
+        raise ArchitectureError(f"only a chain of blocks with one decision each is drawn as a strip, not {space.name}")
     shapes = [space.input_shapes[layer.name][0] for layer in space.layers]
     unit = 100 / sum(math.sqrt(shape[0]) for shape in shapes)
     boxes = [Layer("images", 0, unit * math.sqrt(shapes[0][0]), math.sqrt(shapes[0][1]), *shapes[0][:2], None, True)]

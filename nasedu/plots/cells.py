@@ -31,11 +31,7 @@ ORIGINS = ("#e3eef7", "#f4b860", "#a63d40")  # first parent, second, redrawn: li
 BEND = {(1, 0): 0.0, (2, 1): 0.0, (3, 2): 0.0, (2, 0): -0.62, (3, 1): 0.62, (3, 0): -0.8}  # of an edge's arc
 
 
-def cells(
-    space: SearchSpace,
-    paths: Mapping[str, Path] | None = None,
-    columns: int = 3,
-) -> Picture:
+def cells(space: SearchSpace, paths: Mapping[str, Path] | None = None, columns: int = 3) -> Picture:
     """A panel for every path by name, or one of the space itself: the cell as a graph, from the input to the output.
 
     A decided edge carries its operation; "none" is dotted and has no label. An undecided one, with weights
@@ -114,9 +110,7 @@ def genes(
     rows: dict[str, list[list[str]]] = {"kinds": [], "texts": []}
     for name, arch in archs.items():
         chosen = [d.choices[i] for d, i in zip(space.decisions, space.validate(arch), strict=True)]
-        rows["texts"].append(
-            [SHORT.get(choice, choice).removeprefix("conv ").removesuffix(" 3×3") for choice in chosen]
-        )
+        rows["texts"].append([SHORT.get(c, c).removeprefix("conv ").removesuffix(" 3×3") for c in chosen])
         rows["kinds"].append([kinds[origin] for origin in origins[name]])
     tables = {what: pd.DataFrame(table, list(archs), names) for what, table in rows.items()}
     colours = {kind: colour for kind, colour in zip(kinds, ORIGINS, strict=False) if kind}

@@ -5,6 +5,7 @@ A form takes one panel, {name: values}, or several, {panel: {name: values}}, and
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -154,6 +155,7 @@ def dots(data: Mapping, **dress) -> Picture:
     rows = list(dict.fromkeys(r for panel in data.values() for series in panel.values() for r, _ in series.items()))
     picture, axes = _grid(data if rows else {}, dress, "Dot plot", 1 + (0.42 + 0.12 * (len(names) > 1)) * len(rows))
     looks = styles(names if len(names) > 1 else rows)
+    picture.told = _values({f"{p} {s}".strip(): values for p, panel in data.items() for s, values in panel.items()})
     for ax, panel in zip(axes, data.values(), strict=True):
         for i, (series, values) in enumerate(panel.items()):
             for j, (row, value) in enumerate(values.items()):
@@ -178,7 +180,7 @@ def _dot(ax: Axes, place: float, value: object, look: dict, numbered: bool) -> N
         ax.plot(values, [place] * len(values), "o", color=look["color"], alpha=0.6, markersize=6, markeredgewidth=0)
     mean = float(values.mean())
     ax.plot([mean], [place], **look, markeredgecolor="black")
-    ax.annotate(f"{mean:.3g}", (mean, place), (0, 8), textcoords="offset points", ha="center", fontsize=9)
+    ax.annotate(_number(mean), (mean, place), (0, 8), textcoords="offset points", ha="center", fontsize=9)
 
 
 def bars(data: Mapping, **dress) -> Picture:
@@ -195,10 +197,11 @@ def bars(data: Mapping, **dress) -> Picture:
         raise ParameterError("bars need at least one quantity, and the same names in the same order for all")
     dress = Dress(**{"names": "xlabel", "width": 1.2 + 3.2 * len(data)} | dress)
     picture, axes = _grid(data, dress, "Bar chart", 0.9 + 0.42 * len(names))
+    picture.told = _values(data)
     for ax, values, colour, hatch in zip(axes, data.values(), cycle(COLOURS), cycle(HATCHES), strict=False):
         found = list(values.values())
         drawn = ax.barh(range(len(names)), found, 0.62, color=colour, hatch=hatch, edgecolor="white")
-        ax.bar_label(drawn, [f" {v:.3g}" if v < 1000 else f" {v:,.0f}" for v in found], fontsize=9)
+        ax.bar_label(drawn, [f" {_number(v)}" for v in found], fontsize=9)
         ax.set_xlim(0, 1.22 * max(found) or 1)
         ax.set_yticks(range(len(names)), names)
         ax.grid(False, axis="y")
@@ -206,13 +209,7 @@ def bars(data: Mapping, **dress) -> Picture:
 
 
 def stacks(
-    data: Mapping,
-    parts: Sequence[str] | None = None,
-    *,
-    colours: Sequence = OPERATIONS,
-    totals: str = "",
-    joined: bool = False,
-    **dress,
+    data: Mapping, parts: Sequence | None = None, *, colours: Sequence = OPERATIONS, totals="", joined=False, **dress
 ) -> Picture:
     """A bar for each row of values, its parts on top of one another; or areas, where rows are steps.
 
@@ -221,7 +218,7 @@ def stacks(
         parts: what the columns are called; a DataFrame's own names where None.
         colours: of the parts.
         totals: how a bar's sum is written on it, as ".3g"; not at all where empty.
-        joined: whether bars are joined to areas. A part's name stands where its area ends, if there is room.
+        joined: whether bars are joined to areas. A part's name stands in the later half of its area, if it fits in.
         dress: fields of `Dress`.
     """
     dress = Dress(**dress)
@@ -246,10 +243,11 @@ def _areas(ax: Axes, steps: list, table: np.ndarray, colours: Mapping[str, objec
     if len(steps) == 1:
         steps, table = [steps[0], steps[0] + 1], table.repeat(2, axis=0)
     ax.stackplot(steps, table.T, colors=colours.values(), edgecolor="white", linewidth=0.5)
-    for (part, colour), last, top in zip(colours.items(), table[-1], table[-1].cumsum(), strict=False):
-        if last > 0.12:
-            place = steps[0] + 0.95 * (steps[-1] - steps[0]), top - last / 2
-            ax.text(*place, part, ha="right", va="center", fontsize=8, color=ink(colour))
+    tops, place, half = table.cumsum(1), steps[0] + 0.95 * (steps[-1] - steps[0]), len(steps) // 2
+    for i, (part, colour) in zip(range(table.shape[1]), colours.items(), strict=False):
+        low, high = (tops - table)[half:, i].max(), tops[half:, i].min()  # names stand in the later half
+        if high - low > 0.14:
+            ax.text(place, (low + high) / 2, part, ha="right", va="center", fontsize=8, color=ink(colour))
     ax.set_xlim(steps[0], steps[-1])
     ax.tick_params(labelsize=8)
 
@@ -311,6 +309,7 @@ def heat(
         limits = min(map(np.nanmin, values.values())), max(map(np.nanmax, values.values()))
     scale = {"cmap": ListedColormap(list(colours.values())) if named else colours, "aspect": "auto"}
     low, high = (-0.5, len(codes) - 0.5) if named else limits or (None, None)
+    picture.told = "" if named else _values({k: {"from": np.nanmin(v), "to": np.nanmax(v)} for k, v in values.items()})
     for ax, (key, matrix) in zip(axes, values.items(), strict=True):
         image = ax.imshow(matrix, vmin=low, vmax=high, interpolation="nearest", **scale)
         _cells(ax, image, panels[key], numbers, texts)
@@ -348,6 +347,18 @@ def _panels(data: Mapping) -> dict:
     """{panel: {name: values}}, whichever of both was given."""
     nested = not isinstance(data, pd.DataFrame) and any(isinstance(v, Mapping | pd.DataFrame) for v in data.values())
     return {name: dict(values.items()) for name, values in (data if nested else {"": data}).items()}
+
+
+def _values(data: Mapping[str, Mapping]) -> str:
+    """All rows and their values under every heading; at most 400 letters."""
+    told = [f"{head}: " * bool(head) + ", ".join(f"{k} {_number(v)}" for k, v in d.items()) for head, d in data.items()]
+    return textwrap.shorten("; ".join(told), 400, placeholder=" and so on")
+
+
+def _number(value: object) -> str:
+    """A number, the mean of several, or an interval's value."""
+    mean = float(np.mean(getattr(value, "value", value)))
+    return f"{mean:.3g}" if abs(mean) < 1000 else f"{mean:,.0f}"
 
 
 def _depth(data: object) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
 # where a name may stand: points to the right and upwards, the nearest first
@@ -25,7 +26,7 @@ def label(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
     drawn = [line.get_xydata() for line in ax.lines]
     marks = np.concatenate([np.linspace(*xy, 6) if len(xy) == 2 else xy for xy in drawn])
     taken = [Bbox.from_bounds(*(mark - 5), 10, 10) for mark in ax.transData.transform(marks)]
-    frame = ax.get_window_extent()
+    frame, ways = ax.get_window_extent(), []
     look = {"textcoords": "offset points", "va": "center", "fontsize": 9, "annotation_clip": False}
     for text, point in points.items():
         boxes = []
@@ -34,8 +35,11 @@ def label(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
             boxes.append(note.get_window_extent())
             note.remove()
         leaving = [10 * (not frame.contains(*box.min) or not frame.contains(*box.max)) for box in boxes]
-        best = int(np.argmin([box.count_overlaps(taken) + out for box, out in zip(boxes, leaving, strict=True)]))
+        lines = [Path([ax.transData.transform(point), (box.min + box.max) / 2]) for box in boxes]
+        crossing = [sum(map(line.intersects_path, ways)) + sum(map(line.intersects_bbox, taken)) / 4 for line in lines]
+        best = int(np.argmin(np.sum([[box.count_overlaps(taken) for box in boxes], leaving, crossing], axis=0)))
         taken.append(boxes[best])
+        ways.append(lines[best])
         at, line = PLACES[best], {"arrowstyle": "-", "color": "0.6", "shrinkA": 0, "shrinkB": 4}
         note = ax.annotate(text, point, at, ha=SIDES[np.sign(at[0])], arrowprops=line, **look)
         note.set_in_layout(False)

@@ -19,6 +19,7 @@ LINES = ("-", "--", "-.", ":")
 HATCHES = ("", "///", "...", "xx", "\\\\", "++", "oo", "--")
 PALE, SKY, DEEP = "#c6dbef", "#6aaed6", "#1f5a96"  # light to dark: their order is seen without colours
 SIDES = {"right": {"loc": "outside right center"}, "bottom": {"loc": "outside lower center", "ncols": 4, "fontsize": 9}}
+Place = float | Sequence
 THIN = {"color": "0.5", "linewidth": 1, "linestyle": "-"}
 
 
@@ -30,11 +31,13 @@ class Picture(Figure):
         height: inches.
         alt: one or two sentences that say what is seen; by default they are made of `kind`, titles, axes and legend.
         kind: what sort of picture it is, as in "Line chart".
+
+    `told` is what the made alt text says last, such as values.
     """
 
     def __init__(self, width: float, height: float, alt: str = "", kind: str = "Picture"):
         super().__init__(figsize=(width, height), layout="constrained")
-        self._alt, self.kind, self.legend_at = alt, kind, "right"
+        self._alt, self.kind, self.legend_at, self.told = alt, kind, "right", ""
 
     @property
     def alt(self) -> str:
@@ -52,11 +55,9 @@ class Picture(Figure):
         text = self.kind + f" of {up}" * bool(up) + f" over {across}" * bool(across)
         text += f", in panels: {titles}" * bool(titles)
         shown = _told(name for ax in self.axes for name in ax.get_legend_handles_labels()[1])
-        return f"{text}. It shows {shown}." if shown else f"{text}."
+        return text + "." + f" It shows {shown}." * bool(shown) + f" {self.told}." * bool(self.told)
 
-    def guide(
-        self, *, x: float | Sequence | None = None, y: float | Sequence | None = None, label: str = "", **look
-    ) -> Picture:
+    def guide(self, *, x: Place | None = None, y: Place | None = None, label: str = "", **look) -> Picture:
         """A thin line across every panel; a pair of numbers is a band, a list has one line for each panel.
 
         Args:

@@ -44,18 +44,19 @@ def anytime(panels: Mapping[str, Mapping[str, np.ndarray]], *, first: int = 1, *
 
 
 def landscape(
-    costs: Sequence[float], scores: Sequence[float], points: Mapping[str, tuple[float, float]] | None = None, **dress
+    costs: Sequence[float], scores: Sequence[float], points: Mapping | None = None, *, crowd: str = "", **dress
 ) -> Picture:
-    """Every architecture as a grey dot at (cost, score), and where the named ones stand.
+    """Many architectures as grey dots at (cost, score), and where the named ones stand.
 
     Args:
         costs: of all, (n,).
         scores: of all, (n,).
         points: cost and score of the named ones.
+        crowd: what the grey ones are called; "all" and their number where empty.
         dress: fields of `Dress`.
     """
     named = {f"{name}: {y:.1f}": (x, y) for name, (x, y) in (points or {}).items()}
-    crowd = f"all {len(scores):,}"
+    crowd = crowd or f"all {len(scores):,}"
     return scatter({crowd: (costs, scores)} | named, crowd=crowd, **dress)
 
 
@@ -73,7 +74,7 @@ def progress(histories: Mapping[str, Sequence[Mapping]], parts: Mapping[str, str
 
 def probabilities(
     space: SearchSpace,
-    histories: Mapping[str, Sequence[Sequence]],
+    histories: Mapping,
     steps: Sequence[int] | None = None,
     *,
     colours: Sequence = OPERATIONS,

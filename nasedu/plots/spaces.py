@@ -85,10 +85,8 @@ def price_map(
         numbers: how entries are written.
     """
     named = options(table.space)
-    columns = {
-        block: pd.Series(entry.flatten().numpy() * scale, names, dtype=float)
-        for (block, names), entry in zip(named.items(), table.entries, strict=True)
-    }
+    entries = [entry.flatten().numpy() * scale for entry in table.entries]
+    columns = {b: pd.Series(e, names, dtype=float) for (b, names), e in zip(named.items(), entries, strict=True)}
     rows = list(dict.fromkeys(name for names in named.values() for name in names))
     if any(", " in name for name in rows):  # decided together, as width and depth: sorted, the widths stand together
         rows.sort()

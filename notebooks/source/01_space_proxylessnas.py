@@ -56,7 +56,7 @@ cfg
 # - a 1×1 convolution (solid face) widens the map by the expansion $e$: each channel reads *every* channel;
 # - a $k \times k$ **depthwise** convolution (lines) looks around in space: each channel reads *only itself*;
 # - a 1×1 convolution narrows the map again, with no activation after it;
-# - where shape in and shape out agree, a shortcut (arc) adds the input.
+# - where shape in and shape out agree, a shortcut (orange bracket) adds the input.
 
 # %%
 from nasedu.blocks import MBConv
@@ -189,7 +189,8 @@ figures["space"]
 # %% [markdown]
 # Six choices are the MBConvs with kernels 3, 5, 7 and expansions 3, 6. The seventh is **skip**: no block at all, only
 # the shortcut. It turns the question *"which block?"* into *"how deep?"*. But a shortcut can only stand alone where it
-# is an identity. The pale blocks change the number of channels or halve the map, and so cannot be skipped:
+# is an identity. The blocks with six choices change the number of channels or halve the map, and so cannot be
+# skipped:
 
 # %% tags=["nbval-check-output"]
 for decision in space.decisions[3:6]:

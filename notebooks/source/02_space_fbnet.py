@@ -52,9 +52,9 @@ cfg
 # %% [markdown]
 # ## 1 · The block and its exceptions
 #
-# FBNet's block is an inverted residual, too: 1×1, depthwise, 1×1. It comes in four widths. The pictures show them for
-# 32 channels on a map of 28 px (dark bars: maps, as high as their channels; solid faces: 1×1 convolutions, where every
-# channel reads every channel; lines: depthwise).
+# FBNet's block is an inverted residual, too: 1×1, depthwise, 1×1. It comes in four widths. The pictures show three of
+# them (the widest, e6, is left out) for 32 channels on a map of 28 px. Dark bars are maps, as high as their channels.
+# Solid faces are 1×1 convolutions, where every channel reads every channel. Lines are depthwise.
 
 # %%
 from nasedu.blocks import FBNetBlock
@@ -353,7 +353,7 @@ Markdown(
 # cheapest choice has gained most, and so the most probable network is hardly one at all:
 
 # %%
-figures["most_probable"] = plots.blocks(space, {"most probable after descending on MACs alone": most_probable})
+figures["most_probable"] = plots.blocks(space, {"the most probable after descending on MACs alone": most_probable})
 figures["most_probable"]
 
 # %% [markdown]

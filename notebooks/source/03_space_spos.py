@@ -250,8 +250,9 @@ Markdown(f"Testing each of them for a *millisecond* would take **{years:.0f} yea
 # %% [markdown]
 # ## 3 · The published network, rebuilt
 #
-# The architecture that the authors found and published, choice by choice. Small kernels (light) near the image, where
-# a large kernel is dear; Xception at the end.
+# The architecture that the authors found and published, choice by choice. Stage 1 mixes kernels of 3, 5
+# and 7. After it 7 and 3 alternate, up to the middle of stage 3, whose second half has 3×3 only. Xception stands at the
+# end.
 
 # %%
 published, arch = spaces.published("spos", "SPOS")
@@ -355,7 +356,7 @@ task = Classification(train_set, val_set, batch_size=cfg.batch_size, seed=cfg.se
 
 # %%
 step = sampling.supernet_step(small, sampler, task)
-with tqdm(total=cfg.epochs, desc="supernet", unit="epoch") as bar:
+with tqdm(total=cfg.epochs, desc="supernet", unit="epoch", leave=False) as bar:
     keep = {"state": cfg.out_dir / "supernet.pt", "progress": lambda done, *_: bar.update(done - bar.n)}
     trained = fit(supernet, task, recipe, step, seed=cfg.seed, device=cfg.device, **keep)
 losses = [record["total"] for record in trained.history]
@@ -465,6 +466,7 @@ percent = 100 * pd.DataFrame(accuracies).T.rename(index=lambda n: str(n) if n el
 percent.columns = [f"network {i + 1}" for i in percent]
 labels = {"xlabel": "batches that the statistics were computed from", "ylabel": "accuracy (%)", "ylim": (0, None)}
 figures["recalibration"] = plots.lines(percent.assign(mean=percent.mean(axis=1)), **labels)
+figures["recalibration"].axes[0].lines[-1].set(color="black", linewidth=3, linestyle="-")  # the mean
 figures["recalibration"].guide(y=100 / len(val_set.classes), label="chance")
 figures["recalibration"]
 

@@ -481,7 +481,9 @@ def descend(runtime_weight):
     net, optimizer = fresh()
     generator = torch.Generator().manual_seed(cfg.seed)
     history, losses = [], []
-    for step, (x, y) in zip(tqdm(range(cfg.steps), desc=f"weight {runtime_weight:g}"), stream(), strict=False):
+    for step, (x, y) in zip(
+        tqdm(range(cfg.steps), desc=f"weight {runtime_weight:g}", leave=False), stream(), strict=False
+    ):
         warm = step >= cfg.warmup_steps
         path = threshold_path(net, generator, 1.0 if warm else KEEP)
         loss = F.cross_entropy(net(x, path), y)

@@ -17,7 +17,7 @@
 # 4. judge a proxy honestly: with intervals, seeds, baselines, and at the top, where a search looks;
 # 5. tell when two proxies together are worth more than one.
 #
-# **You need** PyTorch's `autograd`, and an idea of rank correlation (notebook 07).
+# **You need** PyTorch's `autograd`, and an idea of rank correlation (notebook 05).
 #
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
@@ -367,6 +367,9 @@ for name in "AD":
     K = kernel(codes(untrained(four[name]), some)).cpu()
     shown[f"{name}: kernel, {int(K[0, 0])} bits, {truth[four[name]]:.0f} % right"] = K / K[0, 0]
 figures["kernels"] = plots.heat(shown, limits=(0, 1), bar="bit, or share of equal bits", ylabel="image", share="")
+agreeing = {name: np.asarray(K)[np.triu_indices(len(some), 1)] for name, K in list(shown.items())[1:]}
+told = "; ".join(f"{name}: from {p.min():.2f} to {p.max():.2f}, mean {p.mean():.2f}" for name, p in agreeing.items())
+figures["kernels"].alt = f"The codes of 24 images as dark and bright bits. Shares of equal bits of two images: {told}."
 figures["kernels"]
 
 # %% [markdown]
@@ -415,15 +418,25 @@ def my_jacob_cov(model, images, k=1e-5):
 assert same(my_jacob_cov(net, images), "jacob_cov", tolerance=1e-3)
 
 # %% [markdown]
-# The correlations for three of the networks, purple is positive, orange negative. The better the network, the paler is
-# what lies off the diagonal: D reacts to many pairs of images in the same way, or in the opposite one.
+# The correlations for the four networks, purple is positive, orange negative. The score is high where everything off
+# the diagonal is pale. D reacts to many pairs of images in the same way, or in the opposite one.
 
 # %%
-corr = {name: torch.corrcoef(jacobian(untrained(four[name]), some)).cpu() for name in "ABD"}
+corr = {name: torch.corrcoef(jacobian(untrained(four[name]), some)).cpu() for name in "ABCD"}
 corr = {f"{name}: {truth[four[name]]:.0f} % right": C for name, C in corr.items()}
 looks = {"limits": (-1, 1), "colours": "PuOr", "bar": "correlation of the gradients"}
 figures["jacobian"] = plots.heat(corr, xlabel="image", ylabel="image", **looks)
+off = {name: np.abs(np.asarray(C))[np.triu_indices(len(some), 1)] for name, C in corr.items()}
+told = "; ".join(f"{name}: {p.mean():.2f}" for name, p in off.items())
+figures["jacobian"].alt = f"Correlations between the gradients of 24 images. Their mean size off the diagonal: {told}."
 figures["jacobian"]
+
+# %%
+palest, ablest = min(off, key=lambda name: off[name].mean())[0], max(four, key=lambda name: truth[four[name]])
+Markdown(
+    f"**{palest}** is the palest, with {truth[four[palest]]:.0f} % right; the best is {ablest}. "
+    + ("Here both agree." if palest == ablest else f"This score falls for {palest}: pale is not the same as good.")
+)
 
 # %% [markdown]
 # ### Zen-score: how strongly does the network react?
@@ -472,7 +485,8 @@ assert same(mine, "zen", generator=torch.Generator().manual_seed(7))  # the same
 (x, near), (f, moved), _ = reaction(net, (8, 3, 64, 64))
 views = {"x": x[0, 0], "x + 0.01 ε": near[0, 0], "f(x)": f[0, 0], "f(x + 0.01 ε)": moved[0, 0]}
 views["difference"] = f[0, 0] - moved[0, 0]
-figures["zen"] = plots.heat({name: view.cpu() for name, view in views.items()}, columns=5, width=12, height=2.6)
+size = {"width": 12, "height": 2.6}
+figures["zen"] = plots.heat({name: view.cpu() for name, view in views.items()}, columns=5, share="", **size)
 figures["zen"]
 
 # %% [markdown]

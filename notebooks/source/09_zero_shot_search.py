@@ -455,8 +455,8 @@ check_widen(widen)
 
 # %% [markdown]
 # Are all types of blocks equally likely? In the paper yes. The public code adds the changes of each type to one list
-# that all types share, so the first types are in it more often. The package has both rules. Share of the types after
-# many mutations of one block:
+# that all types share, so the last type of each group is in it less often. The package has both rules. Share of the
+# types after many mutations of one block:
 
 # %%
 shares = {}
@@ -675,7 +675,7 @@ figures["rivals"]
 # %% [markdown]
 # `short` is a training for minutes. `published` is the authors' own: SGD on a cosine, label smoothing, mixup,
 # AutoAugment, erasing, and residual branches that start at zero. (Theirs for ImageNet has a teacher as well:
-# `classification.distilled_step`.)
+# `distilled_step` in `nasedu.classification.distill`.)
 
 
 # %%

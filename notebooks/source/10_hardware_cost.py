@@ -73,8 +73,9 @@ from nasedu.tables import LookupTable
 choices = {"backend": hardware.BACKENDS, "backends": hardware.BACKENDS}
 cfg = course.setup("10_hardware_cost", globals(), choices=choices)
 torch.set_num_threads(cfg.threads)
-timing = {"backend": cfg.backend, "threads": cfg.threads, "repeats": cfg.repeats}  # of every measurement but those
-cfg  # that compare backends, batch sizes or threads
+# the settings of every measurement but those that compare backends, batch sizes or threads
+timing = {"backend": cfg.backend, "threads": cfg.threads, "repeats": cfg.repeats}
+cfg
 
 # %% [markdown]
 # ## 1 · One bill, four times
@@ -92,13 +93,13 @@ four = {
 }
 shapes = {name: (conv.in_channels, cfg.pixels, cfg.pixels) for name, conv in four.items()}
 costs = {name: count(conv, shapes[name]) for name, conv in four.items()}
-took = {name: measure(conv, shapes[name], **timing).median for name, conv in four.items()}
+equal_macs_ms = {name: measure(conv, shapes[name], **timing).median for name, conv in four.items()}
 figures = {
     "four": plots.bars(
         {
             "MACs (millions)": {name: cost.macs / 1e6 for name, cost in costs.items()},
             "data moved (MB)": {name: cost.moved_bytes / 1e6 for name, cost in costs.items()},
-            "time (ms)": took,
+            "time (ms)": equal_macs_ms,
         }
     )
 }
@@ -106,9 +107,10 @@ figures["four"]
 
 # %%
 assert len({cost.macs for cost in costs.values()}) == 1
-slowest, fastest = max(took, key=took.get), min(took, key=took.get)
+slowest, fastest = (find(equal_macs_ms, key=equal_macs_ms.get) for find in (max, min))
+times = equal_macs_ms[slowest] / equal_macs_ms[fastest]
 Markdown(
-    f"The same bill, and yet the slowest (**{slowest}**) takes **{took[slowest] / took[fastest]:.1f} times** as long "
+    f"The same bill, and yet the slowest (**{slowest}**) takes **{times:.1f} times** as long "
     f"as the fastest ({fastest})."
 )
 
@@ -389,8 +391,8 @@ told = [f"**{n}** is {speeds['torch'].median / speeds[n].median:.1f} times as fa
 Markdown("; ".join(told) + "." if told else "There is nothing to compare with PyTorch here.")
 
 # %% [markdown]
-# PyTorch needs some microseconds to *call* each layer, however little there is to do in it, and a small network is all
-# calls: the smaller the network, the larger the gap. (Section 5 shows that price: it is most of $a$ in $a + b\,n$.)
+# PyTorch needs tens of microseconds to *call* each layer, however little there is to do in it, and a small network is
+# all calls: the smaller the network, the larger the gap. (Section 5 shows that price: it is most of $a$ in $a + b\,n$.)
 #
 # So a latency without its backend, threads, batch size and device says little. A table here keeps all of them, as its
 # **provenance**. And the best network for one backend need not be the best for another: measure with what you will
@@ -506,7 +508,7 @@ check_price(price)
 # %%
 def bar(what):
     """A progress bar as the callback that the package wants."""
-    shown = tqdm(desc=what, unit="")
+    shown = tqdm(desc=what, unit="", leave=False)
 
     def step(done, total):
         shown.total = total
@@ -860,7 +862,7 @@ course.finish(
     summary=report,
     figures=figures,
     results={
-        "equal_macs_ms": {name: cost.macs for name, cost in costs.items()},
+        "equal_macs_ms": equal_macs_ms,
         "backends": {name: found.median for name, found in speeds.items()},
         "batch_ms": many,
         "additivity": judged.to_dict("index"),

@@ -137,9 +137,10 @@ low, high = latency.bounds()
 targets = {name: low + share * (high - low) for name, share in {"tight": cfg.tight, "loose": cfg.loose}.items()}
 labels = {"xlabel": "latency (ms)", "ylabel": "objective (% of its range)"}
 marks = {name: (ms, best_within(ms)) for name, ms in targets.items()}
-figures = {"space": plots.landscape(random_costs, random_worth, marks, **labels)}
-figures["space"].axes[0].plot(*ideal.T, color="black", linewidth=1.5)
-figures["space"]
+crowd = f"{len(strangers):,} random networks"
+figures = {"space": plots.landscape(random_costs, random_worth, marks, crowd=crowd, **labels)}
+figures["space"].axes[0].plot(*ideal.T, color="black", linewidth=1.5, label="the best that exist")
+figures["space"].key()
 
 # %%
 Markdown(
@@ -171,8 +172,8 @@ assert math.isclose(my_expected(latency, path), latency.expected(path), rel_tol=
 # %% [markdown]
 # Say the expected cost is exactly on target. Is the network that the search hands out, the *most probable* one, on
 # target, too? Below are the costs of 3,000 networks drawn from two soft paths. Both have the same most probable
-# network. Left the path is undecided, right it is far more decided. (The target is the left path's
-# mean; the right path was not aimed at it.)
+# network. Above the path is undecided, below it is far more decided. (The target is the upper path's
+# mean; the lower path was not aimed at it.)
 
 
 # %%
@@ -202,8 +203,8 @@ def entropy(path):
 gap = {name: 100 * (latency(argmax) / means[name] - 1) for name in soft}
 Markdown(
     "The undecided path has the target as its *mean*, and yet its most probable network misses it by "
-    f"**{gap['undecided']:+.1f} %**. The entropy tells: {entropy(soft['undecided']):.2f} nats a decision on the left, "
-    f"{entropy(soft['decided']):.2f} on the right, where the gap is {gap['decided']:+.1f} %."
+    f"**{gap['undecided']:+.1f} %**. The entropy tells: {entropy(soft['undecided']):.2f} nats a decision above, "
+    f"{entropy(soft['decided']):.2f} below, where the gap is {gap['decided']:+.1f} %."
 )
 
 # %% [markdown]
@@ -356,7 +357,7 @@ for updates in (0, 2, 6):
 # %%
 rows = [{name: pair[row] for name, pair in family.items()} for row in (0, 1) for family in shapes.values()]
 names = [f"{family}{row}" for row in ("", " (slope)") for family in shapes]
-look = {"columns": len(shapes), "width": 12, "share": "x", "legend": "each", "xlabel": "cost / target"}
+look = {"columns": len(shapes), "width": 12, "share": "x", "legend": "bottom", "xlabel": "cost / target"}
 figures["losses"] = plots.lines(dict(zip(names, rows, strict=True)), r, **look).guide(x=1)
 figures["losses"]
 
@@ -410,7 +411,7 @@ checks.check_hinge_gradient(hinge_gradient)
 
 # %%
 micro = LookupTable(
-    space, "latency_us", "us", 1000 * latency.fixed, [1000 * entry for entry in latency.entries], own=True
+    space, "latency_us", "µs", 1000 * latency.fixed, [1000 * entry for entry in latency.entries], own=True
 )
 config = search.DescentConfig(steps=cfg.steps, every=max(5, cfg.steps // 100), lr=cfg.lr)
 trap = {}
@@ -425,8 +426,8 @@ figures["units"] = plots.bars({title: {k: v[key] for k, v in trap.items()} for k
 figures["units"]
 
 # %%
-assert math.isclose(trap["log(1 + r), in ms"]["ms"], trap["log(1 + r), in us"]["ms"], rel_tol=1e-6)
-ms, us = (trap[f"literal log, in {unit}"]["ms"] for unit in ("ms", "us"))
+assert math.isclose(trap["log(1 + r), in ms"]["ms"], trap["log(1 + r), in µs"]["ms"], rel_tol=1e-6)
+ms, us = (trap[f"literal log, in {unit}"]["ms"] for unit in ("ms", "µs"))
 try:
     losses.create("fbnet", literal=True)(1.0, 0.003, 0.004)
 except errors.ParameterError as error:
@@ -485,7 +486,7 @@ print(f"{latency(found):.2f} ms for a target of {targets['loose']:.2f} ms, objec
 
 # %% [markdown]
 # The package's `descend` does the same for many rows at once, a target and a seed each, with Gumbel noise that cools
-# down (notebook 05) so that seeds differ and paths end decided. A `Budget` with an `objective` joins both:
+# down (notebook 06) so that seeds differ and paths end decided. A `Budget` with an `objective` joins both:
 
 # %%
 joined = tables.Budget([(latency, targets["loose"], "hinge")], objective)
@@ -503,7 +504,7 @@ variants = {name: losses.create(name) for name in losses.names() if name != "lag
 variants |= {"plain multiplier": losses.create("lagrange", penalty=0), "lagrange": losses.create("lagrange")}
 every = list(range(cfg.seed, cfg.seed + cfg.seeds))
 sweeps = {}
-for name, loss in tqdm(variants.items(), desc="losses"):
+for name, loss in tqdm(variants.items(), desc="losses", leave=False):
     sweeps[name] = search.pareto_sweep(
         objective, latency, list(targets.values()), every, loss=loss, config=config
     ).frame()
@@ -567,7 +568,7 @@ ladder = np.logspace(-1, 2, cfg.weights)
 short = replace(config, steps=max(1, cfg.steps // 2), every=max(5, cfg.steps // 100))
 swept = {name: [] for name in ("proxylessnas_add", "single_path", "squared", "hinge")}
 gained = {name: [] for name in swept}
-for name in tqdm(swept, desc="weights"):
+for name in tqdm(swept, desc="weights", leave=False):
     for weight in ladder:
         loss = losses.create(name, weight=float(weight))
         frame = search.pareto_sweep(objective, latency, [targets["loose"]], [cfg.seed], loss=loss, config=short).frame()
@@ -593,7 +594,7 @@ Markdown(
 
 # %% [markdown]
 # **Turn it yourself**: a loss, its weight and the target (Tab and the arrow keys work, too). Can you find one weight of
-# `add` that is right for 20 % and for 60 % of the range?
+# `proxylessnas_add` that is right for 20 % and for 60 % of the range?
 
 # %%
 from nasedu.widgets import BudgetWidget
@@ -644,8 +645,8 @@ def dual_step(multiplier, cost, target, rho):
 checks.check_dual_step(dual_step)
 
 # %% [markdown]
-# Watch it at work. Above, what the most probable network costs; below, the multiplier. (A multiplier depends on the
-# costs so far and on nothing else: so it can be told from the record of a search afterwards.)
+# Watch it at work. A multiplier depends on the costs so far and on nothing else: so it can be told from the record of
+# a search afterwards.
 
 
 # %%
@@ -743,14 +744,14 @@ for name, terms in wanted.items():
     ends[name] = search.descend(joined, config, seeds=[cfg.seed]).architectures()[0]
 
 # %% [markdown]
-# Grey: random networks. The lines are the budgets.
+# Where three searches end: with one budget each, and with both.
 
 # %%
 points = {name: (latency(arch), params(arch) / 1e3) for name, arch in ends.items()}
 axes = {"xlabel": "latency (ms)", "ylabel": "parameters (thousands)"}
-figures["budgets"] = plots.landscape(random_costs, [params(a) / 1e3 for a in strangers], points, **axes)
-figures["budgets"].axes[0].axvline(targets["loose"], color="0.2", linestyle="--", linewidth=1.3)
-figures["budgets"].axes[0].axhline(limits["parameters"][1] / 1e3, color="0.2", linestyle="--", linewidth=1.3)
+figures["budgets"] = plots.landscape(random_costs, [params(a) / 1e3 for a in strangers], points, crowd=crowd, **axes)
+figures["budgets"].guide(x=targets["loose"], label="budget of latency", linestyle="--")
+figures["budgets"].guide(y=limits["parameters"][1] / 1e3, label="budget of parameters", linestyle="-.")
 figures["budgets"]
 
 # %% [markdown]
@@ -818,7 +819,7 @@ def real_search(loss, name):
 
 # %%
 pairs = [(loss, name) for loss in cfg.real_losses for name in quota]
-searched = {pair: real_search(*pair) for pair in tqdm(pairs, desc="searches")}
+searched = {pair: real_search(*pair) for pair in tqdm(pairs, desc="searches", leave=False)}
 test = truth.scores("test")
 scored = {arch: test[cells.format(arch)] for arch in itertools.product((0, 1), repeat=6)}
 allowed = {name: [s for arch, s in scored.items() if abs(macs(arch) - goal) < 1] for name, goal in quota.items()}
@@ -922,7 +923,7 @@ Markdown(
 # %%
 goals = np.linspace(low + 0.04 * (high - low), front[-1, 0], cfg.sweep_targets).tolist()
 every = list(range(cfg.seed, cfg.seed + cfg.sweep_seeds))
-with tqdm(total=config.steps, desc="front", unit="step") as bar:
+with tqdm(total=config.steps, desc="front", unit="step", leave=False) as bar:
     follow = {"progress": lambda done, *_: bar.update(done - bar.n)}
     sweep = search.pareto_sweep(objective, latency, goals, every, config=config, **follow)
 swept_front = sweep.efficient()

@@ -22,7 +22,7 @@
 # |---|---|---|
 # | `smoke` | a few dozen 64 px scenes: only proves that every cell works | half a minute |
 # | `quick` | 1,500 scenes of 128 px, the `course` template | 39 minutes, beside other work |
-# | `full` | 6,000 scenes, three times as many epochs | not measured; about 90 minutes at the pace of `quick` |
+# | `full` | 6,000 scenes, three times as many epochs | not measured; about 12 times as long as `quick` |
 # | `gpu` | the published sizes: template `p5`, 416 px, VOC2007, 115,200 search steps, 300 epochs | not measured |
 #
 # Every phase keeps its state in the output folder. Interrupt the kernel whenever you like: run again, it goes on.
@@ -330,7 +330,7 @@ def follow(bar):
 warm = training(cfg.warmup_epochs, batch_size=cfg.warmup_batch_size, iou="iou")
 task = wzdnas.detection_task(space, warm, train_set, seed=cfg.seed)
 supernet = space.supernet(seed=cfg.seed).to(cfg.device)
-with tqdm(total=warm.training.epochs, desc="warm-up", unit="epoch") as bar:
+with tqdm(total=warm.training.epochs, desc="warm-up", unit="epoch", leave=False) as bar:
     keep = {"state": cfg.out_dir / "warm-up.pt", "progress": follow(bar)}
     warmed = wzdnas.warm_up(space, supernet, task, warm.training, mode=cfg.warmup, seed=cfg.seed, **keep)
 
@@ -419,7 +419,8 @@ label = f"bottlenecks in {space.slots[middle].name}"
 figures["depth_blindness"] = plots.lines(panels, list(depth), xlabel=label, ylabel="log |det K| per image")
 
 # %% [markdown]
-# Left, the lines are flat: a bottleneck more changes next to nothing. Right, they rise with every bottleneck.
+# Left, the lines hardly move, and one even falls: a bottleneck more changes next to nothing. Right, they rise with
+# every bottleneck.
 
 # %%
 figures["depth_blindness"]
@@ -504,7 +505,7 @@ config = wzdnas.WZDNASConfig(
 )
 
 # %%
-with tqdm(total=config.steps, desc="search", unit="step") as bar:
+with tqdm(total=config.steps, desc="search", unit="step", leave=False) as bar:
     keep = {"seed": cfg.seed, "state": cfg.out_dir / "search.pt", "progress": follow(bar)}
     descent, last_map = wzdnas.search(space, supernet, images, priced, config, **keep)
 
@@ -592,7 +593,7 @@ contest = wzdnas.detection_task(space, final, train_set, test=test_set, seed=cfg
 
 def train(name):
     place = list(archs).index(name)
-    with tqdm(total=final.training.epochs, desc=name, unit="epoch", position=place) as bar:
+    with tqdm(total=final.training.epochs, desc=name, unit="epoch", position=place, leave=False) as bar:
         keep = {"state": cfg.out_dir / f"train-{name}.pt", "progress": follow(bar)}
         same = {"seed": cfg.seed, "device": cfg.device}
         return fit(space.build(archs[name], seed=cfg.seed), contest, final.training, **same, **keep)
@@ -641,7 +642,8 @@ Markdown(f"Largest difference in any box, as a share of the image's side, or sco
 # file with its head in ONNX Runtime, `onnx_table_ms` what a table made by a kit (`python -m nasedu kit`) predicts for
 # that, where one is stored for this space. Blocks timed one by one in PyTorch add up to less than the whole: notebook
 # 10 shows how much, and how to correct it. As far as every network lacks the same, a ranking does not suffer; compare
-# the columns, and mind that one measured time is noisy, too.
+# the columns, and mind that one measured time is noisy, too. Where `latency_ms` is several times `table_ms`, the
+# machine was busy.
 
 # %%
 onnx_latency = tables.stored(space, "latency_ms", "onnxruntime")
@@ -699,9 +701,8 @@ widget = SearchWidget(stored, target=round(percent), seed=cfg.seed)
 widget
 
 # %% [markdown]
-# The same by hand, for pages that cannot run: the derived network at three latency weights. A block deep in the network
-# and one near the image can cost the same FLOPs and yet not the same time; the latency term moves bottlenecks to where
-# they are cheap.
+# The same by hand, for pages that cannot run: the derived network at three latency weights. Two networks can cost the
+# same FLOPs and yet not the same time.
 
 # %%
 from nasedu.search import DescentConfig, descend
@@ -720,6 +721,21 @@ again = {factor: search_again(factor) for factor in ((0, 1, 10) if latency else 
 names = {f"latency weight × {k}" + (f": {latency(arch):.3g} ms" if latency else ""): arch for k, arch in again.items()}
 figures["latency_weight"] = plots.architectures(space, names)
 figures["latency_weight"]
+
+
+# %%
+def shape_of(arch):
+    """How many bottlenecks a network has, and the mean of its width ratios."""
+    chosen = [float(d.choices[i]) for d, i in zip(space.decisions, arch, strict=True)]
+    widths, depths = zip(*([chosen[d] for d in group] for group in space.groups), strict=True)
+    return int(sum(depths)), float(np.mean(widths))
+
+
+shapes_of = {k: shape_of(arch) for k, arch in again.items()}
+(few, wide), (many, narrow) = shapes_of[max(again)], shapes_of[min(again)]
+told = "; ".join(f"× {k}: {n} bottlenecks, mean width ratio {width:.2f}" for k, (n, width) in shapes_of.items())
+trade = " **Here the latency term trades bottlenecks for width.**" if few < many and wide > narrow else ""
+Markdown(f"Latency weight {told}.{trade}")
 
 # %% [markdown]
 # ## Summary

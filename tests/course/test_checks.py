@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 import runpy
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nasedu.course import checks
+from nasedu.course import checks, places
 from nasedu.course.checks import ask, close, exercise, expect, require
 from nasedu.course.checks.proxies import check_identify, check_snip
 from nasedu.course.checks.start import check_anytime
@@ -49,6 +50,12 @@ def test_a_blank_is_not_an_attempt_and_every_exercise_has_a_number_of_its_own(bl
     verdicts = [check(blank) for check in ANSWERS]
     assert all(verdict.passed is None for verdict in verdicts)
     assert len({verdict.exercise.split(",")[0] for verdict in verdicts}) == len(verdicts)
+
+
+def test_an_exercise_is_called_the_same_by_its_notebook_and_its_checker():
+    sources = "".join(path.read_text() for path in places.ROOT.glob("notebooks/source/*.py"))
+    headings = {f"Exercise {number}, {title}" for number, title in re.findall(r"Exercise ([\d.]+): (.+)", sources)}
+    assert headings == {check(...).exercise for check in ANSWERS}
 
 
 def test_a_checker_leaves_the_global_random_state_alone():
@@ -110,11 +117,27 @@ def test_an_answer_that_crashes_is_shown_the_line_of_its_cell(tmp_path):
     assert check_double(unseen["double"]).message == f"{raised}, in line 2"
 
 
-def test_what_crashes_outside_the_answer_shows_no_line_of_it():
-    for check, answer in ((check_double, partial(int, "x")), (check_anytime, lambda scores: max(scores))):
-        message = check(answer).message
-        assert message.startswith("your answer raised")
-        assert "in line" not in message
+def test_what_has_no_lines_shows_none():
+    assert check_double(partial(int, "x")).message.startswith("your answer raised ValueError")
+    assert "in line" not in check_double(partial(int, "x")).message
+
+
+def test_only_what_the_answer_raised_is_laid_to_it():
+    message = check_anytime(lambda scores: max(scores)).message
+    assert message == "what your answer returned cannot be checked: TypeError: 'float' object is not iterable"
+    assert check_anytime(lambda scores: (score / 0 for score in scores)).message.startswith("your answer raised Zero")
+    assert check_anytime(lambda: [1.0]).message.startswith("your answer raised TypeError")
+
+
+def nothing(*args, **kwargs):
+    """What an answer is whose `return` was forgotten."""
+
+
+@pytest.mark.parametrize("check", ANSWERS, ids=lambda check: check.__name__)
+def test_an_answer_that_returns_nothing_is_told_so(check):
+    verdict = check(nothing)
+    assert verdict.passed is False
+    assert verdict.message == "your answer returned nothing: is a `return` missing?"
 
 
 def test_close_compares_shapes_and_values_and_whole_numbers_exactly():
@@ -149,6 +172,7 @@ def test_an_answer_that_changes_its_argument_is_told_so(handed):
     def write(argument):
         weights = argument.weight.data if isinstance(argument, torch.nn.Module) else argument
         weights[0] = weights[0] * 2
+        return argument
 
     assert check(lambda argument: argument)
     assert check(write).message == "what was handed in must stay as it was"

@@ -187,7 +187,7 @@ def test_a_training_has_a_line_in_every_panel_also_of_no_epochs():
 def test_probabilities_have_a_column_for_every_block_and_name_what_they_end_in(name):
     space = spaces.create(name)
     history = [
-        [torch.eye(n + 1)[min(step, n - 1)] for n in space.choices] for step in range(3)
+        [torch.eye(n + 1)[min(step, n - 1)] for n in space.choices] for step in (0, 1, 2, 2, 2)
     ]  # padded, as descents are
     picture = plots.probabilities(space, {"a": history, "b": history[:1]}, xlabel="step")
     most = max(map(len, space.groups))

@@ -6,8 +6,11 @@ import re
 import sys
 
 import matplotlib
+import numpy as np
+import pandas as pd
 from IPython.core.formatters import DisplayFormatter
 from matplotlib.figure import Figure
+from matplotlib.path import Path
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from nasedu import plots
@@ -69,3 +72,32 @@ def test_guides_stand_in_every_panel_or_in_one_each():
         assert list(ax.lines[1].get_xdata()) == [1, 1] and list(ax.lines[2].get_ydata()) == [y, y]
         assert ax.patches[0].get_label() == "band"
     assert [text.get_text() for text in picture.legends[0].get_texts()] == ["a", "band"]
+
+
+def test_alt_texts_of_dots_bars_and_heat_maps_say_values():
+    dots = plots.dots({"a": 0.5, "b": [1, 3], "c": plots.Interval(4, 3, 5)}, xlabel="loss")
+    assert dots.alt == "Dot plot over loss. a 0.5, b 2, c 4."
+    bars = plots.bars({"MACs": {"a": 1, "b": 2_000}, "ms": {"a": 3, "b": 4.25}})
+    assert bars.alt == "Bar chart over MACs, ms. MACs: a 1, b 2,000; ms: a 3, b 4.25."
+    assert "from -1, to 2" in plots.heat(np.array([[-1.0, 0], [1, 2]])).alt
+    assert len(plots.dots({f"a row with a long name, {i}": i for i in range(20)}).alt) < 500
+
+
+def test_a_landscape_tells_what_its_crowd_is():
+    assert "all 2" in plots.landscape([1, 2], [3, 4]).alt
+    assert "2 random ones" in plots.landscape([1, 2], [3, 4], crowd="2 random ones").alt
+
+
+def test_an_areas_name_stands_only_where_it_fits():
+    widening, narrowing = np.linspace(0, 1, 9), np.linspace(1, 0, 9)
+    table = pd.DataFrame({"gone": narrowing, "left": widening})
+    assert [text.get_text() for text in plots.stacks({"": table}, joined=True).axes[0].texts] == ["left"]
+
+
+def test_lines_to_names_do_not_cross():
+    points = {f"name {i}": (1 + 0.05 * (i % 3), 1 + 0.05 * (i // 3)) for i in range(6)} | {"far": (5, 5)}
+    (ax,) = plots.scatter(points, named=True).axes
+    ends = [(start := ax.transData.transform(t.xy), start + np.array(t.xyann) * ax.figure.dpi / 72) for t in ax.texts]
+    ways = [Path(pair) for pair in ends]
+    assert len(ways) == 7
+    assert not any(a.intersects_path(b) for i, a in enumerate(ways) for b in ways[:i])

@@ -15,6 +15,7 @@ import linecache
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,7 @@ def number(got: Any) -> float:
         raise Violation(f"the answer must be one number, got {type(got).__name__}") from None
 
 
-def expect(
-    got: Any, want: Any, sentence: str, hints: Iterable[tuple[Any, str]] = (), *, tolerance: float = 1e-4
-) -> None:
+def expect(got: Any, want: Any, sentence: str, hints: Iterable[tuple] = (), *, tolerance: float = 1e-4) -> None:
     """Fail the answer unless `got` is `close` to `want`.
 
     got: what the answer gave.
@@ -123,7 +122,8 @@ def exercise(number: str, title: str) -> Callable[[Callable], Callable[..., Verd
 
     The checker returns a `Verdict` and raises nothing: a stub (`NotImplementedError`, or `...` in place
     of an answer) counts as not attempted, any other exception of the answer as a failure that names it
-    and shows the line of the answer that failed.
+    and shows the line of the answer that failed. An answer that returns None is told so, and an exception
+    that does not pass through the answer is laid to what it returned.
     """
 
     def decorate(examine: Callable) -> Callable[..., Verdict]:
@@ -131,8 +131,7 @@ def exercise(number: str, title: str) -> Callable[[Callable], Callable[..., Verd
 
         @functools.wraps(examine)
         def checker(answer: Any, *args: Any, **kwargs: Any) -> Verdict:
-            passed, message = _examine(examine, answer, *args, **kwargs)
-            return Verdict(f"Exercise {number}, {title}", passed, message)
+            return Verdict(f"Exercise {number}, {title}", *_examine(examine, answer, *args, **kwargs))
 
         return checker
 
@@ -140,25 +139,31 @@ def exercise(number: str, title: str) -> Callable[[Callable], Callable[..., Verd
 
 
 def _examine(examine: Callable, answer: Any, *args: Any, **kwargs: Any) -> tuple[bool | None, str]:
+    def watched(*given: Any, **named: Any) -> Any:
+        got = answer(*given, **named)
+        require(got is not None, "your answer returned nothing: is a `return` missing?")
+        return got
+
     if answer is ...:
         return None, "not attempted yet"
     try:
-        examine(answer, *args, **kwargs)
+        examine(functools.wraps(answer)(watched) if callable(answer) else answer, *args, **kwargs)
     except NotImplementedError:
         return None, "not attempted yet"
     except Violation as violation:
         return False, str(violation)
     except Exception as error:
-        return False, f"your answer raised {type(error).__name__}: {error}{_failing_line(answer, error)}"
+        frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        line, found = _failing_line(answer, frames), f"{type(error).__name__}: {error}"
+        if line or watched.__code__ in dict(frames):
+            return False, f"your answer raised {found}{line}"
+        return False, f"what your answer returned cannot be checked: {found}"
     return True, "correct"
 
 
-def _failing_line(answer: Any, error: Exception) -> str:
-    """Where in the answer's own cell or file the error arose, with the line's text if it can be had."""
-    code = getattr(answer, "__code__", None)
-    frames = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
-    lines = [line for name, line in frames if code and name == code.co_filename]
-    if not lines:
-        return ""
-    text = linecache.getline(code.co_filename, lines[-1]).strip()
-    return f", in line {lines[-1]}" + f": {text}" * bool(text)
+def _failing_line(answer: Any, frames: Sequence[tuple[CodeType, int]]) -> str:
+    """Where in the answer's own cell or file an error arose, with the line's text if it can be had."""
+    name = answer.__code__.co_filename if hasattr(answer, "__code__") else ""
+    lines = [line for code, line in frames if code.co_filename == name]
+    text = linecache.getline(name, lines[-1]).strip() if lines else ""
+    return f", in line {lines[-1]}" + f": {text}" * bool(text) if lines else ""

@@ -22,7 +22,7 @@ TARGETS = (  # (target, tolerance), whether 10 + (1, 2 or 4) + (10 or 30), thus 
 )
 
 
-@exercise("11.1", "what can be reached")
+@exercise("11.1", "can it be reached?")
 def check_reachable(reachable: Callable[[float, Sequence[Sequence[float]], float, float], bool]) -> None:
     """`reachable(fixed, entries, target, tolerance)`: whether some network costs within `tolerance` of the target."""
     for target, tolerance, wanted, sentence in TARGETS:

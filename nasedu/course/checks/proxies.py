@@ -62,7 +62,7 @@ def check_snip(snip: Callable[[nn.Module, Tensor, Tensor], float]) -> None:
     expect(snip(model, images, labels), got, "a second call must give the same: do not let gradients pile up in .grad")
 
 
-@exercise("08.2", "SynFlow's flow, signs put back")
+@exercise("08.2", "the flow, and the signs put back")
 def check_flow(flow: Callable[[nn.Module, tuple[int, ...]], float]) -> None:
     """`flow(model, shape)`: the summed outputs for an image of ones with |weights|, in float64; the model as before."""
     model, ones = _convolutions(norm=False, layers=2), torch.ones(1, 3, 6, 6, dtype=torch.float64)
@@ -138,7 +138,7 @@ def _hidden(name: str, factor: float) -> Callable[[nn.Module, Tensor, Tensor], f
     return lambda model, images, labels: factor * proxies.score(name, model, (images, labels)) + 7.0
 
 
-@exercise("08.5", "ranks with ties and failures")
+@exercise("08.5", "ranks, with ties and failures")
 def check_ranks(ranks: Callable[[Sequence[float]], Sequence[float]]) -> None:
     """`ranks(scores)`: 1 for the worst, n for the best, ties their mean, failures (-inf, nan) one tie below all."""
     scores = [0.3, 0.9, 0.5, -2.0]
@@ -148,8 +148,7 @@ def check_ranks(ranks: Callable[[Sequence[float]], Sequence[float]]) -> None:
     hints = (
         ([3, 1, 2, 4], "the best has rank n, the worst rank 1"),
         ([1, 3, 2, 0], "ranks count from 1, not from 0"),
-        (order, turned),
-        (order + 1, turned),
+        *((wrong, turned) for wrong in (order, order + 1)),
     )
     expect(got, [2, 4, 3, 1], f"{scores} have the ranks 2, 4, 3, 1, got {got.tolist()}", hints)
     tied = np.asarray(ranks([1.0, 5.0, 5.0, 2.0, 5.0]))

@@ -11,7 +11,7 @@ from nasedu.course.checks import exercise, expect, expect_each, require
 from nasedu.hardware import count
 
 
-@exercise("01.1", "the parameters of an inverted residual")
+@exercise("01.1", "the parameters of a block")
 def check_parameters(parameters: Callable[[int, int, int, int], int]) -> None:
     """`parameters(c_in, c_out, kernel, expansion)`: weights and batch normalisation's scales and shifts."""
     small = parameters(16, 24, 3, 6)

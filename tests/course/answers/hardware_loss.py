@@ -113,7 +113,7 @@ REACH = [
     (lambda f, e, t, tol: by_sets(0.0, e, t, tol), "can be reached"),
     (lambda f, e, t, tol: by_sets(f, e, t, 0.0), "the tolerance counts"),
     (lambda f, e, t, tol: any(abs(f + sum(c) - t) <= tol for c in itertools.product(*e[:9])), "the tolerance counts"),
-    (lambda f, e, t, tol: None, "True or False"),
+    (lambda f, e, t, tol: "yes", "True or False"),
 ]
 
 ANSWERS = {

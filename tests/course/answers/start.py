@@ -47,7 +47,7 @@ CURVES = [
     (list, "never falls"),
     (sorted, "first score"),
     (lambda scores: [max(scores)] * len(scores), "first score"),
-    (lambda scores: max(scores), "raised TypeError"),
+    (lambda scores: max(scores), "cannot be checked"),
     (lambda scores: list(np.cumsum(scores) / np.arange(1, len(scores) + 1)), "never falls"),
     (lambda scores: list(itertools.accumulate(scores)), "worse score"),
     (from_zero, "negative"),

@@ -172,7 +172,7 @@ BUDGETS = [
     (number_of_blocks, "not the number of blocks"),
     (zero_is_none, "limit of 0"),
     (params_only, "limit of macs"),
-    (lambda *a, **k: None, "the answer is True"),
+    (lambda *a, **k: "yes", "the answer is True"),
 ]
 
 
