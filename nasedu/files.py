@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from nasedu.errors import OutputError, ParameterError
@@ -16,7 +17,7 @@ _writing: set[str] = set()  # temporary files of writes in progress in this proc
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:
     """Write `content` so that `path` holds either all of it or what it held before. Raises `OutputError`."""
-    path = Path(path)
+    path = Path(path).absolute()  # as the temporary file's name will be
     content = content.encode() if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +32,6 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-        _sweep(path)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -39,6 +39,8 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
         raise
     finally:
         _writing.discard(temporary)
+    with suppress(OSError):
+        _sweep(path)
 
 
 def _sweep(path: Path) -> None:

@@ -14,13 +14,28 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from nasedu.errors import WorkersLost
 
 AHEAD = 200  # tasks that wait at an executor at most
 LOST = (BrokenExecutor, CancelledError)  # the workers are gone, which says nothing about an item
+LONGEST = 200  # characters of what an exception says
 KEPT = 2  # functions that a worker remembers
 
 _functions: dict[str, Callable] = {}  # by name, in each process
+
+
+def lost(done: int, unit: str, state: str | Path | None) -> WorkersLost:
+    """The error of work that cannot go on, in one sentence.
+
+    done: how much there is already.
+    unit: of what.
+    state: the file that keeps it, if any.
+    """
+    after = f"run it again with state={str(state)!r} to go on" if state else "a `state` file would keep them"
+    return WorkersLost(f"the executor's workers are gone after {done} {unit}; {after}")
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,7 @@ class _Task:
 
     def __init__(self, workers: Workers, item: Any):
         self.workers, self.item, self.tries = workers, item, 0
-        self.future: Future = workers.executor.submit(_run, workers.name, None, item)
+        self.future = self._submitted(None)
 
     def answer(self) -> Any:
         """What came back. A failure on the way counts as one of the function, but for a loss of workers."""
@@ -104,7 +119,13 @@ class _Task:
         with_function = worker not in self.workers._served or self.tries > 1
         self.workers._served.add(worker)
         function = self.workers.function if with_function else None
-        self.future = self.workers.executor.submit(_run, self.workers.name, function, self.item)
+        self.future = self._submitted(function)
+
+    def _submitted(self, function: Callable | None) -> Future:
+        try:
+            return self.workers.executor.submit(_run, self.workers.name, function, self.item)
+        except RuntimeError as error:  # it was shut down
+            raise BrokenExecutor(str(error)) from error
 
 
 def _run(name: str, function: Callable | None, item: Any) -> Any:
@@ -135,6 +156,7 @@ def call(function: Callable[[Any], Any], item: Any, caught: type | tuple = (Exce
 
 def _sentence(error: BaseException) -> str:
     try:
-        return f"{type(error).__name__}: {error}"
+        said = " ".join(str(error).split())
+        return f"{type(error).__name__}: {said[:LONGEST]}{'...' * (len(said) > LONGEST)}"
     except Exception:  # its own text fails
         return type(error).__name__

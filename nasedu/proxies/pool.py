@@ -16,11 +16,11 @@ from torch import Tensor
 from nasedu.errors import ParameterError, ProxyError, check_name
 from nasedu.progress import Progress, silent
 from nasedu.proxies.batch import Batch, as_batch
-from nasedu.proxies.registry import Scores, names, score_all
+from nasedu.proxies.registry import Scores, info, names, score_all
 from nasedu.ranking.combine import COMPOSITES, combine
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import identity, load_state, save_state
-from nasedu.workers import Failed, Workers
+from nasedu.workers import LOST, Failed, Workers, lost
 
 SAVE_EVERY = 10
 
@@ -63,26 +63,32 @@ def score_pool(
     state: a file from which a killed run goes on.
     progress: `progress(done, total)` hears of networks.
 
-    Raises `UnknownName`, `ParameterError`, `CheckpointError`, and `ProxyError` where a worker fails.
+    Raises `UnknownName`, `ParameterError`, `CheckpointError`, `WorkersLost`, and `ProxyError` where a worker fails.
     """
     archs, batch, wanted = [space.validate(arch) for arch in archs], as_batch(batch), list(dict.fromkeys(proxies))
     if not archs or not seeds:
         raise ParameterError("a pool needs at least one architecture and one seed")
     parts = _parts(wanted)
     options = {name: given for name, given in proxies.items() if given} if isinstance(proxies, Mapping) else {}
-    owner = identity(space, batch, parts, options) if state else ""
+    owner = identity(space, batch, parts, [info(name).function for name in parts], options) if state else ""
     done = (load_state(state, owner) if state else None) or {}
     one = partial(_score, space, batch, parts, options)
     jobs = [(seed, arch) for seed in seeds for arch in archs if (seed, space.format(arch)) not in done]
     total = len(archs) * len(seeds)
     progress(total - len(jobs), total)
     with Workers(one, executor) as workers, closing(workers.map(jobs)) as answers:
-        for count, (job, found) in enumerate(zip(jobs, answers, strict=True), start=1):
-            if isinstance(found, Failed):
-                raise ProxyError(f"{space.format(job[1]).strip()} could not be scored: {found.sentence}"[:300])
-            done[job[0], space.format(job[1])] = found
-            progress(total - len(jobs) + count, total)
-            if state and (count % SAVE_EVERY == 0 or count == len(jobs)):
+        try:
+            for count, (job, found) in enumerate(zip(jobs, answers, strict=True), start=1):
+                if isinstance(found, Failed):
+                    raise ProxyError(f"{space.format(job[1]).strip()} could not be scored: {found.sentence}"[:300])
+                done[job[0], space.format(job[1])] = found
+                progress(total - len(jobs) + count, total)
+                if state and count % SAVE_EVERY == 0:
+                    save_state(state, done, owner)
+        except LOST as error:
+            raise lost(len(done), "networks", state) from error
+        finally:
+            if state and jobs:
                 save_state(state, done, owner)
     return _collect(done, [space.format(arch) for arch in archs], list(seeds), wanted)
 

@@ -65,7 +65,8 @@ class Descent(SearchResult):
 
     `best` is the most probable architecture of the seed that loses least, and `score` minus that loss. `history` has
     one record per `every` steps: step, temperature, expected costs (seeds, tables) under softmax(theta / T),
-    probabilities (seeds, decisions, most choices), their loss (seeds,), and the score. `costs` are by metric.
+    probabilities (seeds, decisions, most choices), their loss (seeds,), and the score that its architecture has under
+    the loss of the end. `costs` are by metric.
     """
 
     theta: Tensor = field(kw_only=True)
@@ -120,20 +121,27 @@ def descend(
         if refresh:
             budget.stack.refresh(refresh(descent, temperature))
         if step:
-            budget.learn(_cost_of_argmax(descent, budget.stack))
+            budget.learn(_cost_of_argmax(descent.probabilities(), budget.stack))
         descent.history.append(_record(descent, budget, step, temperature))
-        count = min(config.every, config.steps - step)
-        with fixed_threads(1):  # on tensors this small a second one gains a tenth, and loses all beside a busy process
-            for i, noise in enumerate(_noise(space, seeds, step, count), step):
-                theta.grad = slope(theta, noise, config.temperature_at(i), budget, config.gradient)
-                optimizer.step()
-        step += count
+        noise = _noise(space, seeds, step, min(config.every, config.steps - step))
+        _descend_chunk(theta, optimizer, budget, noise, config, step)
+        step += len(noise)
         if state and (refresh or step % (50 * config.every) == 0 or step == config.steps):
             save_state(state, _parts(descent, optimizer, budget, step), owner)
         progress(step, config.steps)
-    (best, score), seconds = _best(descent, budget), time.perf_counter() - start
+    for record in descent.history:  # under the loss as it is now: it may have learnt multipliers meanwhile
+        record["score"] = _best(record["probabilities"], budget)[1]
+    best, score = _best(descent.probabilities(), budget)
     costs = {table.metric: table(best) for table in budget.stack.tables}
-    return replace(descent, best=best, score=score, costs=costs, seconds=seconds)
+    return replace(descent, best=best, score=score, costs=costs, seconds=time.perf_counter() - start)
+
+
+def _descend_chunk(theta, optimizer, budget: Budget, noise: Tensor, config: DescentConfig, first: int) -> None:
+    """Descend for `len(noise)` steps, the first of which is step `first`."""
+    with fixed_threads(1):  # on tensors this small a second one gains a tenth, and loses all beside a busy process
+        for i, draw in enumerate(noise, first):
+            theta.grad = slope(theta, draw, config.temperature_at(i), budget, config.gradient)
+            optimizer.step()
 
 
 @torch.no_grad()
@@ -229,23 +237,21 @@ def _closed(space: SearchSpace) -> Tensor:
 def _record(descent: Descent, budget: Budget, step: int, temperature: float) -> dict:
     p = descent.probabilities(temperature)
     costs = budget.stack.expected(p)
-    now = {"step": step, "temperature": temperature, "costs": costs, "probabilities": p, "loss": budget.value(costs)}
-    return now | {"score": _best(descent, budget)[1]}
+    return {"step": step, "temperature": temperature, "costs": costs, "probabilities": p, "loss": budget.value(costs)}
 
 
 @torch.no_grad()
-def _best(descent: Descent, budget: Budget) -> tuple[Arch, float]:
+def _best(probabilities: Tensor, budget: Budget) -> tuple[Arch, float]:
     """Of the rows' most probable architectures the one of the least loss, and minus that loss."""
-    losses = budget.value(_cost_of_argmax(descent, budget.stack))
+    losses = budget.value(_cost_of_argmax(probabilities, budget.stack))
     row = int(losses.argmin())
-    return descent.architectures()[row], -float(losses[row])
+    return tuple(probabilities[row].argmax(-1).tolist()), -float(losses[row])
 
 
 @torch.no_grad()
-def _cost_of_argmax(descent: Descent, stack: TableStack) -> Tensor:
+def _cost_of_argmax(probabilities: Tensor, stack: TableStack) -> Tensor:
     """What every row's most probable architecture costs: (rows, tables)."""
-    choices = max(descent.space.choices)
-    return stack.expected(nn.functional.one_hot(torch.tensor(descent.architectures()), choices).float())
+    return stack.expected(nn.functional.one_hot(probabilities.argmax(-1), probabilities.shape[-1]).float())
 
 
 def _parts(descent: Descent, optimizer: torch.optim.Optimizer, budget: Budget, step: int) -> dict:

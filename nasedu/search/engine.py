@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from nasedu.errors import BudgetError, ParameterError, WorkersLost, check_whole
+from nasedu.errors import BudgetError, ParameterError, check_whole
 from nasedu.progress import Progress, silent
 from nasedu.randomness import rng
 from nasedu.search.result import SearchResult
@@ -25,11 +25,12 @@ from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import identity, load_state, save_state
 from nasedu.tables.table import LookupTable, same_space
 from nasedu.tables.within import Constraint
-from nasedu.workers import LOST, Failed, Workers
+from nasedu.workers import LOST, Failed, Workers, lost
 
 ENUMERABLE = 20_000  # a space of so many architectures is gone through one by one where draws bring nothing new
 TRIES = 5_000  # draws in a row, in a larger space, after which it counts as exhausted
 SAVE_SECONDS = 10  # what takes longer is stored in between
+PATIENCE = 25  # failures at the start, and nothing else, after which a search gives up: `evaluate` is at fault
 SHORT = 200  # a history so short is stored after every generation
 SEVERAL = "scores"  # where a record keeps the scores that are yet to be combined
 FIELDS = ("index", "arch", "score", "seconds", "generation", "origin", "error")
@@ -128,7 +129,6 @@ class Search:
 
     def __post_init__(self):
         check_whole("seed", self.seed, 0)
-        check_whole("budget", self.settings.budget)
         self.feasible, self.costs = self.settings.feasible, self.settings.costs
         for name in self.costs:
             if name in FIELDS:
@@ -161,10 +161,10 @@ class Search:
                 self._evaluate(proposals, generation, budget, workers)
             except LOST as error:
                 self._save()
-                raise self._lost() from error
+                raise lost(len(self.history), "evaluations", self.state) from error
             if len(self.history) <= SHORT or len(self.history) >= budget:
                 self._save()
-            if all(record["error"] for record in self.history):
+            if len(self.history) >= min(PATIENCE, budget) and all(record["error"] for record in self.history):
                 _succeeded(self.history)
 
     def _proposals(self, generation: int, budget: int) -> list[tuple[Arch, str]]:
@@ -186,19 +186,12 @@ class Search:
             for (arch, origin), answer in zip(proposals, answers, strict=True):
                 score, error, several = _outcome(answer, self.strategy.combine is not None)
                 values = (len(self.history), arch, score, self._seconds(), generation, origin, error)
-                prices = {name: table(arch) for name, table in self.costs.items()}
+                prices = {name: float(table(arch)) for name, table in self.costs.items()}
                 record = dict(zip(FIELDS, values, strict=True)) | prices
                 self.history.append(record | ({SEVERAL: several} if several else {}))
                 self.progress(len(self.history), budget)
                 if time.perf_counter() - self.saved > SAVE_SECONDS * (1 + 2 * self.saving):
                     self._save()
-
-    def _lost(self) -> WorkersLost:
-        done = len(self.history)
-        after = (
-            f"run it again with state={str(self.state)!r} to go on" if self.state else "a `state` file would keep them"
-        )
-        return WorkersLost(f"the executor's workers are gone after {done} evaluations; {after}")
 
     def _scored(self, history: list[dict]) -> list[dict]:
         """The records with scores that are combined over all of them, each single score in a column of its own.

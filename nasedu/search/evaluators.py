@@ -112,7 +112,9 @@ class ZeroCost:
     @property
     def identity(self) -> tuple:
         """All that a score depends on but the architecture."""
-        return self.space, self.names, self.batch.images, self.batch.labels, self.seed, self.options
+        names = [self.names] if isinstance(self.names, str) else self.names
+        code = [info(name).function for name in names]  # of one's own proxies the body counts
+        return self.space, self.names, code, self.batch.images, self.batch.labels, self.seed, self.options
 
     def __call__(self, arch: Arch) -> float | dict[str, float]:
         network = self.space.build(arch, seed=self.seed).to(self.batch.images.device)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nasedu.errors import ParameterError, check_name, check_whole
+from nasedu.errors import ParameterError, check_name, check_number, check_whole
 from nasedu.progress import Progress, silent
 from nasedu.search.engine import Pool, Search, Strategy
 from nasedu.search.population import Population
@@ -42,13 +42,16 @@ class EvolutionConfig(SearchConfig):
     ageing: bool = False
 
     def __post_init__(self):
+        super().__post_init__()
         check_name("way to choose parents", self.parents, ("top_k", "tournament"))
         if self.crossover is not None:
             check_name("crossover", self.crossover, ("uniform", "single_point"))
         for name in ("population", "children"):
             check_whole(name, getattr(self, name))
         check_whole("k, of the population,", self.k, 1, self.population)
-        if not (0 <= self.share <= 1 and 0 < self.mutation <= 1):
+        check_number("share, a probability,", self.share)
+        check_number("mutation, a probability,", self.mutation, above=True)
+        if max(self.share, self.mutation) > 1:
             raise ParameterError(f"share and mutation are probabilities, got {self.share} and {self.mutation}")
 
 

@@ -12,10 +12,11 @@ from nasedu.spaces.base import Arch, SearchSpace
 class SearchResult:
     """The best architecture, its score (higher is better) and costs, and the record of the search.
 
-    `history` has one dict per step, each with a "score" (-inf for a failure): what an evaluation said, or, where a
-    search evaluates at its end only, what is known of the architecture that it would give if stopped there. Searches
-    that evaluate record index, arch, score, seconds since the start, generation, origin ("random", "mutation",
-    "crossover", "neighbour"), error (None or what went wrong) and the value of every cost; others add what they like.
+    `history` has a dict per step. Its "score" (-inf for a failure) is what an evaluation said, or what is known of the
+    architecture that the search would give if stopped there; gradient search evaluates at its end only, so that only
+    the last record has one. Searches that evaluate record index, arch, score, seconds since the start, generation,
+    origin ("random", "mutation", "crossover", "neighbour"), error (None or what went wrong) and the value of every
+    cost; others add what they like.
     `seconds` is the time of the whole search.
     """
 
@@ -27,7 +28,7 @@ class SearchResult:
     costs: dict[str, float] = field(default_factory=dict)
 
     def anytime(self) -> list[float]:
-        """The best score so far after every step: what the search would have found, stopped there. Never empty."""
+        """The best score so far after every step that has one: what the search would have found. Never empty."""
         return list(itertools.accumulate((r["score"] for r in self.history if "score" in r), max)) or [self.score]
 
     def frame(self):

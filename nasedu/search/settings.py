@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 
+from nasedu.errors import ParameterError, check_whole
 from nasedu.spaces.base import Arch
+from nasedu.tables.table import LookupTable
 
 Evaluate = Callable[[Arch], float | Mapping[str, float]]  # one score, or several by name for a strategy that combines
 Feasible = Callable[[Arch], bool]  # a Constraint, or any predicate
@@ -19,11 +21,22 @@ class SearchConfig:
     budget: how many architectures are evaluated.
     feasible: a `Constraint` or a predicate that all of them meet.
     costs: tables, or functions of an architecture, whose values join the history by name.
+
+    Raises `ParameterError`.
     """
 
     budget: int = 100
     feasible: Feasible | None = None
     costs: Mapping[str, Price] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self):
+        check_whole("budget", self.budget)
+        table = isinstance(self.feasible, LookupTable)
+        if table or not (self.feasible is None or callable(self.feasible)):
+            hint = "use at_most(table, ...) or within(table, ...)" if table else "it is asked about architectures"
+            raise ParameterError(f"feasible must be a constraint or a function, got {self.feasible!r:.60}: {hint}")
+        if not isinstance(self.costs, Mapping) or not all(map(callable, self.costs.values())):
+            raise ParameterError(f"costs must be tables or functions by name, got {self.costs!r:.80}")
 
     @property
     def rules(self) -> dict[str, object]:

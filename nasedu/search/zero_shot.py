@@ -53,6 +53,7 @@ class ZenConfig(SearchConfig):
     combine: str | Combine | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         check_name("mutation rule", self.mutation, RULES)
         check_name("initial population", self.initial, ("fixed", "random"))
         for name, least in {"population": 1, "children": 1, "replacements": 1, "founders": 0}.items():

@@ -132,8 +132,8 @@ class HardwareLoss:
 
     @property
     def identity(self) -> list:
-        """What a stored search compares: name and options."""
-        return [self.name, self.options]
+        """What a stored search compares: the loss, with its code where it is one's own, and its options."""
+        return [type(self), self.options]
 
 
 def check_target(target: Tensor | float) -> None:

@@ -12,7 +12,7 @@ from nasedu.errors import CheckpointError, ParameterError, TableError, UnknownNa
 from nasedu.sampling import gumbel_noise
 from nasedu.search import DescentConfig, descend
 from nasedu.search.descent import slope
-from nasedu.tables import LookupTable, TableStack
+from nasedu.tables import Budget, LookupTable, TableStack
 from nasedu.wzdnas import four_terms
 
 CONFIG = DescentConfig(steps=400, every=50)
@@ -182,3 +182,13 @@ def test_every_refresh_is_asked_for_once(tables):
     config = DescentConfig(steps=100, every=20)
     again = descend(budget, config, refresh=refresh)
     assert asked == [0, 1, 2, 3, 4] and torch.equal(again.theta, descend(budget, config).theta)
+
+
+def test_scores_of_a_loss_that_learns_are_comparable(tables):
+    """A multiplier changes the loss on the way: an architecture has one score nevertheless, that of the end."""
+    low, high = tables["flops"].bounds()
+    budget = Budget([(tables["flops"], low + 0.3 * (high - low), "lagrange")], objective=tables["depth"])
+    found = descend(budget, DescentConfig(steps=1000, every=50))
+    scores = [(str(record["probabilities"].argmax(-1)), record["score"]) for record in found.history]
+    assert len(set(scores)) == len(dict(scores)) < len(scores)
+    assert found.anytime() == sorted(found.anytime())

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from nasedu.errors import BudgetError, ParameterError
+from nasedu.errors import BudgetError, ParameterError, WorkersLost
 from nasedu.search import engine
+from nasedu.search.evolution import EvolutionConfig
+from nasedu.search.local import local_search
 from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import SearchConfig
@@ -176,6 +178,42 @@ def test_an_evaluator_that_always_fails_is_no_result(toy, tmp_path):
         random_search(toy(CHOICES), evaluate, SearchConfig(budget=500), state=tmp_path / "s.pt")
     assert len(calls) == 25
     assert not (tmp_path / "s.pt").exists()  # the mended evaluator starts afresh
+
+
+@pytest.mark.parametrize("search", [random_search, local_search])
+def test_failures_at_the_start_do_not_end_a_search(toy, search):
+    def picky(arch):
+        if arch[0] == 0 or arch[1] == 1:
+            raise ValueError("x" * 5000 + chr(10) + "y")
+        return weigh(arch)
+
+    found = [search(toy(CHOICES), picky, SearchConfig(budget=30), seed=seed) for seed in range(10)]
+    assert all(len(result.history) == 30 and math.isfinite(result.score) for result in found)
+    said = {record["error"] for result in found for record in result.history} - {None}
+    assert len(said) == 1 and all(len(error) < 250 and "x..." in error for error in said)
+
+
+def test_a_cost_is_stored_as_a_plain_number(toy, facts, tmp_path):
+    settings = SearchConfig(budget=5, costs={"sum": lambda arch: np.float32(sum(arch))})
+    first = random_search(toy(CHOICES), weigh, settings, state=tmp_path / "s.pt")
+    assert facts(random_search(toy(CHOICES), weigh, settings, state=tmp_path / "s.pt")) == facts(first)
+
+
+def test_a_budget_that_is_no_constraint_is_refused(priced, toy):
+    with pytest.raises(ParameterError, match="use at_most"):
+        SearchConfig(feasible=priced(toy(CHOICES)))
+    for wrong in ({"feasible": 5}, {"costs": [1]}, {"costs": {"a": 1}}, {"budget": 0}, {"budget": 1.5}):
+        with pytest.raises(ParameterError):
+            SearchConfig(**wrong)
+        with pytest.raises(ParameterError):
+            EvolutionConfig(**wrong)
+
+
+def test_an_executor_that_was_shut_down_is_one_sentence(toy):
+    with ThreadPoolExecutor(1) as pool:
+        pass
+    with pytest.raises(WorkersLost, match="workers are gone after 0 evaluations"):
+        random_search(toy(CHOICES), weigh, SearchConfig(budget=5), executor=pool)
 
 
 def test_lost_workers_are_no_failed_architectures(toy):
