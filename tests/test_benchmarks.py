@@ -87,7 +87,7 @@ def zero_shot(path, tmp_path):
     load(path, ROUNDS=3).test_mutation_parsing_and_counting("xxbl")
 
 
-@pytest.mark.filterwarnings("ignore::nasedu.errors.NoisyMeasurement")
+@pytest.mark.filterwarnings("ignore::nasedu.hardware.latency.NoisyMeasurement")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_benchmark_runs(path, tmp_path):
     globals()[path.stem.removeprefix("bench_")](path, tmp_path)
