@@ -1,7 +1,7 @@
 """nasedu: neural architecture search to learn from, compare with and use."""
 
-import importlib
-import pkgutil
+import importlib as _importlib
+import pkgutil as _pkgutil
 
 __version__ = "0.1.0"
 
@@ -10,8 +10,8 @@ def __getattr__(name: str):
     """`nasedu.spaces` and the other parts, imported when they are first asked for."""
     if name not in __dir__() or name.startswith("_"):
         raise AttributeError(f"module 'nasedu' has no attribute {name!r}")
-    return importlib.import_module(f"nasedu.{name}")
+    return _importlib.import_module(f"nasedu.{name}")
 
 
-def __dir__() -> list[str]:
-    return [*globals(), *(part.name for part in pkgutil.iter_modules(__path__))]
+def __dir__() -> set[str]:
+    return {*globals(), *(part.name for part in _pkgutil.iter_modules(__path__))}

@@ -46,19 +46,20 @@ def build(args: argparse.Namespace) -> int:
 
 def kit(args: argparse.Namespace) -> int:
     """Export a space's blocks for another device; the exit status."""
+    from tqdm import tqdm
+
     from nasedu.deploy.kit import write_kit
     from nasedu.tables.additivity import FEWEST
 
     space = named_space(args.space, args.settings)
-    made = write_kit(
-        space,
-        args.out,
-        args.networks,
-        args.seed,
-        args.batch,
-        workers=(os.cpu_count() or 1) if args.workers is None else args.workers,
-        progress=True,
-    )
+    workers = (os.cpu_count() or 1) if args.workers is None else args.workers
+    with tqdm(desc=f"exporting {space.name}", unit=" files", delay=0.1) as bar:  # not beside a mistake
+
+        def show(done: int, total: int, note: str = "") -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        made = write_kit(space, args.out, args.networks, args.seed, args.batch, workers=workers, progress=show)
     files = [entry["file"] for entry in made["entries"] if entry["file"]]
     size = sum((args.out / file).stat().st_size for file in files) / 1e6
     print(f"{args.out}: {len(files)} files, {size:.1f} MB. Copy the folder to the device and run there:")

@@ -16,13 +16,16 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import nasedu
+
 ROOT = Path(__file__).parents[1]
 TOP = {
     *("README.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "Makefile", ".ci", ".gitignore"),
     *("pyproject.toml", "constraints.txt", "environment.yml"),
     *("nasedu", "notebooks", "tests", "datasets", "lookup"),
 }
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LISTED = [*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]
 NEEDED = {canonicalize_name(r.name): r for r in map(Requirement, LISTED)}
@@ -92,6 +95,7 @@ def test_every_dependency_is_used():
 
 
 CODE_LINES, FUNCTION_LINES, PARAMETERS = 14_600, 45, 8  # the most of the package, of a function, of a public one
+PICTURE_LINES = 1_300  # of what is only seen, plots and widgets together
 DAY_FILES, DAY_LINES = range(20, 31), 3_500  # what the README's day with the package may take
 PACKAGE = sorted(ROOT.glob("nasedu/**/*.py"))
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -115,6 +119,8 @@ def functions(path):
 
 def test_the_package_stays_small():
     assert sum(map(code_lines, PACKAGE)) <= CODE_LINES
+    pictures = [path for path in PACKAGE if path.relative_to(ROOT).parts[1] in ("plots", "widgets")]
+    assert sum(map(code_lines, pictures)) <= PICTURE_LINES
 
 
 def test_functions_are_short_and_public_ones_take_few_parameters():
@@ -251,8 +257,23 @@ def make(clone, *arguments):
 
 def test_every_package_folder_is_in_the_wheel():
     packages = {str(path.parent.relative_to(ROOT)).replace("/", ".") for path in ROOT.glob("nasedu/**/*.py")}
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    listed = PYPROJECT["tool"]["setuptools"]["packages"]
     assert set(listed) == packages | {"nasedu.datasets", "nasedu.lookup"}
+
+
+def test_the_version_stands_in_one_place_and_is_the_one_to_cite():
+    assert (
+        "version" not in PROJECT
+        and PYPROJECT["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "nasedu.__version__"
+    )
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == nasedu.__version__
+
+
+def test_modules_held_to_mypy_are_held_to_all_of_it_and_exist():
+    types = PYPROJECT["tool"]["mypy"]
+    (held,) = types["overrides"]
+    assert held["enable_error_code"] == types["disable_error_code"]
+    assert {name.removesuffix(".*") for name in held["module"]} <= set(map(module_name, PACKAGE))
 
 
 def test_the_environment_is_made_once_and_again_when_its_files_change(clone):

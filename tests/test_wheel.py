@@ -1,5 +1,6 @@
 """The package as a person gets it who has only the wheel: no checkout, an empty folder, no extras."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -7,10 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+READMES = ("README.md", "lookup/README.md", "datasets/README.md")
+SNIPPETS = {
+    f"{name} {number}": text
+    for name in READMES
+    for number, text in enumerate(re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(), re.M | re.S), 1)
+}
 EXTRAS = ("jupyterlab", "ipykernel", "jupytext", "nbclient", "nbconvert", "nbformat", "papermill")
 EXTRAS += ("onnx", "onnxruntime", "onnxscript", "distributed", "mypy", "nbval", "pytest", "ruff")
 # The installed package stands first on the path; a checkout that an editable install names is taken off it.
@@ -58,10 +64,48 @@ def alone(installed, tmp_path):
     return run
 
 
-def test_every_python_snippet_of_the_readme_runs(alone):
-    assert len(SNIPPETS) >= 4
-    printed = alone("\n".join(SNIPPETS))
-    assert len(printed.splitlines()) > 2 * len(SNIPPETS)
+SHORTER = {  # what takes a minute, by what takes seconds
+    "lookup/README.md 1": [("yolo:course", "nasbench201:course"), ("space, 20)", "space, 10)")],
+    "datasets/README.md 2": [('detection("digits", split)', 'detection("digits", split, size=2)')],
+}
+ANNOTATION = """<annotation><object><name>dog</name>
+<bndbox><xmin>3</xmin><ymin>3</ymin><xmax>30</xmax><ymax>30</ymax></bndbox></object></annotation>"""
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """The folders that datasets/README.md says to link, with one picture each."""
+    voc, coco = tmp_path / "datasets/VOCdevkit/VOC2007", tmp_path / "datasets/coco"
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (voc / folder).mkdir(parents=True)
+    for folder in ("annotations", "train2017", "val2017"):
+        (coco / folder).mkdir(parents=True)
+    for folder in (voc / "JPEGImages", coco / "train2017", coco / "val2017"):
+        Image.new("RGB", (40, 40)).save(folder / "a.jpg")
+    (voc / "Annotations/a.xml").write_text(ANNOTATION)
+    for split in ("train", "test"):
+        (voc / f"ImageSets/Main/{split}.txt").write_text("a\n")
+    truth = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 40}],
+        "categories": [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 18, "bbox": [3, 3, 20, 20], "iscrowd": 0, "area": 400}],
+    }
+    for split in ("train", "val"):
+        (coco / f"annotations/instances_{split}2017.json").write_text(json.dumps(truth))
+
+
+@pytest.mark.usefixtures("linked")
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_every_python_snippet_runs_alone(alone, name):
+    snippet = SNIPPETS[name]
+    for long, short in SHORTER.get(name, []):
+        assert long in snippet
+        snippet = snippet.replace(long, short)
+    assert alone(snippet) or "print" not in snippet
+
+
+def test_every_readme_has_snippets():
+    assert {name.split()[0] for name in SNIPPETS} == set(READMES)
 
 
 def test_tables_and_truth_travel_with_the_package(alone):

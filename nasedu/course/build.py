@@ -10,6 +10,7 @@ import hashlib
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,13 +72,13 @@ def derive(source: Path, drop: str) -> nbformat.NotebookNode:
 
     Ids are hashes of the cells' content, so that an unchanged cell keeps its id.
     """
-    cells, seen = [], {}
+    cells, seen = [], Counter[str]()
     for cell in jupytext.read(source, fmt="py:percent").cells:
         tags = cell.metadata.get("tags", [])
         if drop in tags:
             continue
         key = cell.cell_type + cell.source
-        seen[key] = seen.get(key, 0) + 1
+        seen[key] += 1
         cell.id = hashlib.sha256(f"{seen[key]}{key}".encode()).hexdigest()[:8]
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         cells.append(cell)

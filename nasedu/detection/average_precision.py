@@ -200,7 +200,7 @@ def _truths(truth, classes: Sequence[str] | None) -> tuple[Sequence[dict], Seque
         return coco, classes
     categories = sorted(coco["categories"], key=lambda category: category["id"])
     label = {category["id"]: i for i, category in enumerate(categories)}
-    notes = {image["id"]: [] for image in coco["images"]}
+    notes: dict[int, list[dict]] = {image["id"]: [] for image in coco["images"]}
     for note in coco["annotations"]:
         notes[note["image_id"]].append(note)
     images = []

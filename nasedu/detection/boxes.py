@@ -1,4 +1,4 @@
-"""How a network's four raw numbers become a box, and back (Scaled-YOLOv4, Wang et al. 2021).
+"""How a network's four raw numbers become a box (Scaled-YOLOv4, Wang et al. 2021).
 
 With s = sigmoid: centre = (2 s(t) - 0.5 + cell) * stride, size = (2 s(t))^2 * anchor. A centre therefore
 reaches half a cell beyond its own cell, and a size at most four times its anchor: exactly the boxes that
@@ -25,22 +25,6 @@ def decode_boxes(raw: Tensor, cells: Tensor, anchors: Tensor, stride: int) -> Te
     centre = (reach[..., :2] - 0.5 + cells) * stride
     half = reach[..., 2:].square() * anchors / 2
     return torch.cat([centre - half, centre + half], dim=-1)
-
-
-def encode_boxes(boxes: Tensor, cells: Tensor, anchors: Tensor, stride: int, eps: float = 1e-6) -> Tensor:
-    """The inverse of `decode_boxes`: the raw (..., 4) that decodes to `boxes` (..., 4).
-
-    A box out of a cell's or an anchor's reach gets the nearest one within it.
-
-    boxes: (..., 4), xyxy in pixels.
-    cells: as in `decode_boxes`.
-    anchors: likewise.
-    stride: likewise.
-    eps: how far a sigmoid stays from 0 and 1.
-    """
-    centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
-    reach = torch.cat([centre / stride - cells + 0.5, (size / anchors).clamp(min=0).sqrt()], dim=-1)
-    return torch.logit(reach / 2, eps)
 
 
 def grid(height: int, width: int, device: torch.device | None = None) -> Tensor:

@@ -1,7 +1,7 @@
 """What a supernet's hard path costs beside the network alone, what channels_last buys, how fast every sampler trains.
 
-Both at 32 px and batch 64, at the course's size, on one core. Steps are interleaved and compared by their minimum and
-median, in seconds of the processor, since other work on the machine disturbs the mean.
+Both at 32 px and batch 64, at the course's size, on one core. What is compared takes turns and is compared by minimum
+and median, in seconds of the processor, since other work on the machine disturbs the mean.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel
 
 from nasedu import spaces
 from nasedu.classification import recipe
 from nasedu.hardware.latency import fixed_threads
 from nasedu.sampling import samplers, softmax, supernet_step, uniform_logits
 from nasedu.task import Classification
-from nasedu.training import _averaging, _following, make_optimizer
+from nasedu.training import make_optimizer, train
 
 NAMES = [name for name in spaces.names() if name != "yolo"]
-BATCH, ARCHS, ROUNDS = 64, 3, 12
+BATCH, ARCHS, ROUNDS, STEPS, LEAST = 64, 3, 12, 3, 1.5
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -37,51 +36,65 @@ def batch():
     return torch.randn(BATCH, 3, 32, 32, generator=generator), torch.randint(10, (BATCH,), generator=generator)
 
 
-def stepping(model, batch, path=None):
-    """Two functions: forward and backward, and all of a training step."""
+def passes(model, batch, path=None):
+    """Forward and backward, as a function."""
     x, y = batch
-    optimizer = make_optimizer(model.train(), recipe(1))
-    ema = AveragedModel(model, multi_avg_fn=_averaging(recipe(1)), use_buffers=True)
-    parameters, follow = list(model.parameters()), _following(ema, model)  # once, as the training loop does
-
-    def gradient():
-        F.cross_entropy(model(x) if path is None else model(x, path), y).backward()
-
-    def step():
-        optimizer.zero_grad(set_to_none=True)
-        gradient()
-        torch.nn.utils.clip_grad_norm_(parameters, 10.0)
-        optimizer.step()
-        follow()
-
-    return gradient, step
+    return lambda: F.cross_entropy(model(x) if path is None else model(x, path), y).backward()
 
 
-def seconds(run) -> float:
-    """Of this process on its core: other work on the machine does not count."""
+def steps(model, batch, path=None):
+    """Whole steps of the training loop, as a function: the seconds of each, the first left out."""
+
+    def step(model, batch, generator):
+        x, y = batch
+        return {"total": F.cross_entropy(model(x) if path is None else model(x, path), y)}
+
+    def run():
+        starts = []
+
+        def batches(epoch):
+            for _ in range(STEPS + 2):
+                starts.append(time.process_time())
+                yield batch
+
+        train(model, batches, step, recipe(1))
+        return np.diff(starts)[1:].tolist()
+
+    return run
+
+
+def seconds(run) -> list[float]:
+    """Of this process on its core, where the run does not tell: other work on the machine does not count."""
     start = time.process_time()
-    run()
-    return time.process_time() - start
+    return run() or [time.process_time() - start]
+
+
+def in_turn(one, other, rounds) -> tuple[list[float], list[float]]:
+    """The seconds of both; whichever is first has no advantage."""
+    taken = {one: [], other: []}
+    for i in range(rounds):
+        for run in (one, other) if i % 2 else (other, one):
+            taken[run] += seconds(run)
+    return taken[one], taken[other]
+
+
+KINDS = {"forward and backward": passes, "whole step": steps}
 
 
 def test_a_hard_path_beside_the_network_alone(space, batch):
     """Wanted: at most 5 % more."""
-    rng, over = np.random.default_rng(0), {"forward and backward": [], "whole step": []}
+    rng, over = np.random.default_rng(0), {part: [] for part in KINDS}
     torch.manual_seed(0)
     supernet = space.supernet()
     with fixed_threads(1):
         for _ in range(ARCHS):
             arch = space.sample(rng)
-            pairs = zip(over, stepping(space.build(arch), batch), stepping(supernet, batch, arch), strict=True)
-            for part, alone, hard in pairs:
+            network = space.build(arch)
+            for (part, kind), rounds in zip(KINDS.items(), (ROUNDS, ROUNDS // STEPS), strict=True):
                 supernet.zero_grad(set_to_none=True)
+                alone, hard = kind(network.train(), batch), kind(supernet.train(), batch, arch)
                 alone(), hard()
-                taken = []
-                for i in range(ROUNDS):  # whichever is first has no advantage
-                    order = (alone, hard) if i % 2 else (hard, alone)
-                    by = {run: seconds(run) for run in order}
-                    taken.append((by[alone], by[hard]))
-                a, h = zip(*taken, strict=True)
+                a, h = in_turn(alone, hard, rounds)
                 over[part].append((min(h) / min(a), statistics.median(h) / statistics.median(a), min(a)))
     for part, ratios in over.items():
         shown = ", ".join(f"{100 * (low - 1):+.1f} % / {100 * (mid - 1):+.1f} %" for low, mid, _ in ratios)
@@ -95,16 +108,13 @@ def test_a_step_with_channels_last_beside_one_without(space, batch, kind):
     """Wanted: nowhere slower. Both in one run, in turn."""
     arch = space.sample(np.random.default_rng(0))
     path = arch if kind == "single path" else softmax(uniform_logits(space.choices))
-    steps = {}
+    runs = []
     for layout in (torch.contiguous_format, torch.channels_last):
         supernet = space.supernet(seed=0).to(memory_format=layout)
         x = batch[0].contiguous(memory_format=layout)
-        steps[layout] = stepping(supernet, (x, batch[1]), path)[1]
+        runs.append(steps(supernet, (x, batch[1]), path))
     with fixed_threads(1):
-        taken = [
-            [seconds(step) for step in steps.values()] for _ in range(1 + (ROUNDS if kind == "single path" else 3))
-        ]
-    before, after = (min(column) for column in zip(*taken[1:], strict=True))
+        before, after = map(min, in_turn(*runs, ROUNDS // STEPS if kind == "single path" else 1))
     print(f"\n{space.name}, {kind}: {1e3 * before:.0f} ms, channels_last {1e3 * after:.0f} ms: {before / after:.2f} x")
 
 
@@ -125,6 +135,6 @@ def test_steps_per_second_of_every_sampler(space, batch):
         with fixed_threads(1):
             once()
             taken = []
-            while len(taken) < 3 or sum(taken) < 1.5:
-                taken.append(seconds(once))
+            while len(taken) < STEPS or sum(taken) < LEAST:
+                taken += seconds(once)
         print(f"\n{space.name}, {name}: {1 / statistics.median(taken):.2f} steps/s of {BATCH} images")

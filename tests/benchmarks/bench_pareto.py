@@ -17,7 +17,7 @@ from nasedu.search import pareto_sweep
 from nasedu.search.pareto import SWEEP
 from nasedu.tables import LookupTable
 
-TARGETS, SEEDS, SINGLES = 32, 8, 2
+SPACE, TARGETS, SEEDS, SINGLES = "yolo:p5", 32, 8, 2
 
 
 def made_up(cost):
@@ -27,16 +27,16 @@ def made_up(cost):
 
 
 def test_a_sweep_of_256_descents():
-    cost = LookupTable.build(spaces.create("yolo:p5"), "macs")
+    cost = LookupTable.build(spaces.create(SPACE), "macs")
     objective, (low, high) = made_up(cost), cost.bounds()
     targets = [low + (i + 1) / (TARGETS + 1) * (high - low) for i in range(TARGETS)]
     with fixed_threads(2):
         start = time.perf_counter()
-        front = pareto_sweep(objective, cost, targets, range(SEEDS))
+        front = pareto_sweep(objective, cost, targets, range(SEEDS), config=SWEEP)
         together = time.perf_counter() - start
         start = time.perf_counter()
         for seed in range(SINGLES):
-            pareto_sweep(objective, cost, targets[8 * seed : 8 * seed + 1], [seed])
+            pareto_sweep(objective, cost, targets[8 * seed : 8 * seed + 1], [seed], config=SWEEP)
         alone = (time.perf_counter() - start) / SINGLES
     print(
         f"\n{TARGETS} targets x {SEEDS} seeds, {SWEEP.steps:,} steps: {together:.1f} s (wanted: 60 s), "

@@ -17,6 +17,8 @@ from nasedu.search import DescentConfig, descend
 from nasedu.tables import LookupTable, at_most, stored, within
 from nasedu.wzdnas import four_terms
 
+STEPS, REPEATS = 2000, 7
+
 
 @pytest.fixture(scope="module")
 def p5():
@@ -40,10 +42,10 @@ def share(table: LookupTable, part: float) -> float:
     return low + part * (high - low)
 
 
-def fastest(run, repeats: int = 7) -> float:
+def fastest(run) -> float:
     """Milliseconds of the fastest of several runs."""
     seconds = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
@@ -54,9 +56,9 @@ def test_a_theta_step(p5):
     """One step of phase 2 over four tables (.18 ms on two threads before this benchmark was written)."""
     four = {name: table for name, table in p5.items() if name != "params"}
     for gradient in ("relaxed", "sampled"):
-        config = DescentConfig(steps=2000, every=500, gradient=gradient)
+        config = DescentConfig(steps=STEPS, every=STEPS // 4, gradient=gradient)
         with fixed_threads(2):
-            print(f"\n{gradient}: {fastest(lambda c=config: descend(four_terms(four, 35e9), c)) / 2000:.3f} ms a step")
+            print(f"\n{gradient}: {fastest(lambda c=config: descend(four_terms(four, 35e9), c)) / STEPS:.3f} ms a step")
 
 
 @pytest.mark.parametrize("name", ["yolo:p5", "fbnet", "proxylessnas"])

@@ -18,6 +18,8 @@ from nasedu.supernet.batchnorm import recalibrate
 from nasedu.tables import LookupTable
 from nasedu.wzdnas import four_terms, zero_cost_map
 
+TEMPLATE, PIXELS = "p5", 160  # of the map
+RUNS = {1: 115_200, 64: 11_520}  # steps by the number of seeds
 PUBLIC_STEP = 27e-3  # seconds: the public code's own step, as measured on such a core (reference of the method)
 
 
@@ -33,7 +35,7 @@ def test_phase_two_steps(p5):
         tables[name] = LookupTable.build(p5, metric)
     loss = four_terms(tables, 35e9)
     with fixed_threads(1):
-        for count, steps in ((1, 115_200), (64, 11_520)):
+        for count, steps in RUNS.items():
             start = time.perf_counter()
             descend(loss, DescentConfig(steps=steps), seeds=list(range(count)))
             seconds = time.perf_counter() - start
@@ -46,10 +48,10 @@ def test_phase_two_steps(p5):
 @pytest.mark.parametrize("semantics", ["sliced", "faithful"])
 def test_map_refresh(semantics):
     """One NASWOT map of all 108 options at 160 px, batch 4, on two cores (public code: 31 s)."""
-    space = spaces.create("yolo", template="p5", num_classes=20, image_size=160, semantics=semantics)
+    space = spaces.create("yolo", template=TEMPLATE, num_classes=20, image_size=PIXELS, semantics=semantics)
     torch.manual_seed(0)
     supernet, path = space.supernet(), softmax(uniform_logits(space.choices))
-    images = torch.rand(4, 3, 160, 160)
+    images = torch.rand(4, 3, PIXELS, PIXELS)
     with fixed_threads(2):
         recalibrate(supernet, [images], lambda net, x: net(x, path))
         zero_cost_map(space, supernet, path, images[:2])

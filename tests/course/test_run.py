@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from papermill.exceptions import PapermillExecutionError
 
 from nasedu import __main__ as cli
 from nasedu import course
@@ -119,7 +120,7 @@ print(given["steps"], sorted({"torch", "numpy", "scipy", "sklearn", "pandas", "m
 
 
 RIVAL = """
-import sys, time
+import sys
 from pathlib import Path
 from nasedu.course import folder, setup
 from nasedu.errors import OutputError
@@ -127,10 +128,9 @@ from nasedu.errors import OutputError
 kind, where, rounds = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 folder.WAIT["notebook"] = 0
 print("ready", flush=True)
-start, kept = float(sys.stdin.readline()), []
+kept = []
 for number in range(rounds):
-    while time.time() < start + 0.05 * number:
-        pass
+    sys.stdin.readline()
     try:
         if kind == "run":
             kept.append(folder.RunFolder(where, "01_tiny", {"n": number}))
@@ -156,20 +156,19 @@ def test_of_two_processes_that_start_in_the_same_instant_one_gets_the_folder(kin
     rivals = [subprocess.Popen(command, **pipes) for _ in range(2)]
     for rival in rivals:
         assert rival.stdout.readline() == "ready\n"
-    start = f"{time.time() + 0.1}\n"
-    for rival in rivals:
-        rival.stdin.write(start)
-        rival.stdin.flush()
-    got = [[rival.stdout.readline().strip() for _ in range(rounds)] for rival in rivals]
-    for rival in rivals:
-        rival.communicate("\n")
-    for pair in zip(*got, strict=True):
+    for _ in range(rounds):
+        for rival in rivals:
+            rival.stdin.write("go\n")
+            rival.stdin.flush()
+        pair = [rival.stdout.readline().strip() for rival in rivals]
         if kind == "run":  # a folder each
             assert "" not in pair
             assert pair[0] != pair[1]
         else:
             assert pair.count("refused") == 1
             assert "" not in pair
+    for rival in rivals:
+        rival.communicate("\n")
 
 
 def test_a_notebook_opened_by_hand_has_its_folder_to_itself(tmp_path, monkeypatch):
@@ -257,13 +256,15 @@ def test_all_goes_on_after_a_failure_and_shows_the_times(monkeypatch, capsys):
     assert "  0 s  done" in printed.out
 
 
-def test_errors_of_the_notebook_keep_their_type():
-    from papermill.exceptions import PapermillExecutionError
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [("UnknownName", UnknownName, "^why$"), ("ValueError", run.NotebookFailed, "section 'Search' .* ValueError: why")],
+)
+def test_errors_of_the_notebook_keep_their_type(name, kind, said, tmp_path, monkeypatch):
+    def fails(*_, progress, **options):
+        progress.heading = "Search"
+        raise PapermillExecutionError(3, 3, "", name, "why", [])
 
-    def sentence(name):
-        return run._sentence(PapermillExecutionError(3, 3, "", name, "why", []), "Search", Path("x"))
-
-    assert isinstance(sentence("UnknownName"), UnknownName)
-    assert str(sentence("UnknownName")) == "why"
-    assert isinstance(sentence("ValueError"), run.NotebookFailed)
-    assert "section 'Search'" in str(sentence("ValueError"))
+    monkeypatch.setattr("papermill.execute_notebook", fails)
+    with pytest.raises(kind, match=said):
+        run.run("01_tiny", run.checked("01_tiny", [], "smoke"), tmp_path)

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,10 +68,11 @@ def tiny():
 def exported(tiny, tmp_path_factory):
     """A real kit of the tiny space with two networks, made by the command line; not to be written to."""
     folder = tmp_path_factory.mktemp("kits") / "kit"
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):
+    told, bar = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(bar):
         assert cli.main(["kit", "--space", "tiny", "--networks", "2", "--workers", "1", "--out", str(folder)]) == 0
     assert "With 2 whole networks there will be no corrected table: that takes 10 or more" in told.getvalue()
+    assert re.search(r"exporting tiny: 100%.* (\d+)/\1 ", bar.getvalue())
     return folder
 
 
@@ -217,7 +219,7 @@ def test_what_tells_two_pieces_apart(a, b):
 
 def test_a_killed_export_goes_on(quick, tmp_path, monkeypatch):
     space, whole = spaces.create("tiny"), write_kit(spaces.create("tiny"), tmp_path / "whole", networks=3)
-    total = len(quick)
+    total, heard = len(quick), []
     model = write.onnx_model
     kill = iter([False] * 4 + [True])
 
@@ -232,8 +234,10 @@ def test_a_killed_export_goes_on(quick, tmp_path, monkeypatch):
     assert not (tmp_path / "kit" / "manifest.json").exists()
     monkeypatch.setattr(write, "onnx_model", model)
     quick.clear()
-    assert write_kit(space, tmp_path / "kit", networks=3)["id"] == whole["id"]
+    again = write_kit(space, tmp_path / "kit", networks=3, progress=lambda *said: heard.append(said))
+    assert again["id"] == whole["id"]
     assert len(quick) == total - 4  # those before the kill
+    assert heard == [(done, total + 1) for done in range(5, total + 2)]  # the empty call is a file, too
     assert not (tmp_path / "kit" / "manifest.part.json").exists()
     quick.clear()
     damaged = tmp_path / "kit" / "blocks" / "000.onnx.gz"

@@ -33,3 +33,15 @@ def scenes():
 def anchors():
     """Two scales of two anchors, for strides 8 and 16."""
     return torch.tensor([[[16.0, 16.0], [12.0, 30.0]], [[60.0, 60.0], [40.0, 100.0]]])
+
+
+@pytest.fixture(scope="session")
+def encode_boxes():
+    """The inverse of `decode_boxes`: the raw numbers (..., 4) that decode to boxes (..., 4) within reach."""
+
+    def encode(boxes, cells, anchors, stride):
+        centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+        reach = torch.cat([centre / stride - cells + 0.5, (size / anchors).sqrt()], dim=-1)
+        return torch.logit(reach / 2, 1e-6)
+
+    return encode

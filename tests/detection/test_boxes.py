@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from nasedu.detection.boxes import decode, decode_boxes, encode_boxes
+from nasedu.detection.boxes import decode, decode_boxes
 
 
 def test_zero_is_the_middle_of_the_cell_with_the_size_of_the_anchor():
@@ -15,7 +15,7 @@ def test_the_reach_is_half_a_cell_around_and_four_anchors():
     assert far.tolist() == [12 - 20, 12 - 20, 12 + 20, 12 + 20]
 
 
-def test_decoding_inverts_encoding():
+def test_decoding_inverts_encoding(encode_boxes):
     generator = torch.Generator().manual_seed(0)
     cells = torch.randint(0, 10, (100, 2), generator=generator)
     anchors = torch.rand(100, 2, generator=generator) * 50 + 5

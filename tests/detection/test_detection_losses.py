@@ -9,7 +9,6 @@ from torchvision.ops import box_iou
 
 from nasedu.detection import DetectionLoss
 from nasedu.detection.anchors import assign
-from nasedu.detection.boxes import encode_boxes
 from nasedu.detection.losses import paired_ciou, paired_iou
 from nasedu.errors import ParameterError, UnknownName
 
@@ -21,28 +20,33 @@ def blank(classes=5, value=0.0, batch=2):
     return [torch.full((batch, 2, side, side, 5 + classes), value) for side in (8, 4)]
 
 
-def perfect(anchors, targets=TARGETS):
-    """The maps whose predictions are the targets, surely, and nothing else."""
-    maps = blank(value=-15.0)
-    found = assign(targets, anchors, STRIDES, [(8, 8), (4, 4)])
-    for raw, positives, sizes, stride in zip(maps, found, anchors, STRIDES, strict=True):
-        image, anchor, row, column, target = positives
-        cells = torch.stack([column, row], dim=1)
-        raw[image, anchor, row, column, :4] = encode_boxes(targets[target, 2:], cells, sizes[anchor], stride)
-        raw[image, anchor, row, column, 4] = 15
-        raw[image, anchor, row, column, 5 + targets[target, 1].long()] = 15
-    return maps
+@pytest.fixture
+def perfect(anchors, encode_boxes):
+    """`perfect()`: the maps whose predictions are the targets, surely, and nothing else."""
+
+    def make(targets=TARGETS):
+        maps = blank(value=-15.0)
+        found = assign(targets, anchors, STRIDES, [(8, 8), (4, 4)])
+        for raw, positives, sizes, stride in zip(maps, found, anchors, STRIDES, strict=True):
+            image, anchor, row, column, target = positives
+            cells = torch.stack([column, row], dim=1)
+            raw[image, anchor, row, column, :4] = encode_boxes(targets[target, 2:], cells, sizes[anchor], stride)
+            raw[image, anchor, row, column, 4] = 15
+            raw[image, anchor, row, column, 5 + targets[target, 1].long()] = 15
+        return maps
+
+    return make
 
 
 @pytest.mark.parametrize("iou", ["iou", "ciou"])
-def test_a_perfect_prediction_costs_nothing_and_a_shifted_one_does(anchors, iou):
+def test_a_perfect_prediction_costs_nothing_and_a_shifted_one_does(anchors, iou, perfect):
     loss = DetectionLoss(anchors, STRIDES, 5, iou)
-    parts = loss(perfect(anchors), TARGETS)
+    parts = loss(perfect(), TARGETS)
     assert all(0 <= float(parts[name]) < 1e-4 for name in ("box", "obj", "cls"))
     moved = TARGETS + torch.tensor([0, 0, 3.0, 0, 3.0, 0])
-    assert loss(perfect(anchors), moved)["box"] > 0.01
+    assert loss(perfect(), moved)["box"] > 0.01
     relabelled = TARGETS + torch.tensor([0, 1, 0, 0, 0, 0])
-    assert loss(perfect(anchors), relabelled)["cls"] > 0.1
+    assert loss(perfect(), relabelled)["cls"] > 0.1
 
 
 def test_training_the_maps_drives_the_box_loss_to_zero(anchors):

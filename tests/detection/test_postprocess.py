@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from nasedu.detection import Predictor, detect
-from nasedu.detection.boxes import encode_boxes
 from nasedu.detection.postprocess import suppress
 
 STRIDES = (8, 16)
 
 
 @pytest.fixture
-def plant(anchors):
+def plant(anchors, encode_boxes):
     """Empty maps (2 images of 64 pixels, 3 classes) and a function that puts a prediction into them."""
     maps = [torch.full((2, 2, 8, 8, 8), -20.0), torch.full((2, 2, 4, 4, 8), -20.0)]
 

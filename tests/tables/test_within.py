@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections import Counter
 
 import numpy as np
@@ -55,9 +54,7 @@ def test_members_too_rare_for_rejection_are_found(yolo, macs, where):
     constraint = at_most(macs, low * 1.02) if where == "cheapest" else within(macs, high, 0.02)
     rng = np.random.default_rng(0)
     assert not any(constraint(yolo.sample(rng)) for _ in range(1000))
-    start = time.perf_counter()
-    members = {constraint.sample(rng) for _ in range(20)}
-    assert time.perf_counter() - start < 2
+    members = {constraint.sample(rng, tries=5) for _ in range(20)}
     assert all(map(constraint, members))
     assert len(members) > 1
     assert all(yolo.validate(arch) == arch for arch in members)
@@ -130,14 +127,14 @@ def test_a_target_out_of_reach_names_the_range(toy, priced, target):
         within(priced(toy([3, 3])), target)
 
 
-def test_a_gap_within_the_range_is_refused_at_once(toy):
+def test_a_gap_within_the_range_is_refused_without_looking_at_architectures(toy, monkeypatch):
     space = toy([2] * 30)
     entries = [torch.tensor([0.0, 1e6], dtype=torch.float64)] * 30
     table = LookupTable(space, "macs", "MACs", 0.0, entries)
-    start = time.perf_counter()
-    with pytest.raises(BudgetError, match=r"macs of 1.35e\+06 to 1.65e\+06 MACs"):
-        within(table, 1.5e6, 0.1)
-    assert time.perf_counter() - start < 1
+    with monkeypatch.context() as patch:
+        patch.setattr(LookupTable, "__call__", lambda *_: pytest.fail("there are 2^30 of them"))
+        with pytest.raises(BudgetError, match=r"macs of 1.35e\+06 to 1.65e\+06 MACs"):
+            within(table, 1.5e6, 0.1)
     assert within(table, 2e6, 0.0).sample(np.random.default_rng(0)).count(1) == 2
 
 

@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from nasedu import __version__
 from nasedu.blocks import Zero
@@ -32,6 +31,7 @@ from nasedu.errors import KitError, ParameterError, check_whole, needs
 from nasedu.files import content_hash, write_atomically
 from nasedu.hardware.export import onnx_model
 from nasedu.modules import evaluation_mode
+from nasedu.progress import Progress, silent
 from nasedu.randomness import seeded
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.tables.additivity import random_networks
@@ -65,7 +65,7 @@ def write_kit(
     batch: int = 1,
     *,
     workers: int = 1,
-    progress: bool = False,
+    progress: Progress = silent,
 ) -> dict:
     """Write a kit for a space into a folder, and return its manifest.
 
@@ -79,7 +79,7 @@ def write_kit(
     seed: draws them.
     batch: images of one call.
     workers: processes that export side by side.
-    progress: whether a bar is shown on stderr.
+    progress: hears of (files there, files), at the start too.
     """
     check_whole("workers", workers)
     out, plan = Path(out), _plan(space, networks, seed, batch)
@@ -89,12 +89,12 @@ def write_kit(
     _save(out / UNFINISHED, manifest | {"entries": list(done.values())})  # first: a folder without it is not ours
     write_atomically(out / RUNNER, (Path(__file__).parent / RUNNER).read_text())
     todo = [job for job in jobs if job.id not in done]
-    bar = tqdm(desc=f"exporting {space.name}", total=len(jobs), initial=len(done), disable=not progress, unit=" files")
-    with bar, _exported((space, out, batch, seed), todo, workers) as results:
+    progress(len(done), len(jobs))
+    with _exported((space, out, batch, seed), todo, workers) as results:
         for entry in results:
             done[entry["id"]] = entry
             _save(out / UNFINISHED, manifest | {"entries": list(done.values())})
-            bar.update()
+            progress(len(done), len(jobs))
     manifest["entries"] = [done[job.id] for job in jobs]
     manifest = {"id": content_hash(manifest), "date": datetime.date.today().isoformat()} | manifest
     _save(out / MANIFEST, manifest)
