@@ -206,7 +206,7 @@ def test_what_meets_several_budgets_is_found_however_rare(toy):
 def test_a_rare_draw_that_fails_says_so_and_not_that_there_is_none(toy, monkeypatch):
     monkeypatch.setattr("nasedu.tables.counting.MOST_TOTALS", 100)
     both = rare(toy)
-    with pytest.raises(BudgetError, match="none of 300 draws of toy had macs of .* and params of .* are rare"):
+    with pytest.raises(BudgetError, match=r"none of 300 draws of toy had macs of .* and params of .* are rare"):
         both.sample(np.random.default_rng(0), tries=300)
     with pytest.raises(ParameterError, match="too many to count"):
         both.count  # noqa: B018
