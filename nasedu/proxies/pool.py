@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.errors import ParameterError, ProxyError, check_has, check_kind, check_name, check_whole
 from nasedu.progress import Progress, silent
 from nasedu.proxies.batch import Batch, as_batch
-from nasedu.proxies.registry import Scores, names, score_all
+from nasedu.proxies.registry import MOST_SEED, Scores, names, score_all
 from nasedu.ranking.combine import COMPOSITES, combine
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import identity, load_state, save_state
@@ -45,7 +45,7 @@ def score_pool(
     space: SearchSpace,
     archs: Sequence[Arch],
     batch: Batch | Tensor | tuple[Tensor, Tensor],
-    proxies: Iterable[str] | Mapping[str, Mapping],
+    proxies: str | Iterable[str] | Mapping[str, Mapping],
     *,
     seeds: Sequence[int] = (0,),
     executor: Executor | None = None,
@@ -57,7 +57,7 @@ def score_pool(
     space: builds the networks.
     archs: one row of the result each.
     batch: images (B, C, H, W), or a pair of images and labels.
-    proxies: names, or options by name; composites (te_nas, az_nas) are ranks over this pool, made of their parts.
+    proxies: a name, names, or options by name; composites (te_nas, az_nas) are ranks over this pool, made of parts.
     seeds: of the initialisation and of the proxies' draws.
     executor: scores side by side.
     state: a file from which a killed run goes on.
@@ -65,11 +65,14 @@ def score_pool(
 
     Raises `UnknownName`, `ParameterError`, `CheckpointError`, and `ProxyError` where a worker fails.
     """
-    archs, batch, wanted = [space.validate(arch) for arch in archs], as_batch(batch), list(dict.fromkeys(proxies))
+    for what, given in {"archs": archs, "proxies": proxies, "seeds": seeds}.items():
+        check_has(f"{what} of a pool", given, ["__iter__"], f"several {what} in a list")
+    archs, batch = [space.validate(arch) for arch in archs], as_batch(batch)
+    seeds = [check_whole("a seed of a pool", seed, 0, MOST_SEED) for seed in seeds]
     if not archs or not seeds:
         raise ParameterError("a pool needs at least one architecture and one seed")
-    parts = _parts(wanted)
-    options = {name: given for name, given in proxies.items() if given} if isinstance(proxies, Mapping) else {}
+    wanted = [proxies] if isinstance(proxies, str) else list(dict.fromkeys(proxies))
+    parts, options = _parts(wanted), _options(proxies)
     owner = identity(space, batch, parts, options) if state else ""
     done = (load_state(state, owner) if state else None) or {}
     one = partial(_score, space, batch, parts, options)
@@ -84,7 +87,7 @@ def score_pool(
             progress(total - len(jobs) + count, total)
             if state and (count % SAVE_EVERY == 0 or count == len(jobs)):
                 save_state(state, done, owner)
-    return _collect(done, [space.format(arch) for arch in archs], list(seeds), wanted)
+    return _collect(done, [space.format(arch) for arch in archs], seeds, wanted)
 
 
 def _parts(wanted: list[str]) -> list[str]:
@@ -92,6 +95,12 @@ def _parts(wanted: list[str]) -> list[str]:
     for name in wanted:
         check_name("proxy", name, [*names(), *COMPOSITES])
     return list(dict.fromkeys(part for name in wanted for part in COMPOSITES.get(name, ((name,), ""))[0]))
+
+
+def _options(proxies: Iterable[str] | Mapping[str, Mapping]) -> dict[str, Mapping]:
+    """By proxy, the options of those that have any. Raises `ParameterError`."""
+    given = {name: options for name, options in proxies.items() if options} if isinstance(proxies, Mapping) else {}
+    return {name: check_kind(f"options of {name}", some, Mapping, "values by name") for name, some in given.items()}
 
 
 def _score(space: SearchSpace, batch: Batch, parts: list[str], options: Mapping, job: tuple[int, Arch]):
