@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
@@ -65,12 +65,9 @@ def score_pool(
 
     Raises `UnknownName`, `ParameterError`, `CheckpointError`, and `ProxyError` where a worker fails.
     """
-    for what, given in {"archs": archs, "proxies": proxies, "seeds": seeds}.items():
-        check_has(f"{what} of a pool", given, ["__iter__"], f"several {what} in a list")
+    _check_lists(archs=archs, proxies=proxies, seeds=seeds)
     archs, batch = [space.validate(arch) for arch in archs], as_batch(batch)
     seeds = [check_whole("a seed of a pool", seed, 0, MOST_SEED) for seed in seeds]
-    if not archs or not seeds:
-        raise ParameterError("a pool needs at least one architecture and one seed")
     wanted = [proxies] if isinstance(proxies, str) else list(dict.fromkeys(proxies))
     parts, options = _parts(wanted), _options(proxies)
     owner = identity(space, batch, parts, options) if state else ""
@@ -88,6 +85,14 @@ def score_pool(
             if state and (count % SAVE_EVERY == 0 or count == len(jobs)):
                 save_state(state, done, owner)
     return _collect(done, [space.format(arch) for arch in archs], seeds, wanted)
+
+
+def _check_lists(**given: object) -> None:
+    """Raise `ParameterError` unless all of them are lists or the like, and hold anything."""
+    for what, some in given.items():
+        check_has(f"{what} of a pool", some, ["__iter__"], f"one or more {what} in a list")
+        if isinstance(some, Sized) and not len(some):
+            raise ParameterError(f"a pool needs at least one of its {what}")
 
 
 def _parts(wanted: list[str]) -> list[str]:

@@ -131,14 +131,8 @@ def gradient_search(
         state: a checkpoint from which a killed search goes on.
         progress: as in `train`.
     """
-    check_decided("gradient_search", space)
-    check_task(task)
-    check_kind("config", config, GradientConfig, "a GradientConfig")
+    _check(space, task, config, hardware)
     check_whole("seed", seed, 0, 2**63 - 1)
-    if hardware is not None:
-        check_has("hardware", hardware, ["__call__"], "a tables.Budget or a function of a loss and a path")
-    if isinstance(hardware, Budget):
-        same_space(hardware.tables, space)
     start = time.perf_counter()
     supernet = space.supernet(seed=seed).to(device, memory_format=torch.channels_last)
     descent = Bilevel(space, task, config, hardware, device)
@@ -152,6 +146,17 @@ def gradient_search(
     prices = {table.metric: table(best) for table, _, _ in hardware.terms} if isinstance(hardware, Budget) else {}
     seconds = time.perf_counter() - start
     return GradientResult(space, best, score, history, seconds, prices, descent.probabilities(), supernet)
+
+
+def _check(space: SearchSpace, task: Task, config: GradientConfig, hardware: Budget | Hook | None) -> None:
+    """Raise `ParameterError` or `TableError` for what a search cannot use."""
+    check_decided("gradient_search", space)
+    check_task(task)
+    check_kind("config", config, GradientConfig, "a GradientConfig")
+    if hardware is not None:
+        check_has("hardware", hardware, ["__call__"], "a tables.Budget or a function of a loss and a path")
+    if isinstance(hardware, Budget):
+        same_space(hardware.tables, space)
 
 
 class Bilevel:

@@ -42,7 +42,12 @@ class Sum:
 
 
 def count(costs: list[np.ndarray], first: int, last: int) -> int:
-    """In how many ways one sum is within its bounds; arguments as those of `Sum`, of which it takes a row's memory."""
+    """In how many ways one sum is within its bounds; it takes the memory of one of the rows of `Sum`.
+
+    costs: as in `Sum`.
+    first: as there.
+    last: as there.
+    """
     about = _ways(costs, last, np.float64)[first:].sum()
     return _whole(about, _ways(costs, last, np.uint64)[first:].sum() if about >= 2**53 else 0)
 

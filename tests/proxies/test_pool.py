@@ -106,14 +106,14 @@ def test_a_failure_is_flagged_and_ranks_last_and_never_best(space, batch, broken
 def test_bad_pools_are_refused(space, batch, archs):
     with pytest.raises(UnknownName, match="'te_nas'"):
         proxies.score_pool(space, archs, batch, ["tenas"])
-    with pytest.raises(ParameterError, match="at least one architecture"):
+    with pytest.raises(ParameterError, match="at least one of its archs"):
         proxies.score_pool(space, [], batch, ["snip"])
     for wrong, words in (
-        ({"seeds": 1}, "seeds of a pool must be several seeds in a list, got 1"),
+        ({"seeds": 1}, "seeds of a pool must be one or more seeds in a list, got 1"),
         ({"seeds": [1.5]}, "a seed of a pool must be a whole number .* got 1.5"),
-        ({"seeds": np.arange(0)}, "at least one architecture and one seed"),
-        ({"archs": None}, "archs of a pool must be several archs in a list, got None"),
-        ({"proxies": 5}, "proxies of a pool must be several proxies in a list, got 5"),
+        ({"seeds": np.arange(0)}, "at least one of its seeds"),
+        ({"archs": None}, "archs of a pool must be one or more archs in a list, got None"),
+        ({"proxies": 5}, "proxies of a pool must be one or more proxies in a list, got 5"),
         ({"proxies": {"zen": 3}}, "options of zen must be values by name, got 3"),
     ):
         with pytest.raises(ParameterError, match=words):
