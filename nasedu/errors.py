@@ -9,10 +9,14 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from numbers import Real
+from textwrap import shorten
+from typing import TypeVar
+
+Kind = TypeVar("Kind")
 
 
 class NaseduError(Exception):
@@ -85,11 +89,34 @@ def check_name(kind: str, name: object, valid: Iterable[str]) -> str:
     valid: the names that there are.
     """
     valid = list(valid)
-    if name in valid:
+    if isinstance(name, Hashable) and name in valid:
         return str(name)
-    close = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name)[:60], valid, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise UnknownName(f"unknown {kind} {name!r}: {hint}valid: {', '.join(valid)}")
+    listed = shorten(", ".join(valid), 150, placeholder=" ...")
+    raise UnknownName(f"unknown {kind} {brief(name)}: {hint}valid: {listed}")
+
+
+def brief(value: object) -> str:
+    """What was given, as a message shows it: up to 60 characters, of what is no plain value the name of its class."""
+    if isinstance(value, list | tuple):
+        told = ("[{}]" if isinstance(value, list) else "({})").format(", ".join(map(brief, value[:20])))
+    else:
+        told = repr(value) if isinstance(value, str | Real | None) else type(value).__name__
+    return told if len(told) <= 60 else f"{told[:56]} ..."
+
+
+def check_kind(name: str, value: object, kinds: type[Kind] | tuple[type[Kind], ...], wanted: str) -> Kind:
+    """`value` if it is of one of these classes; else `ParameterError`.
+
+    name: what the message calls it.
+    value: what was given.
+    kinds: the classes.
+    wanted: what the message says is right.
+    """
+    if not isinstance(value, kinds):
+        raise ParameterError(f"{name} must be {wanted}, got {brief(value)}")
+    return value
 
 
 @contextmanager
@@ -101,6 +128,18 @@ def needs(extra: str) -> Iterator[None]:
         if (error.name or "nasedu").startswith("nasedu"):
             raise
         raise BackendError(f'{error.name} is not installed here: pip install "nasedu[{extra}]"') from None
+
+
+def check_has(name: str, value: object, parts: Iterable[str], wanted: str) -> None:
+    """Raise `ParameterError` unless `value` has these attributes, whatever its class.
+
+    name: what the message calls it.
+    value: what was given.
+    parts: the attributes' names.
+    wanted: what the message says is right.
+    """
+    if isinstance(value, type) or not all(hasattr(value, part) for part in parts):
+        raise ParameterError(f"{name} must be {wanted}, got {brief(value)}")
 
 
 def check_whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
@@ -117,19 +156,22 @@ def check_whole(name: str, value: object, least: int = 1, most: int | None = Non
         number = None
     if number is None or number < least or (most is not None and number > most):
         limit = f"from {least}" if most is None else f"from {least} to {most}"
-        raise ParameterError(f"{name} must be a whole number {limit}, got {value!r}")
+        raise ParameterError(f"{name} must be a whole number {limit}, got {brief(value)}")
     return number
 
 
-def check_number(name: str, value: object, least: float = 0.0, *, above: bool = False) -> float:
+def check_number(name: str, value: object, least: float = 0.0, most: float = math.inf, *, above: bool = False) -> float:
     """`value` as a float if it is a finite number; else `ParameterError`.
 
     name: what the message calls it.
     value: what was given.
-    least: the lowest that is right.
+    least: the lowest that is right; -inf: there is none.
+    most: the highest.
     above: whether `least` itself is wrong.
     """
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if not math.isfinite(number) or number < least or (above and number == least):
-        raise ParameterError(f"{name} must be a number {'above' if above else 'of at least'} {least:g}, got {value!r}")
+    if not math.isfinite(number) or not least <= number <= most or (above and number == least):
+        bound = f" {'above' if above else 'of at least'} {least:g}" if math.isfinite(least) else ""
+        bound += f" and at most {most:g}" if math.isfinite(most) else ""
+        raise ParameterError(f"{name} must be a number{bound}, got {brief(value)}")
     return number

@@ -29,7 +29,7 @@ class Registry(dict):
         given: its arguments by position.
         options: its arguments by name.
         """
-        make = self[name]
+        make = self[check_name(self.kind, name, self)]
         check_options(name, options, options_of(make)[len(given) :])
         return make(*given, **options)
 

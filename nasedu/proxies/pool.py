@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from nasedu.errors import ParameterError, ProxyError, check_name
+from nasedu.errors import ParameterError, ProxyError, check_has, check_kind, check_name, check_whole
 from nasedu.progress import Progress, silent
 from nasedu.proxies.batch import Batch, as_batch
-from nasedu.proxies.registry import Scores, info, names, score_all
+from nasedu.proxies.registry import MOST_SEED, Scores, info, names, score_all
 from nasedu.ranking.combine import COMPOSITES, combine
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import identity, load_state, save_state
@@ -45,7 +45,7 @@ def score_pool(
     space: SearchSpace,
     archs: Sequence[Arch],
     batch: Batch | Tensor | tuple[Tensor, Tensor],
-    proxies: Iterable[str] | Mapping[str, Mapping],
+    proxies: str | Iterable[str] | Mapping[str, Mapping],
     *,
     seeds: Sequence[int] = (0,),
     executor: Executor | None = None,
@@ -57,7 +57,7 @@ def score_pool(
     space: builds the networks.
     archs: one row of the result each.
     batch: images (B, C, H, W), or a pair of images and labels.
-    proxies: names, or options by name; composites (te_nas, az_nas) are ranks over this pool, made of their parts.
+    proxies: a name, names, or options by name; composites (te_nas, az_nas) are ranks over this pool, made of parts.
     seeds: of the initialisation and of the proxies' draws.
     executor: scores side by side.
     state: a file from which a killed run goes on.
@@ -65,11 +65,11 @@ def score_pool(
 
     Raises `UnknownName`, `ParameterError`, `CheckpointError`, `WorkersLost`, and `ProxyError` where a worker fails.
     """
-    archs, batch, wanted = [space.validate(arch) for arch in archs], as_batch(batch), list(dict.fromkeys(proxies))
-    if not archs or not seeds:
-        raise ParameterError("a pool needs at least one architecture and one seed")
-    parts = _parts(wanted)
-    options = {name: given for name, given in proxies.items() if given} if isinstance(proxies, Mapping) else {}
+    _check_lists(archs=archs, proxies=proxies, seeds=seeds)
+    archs, batch = [space.validate(arch) for arch in archs], as_batch(batch)
+    seeds = [check_whole("a seed of a pool", seed, 0, MOST_SEED) for seed in seeds]
+    wanted = [proxies] if isinstance(proxies, str) else list(dict.fromkeys(proxies))
+    parts, options = _parts(wanted), _options(proxies)
     owner = identity(space, batch, parts, [info(name).function for name in parts], options) if state else ""
     done = (load_state(state, owner) if state else None) or {}
     one = partial(_score, space, batch, parts, options)
@@ -90,7 +90,15 @@ def score_pool(
         finally:
             if state and jobs:
                 save_state(state, done, owner)
-    return _collect(done, [space.format(arch) for arch in archs], list(seeds), wanted)
+    return _collect(done, [space.format(arch) for arch in archs], seeds, wanted)
+
+
+def _check_lists(**given: object) -> None:
+    """Raise `ParameterError` unless all of them are lists or the like, and hold anything."""
+    for what, some in given.items():
+        check_has(f"{what} of a pool", some, ["__iter__"], f"one or more {what} in a list")
+        if isinstance(some, Sized) and not len(some):
+            raise ParameterError(f"a pool needs at least one of its {what}")
 
 
 def _parts(wanted: list[str]) -> list[str]:
@@ -98,6 +106,12 @@ def _parts(wanted: list[str]) -> list[str]:
     for name in wanted:
         check_name("proxy", name, [*names(), *COMPOSITES])
     return list(dict.fromkeys(part for name in wanted for part in COMPOSITES.get(name, ((name,), ""))[0]))
+
+
+def _options(proxies: Iterable[str] | Mapping[str, Mapping]) -> dict[str, Mapping]:
+    """By proxy, the options of those that have any. Raises `ParameterError`."""
+    given = {name: options for name, options in proxies.items() if options} if isinstance(proxies, Mapping) else {}
+    return {name: check_kind(f"options of {name}", some, Mapping, "values by name") for name, some in given.items()}
 
 
 def _score(space: SearchSpace, batch: Batch, parts: list[str], options: Mapping, job: tuple[int, Arch]):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import NaseduError, ParameterError, ProxyError, UnknownName, check_name, check_whole
+from nasedu.errors import NaseduError, ParameterError, ProxyError, UnknownName, check_has, check_name, check_whole
 from nasedu.proxies.batch import Batch, as_batch
 from nasedu.proxies.probe import BY_LOSS, NO_LABELS, Probe
 from nasedu.randomness import seeded, stream
@@ -152,6 +152,7 @@ def score_all(
     A proxy that fails scores -inf and is explained in `.errors`; so is one whose score is -inf by definition. Raises
     `UnknownName` and `ParameterError` as `score` does: what the caller got wrong is no fault of the network.
     """
+    check_has("proxies", names, ["__iter__"], "names in a list")
     names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
     batch, options, seed = as_batch(batch), options or {}, check_whole("seed", seed, 0, MOST_SEED)
     for name in options:

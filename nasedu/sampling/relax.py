@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nasedu.errors import ParameterError
+from nasedu.errors import check_number
 
 
 def uniform_logits(choices: Sequence[int]) -> list[Tensor]:
@@ -17,7 +17,7 @@ def uniform_logits(choices: Sequence[int]) -> list[Tensor]:
 
 def softmax(logits: Sequence[Tensor], temperature: float = 1.0) -> list[Tensor]:
     """softmax(logits / T) per decision (DARTS, eq. 2). Raises `ParameterError` for T <= 0."""
-    _check(temperature)
+    check_number("the temperature", temperature, above=True)
     return [torch.softmax(a / temperature, -1) for a in logits]
 
 
@@ -33,7 +33,7 @@ def gumbel_softmax(logits: Sequence[Tensor], temperature: float, generator: torc
     temperature: T; raises `ParameterError` for T <= 0.
     generator: draws the noise.
     """
-    _check(temperature)
+    check_number("the temperature", temperature, above=True)
     return [torch.softmax((a + gumbel_noise(a.shape, generator).to(a)) / temperature, -1) for a in logits]
 
 
@@ -50,8 +50,3 @@ def annealed(start: float, end: float, fraction: float) -> float:
     fraction: of the training or search.
     """
     return start * (end / start) ** fraction
-
-
-def _check(temperature: float) -> None:
-    if not temperature > 0:
-        raise ParameterError(f"the temperature must be positive, got {temperature}")

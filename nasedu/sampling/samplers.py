@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol, Self
 import torch
 from torch import Tensor
 
-from nasedu.errors import ParameterError, check_name, check_whole
+from nasedu.errors import check_name, check_number, check_whole
 from nasedu.registry import Registry
 from nasedu.sampling.gates import MODES, binary_gates
 from nasedu.sampling.relax import annealed, gumbel_softmax, softmax, uniform_logits
@@ -73,6 +73,7 @@ class Sandwich(_Constant):
     """The biggest, the smallest and n - 2 random architectures, in this order (US-Nets, Yu and Huang 2019; BigNAS).
 
     The biggest learns from the targets and teaches the others (in-place distillation). `extremes` finds both by cost.
+    Raises `ParameterError` for an n below 2.
     """
 
     biggest: Arch
@@ -105,7 +106,8 @@ class Softmax(_Constant):
 class Gumbel(_Constant):
     """One soft random path, softmax((logits + Gumbel noise) / T) (FBNet, eq. 8).
 
-    The temperature goes from `start` to `end` as `fraction` goes from 0 to 1.
+    The temperature goes from `start` to `end` as `fraction` goes from 0 to 1. Raises `ParameterError` for those that
+    are not positive.
     """
 
     logits: Logits = None
@@ -114,8 +116,9 @@ class Gumbel(_Constant):
     fraction: float = 0.0
 
     def __post_init__(self):
-        if min(self.start, self.end) <= 0:
-            raise ParameterError(f"temperatures must be positive, got {self.start} and {self.end}")
+        check_number("start, the first temperature,", self.start, above=True)
+        check_number("end, the last temperature,", self.end, above=True)
+        check_number("fraction, of the training,", self.fraction)
 
     def at(self, fraction: float) -> Self:
         """The sampler at another share of a training."""
@@ -136,7 +139,7 @@ class Gates(_Constant):
     """One path of binary gates (ProxylessNAS, section 3.2); see `binary_gates` for the modes.
 
     Weights are trained with mode "full", which draws from softmax(logits): "two" favours the likelier choices, since
-    one of them that missed its first draw may still join the pair.
+    one of them that missed its first draw may still join the pair. Raises `UnknownName` for a mode.
     """
 
     logits: Logits = None

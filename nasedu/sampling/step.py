@@ -9,9 +9,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from nasedu.errors import check_has
 from nasedu.modules import placed
 from nasedu.sampling.samplers import Sampler
-from nasedu.spaces.base import SearchSpace
+from nasedu.spaces.base import SearchSpace, check_decided
 from nasedu.supernet.mixed import Entry, Subset
 from nasedu.task import Batch, Outputs, Task, named
 
@@ -57,8 +58,18 @@ def supernet_step(space: SearchSpace, sampler: Sampler, task: Task) -> SupernetS
         space: whose supernet is trained.
         sampler: which paths.
         task: what for.
+
+    Raises `ParameterError` for what is no such space, sampler or task.
     """
+    check_decided("supernet_step", space)
+    check_has("the sampler", sampler, ("paths", "at", "distils"), "one that sampling.create made")
+    check_task(task)
     return SupernetStep(space, sampler, task)
+
+
+def check_task(task: object) -> None:
+    """Raise `ParameterError` for what has not what a search or a training asks a task for."""
+    check_has("the task", task, ("loss", "batches", "score"), "a task.Classification or a task.Detection")
 
 
 def _detached(outputs: Outputs) -> Outputs:

@@ -16,13 +16,23 @@ import torch
 from torch import Tensor, nn
 
 from nasedu.classification import recipe
-from nasedu.errors import check_name, check_number, check_whole
+from nasedu.errors import (
+    ParameterError,
+    TrainingDiverged,
+    brief,
+    check_has,
+    check_kind,
+    check_name,
+    check_number,
+    check_whole,
+)
 from nasedu.modules import placed
 from nasedu.progress import Progress, silent
 from nasedu.sampling import Gates, Gumbel, Sampler, Softmax, renormalise, softmax
+from nasedu.sampling.step import check_task
 from nasedu.search.evaluators import SupernetScore
 from nasedu.search.result import SearchResult
-from nasedu.spaces.base import Arch, Network, SearchSpace
+from nasedu.spaces.base import Arch, Network, SearchSpace, check_decided
 from nasedu.spaces.base import Path as SoftPath
 from nasedu.tables.budget import Budget
 from nasedu.tables.table import same_space
@@ -39,6 +49,7 @@ class GradientConfig:
 
     In the first `warmup_epochs` weights alone learn. `temperature` is FBNet's, from first to last epoch after that;
     only "gumbel" uses it. `second_order` differentiates through one step of the weights; see `unrolled_loss`.
+    Raises `ParameterError`, `UnknownName`.
     """
 
     relaxation: str = "softmax"
@@ -54,8 +65,14 @@ class GradientConfig:
         check_name("relaxation", self.relaxation, RELAXATIONS)
         check_whole("epochs of a gradient search", self.epochs)
         check_whole("warmup_epochs", self.warmup_epochs, 0, self.epochs)
-        for name, value in (("arch_lr", self.arch_lr), ("temperature", min(self.temperature))):
-            check_number(name, value, above=True)
+        check_number("arch_lr", self.arch_lr, above=True)
+        check_number("arch_weight_decay", self.arch_weight_decay)
+        if not isinstance(self.temperature, tuple | list) or len(self.temperature) != 2:
+            raise ParameterError(f"temperature must be a pair, the first and the last, got {brief(self.temperature)}")
+        for value in self.temperature:
+            check_number("temperature", value, above=True)
+        if self.training is not None:
+            check_kind("training", self.training, TrainingConfig, "a TrainingConfig, as classification.recipe makes")
 
     @property
     def of_weights(self) -> TrainingConfig:
@@ -114,8 +131,8 @@ def gradient_search(
         state: a checkpoint from which a killed search goes on.
         progress: as in `train`.
     """
-    if isinstance(hardware, Budget):
-        same_space(hardware.tables, space)
+    _check(space, task, config, hardware)
+    check_whole("seed", seed, 0, 2**63 - 1)
     start = time.perf_counter()
     supernet = space.supernet(seed=seed).to(device, memory_format=torch.channels_last)
     descent = Bilevel(space, task, config, hardware, device)
@@ -129,6 +146,17 @@ def gradient_search(
     prices = {table.metric: table(best) for table, _, _ in hardware.terms} if isinstance(hardware, Budget) else {}
     seconds = time.perf_counter() - start
     return GradientResult(space, best, score, history, seconds, prices, descent.probabilities(), supernet)
+
+
+def _check(space: SearchSpace, task: Task, config: GradientConfig, hardware: Budget | Hook | None) -> None:
+    """Raise `ParameterError` or `TableError` for what a search cannot use."""
+    check_decided("gradient_search", space)
+    check_task(task)
+    check_kind("config", config, GradientConfig, "a GradientConfig")
+    if hardware is not None:
+        check_has("hardware", hardware, ["__call__"], "a tables.Budget or a function of a loss and a path")
+    if isinstance(hardware, Budget):
+        same_space(hardware.tables, space)
 
 
 class Bilevel:
@@ -178,7 +206,7 @@ class Bilevel:
             loss = unrolled_loss(model, path, self.task, own, held_out, self.config.of_weights.lr)
         else:
             loss = named(self.task.loss(model(held_out[0], path), held_out[1]))["total"]
-        total = self.hardware(loss, self._priced(path)) if self.hardware else loss
+        total = self._total(loss, path)
         before = [a.detach().clone() for a in self.values]
         gradients = torch.autograd.grad(total, self.values)  # of the logits alone: the weights' are not computed
         for value, gradient in zip(self.values, gradients, strict=True):
@@ -190,6 +218,16 @@ class Bilevel:
         if isinstance(self.hardware, Budget):
             self.hardware.update(self.architecture())
         return total.detach()
+
+    def _total(self, loss: Tensor, path: SoftPath) -> Tensor:
+        """The loss that the logits descend on, hardware included. Raises `ParameterError`, `TrainingDiverged`."""
+        total = loss if self.hardware is None else self.hardware(loss, self._priced(path))
+        if not isinstance(total, Tensor) or total.numel() != 1 or not total.requires_grad:
+            raise ParameterError(f"hardware must return a loss, one number with a gradient, got {brief(total)}")
+        if not total.isfinite():
+            which = "the task loss" if not loss.isfinite() else "what hardware makes of the task loss"
+            raise TrainingDiverged(f"{which} of the logits is {total.item():g} in epoch {self.epoch + 1}")
+        return total
 
     @torch.no_grad()
     def _path_for_weights(self, generator: torch.Generator) -> SoftPath:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from nasedu.errors import BudgetError, ParameterError, check_name, check_whole
+from nasedu.errors import BudgetError, ParameterError, brief, check_has, check_kind, check_name, check_whole
 from nasedu.progress import Progress, silent
 from nasedu.ranking.combine import METHODS
 from nasedu.ranking.combine import combine as combine_scores
@@ -91,12 +92,16 @@ def zero_shot(
 
     Raises `BudgetError` with the reachable range, `ArchitectureError`, `ParameterError`.
     """
+    check_kind("the space of zero_shot", space, PlainNetSpace, 'a PlainNet space: spaces.create("plainnet")')
+    check_kind("settings of zero_shot", settings, ZenConfig, "a ZenConfig")
     settings = replace(settings, costs={**_costs(space), **settings.costs})
     config, feasible, combine = settings, settings.feasible, settings.combine
     if isinstance(feasible, PlainBudget) and feasible.space.fingerprint != space.fingerprint:
         raise ParameterError("the PlainBudget counts in another space: make it with the one that is searched")
     if isinstance(combine, str):
         check_name("combination", combine, METHODS)
+    elif combine is not None:
+        check_has("combine", combine, ["__call__"], "a name of ranking.combine or a function of a frame")
     start = _founder(space, config.start, feasible, config.mutation) if config.initial == "fixed" else None
     rules = config.rules | {"start": space.format(start) if start else ""}
     founders = config.founders + 1 if config.initial == "fixed" else max(1, config.founders)
@@ -163,13 +168,17 @@ def _unmet(space: PlainNetSpace, origin: str) -> BudgetError:
 def _combined(combine: str | Combine, records: list[dict]) -> list[float]:
     """One score for every record, from the scores that `evaluate` gave all of them."""
     frame = pd.DataFrame([record[SEVERAL] for record in records])
-    scores = combine_scores(frame, combine) if isinstance(combine, str) else combine(frame)
-    if len(scores) != len(frame):
-        raise ParameterError(f"combine must return one score for each of {len(frame)} structures, got {len(scores)}")
-    scores = [-math.inf if math.isnan(score) else float(score) for score in scores]
+    found = combine_scores(frame, combine) if isinstance(combine, str) else combine(frame)
+    try:
+        scores = np.asarray(found, float)
+    except (TypeError, ValueError):
+        scores = np.empty(())
+    if scores.shape != (len(frame),):
+        got = brief(found) if scores.ndim != 1 else f"{len(scores)} scores"
+        raise ParameterError(f"combine must return one score for each of {len(frame)} structures, got {got}")
     if math.inf in scores:
         raise ParameterError("combine returned +inf, which would rank best whatever it stands for")
-    return scores
+    return np.where(np.isnan(scores), -math.inf, scores).tolist()
 
 
 def _costs(space: PlainNetSpace) -> dict[str, Callable[[PlainArch], float]]:

@@ -66,8 +66,8 @@ def create(name: str, **options) -> SearchSpace | PlainNetSpace:
     A variant is a detector's template (`yolo:p5`) or, for classification spaces, `course`, which stands for the options
     `COURSE`; further options override it. Raises `UnknownName`, also for an option's name.
     """
-    name, _, variant = name.partition(":")
-    kind = _EVERY[name]
+    name, _, variant = name.partition(":") if isinstance(name, str) else (name, "", "")
+    kind = _EVERY[check_name("search space", name, _EVERY)]
     options = _variant(name, variant) | options
     check_options(name, options, _options(kind))
     space = kind(**options)

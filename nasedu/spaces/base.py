@@ -18,7 +18,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from nasedu.errors import ArchitectureError, check_name
+from nasedu.errors import ArchitectureError, brief, check_has, check_name
 from nasedu.files import content_hash
 from nasedu.randomness import initialised
 from nasedu.supernet.mixed import Entry, MixedOp, Subset
@@ -146,6 +146,12 @@ def check_path(path: Path | None, decisions: Sequence[Decision]) -> None:
         raise ArchitectureError(f"the weights of every decision of a path must sum to 1; one sum is off by {off:.3g}")
 
 
+def check_decided(by: str, space: object) -> None:
+    """Raise `ParameterError` unless the architectures of `space` are lists of decisions, which `by` needs."""
+    wanted = "one whose architectures are lists of decisions (spaces.names() has their names)"
+    check_has(f"the space of {by}", space, ["choices"], wanted)
+
+
 def _check_subset(entry: Subset, decision: Decision) -> None:
     n = len(decision.choices)
     if len(set(entry.indices)) != len(entry.indices):
@@ -271,7 +277,7 @@ class SearchSpace:
     def validate(self, arch: Sequence[int]) -> Arch:
         """Return `arch` as a tuple of ints. Raises `ArchitectureError` when it is none of this space's."""
         if not isinstance(arch, Sequence) or isinstance(arch, str) or len(arch) != len(self.choices):
-            got = len(arch) if isinstance(arch, Sequence) else repr(arch)[:40]
+            got = len(arch) if isinstance(arch, Sequence) and not isinstance(arch, str) else brief(arch)
             raise ArchitectureError(f"{self.name} has {len(self.choices)} decisions, the architecture has {got}")
         if type(arch) is tuple and all(type(i) is int and 0 <= i < n for i, n in zip(arch, self.choices, strict=True)):
             return arch  # a search asks for nothing else, over and over
@@ -279,7 +285,7 @@ class SearchSpace:
             if not isinstance(index, int | np.integer) or not 0 <= index < len(decision.choices):
                 raise ArchitectureError(
                     f"{decision.name} has the choices 0 to {len(decision.choices) - 1} "
-                    f"({', '.join(decision.choices)}), got {index}"
+                    f"({', '.join(decision.choices)}), got {brief(index)}"
                 )
         return tuple(int(i) for i in arch)
 
@@ -297,9 +303,10 @@ class SearchSpace:
 
     def parse(self, text: str) -> Arch:
         """Read what `format` writes, in any order of lines. Raises `ArchitectureError` or `UnknownName`."""
+        text = self._text(text)
         try:
             given = yaml.load(text, yaml.BaseLoader)  # strings only: a choice named 0.5 stays "0.5"
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             problem = getattr(error, "problem", None) or "it cannot be read"  # the error itself is many lines long
             raise ArchitectureError(
                 f"not a YAML architecture of {self.name}: {problem}, in {text.strip()[:40]!r}"
@@ -315,10 +322,18 @@ class SearchSpace:
             raise ArchitectureError(f"the architecture does not decide {', '.join(missing)}")
         return self.choose([flat[d.name] for d in self.decisions])
 
+    def _text(self, text: object) -> str:
+        """`text` if it is any. Raises `ArchitectureError`."""
+        if not isinstance(text, str):
+            raise ArchitectureError(f"an architecture of {self.name} is read from text, got {brief(text)}")
+        return text
+
     def choose(self, names: Sequence[str]) -> Arch:
         """The architecture with these choices, one name per decision. Raises `ArchitectureError` or `UnknownName`."""
-        if len(names) != len(self.decisions):
-            raise ArchitectureError(f"this {self.name} has {len(self.decisions)} decisions, {len(names)} are given")
+        if not isinstance(names, Sequence) or isinstance(names, str) or len(names) != len(self.decisions):
+            raise ArchitectureError(
+                f"this {self.name} needs {len(self.decisions)} names of choices, got {brief(names)}"
+            )
         named = zip(self.decisions, names, strict=True)
         return tuple(d.choices.index(check_name(f"choice of {d.name}", name, d.choices)) for d, name in named)
 

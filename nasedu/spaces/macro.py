@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import nn
 
 from nasedu.blocks import Classifier, ConvBN, MBConv, activation
-from nasedu.errors import ParameterError
+from nasedu.errors import ParameterError, check_number, check_whole
 from nasedu.spaces.base import Arch, Layer, SearchSpace, Slot, choice
 
 
@@ -54,12 +54,10 @@ class Options:
     squeeze_excite: bool = False
 
     def __post_init__(self):
-        if self.num_classes < 1 or self.input_size < 8:
-            raise ParameterError(
-                f"a space needs at least 1 class and 8 px, got {self.num_classes} classes and {self.input_size} px"
-            )
-        if not (0 < self.width <= 8 and 0 < self.depth <= 8):
-            raise ParameterError(f"width and depth must lie in (0, 8], got {self.width} and {self.depth}")
+        check_whole("num_classes", self.num_classes)
+        check_whole("input_size", self.input_size, 8)
+        check_number("width", self.width, 0, 8, above=True)
+        check_number("depth", self.depth, 0, 8, above=True)
         if self.stem_stride not in (1, 2):
             raise ParameterError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
         if self.activation is not None:

@@ -68,12 +68,12 @@ class NasBench201Space(SearchSpace):
 
     def parse(self, text: str) -> Arch:
         """Read a string of the benchmark's. Raises `ArchitectureError` or `UnknownName`."""
-        text = text.strip()
+        text = self._text(text).strip()
         found = re.findall(r"([^|+~\s]+)~(\d)", text)
         skeleton = re.sub(r"[^|+~\s]+~", "op~", text)
         if skeleton != "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|":
             raise ArchitectureError(
-                f"a cell of {self.name} reads |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, got {text.strip()[:60]!r}"
+                f"a cell of {self.name} reads |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, got {text[:60]!r}"
             )
         return tuple(self.operations.index(check_name("operation", op, self.operations)) for op, _ in found)
 

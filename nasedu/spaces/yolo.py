@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nasedu.blocks import CSP, CSP2, SPPCSP, Bottleneck, Concat, ConvBNAct
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_whole
 from nasedu.spaces.base import Arch, Decision, Layer, SearchSpace, Slot
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2
 
@@ -141,11 +141,10 @@ class YoloSpace(SearchSpace):
         act: str | None = None,
     ):
         self.template = TEMPLATES[check_name("template", template, TEMPLATES)]
-        self.image_size = image_size or self.template.image_size
+        check_whole("num_classes", num_classes)
+        self.image_size = self.template.image_size if image_size is None else check_whole("image_size", image_size)
         if self.image_size % max(self.template.strides):
             raise ParameterError(f"image_size must be a multiple of {max(self.template.strides)}, got {image_size}")
-        if num_classes < 1:
-            raise ParameterError(f"num_classes must be at least 1, got {num_classes}")
         self.name = f"yolo:{template}"
         self.input_shape = (3, self.image_size, self.image_size)
         self.num_classes, self.semantics, self.act = num_classes, semantics, act or self.template.act

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nasedu.errors import ParameterError
+from nasedu.errors import ParameterError, brief, check_kind
 from nasedu.spaces.base import Path, SearchSpace
 from nasedu.tables.losses import HardwareLoss, as_loss
 from nasedu.tables.table import LookupTable, TableStack, padded
@@ -25,14 +25,16 @@ class Budget:
         objective: a table whose values are better when higher, such as a zero-cost map. How far it is from its highest
             value, as a share of its range, joins the task loss: between 0 and 1 whatever the table.
 
-    Raises `ParameterError` for a target that is not positive, what is no loss, no term at all or an objective that is
-    the same everywhere, `TableError` for tables of several spaces, `UnknownName`.
+    Raises `ParameterError` for a target that is not positive, what is no table or loss, no term at all or an objective
+    that is the same everywhere, `TableError` for tables of several spaces, `UnknownName`.
     """
 
     def __init__(self, terms: Sequence[Term], objective: LookupTable | None = None):
-        self.terms = [(table, *_checked(target, as_loss(loss))) for table, target, loss in terms]
+        self.terms = list(map(_checked, check_kind("terms of a budget", terms, Sequence, "(table, target, loss) each")))
         if not self.terms:
             raise ParameterError("a budget needs at least one (table, target, loss)")
+        if objective is not None:
+            check_kind("the objective", objective, LookupTable, "a LookupTable")
         self.objective, self._first = objective, int(objective is not None)
         self.tables = [*([objective] if objective else []), *(table for table, _, _ in self.terms)]
         self.stack = TableStack(self.tables)
@@ -124,7 +126,10 @@ class Budget:
         return [list(self.tables), targets, [loss.identity for _, _, loss in self.terms], self._first]
 
 
-def _checked(target: float | Tensor, loss: HardwareLoss) -> tuple[float | Tensor, HardwareLoss]:
-    """A target as a number, or a tensor where there is one for each row; and its loss."""
+def _checked(term: Term) -> tuple[LookupTable, float | Tensor, HardwareLoss]:
+    """A term whose target is a number, or a tensor where there is one for each row; with its loss."""
+    if not isinstance(term, tuple | list) or len(term) != 3 or not isinstance(term[0], LookupTable):
+        raise ParameterError(f"a term of a budget is (table, target, loss), got {brief(term)}")
+    table, target, loss = term[0], term[1], as_loss(term[2])
     loss.check(target)
-    return target.float() if isinstance(target, Tensor) and target.ndim else float(target), loss
+    return table, target.float() if isinstance(target, Tensor) and target.ndim else float(target), loss

@@ -18,8 +18,9 @@ import scipy
 import torch
 from torch import Tensor
 
-from nasedu.errors import BudgetError, ParameterError
+from nasedu.errors import BudgetError, ParameterError, brief, check_kind, check_number
 from nasedu.spaces.base import Arch
+from nasedu.tables import counting
 from nasedu.tables.table import LookupTable, same_space
 
 TOLERANCE = 0.03  # how far a cost may be from its target
@@ -27,6 +28,7 @@ MOST_BINS = 200_000  # of a draw; beyond, bins are wider than the figures' unit 
 BINS_PER_GROUP = 20  # within the bounds, if so; more bins reject fewer draws and take longer to count
 MOST_COUNTED = 20_000_000  # bins of an exact count
 ESTIMATED = 2_000_000  # bins of a count that cannot be exact
+PATIENCE = 200  # draws of one table that miss the others, before those that meet all are counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +40,7 @@ class _Range:
     high: float
 
     def __post_init__(self):
-        if math.isnan(self.low) or math.isnan(self.high) or self.low > self.high:
-            raise ParameterError(f"a constraint needs bounds low <= high, got {self.low} and {self.high}")
+        check_kind("the table of a constraint", self.table, LookupTable, "a LookupTable")
 
     def __call__(self, arch: Arch) -> bool:
         return self.low <= self.table(arch) <= self.high
@@ -80,54 +81,32 @@ class _Range:
         first, last = max(math.ceil(low / width - margin), 0), math.floor(high / width + margin)
         return [np.minimum((x / width).round(), max(last, 0) + 1).astype(int) for x in self.above], first, last
 
+    def grid(self, most: int) -> tuple[float, float]:
+        """The width of bins for a count, and the margin within which totals that they round may be off: the figures'
+        unit and 0 if the bounds are at most `most` of them, else a share of the bounds and half a bin per group."""
+        high = self.span[1]
+        if self.unit and high / self.unit <= most:
+            return self.unit, 0
+        return high / min(ESTIMATED, most) or 1.0, len(self.above) / 2 + 1
+
     @property
     def count(self) -> int:
         """How many there are; see `Constraint.count`."""
         low, high = self.span
-        if low > high:
-            return 0
-        exact = bool(self.unit) and high / self.unit <= MOST_COUNTED
-        costs, first, last = self.bins(self.unit if exact else high / ESTIMATED or 1.0, 0)
-        about = _count(costs, first, last, np.float64)
-        if about < 2**53 or about >= 2**110 or not exact:
-            return round(about)
-        off = (int(_count(costs, first, last, np.uint64)) - int(about)) % 2**64  # the float has the leading digits
-        return int(about) + (off if off < 2**63 else off - 2**64)
+        return counting.count(*self.bins(self.grid(MOST_COUNTED)[0], 0)) if low <= high else 0
 
     @cached_property
-    def _grid(self) -> tuple[list[np.ndarray], int, int]:
-        """The bins of a draw. Where they are wider than the figures' unit, a total is off by half a bin per group at
-        most, so that a margin of as much makes sure to miss none."""
-        (low, high), groups = self.span, len(self.above)
-        if self.unit and high / self.unit <= MOST_BINS:
-            return self.bins(self.unit, 0)
-        width = max((high - low) / (BINS_PER_GROUP * groups), 10 * high / MOST_BINS) or 1.0
-        return self.bins(width, groups / 2 + 1)
-
-    @cached_property
-    def _ways(self) -> list[np.ndarray]:
-        """ways[g][t]: in how many ways groups g, g + 1 ... bring a running total of t bins to within the bounds."""
-        costs, first, last = self._grid
-        ways = np.zeros((len(costs) + 1, 2 * (max(last, 0) + 1)))  # upper half: totals that are too high already
-        ways[-1, first : last + 1] = 1
-        for g in reversed(range(len(costs))):
-            for cost, count in zip(*np.unique(costs[g], return_counts=True), strict=True):
-                ways[g, : last + 1] += count * ways[g + 1, cost : cost + last + 1]
-        return list(ways)
+    def draws(self) -> counting.Sum:
+        """What draws them, and those within a margin where bins are wider than the figures' unit."""
+        (low, high), (width, margin) = self.span, self.grid(MOST_BINS)
+        if margin:
+            width = max((high - low) / (BINS_PER_GROUP * len(self.above)), 10 * high / MOST_BINS) or 1.0
+        return counting.Sum(*self.bins(width, margin))
 
     @property
     def about(self) -> float:
-        """How many there are, give or take the margin of `_grid`; 0 only where there is none."""
-        return float(self._ways[0][0]) if self.span[0] <= self.span[1] else 0.0
-
-    def draw(self, rng: np.random.Generator) -> list[int]:
-        """An option of every group, one after the other, each as often as it leaves ways to go on."""
-        total, chosen = 0, []
-        for costs, following, u in zip(self._grid[0], self._ways[1:], rng.random(len(self.above)), strict=True):
-            cumulative = following[total + costs].cumsum()
-            chosen.append(int(cumulative.searchsorted(u * cumulative[-1], side="right")))
-            total += int(costs[chosen[-1]])
-        return chosen
+        """How many there are, give or take those within the margin of `draws`; 0 only where there is none."""
+        return float(self.draws.ways[0, 0]) if self.span[0] <= self.span[1] else 0.0
 
     def row(self, tighter: float) -> tuple[np.ndarray, float, float]:
         """The table in a linear program: coefficients of all options, and the bounds of their sum.
@@ -143,24 +122,13 @@ class _Range:
         return values, (math.ceil(low) if math.isfinite(low) else low) - 0.5, math.floor(high) + 0.5
 
 
-def _count(costs: list[np.ndarray], first: int, last: int, kind: type) -> float:
-    """In how many ways a sum of one cost of each group lies in [first, last], with numbers of `kind`."""
-    ways = np.zeros(last + 1, kind)
-    ways[0] = 1
-    for group in costs:
-        before, ways = ways, np.zeros_like(ways)
-        for cost, count in zip(*np.unique(group, return_counts=True), strict=True):
-            if cost <= last:
-                ways[cost:] += kind(count) * before[: last + 1 - cost]
-    return ways[first:].sum()
-
-
 class Constraint:
     """True of the architectures within the bounds of its tables; made by `at_most` and `within`, joined by `&`.
 
         tables.at_most(macs, 150_000) & tables.within(latency, 5.0)
 
-    Raises `BudgetError` when it is true of none, `TableError` for tables of several spaces.
+    Raises `BudgetError` when it is true of none, `TableError` for tables of several spaces, `ParameterError` where
+    something else is joined.
     """
 
     def __init__(self, ranges: Sequence[_Range]):
@@ -177,6 +145,7 @@ class Constraint:
         return all(one(arch) for one in self.ranges)
 
     def __and__(self, other: Constraint) -> Constraint:
+        check_kind("what a constraint is joined with", other, Constraint, "made by at_most or within")
         return Constraint(self.ranges + other.ranges)
 
     @property
@@ -186,39 +155,60 @@ class Constraint:
 
     @cached_property
     def count(self) -> int:
-        """How many architectures there are, within the bounds of one table.
+        """How many architectures there are.
 
-        Exact where the table's figures are whole, as MACs, parameters and depths are, their range is at most 20 million
-        times their greatest common divisor, and there are less than 10^33 architectures. Else an estimate: each option
-        is rounded to a two-millionth of the largest total, so that totals closer to a bound than half of that per
-        decision group may be counted wrongly.
-        Raises `ParameterError` for several tables.
+        Exact where the tables' figures are whole, as MACs, parameters and depths are, their ranges are at most 20
+        million times their greatest common divisor, and there are less than 10^33 architectures. Else an estimate: each
+        option is rounded to a two-millionth of the largest total, so that totals closer to a bound than half of that
+        per decision group may be counted wrongly. More than three tables are rounded to fewer parts.
+
+        Raises `ParameterError` where several tables have too many combinations of totals.
         """
-        if len(self.ranges) > 1:
-            raise ParameterError(f"architectures are counted within the bounds of one table, got {len(self.ranges)}")
-        return self.ranges[0].count
+        if len(self.ranges) == 1:
+            return self.ranges[0].count
+        if isinstance(self._joint, ParameterError):
+            raise self._joint
+        _, *bounds = zip(*(one.bins(one.grid(self._most)[0], 0) for one in self.ranges), strict=True)
+        return self._joint.count(*bounds)
+
+    @cached_property
+    def _most(self) -> int:
+        """Of how many parts the bounds of each table are at most, so that 64 bits number all combinations of them."""
+        return min(MOST_COUNTED, 2 ** (58 // len(self.ranges)))
+
+    @cached_property
+    def _joint(self) -> counting.Sums | ParameterError:
+        """The totals of all tables at once, with the margins of their grids; or why there are none."""
+        costs, first, last = zip(*(one.bins(*one.grid(self._most)) for one in self.ranges), strict=True)
+        try:
+            return counting.Sums([np.stack(group, -1) for group in zip(*costs, strict=True)], first, last)
+        except ParameterError as error:
+            return error
 
     def sample(self, rng: np.random.Generator, tries: int = 10_000) -> Arch:
         """A uniformly random architecture within the bounds.
 
-        Drawn within those of the table that the fewest meet, and again until all are met: `tries` times at most.
-        Raises `BudgetError` then.
+        Drawn within those of the table that the fewest meet, and again until all are met: `tries` times at most. Where
+        200 draws missed the others, from all combinations of totals, unless these are too many. Raises `BudgetError`.
         """
         rarest = min(self.ranges, key=lambda one: one.about)
-        for _ in range(tries):
-            arch = self._arch(rarest.draw(rng))
+        for i in range(tries):
+            joint = self._joint if i >= PATIENCE and len(self.ranges) > 1 else None
+            arch = self._arch((joint if isinstance(joint, counting.Sums) else rarest.draws).draw(rng))
             if self(arch):
                 return arch
-        raise self.unmet()
+        wanted = " and ".join(map(str, self.ranges))
+        why = "such architectures are rare: widen a bound, or ask `best` for one"
+        raise BudgetError(f"none of {tries:,} draws of {self.space.name} had {wanted}; {why}")
 
     def best(self, scores: LookupTable | Sequence[Tensor]) -> Arch:
         """The architecture within the bounds whose scores have the highest sum, by `scipy.optimize.milp`.
 
-        `scores` is a table, or a vector (n_choices,) for every decision, such as log-probabilities. Raises
-        `BudgetError`.
+        `scores` is a table, or a vector (n_choices,) for every decision, such as log-probabilities; a choice of -inf
+        is never taken. Raises `BudgetError`, `ParameterError` for other scores, `TableError` for another space's table.
         """
         gains = _by_option(scores, self.space)
-        sizes = list(map(len, self._options))
+        possible, sizes = gains > -math.inf, list(map(len, self._options))
         one_each = np.repeat(np.eye(len(sizes)), sizes, axis=1)
         for tighter in (0.0, 1.0, 10.0):  # the solver takes what lies outside by less than a millionth
             rows, lows, highs = zip(*(one.row(tighter) for one in self.ranges), strict=True)
@@ -226,14 +216,15 @@ class Constraint:
                 scipy.optimize.LinearConstraint(one_each, 1, 1),
                 scipy.optimize.LinearConstraint(np.stack(rows), lows, highs),
             ]
-            options = {"mip_rel_gap": 0.0}
-            found = scipy.optimize.milp(-gains, integrality=1, bounds=(0, 1), constraints=rules, options=options)
+            options, limits = {"mip_rel_gap": 0.0}, scipy.optimize.Bounds(0, possible.astype(float))
+            wanted = -np.where(possible, gains, 0.0)
+            found = scipy.optimize.milp(wanted, integrality=1, bounds=limits, constraints=rules, options=options)
             if found.x is None:
                 break
             arch = self._arch([int(part.argmax()) for part in np.split(found.x, np.cumsum(sizes)[:-1])])
             if self(arch):
                 return arch
-        raise self.unmet()
+        raise self.unmet("" if possible.all() else "without a choice whose score is -inf")
 
     @cached_property
     def _options(self) -> list[list[tuple[int, ...]]]:
@@ -248,9 +239,11 @@ class Constraint:
                 arch[decision] = choice
         return tuple(arch)
 
-    def unmet(self) -> BudgetError:
-        """The error that says what was wanted and what can be reached."""
+    def unmet(self, also: str = "") -> BudgetError:
+        """The error that says what was wanted, and what can be reached; or `also`, what else was wanted."""
         wanted = " and ".join(map(str, self.ranges))
+        if also:
+            return BudgetError(f"no architecture of {self.space.name} has {wanted} {also}")
         inside = all(one.span[0] <= one.span[1] for one in self.ranges)
         gap = ", though costs lie on both sides of it" if inside and len(self.ranges) == 1 else ""
         reach = " and ".join(one.reach for one in self.ranges)
@@ -258,18 +251,31 @@ class Constraint:
 
 
 def _by_option(scores: LookupTable | Sequence[Tensor], space) -> np.ndarray:
-    """The scores of all options of all decision groups, one after the other."""
+    """The scores of all options of all decision groups, one after the other. Raises `ParameterError`."""
     if isinstance(scores, LookupTable):
         same_space([scores], space)
         return torch.cat([entry.flatten() for entry in scores.entries]).double().numpy()
-    vectors = [torch.as_tensor(score).detach().cpu().double() for score in scores]
+    try:
+        vectors = [torch.as_tensor(score).detach().cpu().double() for score in scores]
+    except (TypeError, ValueError, RuntimeError):
+        vectors = []
+    got = [tuple(vector.shape) for vector in vectors]
+    if got != [(n,) for n in space.choices]:
+        wanted = f"a table, or vectors of {brief(space.choices)} numbers, one for every decision"
+        raise ParameterError(f"scores must be {wanted}; got {brief(got or scores)}")
+    if not all(bool((vector < math.inf).all()) for vector in vectors):
+        raise ParameterError("scores must be numbers or -inf, some are NaN or +inf")
     sums = [reduce(lambda a, b: a[..., None] + b, [vectors[d] for d in group]) for group in space.groups]
     return torch.cat([one.flatten() for one in sums]).numpy()
 
 
 def at_most(table: LookupTable, budget: float) -> Constraint:
-    """Architectures whose `table` value is at most `budget`, in the table's unit. Raises `BudgetError`."""
-    return Constraint([_Range(table, -math.inf, float(budget))])
+    """Architectures whose `table` value is at most `budget`, in the table's unit.
+
+    Raises `BudgetError` where there is none, `ParameterError` for what is no table or no number.
+    """
+    most = budget if budget == math.inf else check_number("a budget", budget, -math.inf)
+    return Constraint([_Range(table, -math.inf, most)])
 
 
 def within(table: LookupTable, target: float, tolerance: float = TOLERANCE) -> Constraint:
@@ -279,8 +285,7 @@ def within(table: LookupTable, target: float, tolerance: float = TOLERANCE) -> C
         target: in the table's unit.
         tolerance: how far from it, as a share of it.
 
-    Raises `BudgetError` where there is none.
+    Raises `BudgetError` where there is none, `ParameterError` for what is no table, target or tolerance.
     """
-    if not (0 <= tolerance < math.inf and 0 < target < math.inf):
-        raise ParameterError(f"a target must be positive and a tolerance at least 0, got {target} and {tolerance}")
+    target, tolerance = check_number("a target", target, above=True), check_number("a tolerance", tolerance)
     return Constraint([_Range(table, target * (1 - tolerance), target * (1 + tolerance))])

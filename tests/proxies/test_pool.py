@@ -91,8 +91,23 @@ def test_a_failure_is_flagged_and_ranks_last_and_never_best(space, batch):
 def test_bad_pools_are_refused(space, batch, archs):
     with pytest.raises(UnknownName, match="'te_nas'"):
         proxies.score_pool(space, archs, batch, ["tenas"])
-    with pytest.raises(ParameterError, match="at least one architecture"):
+    with pytest.raises(ParameterError, match="at least one of its archs"):
         proxies.score_pool(space, [], batch, ["snip"])
+    for wrong, words in (
+        ({"seeds": 1}, "seeds of a pool must be one or more seeds in a list, got 1"),
+        ({"seeds": [1.5]}, "a seed of a pool must be a whole number .* got 1.5"),
+        ({"seeds": np.arange(0)}, "at least one of its seeds"),
+        ({"archs": None}, "archs of a pool must be one or more archs in a list, got None"),
+        ({"proxies": 5}, "proxies of a pool must be one or more proxies in a list, got 5"),
+        ({"proxies": {"zen": 3}}, "options of zen must be values by name, got 3"),
+    ):
+        with pytest.raises(ParameterError, match=words):
+            proxies.score_pool(**{"space": space, "archs": archs, "batch": batch, "proxies": ["snip"]} | wrong)
+
+
+def test_one_name_and_an_array_of_seeds_will_do(space, batch, archs):
+    pool = proxies.score_pool(space, archs[:1], batch, "l2_norm", seeds=np.arange(2))
+    assert list(pool.seeds) == [0, 1] and list(pool.frame.columns) == ["l2_norm"]
 
 
 def test_a_proxy_is_an_evaluator_for_any_search(space, batch):

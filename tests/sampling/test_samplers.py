@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from types import SimpleNamespace
 
@@ -129,8 +130,15 @@ def test_samplers_by_name(uneven, generator):
     assert samplers.create("gumbel", uneven).at(1.0).temperature == pytest.approx(0.1)
     with pytest.raises(UnknownName, match="option of uniform"):
         samplers.create("uniform", uneven, n=3)
-    with pytest.raises(ParameterError, match="positive"):
-        samplers.create("gumbel", uneven, end=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"start": math.nan}, {"start": 0}, {"end": 0}, {"end": "1"}, {"end": math.nan}, {"fraction": math.nan}],
+)
+def test_temperatures_that_are_none_are_refused(options):
+    with pytest.raises(ParameterError, match=f"{next(iter(options))}, .* must be a number"):
+        Gumbel(**options)
 
 
 def test_a_training_anneals_its_sampler_from_start_to_end(space, supernet):

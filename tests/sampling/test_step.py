@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from nasedu import spaces
 from nasedu.classification import recipe
 from nasedu.data import classification
-from nasedu.sampling import Gates, Sandwich, Softmax, StrictFairness, samplers, supernet_step
+from nasedu.errors import ParameterError
+from nasedu.sampling import Gates, Sandwich, Softmax, StrictFairness, Uniform, samplers, supernet_step
 from nasedu.task import Classification, fit
 from nasedu.training import TrainingConfig, train
 
@@ -130,3 +131,22 @@ def test_any_sampler_trains_a_real_space(name):
     trained = fit(space.supernet(seed=0), task, recipe(1), step)
     assert trained.history[0]["total"] < 10
     assert len(trained.history) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"sampler": "uniform"}, "sampler must be one that sampling.create made, got 'uniform'"),
+        ({"sampler": Uniform}, "sampler must be one that sampling.create made, got type"),
+        ({"task": None}, "the task must be a task.Classification or a task.Detection, got None"),
+        ({"task": lambda: 1}, "got function"),
+        (
+            {"space": spaces.create("plainnet")},
+            "space of supernet_step must be .* lists of decisions .* got PlainNetSpace",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_sentence(space, wrong, words):
+    with pytest.raises(ParameterError, match=words) as caught:
+        supernet_step(**{"space": space, "sampler": Uniform(), "task": TASK} | wrong)
+    assert len(str(caught.value)) < 300

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from nasedu import spaces
 from nasedu.classification import recipe
 from nasedu.data import classification
-from nasedu.errors import ParameterError, TableError, UnknownName
+from nasedu.errors import ParameterError, TableError, TrainingDiverged, UnknownName
 from nasedu.sampling import softmax
 from nasedu.search import GradientConfig, gradient_search
 from nasedu.search.gradient import RELAXATIONS, unrolled_loss
@@ -327,9 +327,38 @@ def test_bad_settings_are_refused():
     for bad in ({"epochs": 0, "warmup_epochs": 0}, {"epochs": 3, "warmup_epochs": 4}, {"warmup_epochs": -1}):
         with pytest.raises(ParameterError, match=r"epochs.* must be a whole number"):
             GradientConfig(**bad)
-    for bad in ({"arch_lr": 0}, {"temperature": (5.0, 0.0)}):
+    for bad in ({"arch_lr": 0}, {"temperature": (5.0, 0.0)}, {"temperature": (math.nan, 1.0)}, {"arch_lr": "1"}):
         with pytest.raises(ParameterError, match="must be a number above 0"):
             GradientConfig(**bad)
+    for bad in ({"temperature": 5.0}, {"temperature": (5.0,)}, {"training": 30}, {"training": "adamw"}):
+        with pytest.raises(ParameterError, match=f"{next(iter(bad))} must be a"):
+            GradientConfig(**bad)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"task": None}, "the task must be a task.Classification .* got None"),
+        ({"task": sum}, "the task must be a task.Classification .* got builtin_function"),
+        ({"hardware": 5}, "hardware must be a tables.Budget or a function .* got 5"),
+        ({"seed": 1.5}, "seed must be a whole number from 0 to .* got 1.5"),
+        ({"config": {"epochs": 3}}, "config must be a GradientConfig, got dict"),
+        ({"space": spaces.create("plainnet")}, "space of gradient_search must be .* lists of decisions"),
+        ({"hardware": lambda loss, path: 1.0}, "hardware must return a loss, one number with a gradient, got 1.0"),
+        ({"hardware": lambda loss, path: loss.detach()}, "one number with a gradient, got Tensor"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_sentence(space, images, wrong, words):
+    given = {"space": space, "task": Classification(images, batch_size=16), "config": CONFIG} | wrong
+    with pytest.raises(ParameterError, match=words) as caught:
+        gradient_search(**given)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_hook_that_is_not_finite_is_named(space, images, bad):
+    with pytest.raises(TrainingDiverged, match=f"hardware makes of the task loss of the logits is {bad} in epoch 2"):
+        search(space, images, config=CONFIG, hardware=lambda loss, path: loss * bad)
 
 
 def test_tables_of_another_space_are_refused_before_the_search(space, images):

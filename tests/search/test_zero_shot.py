@@ -21,6 +21,7 @@ from nasedu.errors import BudgetError, ParameterError, UnknownName
 from nasedu.hardware import count
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.search.population import Population
+from nasedu.search.settings import SearchConfig
 from nasedu.search.zen_presets import ZEN_PRESETS, zen_preset
 from nasedu.search.zero_shot import ADLIK, ZENNAS, ZenConfig, zero_shot
 from nasedu.spaces.plainnet import CIFAR_SEED, plain_block
@@ -201,7 +202,11 @@ def test_one_failed_score_ranks_an_architecture_last():
         (depth_and_width, {"combine": "log_rank"}, "several scores by name"),
         (lambda arch: {"params": 1.0, "b": 2.0}, {"combine": "log_rank"}, None),
         (lambda arch: {"score": 1.0}, {"combine": "log_rank"}, "cannot be named 'score'"),
-        (two_scores, {"combine": lambda frame: pd.Series([1.0])}, "one score for each"),
+        (two_scores, {"combine": lambda frame: pd.Series([1.0])}, "one score for each of 11 structures, got 1 scores"),
+        (two_scores, {"combine": lambda frame: 1.0}, "one score for each of 11 structures, got 1.0"),
+        (two_scores, {"combine": lambda frame: None}, "one score for each of 11 structures, got None"),
+        (two_scores, {"combine": lambda frame: ["a"] * len(frame)}, "one score for each of 11 structures, got"),
+        (two_scores, {"combine": 5}, "combine must be a name of ranking.combine or a function of a frame, got 5"),
         (depth_and_width, {"start": None}, "needs `start`"),
         (lambda arch: 1 / 0, {}, "failed on all of 11"),
     ],
@@ -364,6 +369,23 @@ def test_a_combination_of_infinities_or_of_failures_alone_is_refused():
         search(two_scores, combine=lambda frame: frame["small"] + math.inf, budget=12)
     with pytest.raises(ParameterError, match="failed on all of 12"):
         search(two_scores, combine=lambda frame: frame["small"] - math.inf, budget=12)
+
+
+@pytest.mark.parametrize(
+    ("space", "settings", "words"),
+    [
+        (
+            spaces.create("nasbench201"),
+            ZenConfig(),
+            "space of zero_shot must be a PlainNet space.* got NasBench201Space",
+        ),
+        (SPACE, SearchConfig(), "settings of zero_shot must be a ZenConfig, got SearchConfig"),
+        (SPACE, None, "settings of zero_shot must be a ZenConfig, got None"),
+    ],
+)
+def test_another_space_and_other_settings_are_refused(space, settings, words):
+    with pytest.raises(ParameterError, match=words):
+        zero_shot(space, depth_and_width, settings)
 
 
 def test_a_budget_that_counts_in_another_space_is_refused():

@@ -105,8 +105,7 @@ def test_several_budgets_at_once(toy, priced):
     rng = np.random.default_rng(0)
     seen = Counter(both.sample(rng) for _ in range(300 * len(members)))
     assert seen.keys() == members and sum((n - 300) ** 2 / 300 for n in seen.values()) < 3 * len(members)
-    with pytest.raises(ParameterError, match="one table, got 2"):
-        both.count  # noqa: B018
+    assert both.count == len(members)
     with pytest.raises(
         BudgetError, match=r"params of at most 100 parameters and depth of .* reachable range is 100 to"
     ):
@@ -138,7 +137,7 @@ def test_a_gap_within_the_range_is_refused_without_looking_at_architectures(toy,
     assert within(table, 2e6, 0.0).sample(np.random.default_rng(0)).count(1) == 2
 
 
-@pytest.mark.parametrize("bad", [float("nan"), -1.0, 0.0, float("inf")])
+@pytest.mark.parametrize("bad", [float("nan"), -1.0, 0.0, float("inf"), True])
 def test_nonsense_bounds_are_refused(toy, priced, bad):
     table = priced(toy([3, 3]))
     with pytest.raises(ParameterError):
@@ -163,3 +162,92 @@ def test_the_identity_depends_on_bounds_and_entries(toy, priced):
     constraints = [at_most(table, 103), at_most(table, 104), within(table, 103), at_most(changed, 103)]
     assert len({identity(constraint) for constraint in constraints}) == 4
     assert identity(at_most(priced(other), 103)) == identity(constraints[0])
+
+
+def brute_force(constraint):
+    return {arch for arch in itertools.product(*map(range, constraint.space.choices)) if constraint(arch)}
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.37])  # whole figures, and others
+def test_several_budgets_are_counted_exactly_and_rare_ones_drawn_uniformly(toy, priced, scale):
+    space = toy([3, 2, 4, 3, 4])
+    table = priced(space)
+    gain = LookupTable(space, "latency_ms", "ms", scale, [scale * (e.flip(0) ** 2) for e in table.entries])
+    for seed in range(3):
+        near = space.sample(np.random.default_rng(seed))
+        both = at_most(table, table(near) + 3) & within(gain, gain(near), 0.4)
+        assert both.count == len(brute_force(both)) > 0
+        three = both & at_most(gain, gain(near) * 1.1)
+        assert three.count == len(brute_force(three)) > 0
+    members, rng = brute_force(three), np.random.default_rng(0)
+    seen = Counter(three._arch(three._joint.draw(rng)) for _ in range(300 * len(members)))
+    assert seen.keys() == members and sum((n - 300) ** 2 / 300 for n in seen.values()) < 3 * len(members)
+
+
+def rare(toy):
+    """Two tables that rise against one another: 1 of 2^16 architectures meets both."""
+    space = toy([2] * 16)
+    rise = [torch.tensor([0.0, 2.0**i]).double() for i in range(16)]
+    macs = LookupTable(space, "macs", "MACs", 0.0, rise)
+    fall = LookupTable(space, "params", "parameters", 0.0, [entry.flip(0) for entry in rise])
+    return at_most(macs, 2**15) & at_most(fall, 2**15 - 1)
+
+
+def test_what_meets_several_budgets_is_found_however_rare(toy):
+    both = rare(toy)
+    start = time.perf_counter()
+    assert both.sample(np.random.default_rng(0)) == (0,) * 15 + (1,) and both.count == 1
+    assert time.perf_counter() - start < 2
+
+
+def test_a_rare_draw_that_fails_says_so_and_not_that_there_is_none(toy, monkeypatch):
+    monkeypatch.setattr("nasedu.tables.counting.MOST_TOTALS", 100)
+    both = rare(toy)
+    with pytest.raises(BudgetError, match=r"none of 300 draws of toy had macs of .* and params of .* are rare"):
+        both.sample(np.random.default_rng(0), tries=300)
+    with pytest.raises(ParameterError, match="too many to count"):
+        both.count  # noqa: B018
+    assert both.best([torch.zeros(2)] * 16) == (0,) * 15 + (1,)
+
+
+def test_counts_of_several_budgets_beyond_a_floats_digits(toy):
+    huge = toy([9] * 30)
+    depth = LookupTable(huge, "depth", "blocks", 0.0, [torch.tensor([0.0] * 8 + [1.0]).double()] * 30)
+    params = LookupTable(huge, "params", "parameters", 0.0, [torch.tensor([0.0, *[5.0] * 8]).double()] * 30)
+    both = at_most(depth, 10) & at_most(params, 150)
+    assert both.count == at_most(depth, 10).count == sum(math.comb(30, k) * 8 ** (30 - k) for k in range(11))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda t: at_most(t, "abc"), "a budget must be a number, got 'abc'"),
+        (lambda t: at_most(t, None), "a budget must be a number, got None"),
+        (lambda t: at_most("macs", 5), "must be a LookupTable, got 'macs'"),
+        (lambda t: within("macs", 5), "must be a LookupTable, got 'macs'"),
+        (lambda t: within(t, "5"), "a target must be a number above 0, got '5'"),
+        (lambda t: within(t, 103, "1"), "a tolerance must be a number of at least 0, got '1'"),
+        (
+            lambda t: at_most(t, 103) & (lambda arch: True),
+            "joined with must be made by at_most or within, got function",
+        ),
+        (lambda t: at_most(t, 103).best([torch.zeros(3)]), r"vectors of \[3, 3\] numbers.* got \[\(3\)\]"),
+        (lambda t: at_most(t, 103).best([torch.zeros(3), torch.zeros(2)]), r"got \[\(3\), \(2\)\]"),
+        (lambda t: at_most(t, 103).best(5), "got 5"),
+        (lambda t: at_most(t, 103).best(["a", "b"]), r"got \['a', 'b'\]"),
+        (lambda t: at_most(t, 103).best([torch.tensor([0, math.nan, 0])] * 2), "some are NaN"),
+        (lambda t: at_most(t, 103).best([torch.tensor([0, math.inf, 0])] * 2), "some are NaN or .inf"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_sentence(toy, priced, wrong, words):
+    with pytest.raises(ParameterError, match=words) as caught:
+        wrong(priced(toy([3, 3])))
+    assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+
+
+def test_a_choice_of_probability_0_is_never_taken(toy, priced):
+    constraint = at_most(priced(toy([3, 3])), 103)  # (0, 0), (1, 0), (2, 0), (0, 1), (1, 1)
+    scores = [torch.tensor([0.2, 0.3, 0.5]).log(), torch.tensor([0.0, 0.1, 0.9]).log()]
+    assert constraint.best(scores) == (1, 1)
+    with pytest.raises(BudgetError, match="at most 103 parameters without a choice whose score is -inf"):
+        constraint.best([scores[0], torch.tensor([0.0, 0.0, 1.0]).log()])
