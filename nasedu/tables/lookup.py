@@ -82,8 +82,8 @@ def _device_type(options: dict) -> str:
     try:
         return torch.device(options.get("device") or usual).type
     except (RuntimeError, TypeError):
-        wanted = 'PyTorch\'s, such as "cpu" or "cuda:0"'
-        raise ParameterError(f"device must be one of {wanted}, got {options['device']!r:.40}") from None
+        wrong = f"{options['device']!r:.40}"
+        raise ParameterError(f"unknown device {wrong}: valid ones are cpu, cuda, cuda:1 ...") from None
 
 
 def _otherwise(table: LookupTable, asked: dict) -> str:
