@@ -58,7 +58,7 @@ class TrainingConfig:
     and the warm-up has a fixed number of steps.
 
     The averaged weights move by 1 - ema_decay * (1 - exp(-t / ema_ramp)) at step t. Raises `ParameterError` for a
-    number below 0, lr, ema_ramp and clip also for 0, and for what is no finite number.
+    number below 0, lr, ema_ramp and clip also for 0, and for what is no finite number but for an infinite clip.
     """
 
     epochs: int = 300
@@ -72,7 +72,7 @@ class TrainingConfig:
     warmup_momentum: float = 0.9
     ema_decay: float = 0.9999
     ema_ramp: float = 2000
-    clip: float = 10.0  # largest norm of the gradient
+    clip: float = 10.0  # largest norm of the gradient; infinity leaves it alone
     precision: str = "float32"  # or bfloat16: autocast on an accelerator
     save_seconds: float = 10.0  # at least so long between two checkpoints
 
@@ -81,7 +81,7 @@ class TrainingConfig:
             name, value = field.name, getattr(self, field.name)
             if field.type == "int":
                 check_whole(name, value, 0)
-            elif field.type == "float":
+            elif field.type == "float" and (name, value) != ("clip", math.inf):
                 check_number(name, value, above=name in ("lr", "ema_ramp", "clip"))
 
 

@@ -293,12 +293,13 @@ def test_biases_and_norms_do_not_decay():
 
 def test_bad_settings_and_divergence():
     whole = {"epochs": (1.5, -1, True, "3"), "warmup_steps": (0.5, -1)}
-    above = dict.fromkeys(("lr", "clip", "ema_ramp"), (0, math.nan, math.inf, "0.1"))
+    above = dict.fromkeys(("lr", "clip", "ema_ramp"), (0, math.nan, -math.inf, "0.1"))
     least = dict.fromkeys(("weight_decay", "ema_decay", "momentum", "final_lr", "warmup_bias_lr"), (-1, math.nan, None))
     for kind, bad in (("whole number from 0", whole), ("number above 0", above), ("number of at least 0", least)):
         for name, value in ((name, value) for name, values in bad.items() for value in values):
             with pytest.raises(ParameterError, match=f"^{name} must be a {kind}, got {value!r}"):
                 TrainingConfig(**{name: value})
+    assert TrainingConfig(clip=math.inf).clip == math.inf, "a gradient that is left alone"
     with pytest.raises(UnknownName, match="did you mean 'adamw'"):
         train(*task(), TrainingConfig(optimizer="adam"))
     model, batches, _ = task()
