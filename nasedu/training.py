@@ -4,7 +4,7 @@ What a step does with the model is the caller's: `step(model, batch, generator)`
 is minimised, or yields several such in turn (one per path through a supernet). Each is back-propagated as it comes, so
 that one graph is in memory at a time; their gradients add up, and the optimizer steps once. A batch, and every draw of
 `generator`, depends on (seed, epoch) alone, so a training that was killed goes on at its last epoch and ends where it
-would have ended.
+would have ended. What layers draw (dropout, say) depends on (seed, epoch, batch), on CPU and CUDA.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -25,9 +25,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from nasedu.errors import CheckpointError, ParameterError, TrainingDiverged, TrainingStopped, check_name
+from nasedu.errors import (
+    CheckpointError,
+    ParameterError,
+    TrainingDiverged,
+    TrainingStopped,
+    check_name,
+    check_number,
+    check_whole,
+)
 from nasedu.progress import Progress, silent
-from nasedu.randomness import stream
+from nasedu.randomness import seeded, stream
 from nasedu.storage import identity, load_state, save_state
 
 Losses = dict[str, Tensor]
@@ -49,7 +57,8 @@ class TrainingConfig:
     Ours and not the public training's: the gradient is clipped, weight decay is not scaled to a nominal batch of 64,
     and the warm-up has a fixed number of steps.
 
-    The averaged weights move by 1 - ema_decay * (1 - exp(-t / ema_ramp)) at step t.
+    The averaged weights move by 1 - ema_decay * (1 - exp(-t / ema_ramp)) at step t. Raises `ParameterError` for a
+    number below 0, lr, ema_ramp and clip also for 0, and for what is no finite number but for an infinite clip.
     """
 
     epochs: int = 300
@@ -63,9 +72,17 @@ class TrainingConfig:
     warmup_momentum: float = 0.9
     ema_decay: float = 0.9999
     ema_ramp: float = 2000
-    clip: float = 10.0  # largest norm of the gradient
+    clip: float = 10.0  # largest norm of the gradient; infinity leaves it alone
     precision: str = "float32"  # or bfloat16: autocast on an accelerator
     save_seconds: float = 10.0  # at least so long between two checkpoints
+
+    def __post_init__(self):
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if field.type == "int":
+                check_whole(name, value, 0)
+            elif field.type == "float" and (name, value) != ("clip", math.inf):
+                check_number(name, value, above=name in ("lr", "ema_ramp", "clip"))
 
 
 @dataclass
@@ -97,7 +114,7 @@ def train(
     batches: from an epoch (from 0) to its batches.
     step: from (model, batch, generator) to named losses.
     config: how it learns.
-    seed: of `generator`.
+    seed: of `generator`, and of what layers draw.
     state: a checkpoint from which a killed training goes on. With another model, step, data or anything else that it
         depends on, it starts afresh and says so. A training that ends early leaves the model as it was before, so that
         the same call goes on.
@@ -106,10 +123,11 @@ def train(
 
     Raises `CheckpointError` where `state` is damaged, `ParameterError`, and `TrainingDiverged`.
     """
-    if config.epochs < 0 or config.lr <= 0:
-        raise ParameterError(f"training needs epochs >= 0 and lr > 0, got {config.epochs} and {config.lr}")
     check_name("precision", config.precision, ("float32", "bfloat16"))
-    owner = identity(model, batches, step, config, int(seed), _device(model), beside) if state else ""
+    seed = check_whole("seed", seed, 0)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ParameterError(f"this {type(model).__name__} has no parameters to train")
+    owner = identity(model, batches, step, config, seed, _device(model), beside) if state else ""
     optimizer = make_optimizer(model, config)
     ema = AveragedModel(model, multi_avg_fn=_averaging(config), use_buffers=True)
     ema.module.eval()
@@ -118,7 +136,7 @@ def train(
     with _undone_where_it_fails(model, changed) if state else nullcontext():
         history, saved = _resume(state, owner, parts) if state else [], time.monotonic()
         for epoch in range(len(history), config.epochs):
-            losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, stream(seed, "paths", epoch))
+            losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, seed)
             history.append({"epoch": epoch + 1} | losses)
             if state and (epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds):
                 save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, owner)
@@ -147,8 +165,9 @@ def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], thre
 
     Small networks leave most of a second thread idle, and wait long for it when the machine is busy with other things;
     one thread each also makes results independent of the number of cores. On an accelerator one trains at a time.
+    Trainings whose layers draw take turns, step by step: PyTorch's random state is one for all threads.
 
-    train_one: trains what a name stands for, without drawing from the global random state.
+    train_one: trains what a name stands for; but for layers, without drawing from the global random state.
     names: of what is trained.
     threads: of each.
     device: where they are trained.
@@ -203,31 +222,62 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=True)
 
 
-def _epoch(model, ema, optimizer, batches, step, config, epoch, generator) -> dict[str, float]:
+class _Turns:
+    """PyTorch's global random state as the layers of one epoch see it: seeded anew for every step.
+
+    Threads take turns at it, unless the epoch's first step drew nothing: then the others run without.
+    """
+
+    def __init__(self, seed: int, epoch: int, device: torch.device):
+        self.named, self.device, self.needed = (seed, "layers", epoch), device, True
+
+    @contextmanager
+    def step(self, i: int) -> Iterator[None]:
+        """While step i runs."""
+        if not self.needed:
+            yield
+            return
+        with seeded(stream(*self.named, i).initial_seed(), self.device):
+            before = self._states()
+            yield
+            self.needed = i > 0 or not all(map(torch.equal, before, self._states()))
+
+    def _states(self) -> list[Tensor]:
+        on_cuda = self.device.type == "cuda"
+        return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(self.device)] if on_cuda else [])
+
+
+def _epoch(model, ema, optimizer, batches, step, config, epoch, seed) -> dict[str, float]:
     """One pass: returns the mean of every named loss, over all batches and parts of steps that have it."""
     model.train()
+    generator, turns = stream(seed, "paths", epoch), _Turns(seed, epoch, _device(model))
     step = step.at(epoch, config.epochs) if hasattr(step, "at") else step  # a sampler that anneals
     # once an epoch: a supernet has a thousand modules to walk through, most of which do not run in a step
     parameters, follow = list(model.parameters()), _following(ema, model)
     sums: dict[str, Tensor | float] = {}
     counts: dict[str, int] = {}
     stop = getattr(_local, "stop", None)
-    for batch in batches:
+    for i, batch in enumerate(batches):
         if stop and stop.is_set():
             raise TrainingStopped("another training beside this one failed or was interrupted")
         _set_rates(optimizer, schedule(config, int(ema.n_averaged), epoch))
-        for part, losses in enumerate(_parts(step, model, batch, generator, config.precision)):
-            if part == 0:  # not earlier: what leads up to the first loss may leave gradients of its own behind
-                optimizer.zero_grad(set_to_none=True)
-            losses["total"].backward()
-            sums |= {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
-            counts |= {name: counts.get(name, 0) + 1 for name in losses}
+        with turns.step(i):
+            for part, losses in enumerate(_parts(step, model, batch, generator, config.precision)):
+                if part == 0:  # not earlier: what leads up to the first loss may leave gradients of its own behind
+                    optimizer.zero_grad(set_to_none=True)
+                losses["total"].backward()
+                sums |= {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
+                counts |= {name: counts.get(name, 0) + 1 for name in losses}
         nn.utils.clip_grad_norm_(parameters, config.clip)
         optimizer.step()
         follow()
+    if not sums:
+        raise ParameterError(f"there is no batch in epoch {epoch + 1}")
     means = {name: float(total) / counts[name] for name, total in sums.items()}
-    if not all(map(math.isfinite, means.values())):
-        raise TrainingDiverged(f"the loss is not finite in epoch {epoch + 1}: lower the learning rate ({config.lr})")
+    finite = {"loss is": all(map(math.isfinite, means.values()))}
+    finite["weights are"] = all(bool(p.detach().isfinite().all()) for p in parameters)
+    for what in (what for what, fine in finite.items() if not fine):
+        raise TrainingDiverged(f"the {what} not finite in epoch {epoch + 1}: lower the learning rate ({config.lr})")
     return means
 
 
@@ -236,18 +286,19 @@ def _parts(step: Step, model: nn.Module, batch, generator: torch.Generator, prec
     autocast = torch.autocast(_device(model).type, torch.bfloat16, enabled=precision == "bfloat16")
     with autocast:
         losses = step(model, batch, generator)
-    if isinstance(losses, dict):
-        yield losses
-        return
-    parts, part = iter(losses), None
+    several = isinstance(losses, Iterable) and not isinstance(losses, dict | Tensor)
+    parts, part = iter(losses if several else [losses]), None
     while True:
         with autocast:
             upcoming = next(parts, None)
-        if upcoming is None:
+        if upcoming is None and part:
             break
+        if not isinstance(upcoming, dict) or not isinstance(upcoming.get("total"), Tensor):
+            wrong = f"got {upcoming!r:.60}"
+            raise ParameterError(
+                f'a step must return a dictionary of losses with a "total" or yield at least one, {wrong}'
+            )
         yield (part := upcoming)
-    if part is None:
-        raise ParameterError("a training step must return a dictionary of losses or yield at least one")
 
 
 def _device(model: nn.Module) -> torch.device:

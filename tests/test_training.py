@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from nasedu.errors import ParameterError, TrainingDiverged, TrainingStopped, UnknownName
 from nasedu.hardware.latency import fixed_threads
+from nasedu.randomness import seeded
 from nasedu.training import TrainingConfig, schedule, side_by_side, train
 
 CONFIG = TrainingConfig(epochs=6, lr=0.05, warmup_steps=5, ema_ramp=5, ema_decay=0.9, save_seconds=0)
@@ -67,6 +69,66 @@ def test_a_killed_training_ends_where_it_would_have_ended(tmp_path, kill_after):
     for ours, theirs in ((resumed.model, whole.model), (resumed.ema, whole.ema)):
         for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
             assert torch.equal(a, b)
+
+
+class Dropping(nn.Module):
+    """A layer of one's own that draws, as nn.Dropout does."""
+
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.3, self.training)
+
+
+def dropping(seed=0, layer=nn.Dropout):
+    model, batches, step = task(seed)
+    model.insert(3, layer())
+    return model, batches, step
+
+
+def test_what_layers_draw_survives_a_kill_and_depends_on_nothing_else(tmp_path):
+    def kill(done, total, note=""):
+        torch.rand(7)
+        if done == 2:
+            raise Killed
+
+    whole = train(*dropping(), CONFIG)
+    with pytest.raises(Killed):
+        train(*dropping(), CONFIG, state=tmp_path / "s.pt", progress=kill)
+    model = dropping()
+    torch.rand(3)
+    before = torch.get_rng_state()
+    resumed = train(*model, CONFIG, state=tmp_path / "s.pt")
+    assert resumed.history == whole.history and torch.equal(torch.get_rng_state(), before)
+    weights = [list(trained.model.parameters()) for trained in (resumed, whole)]
+    assert all(map(torch.equal, *weights))
+    assert train(*dropping(), CONFIG, seed=1).history != whole.history
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout, Dropping])
+def test_layers_that_draw_take_turns_side_by_side(layer):
+    names = {f"{seed}": dropping(seed, layer) for seed in range(4)}
+    with fixed_threads(1):
+        alone = {name: train(*dropping(int(name), layer), CONFIG).history for name in names}
+    together = side_by_side(lambda name: train(*names[name], CONFIG), names)
+    assert {name: trained.history for name, trained in together.items()} == alone
+
+
+def test_trainings_without_such_layers_do_not_wait_for_each_other():
+    """From an epoch's second step on, the random state is free: a batch may be made of it in another thread."""
+
+    def step(model, batch, generator):
+        taken.append(not threads.submit(seeded_elsewhere).exception(timeout=30) if free else None)
+        free.append(True)
+        return {"total": (model(batch[0]) - batch[1]).square().mean()}
+
+    def seeded_elsewhere():
+        with seeded(0):
+            return torch.rand(1)
+
+    free, taken = [], []
+    with ThreadPoolExecutor(1) as threads:
+        model, batches, _ = task()
+        train(model, batches, step, replace(CONFIG, epochs=1))
+    assert taken == [None] + 9 * [True]
 
 
 def test_networks_trained_side_by_side_come_out_as_alone():
@@ -230,13 +292,47 @@ def test_biases_and_norms_do_not_decay():
 
 
 def test_bad_settings_and_divergence():
-    with pytest.raises(ParameterError, match="lr > 0"):
-        train(*task(), TrainingConfig(lr=0))
+    whole = {"epochs": (1.5, -1, True, "3"), "warmup_steps": (0.5, -1)}
+    above = dict.fromkeys(("lr", "clip", "ema_ramp"), (0, math.nan, -math.inf, "0.1"))
+    least = dict.fromkeys(("weight_decay", "ema_decay", "momentum", "final_lr", "warmup_bias_lr"), (-1, math.nan, None))
+    for kind, bad in (("whole number from 0", whole), ("number above 0", above), ("number of at least 0", least)):
+        for name, value in ((name, value) for name, values in bad.items() for value in values):
+            with pytest.raises(ParameterError, match=f"^{name} must be a {kind}, got {value!r}"):
+                TrainingConfig(**{name: value})
+    assert TrainingConfig(clip=math.inf).clip == math.inf, "a gradient that is left alone"
     with pytest.raises(UnknownName, match="did you mean 'adamw'"):
         train(*task(), TrainingConfig(optimizer="adam"))
     model, batches, _ = task()
     with pytest.raises(TrainingDiverged, match="epoch 1"):
         train(model, batches, diverge, CONFIG)
+
+    def steep(model, batch, generator):
+        return {"total": (0 * model(batch[0])).sum().sqrt()}
+
+    with pytest.raises(TrainingDiverged, match="the weights are not finite in epoch 1"):  # the loss is 0 throughout
+        train(task()[0], lambda epoch: [next(batches(0))], steep, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batches": lambda epoch: []}, "there is no batch in epoch 1"),
+        (
+            {"step": lambda *_: {"loss": torch.ones((), requires_grad=True)}},
+            'a dictionary .* with a "total" .* got {\'loss',
+        ),
+        ({"step": lambda *_: torch.ones(2, requires_grad=True)}, r"at least one, got tensor"),
+        ({"step": lambda *_: None}, "at least one, got None"),
+        ({"step": lambda *_: 0.5}, "at least one, got 0.5"),
+        ({"step": lambda *_: "ab"}, "at least one, got 'a'"),
+        ({"seed": None}, "seed must be a whole number from 0, got None"),
+        ({"model": nn.Flatten()}, "this Flatten has no parameters to train"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence(change, message):
+    model, batches, step = task()
+    with pytest.raises(ParameterError, match=message):
+        train(**{"model": model, "batches": batches, "step": step, "config": CONFIG} | change)
 
 
 def parts(*weights):

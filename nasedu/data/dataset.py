@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -122,11 +123,11 @@ class DetectionDataset(Dataset):
     def identity(self) -> list:
         """What a stored state compares: names, every label, and the images.
 
-        Images in memory count by content; files by size and ends, which no change of a compressed image leaves alone.
+        Images in memory and files count by content; a file is read again where its size or its time has changed.
         """
         labels = [[getattr(s, part) for s in self.samples] for part in ("boxes", "labels", "ignore")]
         files = [s.file for s in self.samples if Path(s.file).is_file()]
-        images = [_ends(file) for file in files] if files else self._load
+        images = [_content(file) for file in files] if files else self._load
         about = self.name, self.split, self.classes, self.image_size, [Path(s.file).name for s in self.samples]
         return [about, [len(boxes) for boxes in labels[0]], [torch.cat(p) if p else p for p in labels], images]
 
@@ -144,14 +145,16 @@ class DetectionDataset(Dataset):
         }
 
 
-def _ends(file: str) -> bytes:
-    """The size of a file and a hash of its first and last 4 kB."""
+def _content(file: str) -> bytes:
+    """A hash of a file."""
+    about = Path(file).stat()
+    return _hashed(file, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+
+
+@lru_cache(200_000)
+def _hashed(file: str, *about: int) -> bytes:
     with open(file, "rb") as opened:
-        size = opened.seek(0, 2)
-        opened.seek(max(0, size - 4096))
-        last = opened.read()
-        opened.seek(0)
-        return b"%d " % size + hashlib.sha256(opened.read(4096) + last).digest()
+        return hashlib.file_digest(opened, "sha256").digest()
 
 
 def make_boxes(corners: Sequence[Sequence[float]], canvas: tuple[int, int]) -> tv_tensors.BoundingBoxes:

@@ -23,8 +23,9 @@ def ntk(probe: Probe, *, images: int = 16, parameters: str = "weight", weights: 
     """-kappa, kappa = l_max / l_min of the kernel K = G G^T (TE-NAS, Chen et al. 2021, section 3.1.1, K_N).
 
     Row n of G is the gradient of image n's summed logits, in training mode. Higher is better: the paper prefers a small
-    kappa, hence the sign; at most -1. -inf where K is singular but for rounding, as for twin images; the public codes
-    returned a huge, a negative or (once NaN had become 0) even the best value. Memory: images x parameters.
+    kappa, hence the sign; at most -1. -inf where K is singular but for rounding and where two images are equal; the
+    public codes returned a huge, a negative or (once NaN had become 0) even the best value. Memory: images times
+    parameters.
 
     probe: the network and the batch.
     images: how many, the first of the batch; 16 in the public code.
@@ -43,7 +44,10 @@ def ntk(probe: Probe, *, images: int = 16, parameters: str = "weight", weights: 
     chosen = {name: p for name, p in named.items() if parameters != "weight" or "weight" in name}
     if not chosen:
         raise ProxyError(f"this {type(probe.original).__name__} has no parameters of the kind {parameters!r}")
-    outputs = logits_of(run(model, probe.images[: check_whole("images of ntk", images, 2)])).sum(1)
+    used = probe.images[: check_whole("images of ntk", images, 2)]
+    outputs = logits_of(run(model, used)).sum(1)
+    if len(used.flatten(1).cpu().unique(dim=0)) < len(used):
+        return -math.inf  # twins' gradients may differ by more than a rounding where BN sees a single pixel per image
     rows = torch.stack([torch.cat([g.flatten() for g in row.values()]) for row in together(outputs, chosen)])
     return -condition_number(gram(rows), torch.finfo(rows.dtype).eps)
 

@@ -5,9 +5,11 @@ The counts are exact and in closed form, so that a structure is refused before a
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from nasedu.errors import BudgetError, ParameterError, check_number
 from nasedu.hardware.latency import measure
@@ -15,6 +17,7 @@ from nasedu.randomness import seeded
 from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.registry import show
 from nasedu.spaces.plainnet.space import PlainArch, PlainNetSpace
+from nasedu.storage import identity, load_state, save_state
 
 UNITS = {"params": "parameters", "macs": "MACs", "layers": "layers", "latency_ms": "ms"}
 
@@ -110,16 +113,27 @@ class PlainLatency:
     A call adds up what `table` holds and measures what it lacks, so that a search visits a block again at no cost and
     gets the same value. Sums leave out what blocks share; `hardware.measure` on a built network shows how much.
     `options` are those of `hardware.measure` (batch, repeats, threads, device); values are ms per batch.
+
+    `keep` is a file that holds `table` from one run to the next, so that a search that goes on has the same networks
+    within its budget. Without it, or where it was lost, blocks are measured anew, and a stored search starts afresh.
+    Raises `CheckpointError` where it is damaged.
     """
 
     space: PlainNetSpace
     table: dict[str, float] = field(default_factory=dict)
     options: Mapping = field(default_factory=dict)
+    keep: str | Path | None = None
+
+    def __post_init__(self):
+        self._owner = identity(self.space, self.options)
+        saved = load_state(self.keep, self._owner) if self.keep else None
+        self._mark = saved["mark"] if saved else secrets.token_hex(8)
+        self.table |= saved["table"] if saved else {}
 
     @property
     def identity(self) -> list:
-        """What a stored state compares; not `table`, which grows as the search goes on."""
-        return [self.space, self.options]
+        """What a stored state compares; not `table`, which grows as the search goes on, but the mark of its begin."""
+        return [self.space, self.options, self._mark]
 
     def __call__(self, arch: Sequence) -> float:
         total, size = 0.0, self.space.input_size
@@ -127,6 +141,8 @@ class PlainLatency:
             key = f"{show(block)}@{size}"
             if key not in self.table:
                 self.table[key] = self._measured(block, size)
+                if self.keep:
+                    save_state(self.keep, {"mark": self._mark, "table": self.table}, self._owner)
             total += self.table[key]
             size = self.space.kinds[block.name].cost(block, size)[1]
         return total

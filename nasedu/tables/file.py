@@ -1,10 +1,11 @@
 """A lookup table as JSON: what it is a table of, how its figures came about, and one line of figures per group.
 
     {"schema": "nasedu-lookup-2", "space": "fbnet", "input_shape": [3, 32, 32], "fingerprint": "...",
-     "metric": "macs", "unit": "MACs", "provenance": {...}, "fixed": 123,
+     "metric": "macs", "unit": "MACs", "provenance": {...}, "hash": "...", "fixed": 123,
      "entries": {"stage1_1": {"k3e1": 456, "skip": 0}, "back1": {"0.25, 1": 789}}}
 
-Options are named by their choices, in the order of the group's decisions.
+Options are named by their choices, in the order of the group's decisions. The hash is of all the rest; a file that was
+made by hand may go without.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 import yaml
 
 from nasedu.errors import TableError, UnknownName, check_name
-from nasedu.files import write_atomically
+from nasedu.files import content_hash, write_atomically
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables.metrics import METRICS
 
@@ -45,12 +47,13 @@ def write(path: str | Path, space: SearchSpace, table: Mapping) -> None:
     """
     check_unit(table["metric"], table["unit"], f"{path}")
     about = {"schema": SCHEMA, "space": space.name, "input_shape": list(space.input_shape)}
-    about |= {"fingerprint": space.fingerprint} | table | {"fixed": plain(table["fixed"])}
-    lines = [f" {json.dumps(key)}: {json.dumps(about[key], ensure_ascii=False)}," for key in KEYS[:-1]]
-    entries = []
+    about |= {"fingerprint": space.fingerprint} | table | {"fixed": plain(table["fixed"]), "entries": {}}
     for (name, names), entry in zip(options(space).items(), table["entries"], strict=True):
-        row = dict(zip(names, map(plain, entry.flatten().tolist()), strict=True))
-        entries.append(f"  {json.dumps(name, ensure_ascii=False)}: {json.dumps(row, ensure_ascii=False)}")
+        about["entries"][name] = dict(zip(names, map(plain, entry.flatten().tolist()), strict=True))
+    about["hash"] = content_hash(json.loads(json.dumps(about)))  # as it will be read
+    quoted = partial(json.dumps, ensure_ascii=False)
+    lines = [f" {quoted(key)}: {quoted(about[key])}," for key in (*KEYS[:-2], "hash", "fixed")]
+    entries = [f"  {quoted(name)}: {quoted(row)}" for name, row in about["entries"].items()]
     write_atomically(path, "\n".join(["{", *lines, ' "entries": {', ",\n".join(entries), " }", "}", ""]))
 
 
@@ -60,7 +63,10 @@ def read(path: str | Path, space: SearchSpace) -> dict:
     if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
         got = repr(stored.get("schema"))[:40] if isinstance(stored, dict) else "no mapping"
         raise TableError(f"{path} is no lookup table of nasedu: its schema is {got}, not {SCHEMA!r}")
+    written = stored.pop("hash", None)
     check_keys(stored, KEYS, f"{path}")
+    if written not in (None, content_hash(stored)):
+        raise TableError(f"{path} was changed after it was written: its hash is not that of what it holds")
     if stored["fingerprint"] != space.fingerprint:
         raise TableError(
             f"{path} was made for {stored['space']} at {stored['input_shape']} ({stored['fingerprint']}), not for this "
@@ -74,10 +80,10 @@ def read(path: str | Path, space: SearchSpace) -> dict:
     return found | {name: stored[name] for name in ("metric", "unit", "provenance")}
 
 
-def fingerprint(path: str | Path) -> object:
-    """Which space a file was made for, or None where it is of another schema. Raises `TableError`."""
+def field(path: str | Path, key: str) -> object:
+    """What a file says under a key, or None where it does not or is of another schema. Raises `TableError`."""
     stored = parse(path)
-    return stored.get("fingerprint") if isinstance(stored, dict) and stored.get("schema") == SCHEMA else None
+    return stored.get(key) if isinstance(stored, dict) and stored.get("schema") == SCHEMA else None
 
 
 def check_keys(found: object, wanted: object, where: str) -> None:

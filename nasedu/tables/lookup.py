@@ -7,17 +7,25 @@ from pathlib import Path
 import torch
 
 from nasedu import resources
-from nasedu.errors import TableError
+from nasedu.errors import ParameterError, TableError, check_name
+from nasedu.hardware.backends import BACKENDS
 from nasedu.progress import Progress, silent
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables import file as table_file
 from nasedu.tables.csv import read_csv
 from nasedu.tables.foreign import read_mapping, read_ofa, read_wzdnas
+from nasedu.tables.metrics import METRICS
 from nasedu.tables.pricing import check_options, measure_defaults
 from nasedu.tables.table import LookupTable
 
 STORED = resources.folder("lookup")
-SETTINGS = ("batch", "threads", "backend", "precision")  # options of a measurement that ask for another latency
+SETTINGS = (
+    "batch",
+    "threads",
+    "backend",
+    "precision",
+    "device_type",
+)  # options of a measurement that ask for another latency
 
 
 def latency_table(
@@ -39,9 +47,11 @@ def latency_table(
     progress: as in `LookupTable.build`.
     options: as in `measure`.
 
-    Raises `UnknownName`, and `TableError`, also for a kept table that was measured otherwise.
+    Raises `UnknownName`, `ParameterError`, and `TableError`, also for a kept table that was measured otherwise or has
+    no hash, by which a damaged figure is found.
     """
     check_options("latency_ms", options)
+    asked = measure_defaults() | options | {"device_type": _device_type(options)}
     if source == "none":
         return None
     if source not in ("auto", "measure"):
@@ -49,28 +59,41 @@ def latency_table(
         if table.metric != "latency_ms":
             raise TableError(f"{source} holds {table.metric}, not latency_ms")
         return table
-    on_cpu = torch.device(options.get("device") or "cpu").type == "cpu" and options.get("backend", "torch") == "torch"
-    if source == "auto" and on_cpu and (table := stored(space, "latency_ms")) and not _otherwise(table, options):
+    if source == "auto" and (table := stored(space, "latency_ms")) and not _otherwise(table, asked):
         return table
     if keep and Path(keep).exists():
         table = LookupTable.load(keep, space)
-        if other := _otherwise(table, options):
+        if not table_file.field(keep, "hash"):
+            raise TableError(f"{keep} has no hash, so nobody knows whether it is as it was written: delete it")
+        if other := _otherwise(table, asked):
             raise TableError(f"{keep} was measured with {other}: delete it, or name another file to keep the table in")
         return table
     table = LookupTable.build(space, "latency_ms", progress=progress, **options)
+    table.provenance["device_type"] = asked["device_type"]
     if not keep:
         return table
     table.save(keep)
     return LookupTable.load(keep, space)  # rounded as it was written, so that a run that goes on has the same figures
 
 
-def _otherwise(table: LookupTable, options: dict) -> str:
+def _device_type(options: dict) -> str:
+    """The kind of device that is asked for; where none is, the one that the backend measures on."""
+    usual = "cuda" if options.get("backend") == "cuda" else "cpu"
+    try:
+        return torch.device(options.get("device") or usual).type
+    except (RuntimeError, TypeError):
+        wrong = f"{options['device']!r:.40}"
+        raise ParameterError(f"unknown device {wrong}: valid ones are cpu, cuda, cuda:1 ...") from None
+
+
+def _otherwise(table: LookupTable, asked: dict) -> str:
     """In which settings that change a latency a table differs from what is asked for; "" where in none.
 
     What its provenance does not name was measured before there was a choice: at the default.
     """
-    usual = measure_defaults()
-    settings = [(name, table.provenance.get(name, usual[name]), (usual | options)[name]) for name in SETTINGS]
+    made = table.provenance
+    usual = measure_defaults() | {"device_type": _device_type({"backend": made.get("backend")})}
+    settings = [(name, made.get(name, usual[name]), asked[name]) for name in SETTINGS]
     return " and ".join(f"{name} {was}, not {wanted}" for name, was, wanted in settings if was != wanted)
 
 
@@ -82,10 +105,12 @@ def stored(space: SearchSpace, metric: str, backend: str = "torch") -> LookupTab
     backend: what it was measured with.
 
     A space is known by its fingerprint, so a file made for other layers, choices or classes is passed over, whatever
-    its name. Raises `TableError` for a file that cannot be read.
+    its name. Raises `UnknownName`, and `TableError` for a file that cannot be read.
     """
+    check_name("metric", metric, METRICS)
+    check_name("backend", backend, BACKENDS)
     for path in sorted(STORED.glob(file_name(f"{space.name}*", space.input_shape[-1], metric, backend))):
-        if table_file.fingerprint(path) == space.fingerprint:
+        if table_file.field(path, "fingerprint") == space.fingerprint:
             return LookupTable.load(path, space)
     return None
 
@@ -111,6 +136,8 @@ def read_table(path: str | Path, space: SearchSpace, metric: str = "latency_ms")
 
     Raises `TableError`.
     """
+    if not isinstance(path, str | Path):
+        raise TableError(f"lookup takes auto, measure, none or a file, got {path!r:.40}")
     given, path = path, Path(path) if Path(path).is_file() else STORED.parent / path
     if not path.is_file():
         raise TableError(f"there is no lookup table {given}; lookup takes auto, measure, none or a file")

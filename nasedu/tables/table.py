@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path as FilePath
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -177,6 +178,7 @@ def padded(path: Path, space: SearchSpace) -> Tensor:
     most, rows = max(space.choices), []
     for entry, decision in zip(path, space.decisions, strict=True):
         n = len(decision.choices)
+        entry = int(entry) if isinstance(entry, np.integer) else entry
         if isinstance(entry, int) and not 0 <= entry < n:
             raise ArchitectureError(f"{decision.name} has {n} choices, got index {entry}")
         rows.append(nn.functional.pad(dense(entry, n), (0, most - n)))

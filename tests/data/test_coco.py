@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from nasedu.data import detection
+from nasedu.data import dataset, detection
 from nasedu.errors import DataError, UnknownName
+from nasedu.storage import identity
 
 
 def read(root, split="train", **options):
@@ -21,6 +25,26 @@ def edit(root, name, change) -> None:
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
+
+
+def test_an_identity_knows_every_pixel_of_its_files(coco_folder, monkeypatch):
+    """A bitmap whose middle changes keeps its size and both ends, at which alone was once looked."""
+    root = coco_folder("train2017", images=4)
+    path = root / "annotations" / "instances_train2017.json"
+    path.write_text(path.read_text().replace(".jpg", ".bmp"))
+    for image in (root / "train2017").iterdir():
+        noise = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(image.with_suffix(".bmp"))
+    before = identity(read(root))
+    assert identity(read(root)) == before
+    file = Path(read(root).samples[0].file)
+    with Image.open(file) as opened:
+        pixels = np.array(opened)
+    pixels[200:220] = 0
+    Image.fromarray(pixels).save(file)
+    assert identity(read(root)) != before
+    monkeypatch.setattr(dataset.hashlib, "file_digest", None)
+    assert identity(read(root)), "a second time, nothing is read that has not changed"
 
 
 def files(dataset) -> list[str]:

@@ -104,13 +104,18 @@ def results(kit, manifest, seconds=lambda entry: 1.0):
     """Results as the runner writes them, with a time in ms for every entry."""
     args = run_kit.parser().parse_args([])
     header = run_kit.describe(manifest["id"], args, types.SimpleNamespace(__version__="1"))
-    lines = [header]
+    lines = [header]  # not sealed as yet: `write_results` does that
     for entry in manifest["entries"]:
         if entry["file"]:
             ms = CALL_MS if entry["kind"] == "call" else seconds(entry)
             lines.append({"id": entry["id"], "median_ms": ms, "low_ms": ms, "high_ms": ms, "noisy": False})
-    Path(kit, "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_results(kit, lines)
     return lines
+
+
+def write_results(kit, lines):
+    sealed = [run_kit.sealed(line) if isinstance(line, dict) else line for line in lines]
+    Path(kit, "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in sealed))
 
 
 def read_lines(kit):
@@ -244,6 +249,29 @@ def test_a_killed_export_goes_on(quick, tmp_path, monkeypatch):
     damaged.write_bytes(damaged.read_bytes()[:-3])
     assert write_kit(space, tmp_path / "kit", networks=3)["id"] == whole["id"]
     assert len(quick) == 1
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_an_export_does_not_go_on_with_a_manifest_that_was_changed(quick, tmp_path, finished):
+    """One bit of an architecture: its network would stand beside a latency of another one."""
+    space, kit = spaces.create("tiny"), tmp_path / "kit"
+    whole = write_kit(space, kit, networks=3)
+    path = kit / ("manifest.json" if finished else "manifest.part.json")
+    (kit / "manifest.json").rename(path)
+
+    def changed(sign):
+        """With the first decision of the first network another one; `sign`: its id made to fit."""
+        held = json.loads(json.dumps(whole))
+        entry = next(entry for entry in held["entries"] if entry["kind"] == "network")
+        entry["arch"][0] ^= 1
+        path.write_text(json.dumps(held | {"id": write.manifest_id(held)} if sign else held))
+
+    changed(sign=False)
+    with pytest.raises(KitError, match=rf"{path.name} was changed after it was written"):
+        write_kit(space, kit, networks=3)
+    quick.clear()
+    changed(sign=True)
+    assert write_kit(space, kit, networks=3) == whole and len(quick) == 1, "that network alone is made again"
 
 
 @pytest.mark.usefixtures("quick")
@@ -510,12 +538,14 @@ def test_what_the_runner_refuses(kit, capsys):
     header = run_kit.describe(
         manifest["id"], run_kit.parser().parse_args(["--warmup", "1"]), run_kit.load_runtime("CPUExecutionProvider")
     )
-    (kit / "results.jsonl").write_text(json.dumps(header | {"kit": "0"}) + "\n")
+    write_results(kit, [header | {"kit": "0"}])
     refused("results of another kit")
-    (kit / "results.jsonl").write_text(json.dumps(header) + "\n")
+    write_results(kit, [header])
     refused("measured otherwise (repeats 30, now 3)")
-    (kit / "results.jsonl").write_text(json.dumps(header) + "\n[]\n")
+    write_results(kit, [header, []])
     refused("cannot be read")
+    (kit / "results.jsonl").write_text(json.dumps(header) + "\n")
+    refused("was changed after it was written")
     (kit / "results.jsonl").unlink()
     refused("No such file or directory", "--out", str(kit / "nodir" / "x.jsonl"))
     refused("directory", "--out", str(kit))
@@ -542,7 +572,7 @@ def test_a_file_of_somebody_elses_stays_as_it_is(text, kit, capsys):
 
 
 def test_a_cut_file_of_another_kit_stays_as_it_is(kit, capsys):
-    other = json.dumps({"schema": run_kit.RESULTS, "kit": "0"}) + "\n" + '{"id": "st'
+    other = json.dumps(run_kit.sealed({"schema": run_kit.RESULTS, "kit": "0"})) + "\n" + '{"id": "st'
     (kit / "results.jsonl").write_text(other)
     assert run(kit) == 2
     assert "another kit" in capsys.readouterr().err and (kit / "results.jsonl").read_text() == other
@@ -620,11 +650,27 @@ def test_the_runner_judges_and_times_as_measure_does(monkeypatch):
 )
 def test_results_that_cannot_be_used(change, sentence, kit, capsys):
     lines = change(results(kit, json.loads((kit / "manifest.json").read_text())))
-    (kit / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_results(kit, lines)
     assert cli.main(["import-kit", str(kit)]) == 2
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
     assert not (kit / "latency_ms.json").exists()
+
+
+def test_a_digit_that_changed_on_its_way_is_found(kit, capsys):
+    """By the way back and by a runner that goes on: a figure of any line."""
+    assert run(kit) == 0
+    before = import_kit(kit).table
+    lines = (kit / "results.jsonl").read_text().splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        told, figure = json.loads(line), "median_ms" if number else "timer_ms"
+        changed = json.dumps(told | {figure: told[figure] + 0.001}) + "\n"
+        (kit / "results.jsonl").write_text("".join([*lines[:number], changed, *lines[number + 1 :]]))
+        with pytest.raises(KitError, match=f"line {number + 1} was changed after it was written"):
+            import_kit(kit)
+        assert run(kit) == 2 and "was changed after it was written" in capsys.readouterr().err
+    (kit / "results.jsonl").write_text("".join(lines))
+    assert import_kit(kit).table.fixed == before.fixed
 
 
 def test_the_price_of_a_call_is_paid_once(kit):
@@ -685,7 +731,7 @@ def test_noisy_networks_are_not_judged_by(tmp_path):
         lines = results(tmp_path, manifest, lambda entry: 1.0 + len(entry["file"]))
         for line in lines[-noisy:]:
             line |= {"median_ms": 900.0, "high_ms": 900.0, "noisy": True}
-        (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        write_results(tmp_path, lines)
         found = import_kit(tmp_path)
         assert (found.noisy, len(found.networks), found.study.n) == (noisy, 13, judged)
         assert found.correction.before.n == 11 if noisy == 2 else "10 calm networks or more, here 9" in found.note

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nasedu import spaces
 from nasedu.errors import ParameterError, ProxyError, UnknownName
 from nasedu.proxies import score
 from nasedu.proxies.ntk import COLUMNS, condition_number, gram
@@ -88,6 +89,18 @@ def test_twin_images_are_never_the_best():
     nearly = IMAGES.clone()
     nearly[3] = nearly[0] + 1e-2 * nearly[1]  # almost a twin is a large number
     assert -1e10 < score("ntk", model, nearly) < 10 * score("ntk", model, IMAGES)
+
+
+@pytest.mark.parametrize("name", ["spos:course", "fbnet:course"])
+def test_twin_images_are_found_where_the_last_maps_are_single_pixels(name):
+    """BN over a few nearly equal values turns roundings into differences; the kernel looked regular."""
+    space = spaces.create(name)
+    network = space.build((0,) * len(space.choices), seed=0)
+    images = torch.randn(1, *space.input_shape, generator=torch.Generator().manual_seed(0))
+    assert score("ntk", network, images.expand(8, -1, -1, -1)) == -math.inf
+    others = torch.randn(4, *space.input_shape, generator=torch.Generator().manual_seed(1))
+    assert score("ntk", network, torch.cat([images, others, images])) == -math.inf
+    assert score("ntk", network, torch.cat([images, others, images]), images=5) > -math.inf
 
 
 def test_condition_number_by_hand():

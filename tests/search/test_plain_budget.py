@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from nasedu import spaces
-from nasedu.errors import BudgetError
-from nasedu.search.plain_budget import PlainBudget
+from nasedu.errors import BudgetError, CheckpointError
+from nasedu.search import ZenConfig, plain_budget, zero_shot
+from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.spaces.plainnet.published import MACS_SEED
 from nasedu.storage import identity
 
@@ -53,6 +55,58 @@ def test_the_network_of_the_fewest_parameters_may_be_slow():
     budget.check(START)
     assert budget(START) and not budget(slowest)
     assert "tried have 9 to 9 ms" in str(budget.unmet([slowest]))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Every block that is measured takes a ms more or less than the one before, as no machine is ever the same."""
+    told = []
+
+    def measure(module, shape, **options):
+        told.append(shape)
+        return SimpleNamespace(median=1.0 + len(told) % 7)
+
+    monkeypatch.setattr(plain_budget, "measure", measure)
+    return told
+
+
+def test_a_killed_search_goes_on_with_the_latencies_that_it_had(clock, tmp_path, capsys):
+    def search(folder, keep="blocks.pt", **options):
+        latency = PlainLatency(MOBILE, options={"batch": 2}, keep=keep and tmp_path / folder / keep)
+        budget = PlainBudget(MOBILE, latency_ms=40.0, latency=latency)
+        settings = ZenConfig(budget=30, children=4, population=8, founders=4, start=MACS_SEED, feasible=budget)
+        found = zero_shot(MOBILE, params, settings, state=tmp_path / folder / "s.pt", **options)
+        return [record["arch"] for record in found.history], latency
+
+    def kill(done, total, note=""):
+        if done == 18:  # in the middle of a generation
+            raise KeyboardInterrupt
+
+    whole, latency = search("whole")
+    start = len(clock)
+    del clock[:]
+    with pytest.raises(KeyboardInterrupt):
+        search("killed", progress=kill)
+    resumed, again = search("killed")
+    assert resumed == whole and again.table == latency.table and len(clock) == start
+    assert capsys.readouterr().out == ""
+    (tmp_path / "killed" / "blocks.pt").unlink()
+    search("killed")
+    assert "s.pt was stored with other settings, code or data" in capsys.readouterr().out
+    for folder in ("none", "none"):
+        search(folder, keep=None)
+    assert "s.pt was stored with other settings, code or data" in capsys.readouterr().out
+
+
+def test_kept_latencies_are_those_of_their_settings_and_undamaged(clock, tmp_path):
+    keep = tmp_path / "blocks.pt"
+    first = PlainLatency(MOBILE, keep=keep)
+    assert first(START) == PlainLatency(MOBILE, keep=keep)(START) and identity(first) != identity(PlainLatency(MOBILE))
+    assert identity(first) == identity(PlainLatency(MOBILE, keep=keep))
+    assert PlainLatency(MOBILE, options={"batch": 2}, keep=keep).table == {}
+    keep.write_bytes(keep.read_bytes()[:-1] + b"x")
+    with pytest.raises(CheckpointError, match=r"blocks\.pt cannot be read"):
+        PlainLatency(MOBILE, keep=keep)
 
 
 def test_a_budget_knows_its_space_cheaply():

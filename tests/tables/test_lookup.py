@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 import torch
 
 from nasedu import spaces
-from nasedu.errors import TableError, UnknownName
+from nasedu.errors import ParameterError, TableError, UnknownName
+from nasedu.files import content_hash
 from nasedu.hardware import count
 from nasedu.search import DescentConfig, pareto_sweep
 from nasedu.tables import LookupTable, latency_table, lookup, read_table, stored
@@ -102,6 +104,57 @@ def test_a_kept_table_serves_the_settings_that_it_was_measured_with(shelf, monke
         latency_table(space, "measure", keep, batch=8)
 
 
+def test_a_kept_table_is_of_one_kind_of_device(shelf, monkeypatch):
+    space, keep, asked = spaces.create("nasbench201", depth=0.2, width=0.25, input_size=8), shelf / "kept.json", []
+    monkeypatch.setattr(LookupTable, "build", built(asked))
+    assert latency_table(space, "measure", keep).provenance["device_type"] == "cpu"
+    with pytest.raises(TableError, match=r"kept\.json was measured with device_type cpu, not cuda: delete it"):
+        latency_table(space, "measure", keep, device="cuda")
+    assert latency_table(space, "measure", keep, device="cpu").fixed == 9.0
+    keep.unlink()
+    for options in ({"device": "cuda:1"}, {"device": torch.device("cuda")}):
+        assert latency_table(space, "measure", keep, **options).provenance["device_type"] == "cuda"
+    assert len(asked) == 2
+    keep.unlink()
+    assert latency_table(space, "measure", keep, backend="cuda").provenance["device_type"] == "cuda"
+    for source in ("measure", "none"):
+        with pytest.raises(ParameterError, match="unknown device 'gpu': valid ones are cpu"):
+            latency_table(space, source, device="gpu")
+
+
+def test_a_kept_table_with_a_changed_digit_is_refused(shelf, monkeypatch):
+    space, keep = spaces.create("nasbench201", depth=0.2, width=0.25, input_size=8), shelf / "kept.json"
+    monkeypatch.setattr(LookupTable, "build", built([]))
+    latency_table(space, "measure", keep)
+    text = keep.read_text()
+    for change, message in (
+        (lambda: text.replace('"fixed": 9', '"fixed": 8'), "was changed after it was written"),
+        (lambda: re.sub(' "hash": .*\n', "", text), "has no hash, so nobody knows"),
+    ):
+        keep.write_text(change())
+        with pytest.raises(TableError, match=rf"kept\.json {message}"):
+            latency_table(space, "measure", keep)
+
+
+def test_stored_tables_are_as_they_were_written():
+    for path in (ROOT / "lookup").glob("*.json"):
+        told = json.loads(path.read_text())
+        assert told.pop("hash") == content_hash(told), path.name
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("latency",), "unknown metric 'latency': did you mean 'latency_ms'"),
+        (("mac",), "unknown metric 'mac': did you mean 'macs'"),
+        (("latency_ms", "onnx"), "unknown backend 'onnx': did you mean 'onnxruntime'"),
+    ],
+)
+def test_a_misspelt_metric_is_not_a_table_that_is_missing(asked, message):
+    with pytest.raises(UnknownName, match=message):
+        stored(spaces.create("fbnet:course"), *asked)
+
+
 def test_a_measured_table_is_the_same_when_it_is_read_back(shelf, tmp_path, capsys):
     """Measured here and now: a descent that was killed prices with the same figures, and goes on."""
     space, keep = spaces.create("nasbench201", depth=0.2, width=0.25, input_size=8), shelf / "measured.json"
@@ -138,6 +191,8 @@ def test_a_file_is_read_by_its_ending_and_content(shelf):
     table_of(space, value=7.0).save(shelf / "t.json")
     assert read_table("lookup/t.json", space).fixed == read_table(shelf / "t.json", space).fixed == 7.0
     (shelf / "t.txt").write_text("1")
+    with pytest.raises(TableError, match="auto, measure, none or a file, got None"):
+        read_table(None, space)
     for name, message in (("t.txt", "names end in .json"), ("none.json", "there is no lookup table .*none.json")):
         with pytest.raises(TableError, match=message):
             read_table(shelf / name, space)

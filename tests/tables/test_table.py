@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -125,6 +126,13 @@ def test_equal_pieces_are_counted_once(monkeypatch):
     assert table(arch) == count(space.build(arch), space.input_shape).params
 
 
+def test_numpys_whole_numbers_are_indices(space, tables):
+    ones = [np.int64(1)] * len(space.choices)
+    assert tables["macs"].expected(ones) == pytest.approx(tables["macs"](ones), rel=1e-6)
+    with pytest.raises(ArchitectureError, match="got index 9"):
+        tables["macs"].expected([np.int64(9)] * len(space.choices))
+
+
 def test_bounds_are_reached(space, tables):
     low, high = tables["depth"].bounds()
     assert (low, high) == (5, 5 * 4 + 4 * 3)
@@ -146,7 +154,7 @@ def test_save_and_load(space, tables, tmp_path):
     assert loaded.unit == "MACs" and loaded.fixed == tables["macs"].fixed
     assert all(torch.equal(a, b) for a, b in zip(loaded.entries, tables["macs"].entries, strict=True))
     assert loaded.provenance == {"how": "counted by nasedu"}
-    assert len(path.read_text().splitlines()) == 12 + len(space.groups), "one line per group"
+    assert len(path.read_text().splitlines()) == 13 + len(space.groups), "one line per group"
     score = LookupTable(space, "snip", "log saliency", 0.0, [-1.5 * e for e in tables["depth"].entries])
     score.save(tmp_path / "score.json")
     assert LookupTable.load(tmp_path / "score.json", space)((0,) * 18) == -1.5 * 5
@@ -159,9 +167,10 @@ def test_save_and_load(space, tables, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(tables, tmp_path_factory):
+    """A stored table without its hash, as one made by hand."""
     path = tmp_path_factory.mktemp("stored") / "macs.json"
     tables["macs"].save(path)
-    return path.read_text()
+    return re.sub(' "hash": .*\n', "", path.read_text())
 
 
 SPOILT = {  # what is changed in the stored text, and what the refusal must name
@@ -198,6 +207,19 @@ def test_a_spoilt_file_is_refused_by_what_is_wrong_in_it(space, whole, tmp_path,
     (tmp_path / "t.json").write_text(whole.replace(old, new, 1))
     with pytest.raises(TableError, match=message):
         LookupTable.load(tmp_path / "t.json", space)
+
+
+def test_a_digit_that_changed_on_the_disk_is_found(space, tables, whole, tmp_path):
+    path = tmp_path / "macs.json"
+    path.write_text(whole)
+    assert LookupTable.load(path, space).fixed == tables["macs"].fixed, "a file made by hand needs no hash"
+    replace(tables["macs"], provenance={"who": "Zoë", 1: (2, 0.1)}).save(path)
+    text = path.read_text()
+    assert LookupTable.load(path, space).provenance == {"who": "Zoë", "1": [2, 0.1]}
+    for old, new in (("995328", "995329"), ("Zoë", "Zoe"), ('"hash": "', '"hash": "x')):
+        path.write_text(text.replace(old, new, 1))
+        with pytest.raises(TableError, match=r"macs\.json was changed after it was written"):
+            LookupTable.load(path, space)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"schema": "other"}', "{", '{"a": ' * 5000])

@@ -10,10 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from nasedu import spaces
-from nasedu.deploy.kit.run_kit import KIT, RESULTS
-from nasedu.deploy.kit.write import CALL, MANIFEST
+from nasedu.deploy.kit.run_kit import KIT, RESULTS, intact
+from nasedu.deploy.kit.write import CALL, MANIFEST, manifest_id
 from nasedu.errors import KitError, TableError
-from nasedu.files import content_hash
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables.additivity import FEWEST, Additivity, Correction, correct, study
 from nasedu.tables.metrics import METRICS
@@ -101,7 +100,7 @@ def read_manifest(folder: Path) -> dict:
         raise KitError(f"{path} cannot be read: {error}") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != KIT:
         raise KitError(f"{path} is no manifest of a kit (schema {KIT!r})")
-    if manifest.get("id") != content_hash({k: v for k, v in manifest.items() if k not in ("id", "date")}):
+    if manifest.get("id") != manifest_id(manifest):
         raise KitError(f"{path} was changed after it was written: its id is not that of what it holds")
     return manifest
 
@@ -176,12 +175,15 @@ def _check_header(header: dict, path: Path) -> None:
 
 
 def _line(row: str, number: int, path: Path) -> dict:
+    """What a line says, when it is as it was written; of another schema nothing is known. Raises `KitError`."""
     try:
         line = json.loads(row)
     except ValueError:
         line = None
     if not isinstance(line, dict):
         raise KitError(f"{path}, line {number} cannot be read: {row[:40]!r}")
+    if line.get("schema", RESULTS) == RESULTS and not intact(line):
+        raise KitError(f"{path}, line {number} was changed after it was written: its hash is not that of what it says")
     return line
 
 

@@ -22,7 +22,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-KIT, RESULTS = "nasedu-kit-2", "nasedu-kit-results-1"
+KIT, RESULTS = "nasedu-kit-2", "nasedu-kit-results-2"
 OLDEST = (1, 18)  # ONNX Runtime that reads the kit's files
 SHORTEST = 0.2  # ms: a block that is faster runs several times in a row, so that the clock's steps do not matter
 NOISE = 0.15  # of the median: quartiles further apart than this mean that something else was running
@@ -251,8 +251,11 @@ def checked_results(path, lines, header):
     try:
         first, *lines = [json.loads(line) for line in lines]
         done = {line["id"]: bool(line["noisy"]) for line in lines}
-    except (ValueError, KeyError, TypeError):
+        damaged = not all(map(intact, [first, *lines]))
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Problem(f"{path} cannot be read: give another --out, or delete it to measure all again") from None
+    if damaged:
+        raise Problem(f"{path} was changed after it was written: give another --out, or delete it to measure all again")
     if first.get("kit") != header["kit"]:
         raise Problem(f"{path} holds results of another kit: give another --out, or delete it")
     differ = [name for name in header if name not in MAY_DIFFER and first.get(name) != header[name]]
@@ -263,10 +266,20 @@ def checked_results(path, lines, header):
 
 
 def append(file, line):
-    """Write one line so that a kill or a power cut afterwards cannot take it back."""
-    file.write(json.dumps(line) + "\n")
+    """Write one line, sealed, so that a kill or a power cut afterwards cannot take it back."""
+    file.write(json.dumps(sealed(line)) + "\n")
     file.flush()
     os.fsync(file.fileno())
+
+
+def sealed(line):
+    """The line with a hash of what it says, at its end."""
+    return {**line, "hash": hashlib.sha256(json.dumps(line, sort_keys=True).encode()).hexdigest()[:16]}
+
+
+def intact(line):
+    """Whether a line says what it said when it was sealed."""
+    return line == sealed({name: value for name, value in line.items() if name != "hash"})
 
 
 def measure(path, args, runtime, timer_ms):

@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -49,12 +49,20 @@ JOBS_PER_WORKER = 12  # starting a process takes as long as exporting half as ma
 
 @dataclass(frozen=True)
 class Job:
-    """One file to make: a piece, by its index, or the network `arch`; with neither, the empty call."""
+    """One file to make: a piece, by its index, or the network `arch`, on inputs of `shapes`; else the empty call."""
 
     id: str
     file: str
+    shapes: Sequence[tuple[int, ...]] = ((),)
     piece: int | None = None
     arch: Arch | None = None
+
+    @property
+    def about(self) -> dict:
+        """What its entry of the manifest begins with, known before it is made."""
+        kind = "network" if self.arch is not None else "block" if self.piece is not None else "call"
+        arch = None if self.arch is None else list(self.arch)
+        return {"id": self.id, "kind": kind, "arch": arch, "input_shapes": list(map(list, self.shapes))}
 
 
 def write_kit(
@@ -84,7 +92,7 @@ def write_kit(
     check_whole("workers", workers)
     out, plan = Path(out), _plan(space, networks, seed, batch)
     jobs, listed = _jobs(space, networks, seed)
-    done = _begun(out, plan)
+    done = _begun(out, plan, jobs)
     manifest = plan | {"entries": [], "pieces": listed}
     _save(out / UNFINISHED, manifest | {"entries": list(done.values())})  # first: a folder without it is not ours
     write_atomically(out / RUNNER, (Path(__file__).parent / RUNNER).read_text())
@@ -95,9 +103,7 @@ def write_kit(
             done[entry["id"]] = entry
             _save(out / UNFINISHED, manifest | {"entries": list(done.values())})
             progress(len(done), len(jobs))
-    manifest["entries"] = [done[job.id] for job in jobs]
-    manifest = {"id": content_hash(manifest), "date": datetime.date.today().isoformat()} | manifest
-    _save(out / MANIFEST, manifest)
+    manifest = _save(out / MANIFEST, manifest | {"entries": [done[job.id] for job in jobs]})
     (out / UNFINISHED).unlink(missing_ok=True)
     return manifest
 
@@ -135,10 +141,10 @@ def _jobs(space: SearchSpace, networks: int, seed: int) -> tuple[list[Job], list
         what = make_up(piece.make("meta"), piece.input_shapes) or f"only {i}"
         if what not in known:
             known[what] = piece.name
-            jobs.append(Job(piece.name, f"blocks/{len(jobs) - 1:03}.onnx.gz", i))
+            jobs.append(Job(piece.name, f"blocks/{len(jobs) - 1:03}.onnx.gz", piece.input_shapes, i))
         listed.append({"name": piece.name, "group": piece.group, "option": list(piece.option), "entry": known[what]})
-    archs = living_networks(space, networks, seed)
-    jobs += [Job(f"network {i:02}", f"networks/{i:02}.onnx.gz", arch=arch) for i, arch in enumerate(archs)]
+    for i, arch in enumerate(living_networks(space, networks, seed)):
+        jobs.append(Job(f"network {i:02}", f"networks/{i:02}.onnx.gz", [space.input_shape], arch=arch))
     return jobs, listed
 
 
@@ -173,8 +179,11 @@ def _lives(space: SearchSpace, arch: Arch) -> bool:
     return not torch.equal(first, second)
 
 
-def _begun(out: Path, plan: dict) -> dict[str, dict]:
-    """The entries, by id, of a kit with this plan whose files are whole. Raises `KitError` for any other folder."""
+def _begun(out: Path, plan: dict, jobs: list[Job]) -> dict[str, dict]:
+    """The entries, by id, of a kit with this plan that are as planned, their files whole.
+
+    Raises `KitError` for any other folder.
+    """
     if out.exists() and not out.is_dir():
         raise KitError(f"{out} is a file; a kit is a folder")
     if not out.exists() or all(path.name.startswith(".") for path in out.iterdir()):
@@ -184,16 +193,27 @@ def _begun(out: Path, plan: dict) -> dict[str, dict]:
         raise KitError(f"{out} holds other files: name a folder that is empty or does not exist yet")
     try:
         stored = json.loads(there[0].read_text())
-        entries, other = stored["entries"], {k: stored.get(k) for k in plan} != plan
+        entries, changed = {entry["id"]: entry for entry in stored["entries"]}, stored.get("id") != manifest_id(stored)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise KitError(f"{there[0]} cannot be read: name another folder, or delete this one") from None
-    if other:
+    if changed:
+        raise KitError(f"{there[0]} was changed after it was written: name another folder, or delete this one")
+    if {k: stored.get(k) for k in plan} != plan:
         raise KitError(f"{out} holds a kit of another space or with other settings or versions: name another folder")
-    return {e["id"]: e for e in entries if e["file"] is None or digest(out / e["file"]) == e["sha256"]}
+    known = {job.id: entries[job.id] for job in jobs if job.about.items() <= entries.get(job.id, {}).items()}
+    return {k: e for k, e in known.items() if e["file"] is None or digest(out / e["file"]) == e["sha256"]}
 
 
-def _save(path: Path, manifest: dict) -> None:
+def manifest_id(manifest: dict) -> str:
+    """What identifies a manifest: all that it holds but its own id and its date."""
+    return content_hash({k: v for k, v in manifest.items() if k not in ("id", "date")})
+
+
+def _save(path: Path, manifest: dict) -> dict:
+    """Write a manifest with its id, and return it."""
+    manifest = {"id": manifest_id(manifest), "date": datetime.date.today().isoformat()} | manifest
     write_atomically(path, json.dumps(manifest, indent=1) + "\n")
+    return manifest
 
 
 class Exporter:
@@ -211,16 +231,12 @@ class Exporter:
 
     def __call__(self, job: Job) -> dict:
         """The job's entry of the manifest, its file written. A block without a file costs nothing."""
-        kind = "network" if job.arch is not None else "block" if job.piece is not None else "call"
-        entry = {"id": job.id, "kind": kind}
-        entry["arch"] = None if job.arch is None else list(job.arch)
+        entry = job.about
         if job.id == CALL:
-            return entry | {"input_shapes": [[]]} | self._written(job, empty_call())
+            return entry | self._written(job, empty_call())
         with seeded(self.seed):
             module = self.space.build(job.arch) if job.arch is not None else self.pieces[job.piece].make()
-        shapes = [self.space.input_shape] if job.arch is not None else self.pieces[job.piece].input_shapes
-        entry["input_shapes"] = [list(shape) for shape in shapes]
-        model = onnx_model(module, *shapes, batch=self.batch)
+        model = onnx_model(module, *job.shapes, batch=self.batch)
         if job.arch is None and computes_nothing(model):
             return entry | {"file": None, "sha256": None}
         repeat_weights(model)
