@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
@@ -74,23 +74,28 @@ def score_pool(
     done = (load_state(state, owner) if state else None) or {}
     one = partial(_score, space, batch, parts, options)
     jobs = [(seed, arch) for seed in seeds for arch in archs if (seed, space.format(arch)) not in done]
-    total = len(archs) * len(seeds)
+    try:
+        for count, found in enumerate(_scored(one, jobs, len(archs) * len(seeds), executor, progress), start=1):
+            done[jobs[count - 1][0], space.format(jobs[count - 1][1])] = found
+            if state and count % SAVE_EVERY == 0:
+                save_state(state, done, owner)
+    except LOST as error:
+        raise lost(len(done), "networks", state) from error
+    finally:
+        if state and jobs:
+            save_state(state, done, owner)
+    return _collect(done, [space.format(arch) for arch in archs], seeds, wanted)
+
+
+def _scored(one: Callable, jobs: list[tuple[int, Arch]], total: int, executor: Executor | None, progress: Progress):
+    """The scores and errors of every job, in order. Raises `ProxyError`."""
     progress(total - len(jobs), total)
     with Workers(one, executor) as workers, closing(workers.map(jobs)) as answers:
-        try:
-            for count, (job, found) in enumerate(zip(jobs, answers, strict=True), start=1):
-                if isinstance(found, Failed):
-                    raise ProxyError(f"{space.format(job[1]).strip()} could not be scored: {found.sentence}"[:300])
-                done[job[0], space.format(job[1])] = found
-                progress(total - len(jobs) + count, total)
-                if state and count % SAVE_EVERY == 0:
-                    save_state(state, done, owner)
-        except LOST as error:
-            raise lost(len(done), "networks", state) from error
-        finally:
-            if state and jobs:
-                save_state(state, done, owner)
-    return _collect(done, [space.format(arch) for arch in archs], seeds, wanted)
+        for left, found in zip(reversed(range(len(jobs))), answers, strict=True):
+            if isinstance(found, Failed):
+                raise ProxyError(f"a network could not be scored: {found.sentence}"[:300])
+            yield found
+            progress(total - left, total)
 
 
 def _check_lists(**given: object) -> None:
