@@ -64,7 +64,7 @@ def test_blind_searches_find_a_detector(space, task):
 @pytest.mark.parametrize("relaxation", RELAXATIONS)
 def test_descent_finds_a_detector(space, task, relaxation):
     config = search.GradientConfig(relaxation, epochs=1, warmup_epochs=0)
-    result = search.gradient_search(space, task, config=config)
+    result = search.gradient_search(space, task, config)
     moved = [float((p - 1 / len(p)).abs().max()) for p in result.path]
     assert len(result.best) == len(space.choices) and min(moved) > 1e-4 and 0 <= result.score <= 1
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from nasedu.errors import BudgetError, ParameterError, check_whole
+from nasedu.errors import BudgetError, ParameterError, check_kind, check_whole
 from nasedu.progress import Progress, silent
 from nasedu.randomness import rng
 from nasedu.search.result import SearchResult
@@ -129,6 +129,7 @@ class Search:
 
     def __post_init__(self):
         check_whole("seed", self.seed, 0)
+        check_kind("settings of a search", self.settings, SearchConfig, "a SearchConfig")
         self.feasible, self.costs = self.settings.feasible, self.settings.costs
         for name in self.costs:
             if name in FIELDS:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nasedu.errors import ParameterError, check_name, check_number, check_whole
+from nasedu.errors import check_kind, check_name, check_number, check_whole
 from nasedu.progress import Progress, silent
 from nasedu.search.engine import Pool, Search, Strategy
 from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import Evaluate, SearchConfig
-from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.spaces.base import Arch, SearchSpace, check_decided
 
 BREEDING_TRIES = 50  # to breed a feasible and new child, before a random architecture takes its place
 CROSSING_TRIES = 3  # of these before a crossed child that was seen already is mutated: parents may be too alike
@@ -49,10 +49,8 @@ class EvolutionConfig(SearchConfig):
         for name in ("population", "children"):
             check_whole(name, getattr(self, name))
         check_whole("k, of the population,", self.k, 1, self.population)
-        check_number("share, a probability,", self.share)
-        check_number("mutation, a probability,", self.mutation, above=True)
-        if max(self.share, self.mutation) > 1:
-            raise ParameterError(f"share and mutation are probabilities, got {self.share} and {self.mutation}")
+        check_number("share, a probability,", self.share, most=1)
+        check_number("mutation, a probability,", self.mutation, above=True, most=1)
 
 
 # Single Path One-Shot, the authors' search.py: 20 generations of 50 (25 mutations, 25 crossovers), the best 10 breed.
@@ -82,7 +80,11 @@ def evolution(
     executor: as there.
     state: as there.
     progress: as there.
+
+    Raises as `random_search`.
     """
+    check_decided("evolution", space)
+    check_kind("settings of evolution", settings, EvolutionConfig, "an EvolutionConfig")
     propose = partial(_propose, settings, Population(settings.population, settings.ageing))
     strategy = Strategy("evolution", settings.rules, settings.population, settings.children, propose)
     return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()

@@ -107,8 +107,8 @@ class GradientResult(SearchResult):
 def gradient_search(
     space: SearchSpace,
     task: Task,
+    settings: GradientConfig = GradientConfig(),
     *,
-    config: GradientConfig = GradientConfig(),
     hardware: Budget | Hook | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -121,7 +121,7 @@ def gradient_search(
 
         space: where to look.
         task: what for; its seed decides about the halves and the order of their batches.
-        config: how weights and logits descend.
+        settings: how weights and logits descend.
         hardware: `hardware(loss, path)` turns the task loss of the logits into the loss that they descend on: a
             `tables.Budget`, or a function of your own. `path` has the weights (n_choices,) per decision that the
             forward pass uses (for gates, the probabilities). Where its losses learn, they do so on a copy, from the
@@ -131,13 +131,13 @@ def gradient_search(
         state: a checkpoint from which a killed search goes on.
         progress: as in `train`.
     """
-    _check(space, task, config, hardware)
+    _check(space, task, settings, hardware)
     check_whole("seed", seed, 0, 2**63 - 1)
     start = time.perf_counter()
     supernet = space.supernet(seed=seed).to(device, memory_format=torch.channels_last)
-    descent = Bilevel(space, task, config, hardware, device)
+    descent = Bilevel(space, task, settings, hardware, device)
     options = {"seed": seed, "state": state, "progress": progress}
-    trained = train(supernet, descent.batches, descent.step, config.of_weights, beside=descent, **options)
+    trained = train(supernet, descent.batches, descent.step, settings.of_weights, beside=descent, **options)
     supernet.load_state_dict(trained.ema.state_dict())
     history = [old | new for old, new in zip(trained.history, descent.history, strict=True)]
     best = descent.architecture()
@@ -148,11 +148,11 @@ def gradient_search(
     return GradientResult(space, best, score, history, seconds, prices, descent.probabilities(), supernet)
 
 
-def _check(space: SearchSpace, task: Task, config: GradientConfig, hardware: Budget | Hook | None) -> None:
+def _check(space: SearchSpace, task: Task, settings: GradientConfig, hardware: Budget | Hook | None) -> None:
     """Raise `ParameterError` or `TableError` for what a search cannot use."""
     check_decided("gradient_search", space)
     check_task(task)
-    check_kind("config", config, GradientConfig, "a GradientConfig")
+    check_kind("settings of gradient_search", settings, GradientConfig, "a GradientConfig")
     if hardware is not None:
         check_has("hardware", hardware, ["__call__"], "a tables.Budget or a function of a loss and a path")
     if isinstance(hardware, Budget):

@@ -11,7 +11,7 @@ from nasedu.progress import Progress, silent
 from nasedu.search.engine import Pool, Search, Strategy
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import Evaluate, SearchConfig
-from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.spaces.base import Arch, SearchSpace, check_decided
 
 
 def local_search(
@@ -36,7 +36,10 @@ def local_search(
     executor: as there.
     state: as there.
     progress: as there.
+
+    Raises as `random_search`.
     """
+    check_decided("local_search", space)
     strategy = Strategy("local", {}, 1, 1, partial(_propose, _Climb()))
     return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()
 

@@ -46,7 +46,7 @@ class _Range:
         return self.low <= self.table(arch) <= self.high
 
     def __str__(self) -> str:
-        bounds = f"at most {self.high:.4g}" if self.low == -math.inf else f"{self.low:.4g} to {self.high:.4g}"
+        bounds = f"at most {_told(self.high)}" if self.low == -math.inf else f"{_told(self.low)} to {_told(self.high)}"
         return f"{self.table.metric} of {bounds} {self.table.unit}"
 
     @property
@@ -54,7 +54,7 @@ class _Range:
         """The reachable range in words, for MACs in GFLOPs as well, two to a MAC."""
         (low, high), unit = self.table.bounds(), self.table.unit
         also = f" ({2e-9 * low:.4g} to {2e-9 * high:.4g} GFLOPs)" if self.table.metric == "macs" else ""
-        return f"{low:.4g} to {high:.4g} {unit}{also}"
+        return f"{_told(low)} to {_told(high)} {unit}{also}"
 
     @cached_property
     def above(self) -> list[np.ndarray]:
@@ -248,6 +248,11 @@ class Constraint:
         gap = ", though costs lie on both sides of it" if inside and len(self.ranges) == 1 else ""
         reach = " and ".join(one.reach for one in self.ranges)
         return BudgetError(f"no architecture of {self.space.name} has {wanted}{gap}: the reachable range is {reach}")
+
+
+def _told(figure: float) -> str:
+    """A figure for a sentence: 8,096 or 5.312."""
+    return f"{figure:,.0f}" if abs(figure) >= 1000 else f"{figure:.4g}"
 
 
 def _by_option(scores: LookupTable | Sequence[Tensor], space) -> np.ndarray:

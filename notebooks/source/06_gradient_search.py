@@ -267,7 +267,7 @@ def search(name, space, images, config, hardware=None, batch_size=64):
     with tqdm(total=config.epochs, desc=name, unit="epoch", leave=False) as bar:
         keep = {"state": cfg.out_dir / f"{name.replace(' ', '-')}.pt"}
         follow = {"progress": lambda done, *_: bar.update(done - bar.n)}
-        same = {"config": config, "hardware": hardware, "seed": cfg.seed, "device": cfg.device}
+        same = {"settings": config, "hardware": hardware, "seed": cfg.seed, "device": cfg.device}
         task = Classification(images, batch_size=batch_size, seed=cfg.seed)
         return gradient_search(space, task, **same, **keep, **follow)
 

@@ -483,7 +483,8 @@ def ms_per_image(arch):
 
 limits = {"params": cfg.max_params, "macs": cfg.max_macs, "layers": cfg.max_layers, "latency_ms": cfg.max_latency_ms}
 limits = {name: limit for name, limit in limits.items() if limit is not None}
-clock = search.PlainLatency(space, options={"batch": cfg.latency_batch, "threads": cfg.threads, "device": cfg.device})
+options = {"batch": cfg.latency_batch, "threads": cfg.threads, "device": cfg.device}
+clock = search.PlainLatency(space, options=options, keep=cfg.out_dir / "blocks.pt")
 budget = search.PlainBudget(space, **limits, latency=ms_per_image if cfg.max_latency_ms else None)
 try:
     search.PlainBudget(space, params=1000).check(start)

@@ -784,7 +784,7 @@ print((cfg.out_dir / "table.csv").read_text()[:300], "...")
 folder, imported = cfg.out_dir / "kit", None
 if cfg.kit_space != "none":
     tiny = spaces.create(cfg.kit_space, depth=cfg.kit_depth, input_size=cfg.kit_pixels)
-    packed = kit.write_kit(tiny, folder, cfg.kit_networks, cfg.seed, workers=2, progress=True)
+    packed = kit.write_kit(tiny, folder, cfg.kit_networks, cfg.seed, workers=2)
     files = [entry for entry in packed["entries"] if entry["file"]]
     size = sum((folder / entry["file"]).stat().st_size for entry in files)
     print(f"{len(files)} ONNX files, {size / 1e6:.2f} MB; a manifest; {kit.write.RUNNER}")

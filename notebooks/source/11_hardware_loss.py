@@ -813,7 +813,7 @@ def real_search(loss, name):
     budget = tables.Budget([(macs, quota[name], losses.create(loss))])
     keep = {"state": cfg.out_dir / f"{loss}-{name}.pt"}
     return search.gradient_search(
-        cells, task, config=settings, hardware=budget, seed=cfg.seed, device=cfg.device, **keep
+        cells, task, settings, hardware=budget, seed=cfg.seed, device=cfg.device, **keep
     )
 
 

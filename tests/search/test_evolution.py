@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import statistics
@@ -18,6 +19,7 @@ import torch
 from nasedu import spaces
 from nasedu.errors import BudgetError, ParameterError, UnknownName
 from nasedu.search.evolution import SPOS, EvolutionConfig, evolution
+from nasedu.search.local import local_search
 from nasedu.search.population import Population
 from nasedu.search.random import random_search
 from nasedu.search.settings import SearchConfig
@@ -222,3 +224,17 @@ def test_nonsense_settings_are_refused():
     for bad in ({"k": 21}, {"k": 0}, {"children": 0}, {"share": 1.5}, {"mutation": 0.0}, {"mutation": float("nan")}):
         with pytest.raises(ParameterError, match=str(next(iter(bad)))[:5]):
             EvolutionConfig(**bad)
+
+
+@pytest.mark.parametrize("wrong", [{"mutation": "x"}, {"mutation": 0}, {"mutation": 1.5}, {"share": math.nan}])
+def test_probabilities_are_checked(wrong):
+    with pytest.raises(ParameterError, match=f"{next(iter(wrong))}, a probability, must be a number"):
+        EvolutionConfig(**wrong)
+
+
+def test_what_evolution_cannot_use_is_refused(toy):
+    with pytest.raises(ParameterError, match="settings of evolution must be an EvolutionConfig, got SearchConfig"):
+        evolution(toy([3, 3]), sum, SearchConfig(budget=3))
+    for search, settings in ((evolution, EvolutionConfig(budget=3)), (local_search, SearchConfig(budget=3))):
+        with pytest.raises(ParameterError, match="whose architectures are lists of decisions"):
+            search(spaces.create("plainnet"), sum, settings)

@@ -64,9 +64,9 @@ def with_noise(images, half, seed=0):
 @pytest.mark.parametrize("relaxation", RELAXATIONS)
 def test_weights_learn_from_one_half_alone(space, images, relaxation):
     config = replace(CONFIG, relaxation=relaxation, warmup_epochs=0, epochs=2, arch_lr=FROZEN)
-    plain = search(space, images, config=config)
-    other_held_out = search(space, with_noise(images, 1), config=config)
-    other_own = search(space, with_noise(images, 0), config=config)
+    plain = search(space, images, settings=config)
+    other_held_out = search(space, with_noise(images, 1), settings=config)
+    other_own = search(space, with_noise(images, 0), settings=config)
     torch.testing.assert_close(weights(other_held_out.supernet), weights(plain.supernet), rtol=0, atol=1e-5)
     assert (weights(other_own.supernet) - weights(plain.supernet)).abs().max() > 1e-3
 
@@ -74,9 +74,9 @@ def test_weights_learn_from_one_half_alone(space, images, relaxation):
 @pytest.mark.parametrize("relaxation", RELAXATIONS)
 def test_logits_learn_from_the_other_half_and_move_no_weight(space, images, relaxation):
     config = replace(CONFIG, relaxation=relaxation, warmup_epochs=0, epochs=2, training=recipe(2, lr=FROZEN))
-    plain = search(space, images, config=config)
-    other_own = search(space, with_noise(images, 0), config=config)
-    other_held_out = search(space, with_noise(images, 1), config=config)
+    plain = search(space, images, settings=config)
+    other_own = search(space, with_noise(images, 0), settings=config)
+    other_held_out = search(space, with_noise(images, 1), settings=config)
     torch.testing.assert_close(flat(other_own.path), flat(plain.path), rtol=0, atol=1e-4)
     assert (flat(other_held_out.path) - flat(plain.path)).abs().max() > 1e-2
     start = weights(space.supernet(seed=0))
@@ -88,14 +88,14 @@ def test_logits_learn_from_the_other_half_and_move_no_weight(space, images, rela
 def test_every_relaxation_searches_alike_whatever_the_global_state(space, images, relaxation):
     config = replace(CONFIG, relaxation=relaxation, epochs=2)
     torch.manual_seed(1)
-    first = search(space, images, config=config)
+    first = search(space, images, settings=config)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    again = search(space, images, config=config)
+    again = search(space, images, settings=config)
     assert torch.equal(torch.get_rng_state(), state)
     assert again.history == first.history and again.best == first.best and again.score == first.score
     assert torch.equal(flat(again.path), flat(first.path))
-    other = search(space, images, config=config, seed=1)
+    other = search(space, images, settings=config, seed=1)
     assert not torch.equal(flat(other.path), flat(first.path))
     for p in first.path:
         assert p.shape == (3,) and float(p.sum()) == pytest.approx(1, abs=1e-5)
@@ -105,7 +105,7 @@ def test_every_relaxation_searches_alike_whatever_the_global_state(space, images
 
 def test_logits_wait_for_the_end_of_the_warm_up(space, images):
     config = replace(CONFIG, epochs=4, warmup_epochs=2, relaxation="gumbel", temperature=(5.0, 0.5))
-    history = search(space, images, config=config).history
+    history = search(space, images, settings=config).history
     assert [record["epoch"] for record in history] == [1, 2, 3, 4]
     for record in history[:2]:
         assert "arch_loss" not in record and record["arch"] == (0,) * 6
@@ -119,13 +119,13 @@ def test_logits_wait_for_the_end_of_the_warm_up(space, images):
 
 def test_the_weights_settings_keep_the_epochs_of_the_search(space, images):
     config = replace(CONFIG, epochs=2, training=recipe(30, lr=0.003))
-    assert len(search(space, images, config=config).history) == 2
+    assert len(search(space, images, settings=config).history) == 2
 
 
 @pytest.mark.parametrize("size", [62, 63, 33, 3])
 def test_halves_of_any_size_search(space, images, size):
     """63 images are 31 and 32: one batch of 16 for one half and two for the other."""
-    result = search(space, images.take(slice(size)), config=replace(CONFIG, epochs=1, warmup_epochs=0))
+    result = search(space, images.take(slice(size)), settings=replace(CONFIG, epochs=1, warmup_epochs=0))
     assert len(result.history) == 1
 
 
@@ -148,11 +148,11 @@ SAVING = {"training": recipe(3, save_seconds=0)}
 def test_an_interrupted_search_ends_where_it_would_have_ended(space, images, tmp_path, relaxation):
     config, state = replace(CONFIG, **SAVING, relaxation=relaxation), tmp_path / "state.pt"
     with pytest.raises(Killed):
-        search(space, images, config=config, state=state, progress=kill_after(2))
+        search(space, images, settings=config, state=state, progress=kill_after(2))
     epochs = []
-    resumed = search(space, images, config=config, state=state, progress=lambda e, *_: epochs.append(e))
-    whole = search(space, images, config=config)
-    done = search(space, images, config=config, state=state, progress=kill_after(3))
+    resumed = search(space, images, settings=config, state=state, progress=lambda e, *_: epochs.append(e))
+    whole = search(space, images, settings=config)
+    done = search(space, images, settings=config, state=state, progress=kill_after(3))
     assert epochs == [3]
     for other in (resumed, done):
         assert (other.best, other.score, other.history) == (whole.best, whole.score, whole.history)
@@ -172,7 +172,7 @@ space = spaces.create("nasbench201", operations=["none", "skip_connect", "nor_co
                       input_size=8, width=0.25, depth=0.2)
 config = GradientConfig(epochs=3, warmup_epochs=1, arch_lr=0.1, training=recipe(3, save_seconds=0))
 task = Classification(classification("digits", "train", image_size=8, size=64), batch_size=16)
-gradient_search(space, task, config=config, state=sys.argv[1],
+gradient_search(space, task, settings=config, state=sys.argv[1],
                 progress=lambda epoch, *_: epoch == 2 and os.kill(os.getpid(), signal.SIGKILL))
 """
 
@@ -182,8 +182,8 @@ def test_a_killed_process_goes_on(space, images, tmp_path):
     dead = subprocess.run([sys.executable, "-c", SCRIPT, str(state)], capture_output=True, timeout=120)
     assert dead.returncode == -9, dead.stderr.decode()
     epochs, config = [], replace(CONFIG, **SAVING)
-    resumed = search(space, images, config=config, state=state, progress=lambda e, *_: epochs.append(e))
-    whole = search(space, images, config=config)
+    resumed = search(space, images, settings=config, state=state, progress=lambda e, *_: epochs.append(e))
+    whole = search(space, images, settings=config)
     assert epochs == [3] and resumed.best == whole.best
     torch.testing.assert_close(flat(resumed.path), flat(whole.path), rtol=0, atol=1e-3)  # threads may differ
 
@@ -203,8 +203,8 @@ def test_a_strong_hardware_term_leads_to_the_cheapest_cell(space, images, relaxa
     def dear(task, path):
         return 2 * task - cheap(task, path)
 
-    assert table(search(space, blank, config=config, hardware=cheap).best) == low
-    assert table(search(space, blank, config=config, hardware=dear).best) == high
+    assert table(search(space, blank, settings=config, hardware=cheap).best) == low
+    assert table(search(space, blank, settings=config, hardware=dear).best) == high
     for path in seen[:: len(seen) // 5]:
         assert [p.shape for p in path] == [(3,)] * 6
         torch.testing.assert_close(torch.stack(path).sum(1), torch.ones(6))
@@ -216,9 +216,9 @@ def test_a_multiplier_is_learnt_stored_and_resumed(space, images, tmp_path):
     budget = Budget([(table, table.bounds()[0] / 2, losses.create("lagrange", rho=0.1)), (table, 1e9, "hinge")])
     config, state = replace(CONFIG, **SAVING), tmp_path / "state.pt"
     with pytest.raises(Killed):
-        search(space, images, config=config, hardware=budget, state=state, progress=kill_after(2))
-    resumed = search(space, images, config=config, hardware=budget, state=state)
-    whole = search(space, images, config=config, hardware=budget)
+        search(space, images, settings=config, hardware=budget, state=state, progress=kill_after(2))
+    resumed = search(space, images, settings=config, hardware=budget, state=state)
+    whole = search(space, images, settings=config, hardware=budget)
     assert resumed.history == whole.history and torch.equal(flat(resumed.path), flat(whole.path))
     multipliers = [record["budget"][0]["multiplier"] for record in whole.history]
     assert multipliers[0] == 0 < multipliers[1] < multipliers[2] and whole.history[2]["budget"][1] == {}
@@ -240,7 +240,7 @@ def test_a_loss_that_multiplies_gets_the_task_loss(space, images):
 
     config = replace(CONFIG, epochs=1, warmup_epochs=0)
     budget = Watched([(table, table.bounds()[1], losses.create("fbnet", alpha=1.0, beta=1.0))])
-    search(space, images, config=config, hardware=budget)
+    search(space, images, settings=config, hardware=budget)
     factors = [total / task for task, total in seen]
     assert all(0 < factor < 1 for factor in factors) and min(task for task, _ in seen) > 0.5
 
@@ -302,8 +302,8 @@ def test_the_second_order_gradient_is_that_of_the_loss_after_a_step():
 @pytest.mark.parametrize("relaxation", ["softmax", "gates", "two_gates"])
 def test_second_order_searches_differ_from_first_order(space, images, relaxation):
     config = replace(CONFIG, relaxation=relaxation, epochs=2, second_order=True)
-    first = search(space, images, config=replace(config, second_order=False))
-    second = search(space, images, config=config)
+    first = search(space, images, settings=replace(config, second_order=False))
+    second = search(space, images, settings=config)
     assert (flat(first.path) - flat(second.path)).abs().max() > 1e-4
 
 
@@ -316,7 +316,7 @@ def test_two_gates_leave_what_they_did_not_draw(space, images):
         return loss
 
     config = GradientConfig("two_gates", epochs=4, warmup_epochs=0, arch_lr=0.3, arch_weight_decay=0.1)
-    search(space, images, config=config, hardware=watch)
+    search(space, images, settings=config, hardware=watch)
     moved = (torch.stack(seen).diff(dim=0).abs() > 1e-6).sum(-1)
     assert len(seen) == 8 and {2} <= set(moved.flatten().tolist()) <= {0, 2}  # 0: what was drawn is cut off
 
@@ -342,14 +342,14 @@ def test_bad_settings_are_refused():
         ({"task": sum}, "the task must be a task.Classification .* got builtin_function"),
         ({"hardware": 5}, "hardware must be a tables.Budget or a function .* got 5"),
         ({"seed": 1.5}, "seed must be a whole number from 0 to .* got 1.5"),
-        ({"config": {"epochs": 3}}, "config must be a GradientConfig, got dict"),
+        ({"settings": {"epochs": 3}}, "settings of gradient_search must be a GradientConfig, got dict"),
         ({"space": spaces.create("plainnet")}, "space of gradient_search must be .* lists of decisions"),
         ({"hardware": lambda loss, path: 1.0}, "hardware must return a loss, one number with a gradient, got 1.0"),
         ({"hardware": lambda loss, path: loss.detach()}, "one number with a gradient, got Tensor"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_sentence(space, images, wrong, words):
-    given = {"space": space, "task": Classification(images, batch_size=16), "config": CONFIG} | wrong
+    given = {"space": space, "task": Classification(images, batch_size=16), "settings": CONFIG} | wrong
     with pytest.raises(ParameterError, match=words) as caught:
         gradient_search(**given)
     assert len(str(caught.value)) < 300
@@ -358,11 +358,11 @@ def test_wrong_arguments_are_refused_in_one_sentence(space, images, wrong, words
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_hook_that_is_not_finite_is_named(space, images, bad):
     with pytest.raises(TrainingDiverged, match=f"hardware makes of the task loss of the logits is {bad} in epoch 2"):
-        search(space, images, config=CONFIG, hardware=lambda loss, path: loss * bad)
+        search(space, images, settings=CONFIG, hardware=lambda loss, path: loss * bad)
 
 
 def test_tables_of_another_space_are_refused_before_the_search(space, images):
     other = spaces.create("nasbench201", **TINY | {"input_size": 16}, width=0.25, depth=0.2)
     macs = LookupTable.build(other, "macs")
     with pytest.raises(TableError, match="it is to price nasbench201 at"):
-        search(space, images, config=CONFIG, hardware=Budget([(macs, 1e6, "hinge")]))
+        search(space, images, settings=CONFIG, hardware=Budget([(macs, 1e6, "hinge")]))

@@ -295,7 +295,7 @@ def test_a_search_lands_within_3_percent_of_a_tight_and_of_a_loose_budget(name):
     for share in (0.2, 0.6):
         target = low + share * (high - low)
         task, budget = Classification(images, batch_size=25), Budget([(table, target, pull)])
-        result = gradient_search(space, task, config=config, hardware=budget)
+        result = gradient_search(space, task, config, hardware=budget)
         found = derive(result.path, table, target)
         assert abs(found.cost / target - 1) <= 0.03 and found.cost == table(found.arch)
         assert abs(found.expected - target) < abs(uniform - target) or abs(uniform / target - 1) < 0.05
