@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import ParameterError, check_name, check_number, check_whole
+from nasedu.errors import ParameterError, check_has, check_kind, check_name, check_number, check_whole
 from nasedu.hardware.latency import fixed_threads
 from nasedu.progress import Progress, silent
 from nasedu.randomness import stream
@@ -51,8 +51,13 @@ class DescentConfig:
         check_name("gradient of a descent", self.gradient, GRADIENTS)
         for name in ("steps", "every", "stages"):
             check_whole(f"{name} of a descent", getattr(self, name))
-        for name, value in (("lr", self.lr), ("temperature", min(self.temperature))):
-            check_number(f"{name} of a descent", value, above=True)
+        check_number("lr of a descent", self.lr, above=True)
+        check_number("weight_decay of a descent", self.weight_decay)
+        check_has("temperature of a descent", self.temperature, ["__len__"], "two numbers: first and last")
+        for value in self.temperature:
+            check_number("a temperature of a descent", value, above=True)
+        if len(self.temperature) != 2:
+            raise ParameterError(f"temperature of a descent must be two numbers, got {self.temperature}")
 
     def temperature_at(self, step: int) -> float:
         """The annealed temperature of a step: start * (end / start)^(stage / stages), as published."""
@@ -108,9 +113,8 @@ def descend(
 
     Raises `ParameterError`, `CheckpointError`.
     """
-    if refresh and len(seeds) > 1:
-        raise ParameterError("refreshed tables depend on theta: descend with one seed at a time")
-    owner = identity(budget, config, [int(seed) for seed in seeds], refresh) if state else ""
+    seeds = _checked(budget, config, seeds, refresh)
+    owner = identity(budget, config, seeds, refresh) if state else ""
     space, budget = budget.space, budget.fresh()
     theta, start = torch.zeros(len(seeds), len(space.choices), max(space.choices)), time.perf_counter()
     descent = Descent(space, (0,) * len(space.choices), -math.inf, theta=theta)
@@ -134,6 +138,20 @@ def descend(
     best, score = _best(descent.probabilities(), budget)
     costs = {table.metric: table(best) for table in budget.stack.tables}
     return replace(descent, best=best, score=score, costs=costs, seconds=time.perf_counter() - start)
+
+
+def _checked(budget: Budget, config: DescentConfig, seeds: Sequence[int], refresh: Refresh | None) -> list[int]:
+    """The seeds. Raises `ParameterError` for what a descent cannot use."""
+    check_kind("the budget of a descent", budget, Budget, "a tables.Budget")
+    check_kind("config of a descent", config, DescentConfig, "a DescentConfig")
+    check_has("seeds of a descent", seeds, ["__len__"], "a list of whole numbers")
+    seeds = [check_whole("a seed of a descent", seed, 0) for seed in seeds]
+    rows = {len(target) for _, target, _ in budget.terms if isinstance(target, Tensor) and target.ndim}
+    if not seeds or rows - {1, len(seeds)}:
+        raise ParameterError(f"a descent needs a seed for every row of targets, got {len(seeds)} seeds")
+    if refresh and len(seeds) > 1:
+        raise ParameterError("refreshed tables depend on theta: descend with one seed at a time")
+    return seeds
 
 
 def _descend_chunk(theta, optimizer, budget: Budget, noise: Tensor, config: DescentConfig, first: int) -> None:
@@ -223,7 +241,7 @@ def _noise(space: SearchSpace, seeds: Sequence[int], step: int, count: int) -> T
     shape = (count, len(space.choices), max(space.choices))
     draws = {}
     for seed in dict.fromkeys(seeds):
-        draws[seed] = gumbel_noise(shape, stream(int(seed), "theta", step)) + _closed(space)
+        draws[seed] = gumbel_noise(shape, stream(seed, "theta", step)) + _closed(space)
     return torch.stack([draws[seed] for seed in seeds], 1)
 
 

@@ -192,3 +192,36 @@ def test_scores_of_a_loss_that_learns_are_comparable(tables):
     scores = [(str(record["probabilities"].argmax(-1)), record["score"]) for record in found.history]
     assert len(set(scores)) == len(dict(scores)) < len(scores)
     assert found.anytime() == sorted(found.anytime())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"temperature": (5.0, float("nan"))}, "a temperature .* must be a number above 0, got nan"),
+        ({"temperature": 5.0}, "must be two numbers"),
+        ({"temperature": (5.0,)}, "must be two numbers"),
+        ({"weight_decay": float("nan")}, "weight_decay .* got nan"),
+        ({"lr": "0.1"}, "lr of a descent must be a number"),
+    ],
+)
+def test_settings_are_checked(wrong, said):
+    with pytest.raises(ParameterError, match=said):
+        DescentConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"seeds": ()}, "a seed for every row of targets, got 0 seeds"),
+        ({"seeds": 0}, "seeds of a descent must be a list"),
+        ({"seeds": [0.5]}, "a seed of a descent must be a whole number"),
+        ({"budget": 5}, "must be a tables.Budget, got 5"),
+        ({"config": {"steps": 5}}, "must be a DescentConfig, got"),
+    ],
+)
+def test_what_cannot_be_descended_on_is_refused(tables, wrong, said):
+    with pytest.raises(ParameterError, match=said):
+        descend(**{"budget": loss_at(tables, 0.3), "config": CONFIG} | wrong)
+    rows = torch.tensor([1e6, 2e6])
+    with pytest.raises(ParameterError, match="a seed for every row of targets, got 3 seeds"):
+        descend(Budget([(tables["flops"], rows, "squared")]), CONFIG, seeds=[0, 1, 2])
