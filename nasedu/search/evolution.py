@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nasedu.errors import ParameterError, check_name, check_number, check_whole
+from nasedu.errors import check_name, check_number, check_whole
 from nasedu.progress import Progress, silent
 from nasedu.search.engine import Pool, Search, Strategy
 from nasedu.search.population import Population
@@ -49,10 +49,8 @@ class EvolutionConfig(SearchConfig):
         for name in ("population", "children"):
             check_whole(name, getattr(self, name))
         check_whole("k, of the population,", self.k, 1, self.population)
-        check_number("share, a probability,", self.share)
-        check_number("mutation, a probability,", self.mutation, above=True)
-        if max(self.share, self.mutation) > 1:
-            raise ParameterError(f"share and mutation are probabilities, got {self.share} and {self.mutation}")
+        check_number("share, a probability,", self.share, most=1)
+        check_number("mutation, a probability,", self.mutation, most=1, above=True)
 
 
 # Single Path One-Shot, the authors' search.py: 20 generations of 50 (25 mutations, 25 crossovers), the best 10 breed.
