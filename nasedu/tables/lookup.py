@@ -19,13 +19,8 @@ from nasedu.tables.pricing import check_options, measure_defaults
 from nasedu.tables.table import LookupTable
 
 STORED = resources.folder("lookup")
-SETTINGS = (
-    "batch",
-    "threads",
-    "backend",
-    "precision",
-    "device_type",
-)  # options of a measurement that ask for another latency
+# options of a measurement that ask for another latency
+SETTINGS = ("batch", "threads", "backend", "precision", "device_type")
 
 
 def latency_table(
