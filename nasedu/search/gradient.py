@@ -221,7 +221,8 @@ class Bilevel:
 
     def _total(self, loss: Tensor, path: SoftPath) -> Tensor:
         """The loss that the logits descend on, hardware included. Raises `ParameterError`, `TrainingDiverged`."""
-        total = loss if self.hardware is None else self.hardware(loss, self._priced(path))
+        priced = softmax(self.values) if "gates" in self.config.relaxation else list(path)
+        total = loss if self.hardware is None else self.hardware(loss, priced)
         if not isinstance(total, Tensor) or total.numel() != 1 or not total.requires_grad:
             raise ParameterError(f"hardware must return a loss, one number with a gradient, got {brief(total)}")
         if not total.isfinite():
@@ -236,9 +237,6 @@ class Bilevel:
             (gates,) = Gates(self.values).paths(self.space, generator)
             return [int(gate.argmax()) for gate in gates]
         return self.config.sampler(self.values, self.epoch).paths(self.space, generator)[0]
-
-    def _priced(self, path: SoftPath) -> list[Tensor]:
-        return softmax(self.values) if "gates" in self.config.relaxation else list(path)
 
     def probabilities(self) -> list[Tensor]:
         """softmax(logits): (n_choices,) per decision, on the CPU."""
