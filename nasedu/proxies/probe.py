@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from nasedu.errors import ParameterError, ProxyError, check_kind
+from nasedu.errors import ParameterError, ProxyError
 from nasedu.modules import copy_of
 from nasedu.proxies.activations import WatchActivations, no_activation
 from nasedu.proxies.batch import Batch
@@ -81,7 +81,8 @@ class Probe:
         wanted: set[str] | frozenset[str] = frozenset(),
         given_away: bool = False,
     ):
-        check_kind("model", model, nn.Module, "an nn.Module")
+        if not isinstance(model, nn.Module):
+            raise ParameterError(f"model must be an nn.Module, got {type(model).__name__}")
         if generator is not None and not (isinstance(generator, torch.Generator) and generator.device.type == "cpu"):
             raise ParameterError("generator must be a torch.Generator on the CPU, so that every device draws the same")
         self.original, self.given_away = model, given_away
