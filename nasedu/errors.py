@@ -102,7 +102,8 @@ def brief(value: object) -> str:
     if isinstance(value, list | tuple):
         told = ("[{}]" if isinstance(value, list) else "({})").format(", ".join(map(brief, value[:20])))
     else:
-        told = repr(value) if isinstance(value, str | Real | None) else type(value).__name__
+        shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
+        told = repr(value) if isinstance(value, str | Real | None) else f"{type(value).__name__}{shape}"
     return told if len(told) <= 60 else f"{told[:56]} ..."
 
 

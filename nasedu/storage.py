@@ -22,10 +22,8 @@ MARK = b"nasedu-state-2 "
 
 def tensors_hash(tensors: Iterable[torch.Tensor]) -> str:
     """16 hex digits that identify the values of some tensors."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    values = b"".join(tensor.detach().cpu().numpy().tobytes() for tensor in tensors)
+    return hashlib.sha256(values).hexdigest()[:16]
 
 
 def save_state(path: str | Path, state: dict, identity: str) -> None:

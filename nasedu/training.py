@@ -294,10 +294,8 @@ def _parts(step: Step, model: nn.Module, batch, generator: torch.Generator, prec
         if upcoming is None and part:
             break
         if not isinstance(upcoming, dict) or not isinstance(upcoming.get("total"), Tensor):
-            wrong = f"got {upcoming!r:.60}"
-            raise ParameterError(
-                f'a step must return a dictionary of losses with a "total" or yield at least one, {wrong}'
-            )
+            wanted = 'a dictionary of losses with a "total" or yield at least one'
+            raise ParameterError(f"a step must return {wanted}, got {upcoming!r:.60}")
         yield (part := upcoming)
 
 

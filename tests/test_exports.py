@@ -55,7 +55,6 @@ FOR_LEARNERS = {  # what only code of one's own uses, and why it does
         "ZENNAS": "published settings of zero-shot search",
         "zen_preset": "published limits of zero-shot search and where it starts",
     },
-    "nasedu.sampling": {"samplers": "the module of all samplers, by the name that README gives its file"},
 }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError
+from nasedu.registry import check_options
 from nasedu.training import TrainingConfig
 
 
@@ -65,6 +66,5 @@ def published_recipe(
 
 
 def _changed(epochs: int, settings: dict, changes: dict) -> TrainingConfig:
-    for name in changes:
-        check_name("training setting", name, [field.name for field in fields(TrainingConfig)])
+    check_options("a training", changes, [field.name for field in fields(TrainingConfig)])
     return TrainingConfig(epochs=epochs, **settings | changes)

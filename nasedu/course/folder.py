@@ -27,10 +27,8 @@ WAIT = {"run": 0.0, "notebook": 5.0}
 def code_hash(notebook: str) -> str:
     """A hash of all code that a run executes: the notebook, its presets and the package."""
     paths = [path for path in sorted(places.PACKAGE.rglob("*")) if path.suffix in (".py", ".yaml", ".json")]
-    digest = hashlib.sha256()
-    for path in [places.learner(notebook), places.presets(notebook), *paths]:
-        digest.update(path.read_bytes() if path.is_file() else b"")
-    return digest.hexdigest()[:16]
+    files = filter(Path.is_file, [places.learner(notebook), places.presets(notebook), *paths])
+    return hashlib.sha256(b"".join(map(Path.read_bytes, files))).hexdigest()[:16]
 
 
 def claim(folder: Path, owner: str) -> FileLock:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
-import json
 import random
 import time
 from collections.abc import Iterable, Mapping
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nasedu.course import parameters, places, style
 from nasedu.course.folder import claim
 from nasedu.errors import ParameterError, check_name, check_whole
+from nasedu.files import content_hash
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -82,8 +81,7 @@ def _keep(folder: Path) -> None:
 
 def work_folder(notebook: str, resolved: Mapping[str, Any]) -> Path:
     """Where a notebook opened by hand keeps its files: one folder for each set of parameter values."""
-    values = json.dumps({**resolved, "out_dir": None}, sort_keys=True)
-    return places.runs() / "work" / f"{notebook}-{hashlib.sha256(values.encode()).hexdigest()[:8]}"
+    return places.runs() / "work" / f"{notebook}-{content_hash({**resolved, 'out_dir': None})[:8]}"
 
 
 def seed_everything(seed: int) -> None:

@@ -20,7 +20,7 @@ from numpy import ndarray
 
 from nasedu.data import splits
 from nasedu.data.dataset import DetectionDataset, Sample, make_boxes
-from nasedu.errors import ParameterError
+from nasedu.errors import check_number
 
 CLASSES = [str(digit) for digit in range(10)]
 SIZES = {"train": 1500, "val": 200, "test": 300}
@@ -66,8 +66,7 @@ def digits(
     difficulty: 0 to 1, scales contrast, occlusion, distractors, rotation, texture and noise.
     """
     size = SIZES[split] if size is None else size
-    if not 0 <= difficulty <= 1:
-        raise ParameterError(f"difficulty {difficulty}: must lie between 0 (plain) and 1 (hardest)")
+    check_number("difficulty, from plain to hardest,", difficulty, most=1)
     scenes = [draw(split, i, image_size=image_size, seed=seed, difficulty=difficulty) for i in range(size)]
     samples = [_sample(scene, split, i) for i, scene in enumerate(scenes)]
     images = [torch.from_numpy(scene.image) for scene in scenes]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from torchvision.ops import box_area, clip_boxes_to_image
 
-from nasedu.errors import ParameterError
+from nasedu.errors import ParameterError, check_number
 
 GREY = 114  # of 255: what fills a canvas outside its images, as in letterboxing
 
@@ -42,8 +42,7 @@ class Augment:
 
     def __post_init__(self) -> None:
         for name in ("mosaic", "flip", "translate", "min_area"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ParameterError(f"augmentation: {name} must be from 0 to 1, not {getattr(self, name)}")
+            check_number(f"{name} of the augmentation", getattr(self, name), most=1)
         if not 0 <= self.scale < 1 or len(self.hsv) != 3 or not all(0 <= gain <= 1 for gain in self.hsv):
             raise ParameterError(
                 f"augmentation: scale must be at least 0 and below 1 and hsv three numbers from 0 to 1, "

@@ -207,15 +207,12 @@ def ready(job: Job) -> Iterator[tuple[nn.Module, list[Tensor]]]:
     dtype = PRECISIONS[job.precision]
     tensors = [*job.module.parameters(), *job.module.buffers()]
     floating = {t.dtype for t in tensors if t.is_floating_point()}
-    stays = all(_same(t.device, job.device) for t in tensors) and floating <= {dtype}
+    same = all(t.device.type == job.device.type and job.device.index in (None, t.device.index) for t in tensors)
+    stays = same and floating <= {dtype}
     module = job.module if stays else copy_of(job.module).to(job.device, dtype)
     inputs = [x.to(job.device, dtype) for x in example_inputs(job.input_shapes, job.batch)]
     with evaluation_mode(module):
         yield module, inputs
-
-
-def _same(one: torch.device, other: torch.device) -> bool:
-    return one.type == other.type and (other.index is None or one.index == other.index)
 
 
 def waiting(device: torch.device) -> Callable[[], object]:

@@ -21,8 +21,17 @@ from nasedu.modules import evaluation_mode, held_tensors
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
+class _Moves:
+    """What computes `macs` and moves `moved_bytes`."""
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity: MACs per byte moved (0 where nothing moves)."""
+        return self.macs / self.moved_bytes if self.moved_bytes else 0.0
+
+
 @dataclass(frozen=True)
-class LayerCost:
+class LayerCost(_Moves):
     """One call of one layer, or what a module that holds layers does between them (an addition, say).
 
     `kind` is the layer's class, or the names of the operations. `params` (trainable) and `weight_bytes` (all parameters
@@ -41,14 +50,9 @@ class LayerCost:
     weight_bytes: int
     moved_bytes: int
 
-    @property
-    def intensity(self) -> float:
-        """Arithmetic intensity: MACs per byte moved (0 where nothing moves)."""
-        return _ratio(self.macs, self.moved_bytes)
-
 
 @dataclass(frozen=True, eq=False)
-class Count(Cost):
+class Count(_Moves, Cost):
     """A network's cost with its `layers`, in the order in which they run; every total is the sum over them.
 
     Compares, adds and hashes as the `Cost` that it is: by MACs and parameters.
@@ -81,11 +85,6 @@ class Count(Cost):
     def moved_bytes(self) -> int:
         """Bytes that all layers read and write, each on its own."""
         return sum(layer.moved_bytes for layer in self.layers)
-
-    @property
-    def intensity(self) -> float:
-        """Arithmetic intensity: MACs per byte moved."""
-        return _ratio(self.macs, self.moved_bytes)
 
     def frame(self):
         """A pandas DataFrame with a row per layer, in order, and a last row "total"."""
@@ -134,10 +133,6 @@ def _bytes(tensors: list[Tensor]) -> int:
 
 def _own(module: nn.Module) -> list[Tensor]:
     return [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
-
-
-def _ratio(macs: int, size: int) -> float:
-    return macs / size if size else 0.0
 
 
 class _Frame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -11,9 +10,9 @@ from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
 from nasedu.errors import ArchitectureError
-from nasedu.plots.diagram import above
+from nasedu.plots.diagram import above, panes
 from nasedu.plots.forms import heat
-from nasedu.plots.picture import COLOURS, Picture, plain
+from nasedu.plots.picture import COLOURS, Picture
 from nasedu.spaces.base import Arch, Path, SearchSpace
 from nasedu.spaces.nasbench201 import EDGES, NasBench201Space
 from nasedu.supernet.mixed import Subset
@@ -47,14 +46,11 @@ def cells(space: SearchSpace, paths: Mapping[str, Path] | None = None, columns: 
     if not isinstance(space, NasBench201Space):
         raise ArchitectureError(f"only a cell of nasbench201 is drawn as a graph, {space.name} has none")
     panels = dict(paths) if paths is not None else {"": None}
-    columns = min(columns, len(panels))
-    rows = math.ceil(len(panels) / columns)
     tall = any(path is None or any(not isinstance(e, int) for e in path) for path in panels.values())
     wide = 5.0 if tall else 3.9
     alt = f"Cells as graphs, from in to out over two nodes: {', '.join(filter(None, panels)) or space.name}."
-    picture = Picture(wide * columns + 0.2, (0.68 * wide + 0.2) * rows, alt)
-    axes = [plain(ax) for ax in picture.subplots(rows, columns, squeeze=False).flatten()]
-    for ax, (name, path) in zip(axes, panels.items(), strict=False):
+    picture, axes = panes(len(panels), columns, (wide, 0.68 * wide + 0.2), alt, margin=0.2)
+    for ax, (name, path) in zip(axes, panels.items(), strict=True):
         _cell(ax, space, path)
         ax.set_title(name, fontsize=11, fontweight="bold", pad=2)
     return picture

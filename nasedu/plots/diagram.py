@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
-from nasedu.plots.picture import Picture
+from nasedu.plots.picture import Picture, plain
 
 FIXED = "0.82"  # what no search decides
 
@@ -36,6 +36,25 @@ def rows(
     for ax in axes[:-1]:
         ax.set_xticks([])  # a drawing has them below all rows, or sets its own in each
     return picture, axes
+
+
+def panes(
+    count: int, columns: int, size: tuple[float, float], alt: str, margin: float = 0.0
+) -> tuple[Picture, list[Axes]]:
+    """A picture with so many empty axes, row by row.
+
+    Args:
+        count: of the axes.
+        columns: axes in a row, at most.
+        size: width and height of each, in inches.
+        alt: what the picture shows, in words.
+        margin: what the picture is wider than they are, in inches.
+    """
+    columns = max(1, min(columns, count))
+    rows = max(1, -(-count // columns))
+    picture = Picture(size[0] * columns + margin, size[1] * rows, alt)
+    axes = [plain(ax) for ax in picture.subplots(rows, columns, squeeze=False).flatten()]
+    return picture, axes[:count]
 
 
 def box(ax: Axes, left: float, bottom: float, size: tuple[float, float], text: str = "", **look) -> None:

@@ -8,7 +8,8 @@ import matplotlib.patheffects as effects
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from nasedu.plots.picture import COLOURS, Picture, ink, plain
+from nasedu.plots.diagram import panes
+from nasedu.plots.picture import COLOURS, Picture, ink
 
 
 def images(image_set, count: int = 20) -> Picture:
@@ -19,7 +20,7 @@ def images(image_set, count: int = 20) -> Picture:
         count: how many, if there are as many.
     """
     names = [image_set.classes[int(label)] for label in image_set.labels[:count]]
-    picture, axes = _grid(len(names), 10, (0.95, 1.2), f"Images of the classes {', '.join(names)}.")
+    picture, axes = panes(len(names), 10, (0.95, 1.2), f"Images of the classes {', '.join(names)}.")
     for ax, image, name in zip(axes, image_set.images, names, strict=False):
         ax.imshow(image.mean(0).numpy(), cmap="gray", interpolation="nearest")
         ax.set_title(name, fontsize=9, pad=2)
@@ -61,21 +62,12 @@ def detections(dataset: Sequence, found: Sequence[dict]) -> Picture:
 
 def _scenes(dataset: Sequence) -> tuple[Picture, list[Axes]]:
     """A picture with the first eight images, and their axes."""
-    picture, axes = _grid(min(8, len(dataset)), 4, (2.5, 2.5), "")
+    picture, axes = panes(min(8, len(dataset)), 4, (2.5, 2.5), "")
     for ax, (image, _) in zip(axes, dataset, strict=False):
         side = image.shape[-1]
         ax.imshow(image.permute(1, 2, 0).numpy(), extent=(0, side, side, 0), interpolation="nearest")
         ax.set(xlim=(0, side), ylim=(side, 0))
     return picture, axes
-
-
-def _grid(count: int, columns: int, size: tuple[float, float], alt: str) -> tuple[Picture, list[Axes]]:
-    """A picture with an empty axes for each of so many images, of `size` inches each."""
-    columns = max(1, min(columns, count))
-    rows = max(1, -(-count // columns))
-    picture = Picture(size[0] * columns, size[1] * rows, alt)
-    axes = [plain(ax) for ax in picture.subplots(rows, columns, squeeze=False).flatten()]
-    return picture, axes[:count]
 
 
 def _rows(target: Mapping, *keys: str) -> zip:

@@ -44,15 +44,12 @@ def epe_nas(probe: Probe, *, classes: int | None = None) -> float:
     present, sizes = probe.labels.unique(return_counts=True)
     if sizes.max() < 2:
         raise ParameterError("epe_nas compares images of one class: every class of this batch has a single image")
-    sums = torch.stack([_log_correlations(probe.jacobian[probe.labels == c]) for c in present])
+    by_class = (correlations(probe.jacobian[probe.labels == c]) for c in present)
+    sums = torch.stack([torch.log(found.abs() + K).sum() for found in by_class])
     if (classes or len(present)) <= 100:
         return float(sums.abs().sum())
     sums = sums / sizes
     return float((sums[:, None] - sums[None, :]).abs().sum() / len(present))
-
-
-def _log_correlations(rows: Tensor) -> Tensor:
-    return torch.log(correlations(rows).abs() + K).sum()
 
 
 def correlations(rows: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ statistics. A copy of the network is used, so that the one that was handed in st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -28,6 +28,8 @@ from nasedu.randomness import seeded, stream
 BY_LOSS = {"gradients", "curvature", "channels"}
 WEIGHTED = (*LAYERS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.MultiheadAttention)
 CONVOLUTIONS = {F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d}
+# the hard sigmoid by its definition: its kernel has no second derivative (for attention, `sdpa_kernel` chooses one)
+TWICE_DIFFERENTIABLE = {F.hardsigmoid: lambda input, *_, **__: F.relu6(input + 3) / 6}
 NO_LABELS = "this proxy needs labels: hand in a pair of images (B, C, H, W) and labels (B,)"
 
 
@@ -246,7 +248,7 @@ def observe(
         forward.enter_context(torch.set_grad_enabled(by_loss or by_image))
         if curved:  # the first to enter is the last to see a call, so that the others see it as it was
             forward.enter_context(sdpa_kernel([SDPBackend.MATH]))
-            forward.enter_context(TwiceDifferentiable())
+            forward.enter_context(Instead(TWICE_DIFFERENTIABLE))
         if "channels" in wanted:
             forward.enter_context(reader)
         if "codes" in wanted:
@@ -332,16 +334,18 @@ def _or_zero(gradient: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if gradient is None else gradient
 
 
-class TwiceDifferentiable(TorchFunctionMode):
-    """While the context is open, the hard sigmoid is what it is by definition, for its kernel has no second derivative.
+class Instead(TorchFunctionMode):
+    """While the context is open, other functions run in the place of some, whether a module calls them or not.
 
-    `sdpa_kernel([SDPBackend.MATH])` does the same for attention.
+    stand_ins: what runs, by the function in whose place; it gets the same arguments.
     """
 
+    def __init__(self, stand_ins: Mapping[Callable, Callable]):
+        super().__init__()
+        self.stand_ins = stand_ins
+
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is F.hardsigmoid:
-            return F.relu6((args[0] if args else kwargs["input"]) + 3) / 6
-        return function(*args, **(kwargs or {}))
+        return self.stand_ins.get(function, function)(*args, **(kwargs or {}))
 
 
 class ChannelReader(TorchFunctionMode):

@@ -7,27 +7,18 @@ is the sum of the outputs, and |w * dR/dw| the share of the flow that passes thr
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from nasedu.errors import check_name
 from nasedu.modules import copy_of
-from nasedu.proxies.probe import Probe, gradients_of, layer_weights, total
+from nasedu.proxies.probe import Instead, Probe, gradients_of, layer_weights, total
 from nasedu.proxies.registry import register
 
-
-class BatchNormAsIdentity(TorchFunctionMode):
-    """Batch normalisation hands its input on while the context is open, be it a module's or a call's."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if function in (F.batch_norm, torch.batch_norm):
-            return args[0] if args else kwargs["input"]
-        return function(*args, **kwargs)
+# batch normalisation hands its input on
+BN_AS_IDENTITY = dict.fromkeys((F.batch_norm, torch.batch_norm), lambda input, *_, **__: input)
 
 
 @register("synflow", needs="shape", passes="1 forward, 1 backward, of one image in float64")
@@ -73,7 +64,7 @@ def _flow(
     weights = dict(model.named_parameters())
     device = next((p.device for p in model.parameters()), "cpu")
     images = torch.ones(1, *input_shape, dtype=torch.float64, device=device)
-    with BatchNormAsIdentity() if bn == "identity" else nullcontext():
+    with Instead(BN_AS_IDENTITY if bn == "identity" else {}):
         flow = total(forward(model, images))
     gradients = gradients_of(flow, weights)
     return {name: w.detach() for name, w in weights.items()}, gradients

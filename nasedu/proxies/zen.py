@@ -69,7 +69,8 @@ def zen(
             after = seen.features(model, x.add_(probe.normal(*shape), alpha=alpha))
             divided = [float(s.mean()) for s in (running if bn == "ema" else scales)]
             reaction = _distance(before - after, norm)
-            scores.append(_log(reaction) + sum(math.log(v) / 2 for v in divided if v > 0))
+            scale = sum(math.log(v) / 2 for v in divided if v > 0)
+            scores.append(scale + math.log(reaction) if reaction > 0 else -math.inf)
     return sum(scores) / len(scores)
 
 
@@ -183,7 +184,3 @@ def _distance(difference: Tensor, norm: str) -> float:
             "where no batch normalisation follows; score model.double()"
         )
     return value
-
-
-def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_kind, check_name
 from nasedu.ranking.combine import combine, ranks
 from nasedu.ranking.correlation import Correlation, check_finite, coefficient, correlation, interval, pools, resampled
 
@@ -74,7 +74,7 @@ def judge(scores: pd.Series, truth: pd.Series, top: float = 0.1, resamples: int 
     mistake. Intervals are percentiles over resampled architectures (the truth's best and the pick change with the
     resample; maxima make them rough), not over seeds: see `judge_all`. Raises `ParameterError`.
     """
-    truth = aligned(scores.index, truth) if isinstance(scores, pd.Series) else _no_series(scores)
+    truth = aligned(_series(scores).index, truth)
     size, n = _top_size(top, len(truth)), len(truth)
     options = {"resamples": resamples, "seed": seed, "confidence": CONFIDENCE}
     rho, tau = (correlation(scores, truth, kind, **options) for kind in MEASURES[:2])
@@ -249,9 +249,7 @@ def _top_size(top: float, n: int) -> int:
 
 def aligned(index: pd.Index, truth: pd.Series) -> pd.Series:
     """`truth` in the order of `index`; raises `ParameterError` unless both hold the same architectures, once each."""
-    if not isinstance(truth, pd.Series):
-        _no_series(truth)
-    for name, known in (("the scores", index), ("the truth", truth.index)):
+    for name, known in (("the scores", index), ("the truth", _series(truth).index)):
         if not known.is_unique:
             raise ParameterError(f"{name} hold {known[known.duplicated()][0]!r} more than once")
     lacking, more = index.difference(truth.index), truth.index.difference(index)
@@ -272,8 +270,8 @@ def _paired(scores: Sequence[pd.Series], truth: pd.Series) -> list[pd.Series]:
     return [one.loc[truth.index] for one in scores]
 
 
-def _no_series(values: object):
-    raise ParameterError(f"scores and truth must be pandas Series indexed by architecture, got {type(values).__name__}")
+def _series(values: object) -> pd.Series:
+    return check_kind("scores and truth", values, pd.Series, "pandas Series indexed by architecture")
 
 
 def _same_columns(frames: Mapping[object, pd.DataFrame]) -> list:
@@ -281,8 +279,7 @@ def _same_columns(frames: Mapping[object, pd.DataFrame]) -> list:
     if not frames:
         raise ParameterError("there is nothing to judge: no frame of scores")
     for frame in frames.values():
-        if not isinstance(frame, pd.DataFrame):
-            raise ParameterError(f"scores must be a frame, one column per proxy, got {type(frame).__name__}")
+        check_kind("scores", frame, pd.DataFrame, "a frame, one column per proxy")
     names = list(next(iter(frames.values())).columns)
     if not names or len(set(names)) < len(names):
         raise ParameterError(f"a frame of scores needs columns of different names, got {names}")

@@ -3,7 +3,6 @@
 A path holds, per decision, a choice's index, a weight for each choice (n_choices,), or weights for some of them.
 """
 
-from nasedu.sampling import samplers
 from nasedu.sampling.gates import binary_gates, renormalise
 from nasedu.sampling.relax import annealed, gumbel_noise, gumbel_softmax, one_hot, softmax, uniform_logits
 from nasedu.sampling.samplers import (
@@ -35,7 +34,6 @@ __all__ = [
     "names",
     "one_hot",
     "renormalise",
-    "samplers",
     "softmax",
     "supernet_step",
     "uniform_logits",

@@ -7,12 +7,24 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nasedu.errors import check_number
+from nasedu.errors import ParameterError, brief, check_number
 
 
 def uniform_logits(choices: Sequence[int]) -> list[Tensor]:
     """Zero logits, one vector (n_choices,) per decision: every choice equally likely."""
     return [torch.zeros(n) for n in choices]
+
+
+def check_pair(name: str, pair: object) -> None:
+    """Raise `ParameterError` unless it is a pair of temperatures, the first and the last, both above 0.
+
+    name: what the message calls it.
+    pair: what was given.
+    """
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ParameterError(f"{name} must be a pair, the first and the last, got {brief(pair)}")
+    for value in pair:
+        check_number(name, value, above=True)
 
 
 def softmax(logits: Sequence[Tensor], temperature: float = 1.0) -> list[Tensor]:

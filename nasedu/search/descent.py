@@ -25,7 +25,7 @@ from nasedu.errors import ParameterError, check_has, check_kind, check_name, che
 from nasedu.hardware.latency import fixed_threads
 from nasedu.progress import Progress, silent
 from nasedu.randomness import stream
-from nasedu.sampling import annealed, gumbel_noise
+from nasedu.sampling.relax import annealed, check_pair, gumbel_noise
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import identity, load_state, save_state
@@ -53,11 +53,7 @@ class DescentConfig:
             check_whole(f"{name} of a descent", getattr(self, name))
         check_number("lr of a descent", self.lr, above=True)
         check_number("weight_decay of a descent", self.weight_decay)
-        check_has("temperature of a descent", self.temperature, ["__len__"], "two numbers: first and last")
-        for value in self.temperature:
-            check_number("a temperature of a descent", value, above=True)
-        if len(self.temperature) != 2:
-            raise ParameterError(f"temperature of a descent must be two numbers, got {self.temperature}")
+        check_pair("temperature of a descent", self.temperature)
 
     def temperature_at(self, step: int) -> float:
         """The annealed temperature of a step: start * (end / start)^(stage / stages), as published."""

@@ -83,8 +83,9 @@ def evolution(
 
     Raises as `random_search`.
     """
-    check_decided("evolution", space)
     check_kind("settings of evolution", settings, EvolutionConfig, "an EvolutionConfig")
+    if settings.crossover:
+        check_decided("crossover", space)
     propose = partial(_propose, settings, Population(settings.population, settings.ageing))
     strategy = Strategy("evolution", settings.rules, settings.population, settings.children, propose)
     return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()

@@ -29,6 +29,7 @@ from nasedu.errors import (
 from nasedu.modules import placed
 from nasedu.progress import Progress, silent
 from nasedu.sampling import Gates, Gumbel, Sampler, Softmax, renormalise, softmax
+from nasedu.sampling.relax import check_pair
 from nasedu.sampling.step import check_task
 from nasedu.search.evaluators import SupernetScore
 from nasedu.search.result import SearchResult
@@ -67,10 +68,7 @@ class GradientConfig:
         check_whole("warmup_epochs", self.warmup_epochs, 0, self.epochs)
         check_number("arch_lr", self.arch_lr, above=True)
         check_number("arch_weight_decay", self.arch_weight_decay)
-        if not isinstance(self.temperature, tuple | list) or len(self.temperature) != 2:
-            raise ParameterError(f"temperature must be a pair, the first and the last, got {brief(self.temperature)}")
-        for value in self.temperature:
-            check_number("temperature", value, above=True)
+        check_pair("temperature", self.temperature)
         if self.training is not None:
             check_kind("training", self.training, TrainingConfig, "a TrainingConfig, as classification.recipe makes")
 
@@ -221,7 +219,8 @@ class Bilevel:
 
     def _total(self, loss: Tensor, path: SoftPath) -> Tensor:
         """The loss that the logits descend on, hardware included. Raises `ParameterError`, `TrainingDiverged`."""
-        total = loss if self.hardware is None else self.hardware(loss, self._priced(path))
+        priced = softmax(self.values) if "gates" in self.config.relaxation else list(path)
+        total = loss if self.hardware is None else self.hardware(loss, priced)
         if not isinstance(total, Tensor) or total.numel() != 1 or not total.requires_grad:
             raise ParameterError(f"hardware must return a loss, one number with a gradient, got {brief(total)}")
         if not total.isfinite():
@@ -236,9 +235,6 @@ class Bilevel:
             (gates,) = Gates(self.values).paths(self.space, generator)
             return [int(gate.argmax()) for gate in gates]
         return self.config.sampler(self.values, self.epoch).paths(self.space, generator)[0]
-
-    def _priced(self, path: SoftPath) -> list[Tensor]:
-        return softmax(self.values) if "gates" in self.config.relaxation else list(path)
 
     def probabilities(self) -> list[Tensor]:
         """softmax(logits): (n_choices,) per decision, on the CPU."""

@@ -94,7 +94,8 @@ def zero_shot(
     """
     check_kind("the space of zero_shot", space, PlainNetSpace, 'a PlainNet space: spaces.create("plainnet")')
     check_kind("settings of zero_shot", settings, ZenConfig, "a ZenConfig")
-    settings = replace(settings, costs={**_costs(space), **settings.costs})
+    counts = {"params": lambda arch: space.cost(arch).params, "macs": lambda arch: space.cost(arch).macs}
+    settings = replace(settings, costs={**counts, "layers": space.depth, **settings.costs})
     config, feasible, combine = settings, settings.feasible, settings.combine
     if isinstance(feasible, PlainBudget) and feasible.space.fingerprint != space.fingerprint:
         raise ParameterError("the PlainBudget counts in another space: make it with the one that is searched")
@@ -179,9 +180,3 @@ def _combined(combine: str | Combine, records: list[dict]) -> list[float]:
     if math.inf in scores:
         raise ParameterError("combine returned +inf, which would rank best whatever it stands for")
     return np.where(np.isnan(scores), -math.inf, scores).tolist()
-
-
-def _costs(space: PlainNetSpace) -> dict[str, Callable[[PlainArch], float]]:
-    """Columns of the history."""
-    counts = {"params": lambda arch: space.cost(arch).params, "macs": lambda arch: space.cost(arch).macs}
-    return counts | {"layers": space.depth}

@@ -135,7 +135,7 @@ def check_path(path: Path | None, decisions: Sequence[Decision]) -> None:
         weights = entry.weights if isinstance(entry, Subset) else entry
         if not isinstance(weights, Tensor) or weights.shape != (len(entry.indices) if weights is not entry else n,):
             raise ArchitectureError(
-                f"the path's entry for {decision.name} must be an index or {n} weights, got {_short(entry)}"
+                f"the path's entry for {decision.name} must be an index or {n} weights, got {brief(entry)}"
             )
         if isinstance(entry, Subset):
             _check_subset(entry, decision)
@@ -158,10 +158,6 @@ def _check_subset(entry: Subset, decision: Decision) -> None:
         raise ArchitectureError(f"a subset of {decision.name} must name different choices, got {entry.indices}")
     if not all(0 <= i < n for i in entry.indices):
         raise ArchitectureError(f"{decision.name} has the choices 0 to {n - 1}, the path asks for {entry.indices}")
-
-
-def _short(entry: object) -> str:
-    return f"a tensor of shape {tuple(entry.shape)}" if isinstance(entry, Tensor) else repr(entry)[:40]
 
 
 class SearchSpace:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import nn
 
 from nasedu.blocks import Classifier, ConvBN, MBConv, activation
-from nasedu.errors import ParameterError, check_number, check_whole
+from nasedu.errors import check_number, check_whole
 from nasedu.spaces.base import Arch, Layer, SearchSpace, Slot, choice
 
 
@@ -58,8 +58,7 @@ class Options:
         check_whole("input_size", self.input_size, 8)
         check_number("width", self.width, 0, 8, above=True)
         check_number("depth", self.depth, 0, 8, above=True)
-        if self.stem_stride not in (1, 2):
-            raise ParameterError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
+        check_whole("stem_stride", self.stem_stride, 1, 2)
         if self.activation is not None:
             activation(self.activation)
 

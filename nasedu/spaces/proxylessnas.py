@@ -33,6 +33,12 @@ _GPU = """k5e3 skip skip skip  k7e3 skip skip k3e3  k7e6 skip skip k5e3
 _CPU = """k3e6 k3e3 k3e3 k3e3  k3e6 k3e3 k3e3 k5e3  k3e6 skip skip k3e3
           k5e6 k3e3 k3e3 k3e3  k5e6 k5e3 k5e3 k3e3  k5e6"""
 
+
+def _stated(outline: str, choices: str, macs: int, params: int) -> Published:
+    source = f"Cai et al. 2019; osmr/imgclsmob, proxylessnas.py, which states its {params} params"
+    return Published(tuple(choices.split()), macs, params, source, {"outline": outline})
+
+
 PUBLISHED = {
     "ProxylessNAS-Mobile": Published(
         tuple(_MOBILE.split()),
@@ -41,20 +47,8 @@ PUBLISHED = {
         "Cai et al. 2019, figure 4; mit-han-lab/proxylessnas: 320.4M MACs, 4.08M params, 74.6 % top-1, 78 ms",
         {"outline": "mobile"},
     ),
-    "ProxylessNAS-GPU": Published(
-        tuple(_GPU.split()),
-        465_260_160,
-        7_119_848,
-        "Cai et al. 2019; osmr/imgclsmob, proxylessnas.py, which states its 7119848 params",
-        {"outline": "gpu"},
-    ),
-    "ProxylessNAS-CPU": Published(
-        tuple(_CPU.split()),
-        439_243_864,
-        4_361_648,
-        "Cai et al. 2019; osmr/imgclsmob, proxylessnas.py, which states its 4361648 params",
-        {"outline": "cpu"},
-    ),
+    "ProxylessNAS-GPU": _stated("gpu", _GPU, 465_260_160, 7_119_848),
+    "ProxylessNAS-CPU": _stated("cpu", _CPU, 439_243_864, 4_361_648),
 }
 
 

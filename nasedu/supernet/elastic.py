@@ -52,10 +52,7 @@ class _Elastic:
     def width(self, choice: int | Tensor) -> Width:
         """A width's choice as the number of channels kept, or as the mask over all channels (C,)."""
         if isinstance(choice, Tensor):
-            kept = torch.arange(max(self.hiddens), device=choice.device) < torch.tensor(
-                self.hiddens, device=choice.device
-            ).unsqueeze(1)
-            return choice @ kept.to(choice.dtype)
+            return choice @ first_kept(self.hiddens).to(choice)
         hidden = self.hiddens[choice]
         if self.semantics == "sliced":
             return hidden
@@ -158,6 +155,11 @@ class ElasticCSP2(_Elastic, CSP2):
 def _soft(entry: Entry, choices: int) -> int | Tensor:
     """An entry that names some choices only as weights of all of them."""
     return dense(entry, choices) if isinstance(entry, Subset) else entry
+
+
+def first_kept(kept: Sequence[int]) -> Tensor:
+    """Masks (len(kept), max(kept)) over channels: row i is 1 for its first kept[i]."""
+    return (torch.arange(max(kept)) < torch.tensor(kept)[:, None]).float()
 
 
 def _narrow_conv(conv: nn.Conv2d, x: Tensor, out: int) -> Tensor:

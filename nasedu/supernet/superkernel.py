@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from nasedu.blocks import MBConv
 from nasedu.errors import ArchitectureError, ParameterError, check_name
-from nasedu.supernet.elastic import SEMANTICS, _narrow_bn
+from nasedu.supernet.elastic import SEMANTICS, _narrow_bn, first_kept
 from nasedu.supernet.mixed import Entry, dense
 
 CHOICES = {"k3e3": (3, 3), "k3e6": (3, 6), "k5e3": (5, 3), "k5e6": (5, 6)}  # kernel, expansion; published table's order
@@ -101,8 +101,8 @@ class SuperKernel(MBConv):
                 mask[:, [0, 4]] = 0
         _, kept, squeezed = zip(*sizes, strict=True)
         self.register_buffer("_kernels", kernels, persistent=False)
-        self.register_buffer("_channels", _first(kept), persistent=False)
-        self.register_buffer("_squeezed", _first(squeezed), persistent=False)
+        self.register_buffer("_channels", first_kept(kept), persistent=False)
+        self.register_buffer("_squeezed", first_kept(squeezed), persistent=False)
 
     def _size(self, name: str) -> tuple[int, int, int]:
         """A choice's kernel, hidden channels and squeezed channels; skip has those that all choices share."""
@@ -261,11 +261,6 @@ def _indicator(x: Tensor) -> Tensor:
     """1 where x >= 0, else 0; its gradient is the sigmoid's. The value is exact: s - s is 0, at infinity too."""
     s = torch.sigmoid(x)
     return s - s.detach() + (x >= 0).to(x.dtype)
-
-
-def _first(kept: tuple[int, ...]) -> Tensor:
-    """Masks (len(kept), max(kept)) over channels: row i is 1 for its first kept[i]."""
-    return (torch.arange(max(kept)) < torch.tensor(kept)[:, None]).float()
 
 
 def _run(layer: nn.Module, y: Tensor, n: int) -> Tensor:

@@ -315,7 +315,8 @@ def measure_networks(
             times[i].append(latency)
             noisy.append(latency.noisy)
             progress(len(noisy), len(order))
-    return [_median(each) for each in times]
+    undisturbed = ([t for t in each if not t.noisy] or each for each in times)  # all where there is none
+    return [statistics.median(t.median for t in each) for each in undisturbed]
 
 
 def _latency_of(space: SearchSpace, arch: Arch, options: dict, exported: Path) -> Latency:
@@ -331,8 +332,3 @@ def _latency_of(space: SearchSpace, arch: Arch, options: dict, exported: Path) -
         export_job(make_job("onnxruntime", network, [space.input_shape], *settings), exported)
     left = {name: value for name, value in options.items() if name not in ("backend", "precision", "device")}
     return measure_onnx(exported, space.input_shape, **left)
-
-
-def _median(times: list[Latency]) -> float:
-    """The median of the undisturbed measurements, or of all where there is none."""
-    return statistics.median(t.median for t in [t for t in times if not t.noisy] or times)

@@ -76,11 +76,8 @@ class Sums:
         # a number for every tuple of totals; twice as many as there are, so that none stands for one with a minus
         self.place = np.cumprod([1, *(2 * (end + 1) for end in last[:-1])])
         self.totals, ways = np.zeros((1, len(last)), int), [np.ones(1), np.ones(1, np.uint64)]
-        self.costs, self.levels, rest = (
-            [group @ self.place for group in costs],
-            [],
-            sum(group.max(0) for group in costs),
-        )
+        self.costs, self.levels = [group @ self.place for group in costs], []
+        rest = sum(group.max(0) for group in costs)
         for group in costs:
             self.levels.append((self.totals @ self.place, ways[0]))
             if len(self.totals) * len(group) > MOST_TOTALS:

@@ -97,12 +97,10 @@ def check_keys(found: object, wanted: object, where: str) -> None:
         raise TableError(f"{where} must be a mapping, got {found!r:.40}")
     wanted = list(wanted)
     missing, unknown = [k for k in wanted if k not in found], [k for k in found if k not in wanted]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise TableError(f"{where} lacks {missing[0]!r}{more}")
-    if unknown:
-        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        raise TableError(f"{where} has {unknown[0]!r}{more}, which is unknown here")
+    for keys, has, end in ((missing, "lacks", ""), (unknown, "has", ", which is unknown here")):
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise TableError(f"{where} {has} {keys[0]!r}{more}{end}")
 
 
 def number(value: object, where: str, least: float = -math.inf) -> float:

@@ -19,13 +19,8 @@ from nasedu.tables.pricing import check_options, measure_defaults
 from nasedu.tables.table import LookupTable
 
 STORED = resources.folder("lookup")
-SETTINGS = (
-    "batch",
-    "threads",
-    "backend",
-    "precision",
-    "device_type",
-)  # options of a measurement that ask for another latency
+# options of a measurement that ask for another latency
+SETTINGS = ("batch", "threads", "backend", "precision", "device_type")
 
 
 def latency_table(
@@ -62,18 +57,22 @@ def latency_table(
     if source == "auto" and (table := stored(space, "latency_ms")) and not _otherwise(table, asked):
         return table
     if keep and Path(keep).exists():
-        table = LookupTable.load(keep, space)
-        if not table_file.field(keep, "hash"):
-            raise TableError(f"{keep} has no hash, so nobody knows whether it is as it was written: delete it")
-        if other := _otherwise(table, asked):
-            raise TableError(f"{keep} was measured with {other}: delete it, or name another file to keep the table in")
-        return table
+        return _kept(keep, space, asked)
     table = LookupTable.build(space, "latency_ms", progress=progress, **options)
     table.provenance["device_type"] = asked["device_type"]
     if not keep:
         return table
     table.save(keep)
     return LookupTable.load(keep, space)  # rounded as it was written, so that a run that goes on has the same figures
+
+
+def _kept(keep: str | Path, space: SearchSpace, asked: dict) -> LookupTable:
+    table = LookupTable.load(keep, space)
+    if not table_file.field(keep, "hash"):
+        raise TableError(f"{keep} has no hash, so nobody knows whether it is as it was written: delete it")
+    if other := _otherwise(table, asked):
+        raise TableError(f"{keep} was measured with {other}: delete it, or name another file to keep the table in")
+    return table
 
 
 def _device_type(options: dict) -> str:

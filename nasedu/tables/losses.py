@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nasedu.errors import ParameterError
+from nasedu.errors import ParameterError, check_kind
 from nasedu.registry import Registry
 
 LEAST = 1e-3  # logs and powers of r are flat below a thousandth of the target: their slope at 0 is infinite
@@ -150,9 +150,7 @@ def as_loss(loss: HardwareLoss | str) -> HardwareLoss:
     """A loss as it is, or the one of that name. Raises `UnknownName`, and `ParameterError` for anything else."""
     if isinstance(loss, str):
         return create(loss)
-    if not isinstance(loss, HardwareLoss):
-        raise ParameterError(f"a hardware loss is one that losses.create made, or its name, got {loss!r:.60}")
-    return loss
+    return check_kind("a hardware loss", loss, HardwareLoss, "one that losses.create made, or its name")
 
 
 @dataclass
@@ -165,8 +163,7 @@ class _LogPower(HardwareLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        if not isinstance(self.literal, bool):
-            raise ParameterError(f"literal of the {self.name} loss must be True or False, got {self.literal!r:.40}")
+        check_kind(f"literal of the {self.name} loss", self.literal, bool, "True or False")
 
     def check(self, target) -> None:
         """As for any loss; a literal log wants targets above 1, too."""

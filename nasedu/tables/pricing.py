@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import ParameterError, check_name
+from nasedu import registry
+from nasedu.errors import ParameterError
 from nasedu.hardware.backends import WHOLE_PROGRAMS
 from nasedu.hardware.latency import NoisyMeasurement, describe_device, measure
 from nasedu.progress import Progress
@@ -63,8 +64,7 @@ def add_up(space: SearchSpace, found: Sequence[Piece], costs: Sequence[float]) -
 def check_options(metric: str, options: dict) -> None:
     """Raise unless `metric` takes these options: a latency those of `measure`, anything counted none."""
     if metric == "latency_ms":
-        for name in options:
-            check_name("option of a latency table", name, measure_defaults())
+        registry.check_options("a latency table", options, measure_defaults())
     elif METRICS[metric].count is None:
         raise ParameterError(f"a {metric} table is not counted: {METRICS[metric].made_by} makes it")
     elif options:

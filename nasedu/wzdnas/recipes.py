@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 from nasedu.detection import Augment
 from nasedu.errors import check_name
+from nasedu.registry import check_options
 from nasedu.training import TrainingConfig
 from nasedu.wzdnas.detector import DetectorConfig
 
@@ -40,9 +41,7 @@ def recipe(name: str, *, epochs: int, flip: bool = True, **changes) -> DetectorC
     base = RECIPES[check_name("recipe", name, RECIPES)]
     changes = {"epochs": epochs} | {k: v for k, v in changes.items() if v is not None}
     of_training = [field.name for field in fields(base.training)]
-    for field in changes:
-        check_name("setting of a recipe", field, [*(f.name for f in fields(base)), *of_training])
-    training = replace(base.training, **{k: v for k, v in changes.items() if k in of_training})
+    check_options("a recipe", changes, [*(f.name for f in fields(base)), *of_training])
+    training = {name: changes.pop(name) for name in of_training if name in changes}
     augment = base.augment if flip else replace(base.augment, flip=0.0)
-    own = {k: v for k, v in changes.items() if k not in of_training}
-    return replace(base, **{"training": training, "augment": augment} | own)
+    return replace(base, **{"training": replace(base.training, **training), "augment": augment} | changes)

@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nasedu import spaces
+from nasedu import sampling, spaces
 from nasedu.classification import recipe
 from nasedu.hardware.latency import fixed_threads
-from nasedu.sampling import samplers, softmax, supernet_step, uniform_logits
+from nasedu.sampling import softmax, supernet_step, uniform_logits
 from nasedu.task import Classification
 from nasedu.training import make_optimizer, train
 
@@ -120,11 +120,11 @@ def test_a_step_with_channels_last_beside_one_without(space, batch, kind):
 
 def test_steps_per_second_of_every_sampler(space, batch):
     generator = torch.Generator().manual_seed(0)
-    for name in samplers.names():
+    for name in sampling.names():
         torch.manual_seed(0)
         supernet = space.supernet().train()
         optimizer = make_optimizer(supernet, recipe(1))
-        step = supernet_step(space, samplers.create(name, space), Classification(None))
+        step = supernet_step(space, sampling.create(name, space), Classification(None))
 
         def once(supernet=supernet, optimizer=optimizer, step=step):
             optimizer.zero_grad(set_to_none=True)

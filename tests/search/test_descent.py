@@ -197,9 +197,9 @@ def test_scores_of_a_loss_that_learns_are_comparable(tables):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"temperature": (5.0, float("nan"))}, "a temperature .* must be a number above 0, got nan"),
-        ({"temperature": 5.0}, "must be two numbers"),
-        ({"temperature": (5.0,)}, "must be two numbers"),
+        ({"temperature": (5.0, float("nan"))}, "temperature .* must be a number above 0, got nan"),
+        ({"temperature": 5.0}, "must be a pair"),
+        ({"temperature": (5.0,)}, "must be a pair"),
         ({"weight_decay": float("nan")}, "weight_decay .* got nan"),
         ({"lr": "0.1"}, "lr of a descent must be a number"),
     ],

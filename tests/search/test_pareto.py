@@ -122,7 +122,7 @@ def test_sweeps_that_are_none(objective, cost):
     for aims, seeds in ((["abc"], [0]), ([None], [0]), ([1e9], ["x"])):
         with pytest.raises(ParameterError, match="targets are numbers and seeds whole ones"):
             pareto_sweep(objective, cost, aims, seeds)
-    with pytest.raises(ParameterError, match="a hardware loss is one that"):
+    with pytest.raises(ParameterError, match="a hardware loss must be one that"):
         pareto_sweep(objective, cost, [1e9], loss=losses.Hinge)
     larger = spaces.create("fbnet:course", input_size=64)
     elsewhere = LookupTable(larger, "macs", "MACs", 0.0, cost.entries)

@@ -54,9 +54,9 @@ def test_an_index_out_of_range_is_told(index):
 
 def test_wrong_shapes_and_kinds_are_told():
     told = "the path's entry for edge must be an index or 3 weights, got "
-    assert refusal([torch.tensor([0.5, 0.5]), 0]) == told + "a tensor of shape (2,)"
-    assert refusal([torch.tensor(1), 0]) == told + "a tensor of shape ()"
-    assert refusal([FINE[None], 0]) == told + "a tensor of shape (1, 3)"
+    assert refusal([torch.tensor([0.5, 0.5]), 0]) == told + "Tensor of shape (2,)"
+    assert refusal([torch.tensor(1), 0]) == told + "Tensor of shape ()"
+    assert refusal([FINE[None], 0]) == told + "Tensor of shape (1, 3)"
     assert refusal([[0.2, 0.3, 0.5], 0]).startswith(told)
     assert refusal(["a", 0]) == told + "'a'"
     assert refusal([1.0, 0]) == told + "1.0"

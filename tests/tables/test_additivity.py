@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nasedu import spaces
+from nasedu import randomness, spaces
 from nasedu.errors import ArchitectureError, BackendError, ParameterError, TableError, UnknownName
 from nasedu.hardware import Latency, count
 from nasedu.hardware.latency import NoisyMeasurement
@@ -150,7 +150,7 @@ def test_the_error_after_it_is_of_networks_it_has_not_seen(fbnet):
     own = study(fitted.apply(fbnet), archs, measured)
     assert fitted.after.rmse > 1.05 * own.rmse
     held_out = [None] * 12
-    order = np.random.default_rng(0).permutation(12)
+    order = randomness.rng(0, "folds").permutation(12)
     for fold in np.array_split(order, 5):
         rest = [i for i in order if i not in fold]
         one = correct(fbnet, [archs[i] for i in rest] * 2, [measured[i] for i in rest] * 2, scale=True).apply(fbnet)

@@ -86,11 +86,10 @@ class PlainNetSpace:
         self.input_size, self.num_classes, self.threshold = input_size, num_classes, split
         self.squeeze_excite = squeeze_excite
         self._seen: dict[Block, Block] = {}  # blocks that were found to be valid
-        limits = {"num_classes": 1, "input_size": 8, "max_channels": SMALLEST, "split": 2}
-        for option, value in zip(limits, (num_classes, input_size, self.max_channels, split), strict=True):
-            check_whole(option, value, limits[option])
-        if self.max_channels > MOST_CHANNELS:
-            raise ParameterError(f"max_channels must be at most {MOST_CHANNELS}, got {self.max_channels}")
+        check_whole("num_classes", num_classes)
+        check_whole("input_size", input_size, 8)
+        check_whole("max_channels", self.max_channels, SMALLEST, MOST_CHANNELS)
+        check_whole("split", split, 2)
         self.input_shape = (3, input_size, input_size)
         sent = tuple(name for name in self.searched) if all(map(is_published, self.searched.values())) else None
         self._made = {
