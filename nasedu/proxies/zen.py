@@ -60,16 +60,15 @@ def zen(
     check_number("alpha of zen", alpha, above=True)
     with torch.inference_mode():
         model = without_residual(probe.copy(last=True)).eval()  # no dropout; BN is ours to run
-        model = model.to(memory_format=torch.channels_last)  # a quarter faster
+        model.to(memory_format=torch.channels_last)  # a quarter faster
         for _ in range(check_whole("repeats of zen", repeats)):
             standard_normal(model, probe.generator)
             x = probe.normal(*shape).contiguous(memory_format=torch.channels_last)
             seen = _Look(running if bn == "ema" else None)
             before, scales = seen.features(model, x), seen.scales
             after = seen.features(model, x.add_(probe.normal(*shape), alpha=alpha))
-            divided = [float(s.mean()) for s in (running if bn == "ema" else scales)]
-            reaction = _distance(before - after, norm)
-            scale = sum(math.log(v) / 2 for v in divided if v > 0)
+            divided, reaction = (running if bn == "ema" else scales), _distance(before - after, norm)
+            scale = sum(math.log(v) / 2 for v in (float(s.mean()) for s in divided) if v > 0)
             scores.append(scale + math.log(reaction) if reaction > 0 else -math.inf)
     return sum(scores) / len(scores)
 
