@@ -20,7 +20,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | two epochs of everything: only proves that every cell works | 10 seconds |
-# | `quick` | four searches of 14 epochs, a collapse and its remedy, two budgets | 105 seconds, beside other work |
+# | `quick` | four searches of 14 epochs, a collapse and its remedy, two budgets | 3 minutes, beside other work |
 # | `full` | four to five times as many epochs, 400 gradients per estimator | not measured; about 7 minutes |
 # | `gpu` | twice as many again, five cells a stage | not measured |
 
