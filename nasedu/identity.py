@@ -43,7 +43,8 @@ NO_RESULTS = {"plots", "widgets", "course", "__main__.py"}  # parts of the packa
 def identity(*parts: object) -> str:
     """32 hex digits that tell these values from others, in this process and in the next.
 
-    Raises `ParameterError` for what nobody can tell from others, naming where it was found.
+    What a function fills while it runs, such as a list of the losses so far, is part of what it closes over, so its
+    identity changes: keep a cache in `functools.cache`, or in an object that has an attribute `identity`. Raises `ParameterError` for what nobody can tell from others, and where it is.
     """
     return _Reader().read(parts).hex()[:32]
 

@@ -115,9 +115,8 @@ def train(
     step: from (model, batch, generator) to named losses.
     config: how it learns.
     seed: of `generator`, and of what layers draw.
-    state: a checkpoint from which a killed training goes on. With another model, step, data or anything else that it
-        depends on, it starts afresh and says so. A training that ends early leaves the model as it was before, so that
-        the same call goes on.
+    state: a checkpoint from which a killed training goes on; where anything that it depends on has changed, it starts
+        afresh and says so. One that ends early leaves the model as it was before, so that the same call goes on.
     beside: what `step` changes beside the model; it is stored with it.
     progress: hears after every epoch of (epochs done, epochs, mean loss).
 
