@@ -44,7 +44,8 @@ def identity(*parts: object) -> str:
     """32 hex digits that tell these values from others, in this process and in the next.
 
     What a function fills while it runs, such as a list of the losses so far, is part of what it closes over, so its
-    identity changes: keep a cache in `functools.cache`, or in an object that has an attribute `identity`. Raises `ParameterError` for what nobody can tell from others, and where it is.
+    identity changes: keep a cache in `functools.cache`, or in an object that has an attribute `identity`. Raises
+    `ParameterError` for what nobody can tell from others, and where it is.
     """
     return _Reader().read(parts).hex()[:32]
 

@@ -812,9 +812,7 @@ def real_search(loss, name):
     """A search on images with a budget; it goes on where it was stopped."""
     budget = tables.Budget([(macs, quota[name], losses.create(loss))])
     keep = {"state": cfg.out_dir / f"{loss}-{name}.pt"}
-    return search.gradient_search(
-        cells, task, settings, hardware=budget, seed=cfg.seed, device=cfg.device, **keep
-    )
+    return search.gradient_search(cells, task, settings, hardware=budget, seed=cfg.seed, device=cfg.device, **keep)
 
 
 # %%
