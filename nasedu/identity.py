@@ -126,7 +126,8 @@ def _describe(value: object) -> tuple:
     """A kind and the parts that tell a value from others of it; of an object, those that pickle would store."""
     module = type(value).__module__
     own = module.startswith("nasedu.") or not _version(module)  # NumPy's functions have an `identity` of another sense
-    if own and not callable(told := getattr(value, "identity", _Unordered)):
+    # a method of that name is no description of the object
+    if own and not callable(told := getattr(value, "identity", callable)):
         return "object", type(value), told
     if module.split(".")[0] == "pandas" and hasattr(value, "to_numpy"):
         columns = [column.to_numpy() for _, column in value.items()] if value.ndim == 2 else [value.to_numpy()]
@@ -209,12 +210,9 @@ def _(value: nn.Module) -> tuple:
 def _(value: types.ModuleType) -> tuple:
     if version := _version(value.__name__):
         return "python module", value.__name__, version
-    held = {name: v for name, v in vars(value).items() if name[:2] + name[-2:] != "____"}
-    return (
-        "python module",
-        value.__name__,
-        _Unordered(tuple((n, _At(f"`{n}` of {value.__name__}", held[n])) for n in held)),
-    )
+    held = [(name, v) for name, v in vars(value).items() if name[:2] + name[-2:] != "____"]
+    told = tuple((name, _At(f"`{name}` of {value.__name__}", v)) for name, v in held)
+    return "python module", value.__name__, _Unordered(told)
 
 
 @_describe.register
@@ -233,7 +231,7 @@ def _(value: types.FunctionType) -> tuple:
     owner = value.__qualname__.replace("<locals>.", "")
     named = _version(module)
     body = (module, code.co_qualname, named) if named else code
-    if not callable(told := vars(value).get("identity", _Unordered)):
+    if not callable(told := vars(value).get("identity", callable)):
         return "function", body, told
     cells = zip(code.co_freevars, value.__closure__ or (), strict=True)
     closed = [_At(f"`{name}` of {owner}", cell.cell_contents) for name, cell in cells if not _empty(cell)]

@@ -208,7 +208,7 @@ def test_one_failed_score_ranks_an_architecture_last():
         (two_scores, {"combine": lambda frame: ["a"] * len(frame)}, "one score for each of 11 structures, got"),
         (two_scores, {"combine": 5}, "combine must be a name of ranking.combine or a function of a frame, got 5"),
         (depth_and_width, {"start": None}, "needs `start`"),
-        (lambda arch: 1 / 0, {}, "failed on all of"),
+        (lambda arch: 1 / 0, {}, "failed on all of 27 "),  # the first generations of 25 or more
     ],
 )
 def test_wrong_scores_are_refused_in_one_sentence(evaluate, options, words):
