@@ -309,7 +309,8 @@ def heat(
         limits = min(map(np.nanmin, values.values())), max(map(np.nanmax, values.values()))
     scale = {"cmap": ListedColormap(list(colours.values())) if named else colours, "aspect": "auto"}
     low, high = (-0.5, len(codes) - 0.5) if named else limits or (None, None)
-    picture.told = "" if named else _values({k: {"from": np.nanmin(v), "to": np.nanmax(v)} for k, v in values.items()})
+    ranges = (f"{k} from {_number(np.nanmin(v))} to {_number(np.nanmax(v))}".strip() for k, v in values.items())
+    picture.told = "" if named else f"Values: {'; '.join(ranges)}"
     for ax, (key, matrix) in zip(axes, values.items(), strict=True):
         image = ax.imshow(matrix, vmin=low, vmax=high, interpolation="nearest", **scale)
         _cells(ax, image, panels[key], numbers, texts)

@@ -79,7 +79,7 @@ def test_alt_texts_of_dots_bars_and_heat_maps_say_values():
     assert dots.alt == "Dot plot over loss. a 0.5, b 2, c 4."
     bars = plots.bars({"MACs": {"a": 1, "b": 2_000}, "ms": {"a": 3, "b": 4.25}})
     assert bars.alt == "Bar chart over MACs, ms. MACs: a 1, b 2,000; ms: a 3, b 4.25."
-    assert "from -1, to 2" in plots.heat(np.array([[-1.0, 0], [1, 2]])).alt
+    assert "Values: from -1 to 2." in plots.heat(np.array([[-1.0, 0], [1, 2]])).alt
     assert len(plots.dots({f"a row with a long name, {i}": i for i in range(20)}).alt) < 500
 
 
