@@ -46,16 +46,15 @@ def build(wanted: list[str], preset: str = "quick", execute: bool = True) -> lis
     where a later build finds them. Raises `BuildFailed` naming the cell that failed; that notebook stays as it was.
     """
     check_name("preset", preset, PRESETS)
-    written = []
+    targets = list(_targets(wanted))
     with tempfile.TemporaryDirectory() as runs:
-        for name, drop, path in _targets(wanted):
+        for name, drop, path in targets:
             nb = derive(places.source(name), drop)
             if execute:
                 print(f"running {places.shown(path)} ({preset})", flush=True)
                 run_clean(nb, path, preset, os.environ.get("NASEDU_RUNS", runs))
             write_atomically(path, nbformat.writes(nb) + "\n")
-            written.append(path)
-    return written
+    return [path for _, _, path in targets]
 
 
 def drifted(wanted: list[str]) -> list[str]:
@@ -82,9 +81,7 @@ def derive(source: Path, drop: str) -> nbformat.NotebookNode:
         cell.id = hashlib.sha256(f"{seen[key]}{key}".encode()).hexdigest()[:8]
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         cells.append(cell)
-    nb = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
-    nb.nbformat_minor = 5
-    return nb
+    return nbformat.v4.new_notebook(cells=cells, metadata=METADATA, nbformat_minor=5)
 
 
 def run_clean(nb: nbformat.NotebookNode, path: Path, preset: str, runs: str) -> None:
@@ -110,12 +107,18 @@ def run_clean(nb: nbformat.NotebookNode, path: Path, preset: str, runs: str) -> 
     for cell in nb.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
         if cell.cell_type == "code":
-            cell.outputs = [_scrub(output, folders) for output in cell.outputs if _is_kept(output)]
+            cell.outputs = [_scrub(output, folders) for output in _kept(cell.outputs)]
 
 
-def _is_kept(output: nbformat.NotebookNode) -> bool:
-    """Progress bars and warnings (stderr) belong to one run, live widgets to one kernel."""
-    return output.get("name") != "stderr" and WIDGET_VIEW not in output.get("data", {})
+def _kept(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Without progress bars and warnings (stderr) and live widgets; what was printed in a row is one output."""
+    kept: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if kept and output.get("name") == kept[-1].get("name") == "stdout":
+            kept[-1].text += output.text
+        elif output.get("name") != "stderr" and WIDGET_VIEW not in output.get("data", {}):
+            kept.append(output)
+    return kept
 
 
 def _scrub(output: nbformat.NotebookNode, folders: dict[str, str]) -> nbformat.NotebookNode:
