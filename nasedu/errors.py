@@ -107,6 +107,11 @@ def brief(value: object) -> str:
     return told if len(told) <= 60 else f"{told[:56]} ..."
 
 
+def figure(value: float) -> str:
+    """A figure for a sentence: 8,096 or 5.312."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def check_kind(name: str, value: object, kinds: type[Kind] | tuple[type[Kind], ...], wanted: str) -> Kind:
     """`value` if it is of one of these classes; else `ParameterError`.
 

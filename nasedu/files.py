@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import re
 import tempfile
 from contextlib import suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from nasedu.errors import OutputError, ParameterError
 
+HOST = f"{platform.node()}."  # a folder may be shared by machines, which cannot see each other's processes
 _writing: set[str] = set()  # temporary files of writes in progress in this process
 
 
@@ -21,7 +23,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
     content = content.encode() if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}{os.getpid()}.")
         _writing.add(temporary)
     except OSError as error:
         raise OutputError(f"cannot write to {path.parent}: {error.strerror}") from None
@@ -46,7 +48,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
 def _sweep(path: Path) -> None:
     """Remove what killed writes of `path` left behind: temporary files that no living process is writing."""
     for left in path.parent.iterdir():
-        found = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.\w{{8}}", left.name)
+        found = re.fullmatch(rf"\.{re.escape(path.name)}\.{re.escape(HOST)}(\d+)\.\w{{8}}", left.name)
         if found and str(left) not in _writing and not _elsewhere(int(found[1])):
             left.unlink(missing_ok=True)
 

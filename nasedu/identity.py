@@ -5,6 +5,9 @@ globals that it reads; its name, its comments and the lines it stands on do not.
 name and the library's version, since another version may compute something else under the same name; of this package,
 by a hash of its sources. An object counts by its class and by what pickle would store of it, or, where it has an
 attribute `identity`, by that. Whatever pickle cannot store (an open file, a lock, a generator in progress) is refused.
+
+Two things go unseen: what code reads from outside while it runs (a file, a variable of the environment), and a
+library's own function that was replaced by another.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ import hashlib
 import importlib
 import inspect
 import sys
+import sysconfig
 import types
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import _lru_cache_wrapper, cache, cached_property, lru_cache, partialmethod, singledispatch
+from functools import _lru_cache_wrapper, cache, cached_property, lru_cache, singledispatch
 from importlib import metadata
 from pathlib import Path
 
@@ -34,9 +38,8 @@ ATOMS = (type(None), bool, int, float, complex, str, bytes)
 # how a function is called: with *args or **kwargs, as a generator, as a coroutine
 CALLED = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
 CALLED |= inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
-# what a class's double-underscore names count for: its own methods, not what Python keeps there
-CODE = types.FunctionType | property | cached_property | staticmethod | classmethod | _lru_cache_wrapper | partialmethod
 BY_TEXT = {"getattr", "globals", "vars", "eval", "exec", "__import__"}  # they reach names that code does not mention
+STDLIB = sysconfig.get_path("stdlib")
 NO_RESULTS = {"plots", "widgets", "course", "__main__.py"}  # parts of the package that only show
 
 
@@ -47,7 +50,9 @@ def identity(*parts: object) -> str:
     identity changes: keep a cache in `functools.cache`, or in an object that has an attribute `identity`. Raises
     `ParameterError` for what nobody can tell from others, and where it is.
     """
-    return _Reader().read(parts).hex()[:32]
+    of_all = [v for name, v in sorted(vars(nn.modules.module).items()) if name.startswith("_global_")]
+    hooks = [list(held.values()) for held in of_all if isinstance(held, dict)]  # that run in every module
+    return _Reader().read((parts, hooks)).hex()[:32]
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class _Reader:
         if type(value) in ATOMS:
             return _atom(type(value), repr(value))
         if isinstance(value, memoryview):
-            return _hash(value)
+            return _hash(value if value.c_contiguous else value.tobytes())
         if id(value) in self.read_before:
             return self.read_before[id(value)][1]
         if id(value) in self.within:
@@ -101,7 +106,7 @@ class _Reader:
             return found
         try:
             kind, *parts = _describe(value)
-        except (TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
+        except Exception as error:  # whatever pickling raises
             raise ParameterError(
                 f"{self.where} holds a {type(value).__name__}, and nobody can tell whether that has changed since a "
                 "state was stored: do without it, or give what holds it an attribute `identity`"
@@ -135,6 +140,8 @@ def _describe(value: object) -> tuple:
     registered = copyreg.dispatch_table.get(type(value))  # where pickle looks first
     reduced = registered(value) if registered else value.__reduce_ex__(4)
     if isinstance(reduced, str):
+        if not reduced.replace(".", "_").isidentifier():
+            raise TypeError(f"{reduced} is no name")  # of a function of one's own that NumPy vectorised
         return "name", type(value), reduced
     make, args, state, items, pairs = (*reduced, None, None, None)[:5]
     if isinstance(state, dict):
@@ -183,7 +190,7 @@ def _(value: Tensor) -> tuple:
 def _(value: np.ndarray) -> tuple:
     if value.dtype.hasobject:
         return "array", str(value.dtype), value.shape, value.tolist()
-    return "array", value.dtype.str, value.shape, memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+    return "array", str(value.dtype), value.shape, memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
 
 
 @_describe.register
@@ -262,7 +269,7 @@ def _(value: type) -> tuple:
         return "name", value.__module__, value.__qualname__, version
     slots = types.GetSetDescriptorType | types.MemberDescriptorType
     held = {n: v for n, v in vars(value).items() if not isinstance(v, slots) and n != "_abc_impl"}
-    own = {n: v for n, v in held.items() if n[:2] + n[-2:] != "____" or isinstance(v, CODE)}
+    own = {n: v for n, v in held.items() if n[:2] + n[-2:] != "____" or callable(v) or hasattr(v, "__get__")}
     body = _Unordered(tuple((n, _At(f"`{n}` of {value.__qualname__}", v)) for n, v in own.items()))
     metaclass = type(value) if isinstance(type(value).__module__, str) else None  # Cython's has none
     return "class", metaclass, value.__bases__, body
@@ -325,10 +332,10 @@ def _version(module: str) -> str:
     top = module.partition(".")[0]
     if top == "nasedu":
         return _sources()
-    if top in sys.stdlib_module_names:
-        return f"Python {sys.version_info.major}.{sys.version_info.minor}"
     found = sys.modules.get(top)
     places = [getattr(found, "__file__", None) or "", *getattr(found, "__path__", ())]
+    if top in sys.stdlib_module_names and Path(places[0]).is_relative_to(STDLIB if places[0] else ""):
+        return f"Python {sys.version_info.major}.{sys.version_info.minor}"
     if not any({"site-packages", "dist-packages"} & set(Path(place).parts) for place in places):
         return ""
     try:

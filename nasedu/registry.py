@@ -15,8 +15,8 @@ class Registry(dict):
         super().__init__(entries or {})
         self.kind = kind
 
-    def __missing__(self, name: object):
-        check_name(self.kind, name, self)
+    def __getitem__(self, name: object):
+        return super().__getitem__(check_name(self.kind, name, self))
 
     def names(self) -> list[str]:
         """All names, in the order in which they came."""
@@ -29,7 +29,7 @@ class Registry(dict):
         given: its arguments by position.
         options: its arguments by name.
         """
-        make = self[check_name(self.kind, name, self)]
+        make = self[name]
         check_options(name, options, options_of(make)[len(given) :])
         return make(*given, **options)
 

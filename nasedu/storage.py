@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -18,12 +17,6 @@ from nasedu.files import write_atomically
 from nasedu.identity import identity as identity  # what a state belongs to: `save_state` and `load_state` ask for it
 
 MARK = b"nasedu-state-2 "
-
-
-def tensors_hash(tensors: Iterable[torch.Tensor]) -> str:
-    """16 hex digits that identify the values of some tensors."""
-    values = b"".join(tensor.detach().cpu().numpy().tobytes() for tensor in tensors)
-    return hashlib.sha256(values).hexdigest()[:16]
 
 
 def save_state(path: str | Path, state: dict, identity: str) -> None:

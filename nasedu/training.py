@@ -30,6 +30,7 @@ from nasedu.errors import (
     ParameterError,
     TrainingDiverged,
     TrainingStopped,
+    check_kind,
     check_name,
     check_number,
     check_whole,
@@ -58,7 +59,8 @@ class TrainingConfig:
     and the warm-up has a fixed number of steps.
 
     The averaged weights move by 1 - ema_decay * (1 - exp(-t / ema_ramp)) at step t. Raises `ParameterError` for a
-    number below 0, lr, ema_ramp and clip also for 0, and for what is no finite number but for an infinite clip.
+    number below 0, lr, ema_ramp and clip also for 0, momenta and ema_decay above 1, and for what is no finite number
+    but for an infinite clip; `UnknownName` for another optimizer or precision.
     """
 
     epochs: int = 300
@@ -77,12 +79,15 @@ class TrainingConfig:
     save_seconds: float = 10.0  # at least so long between two checkpoints
 
     def __post_init__(self):
+        check_name("precision", self.precision, ("float32", "bfloat16"))
+        check_name("optimizer", self.optimizer, ("sgd", "adamw"))
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
             if field.type == "int":
                 check_whole(name, value, 0)
             elif field.type == "float" and (name, value) != ("clip", math.inf):
-                check_number(name, value, above=name in ("lr", "ema_ramp", "clip"))
+                most = 1 if name in ("momentum", "warmup_momentum", "ema_decay") else math.inf
+                check_number(name, value, most=most, above=name in ("lr", "ema_ramp", "clip"))
 
 
 @dataclass
@@ -122,7 +127,8 @@ def train(
 
     Raises `CheckpointError` where `state` is damaged, `ParameterError`, and `TrainingDiverged`.
     """
-    check_name("precision", config.precision, ("float32", "bfloat16"))
+    check_kind("the model of a training", model, nn.Module, "a torch.nn.Module")
+    check_kind("config of a training", config, TrainingConfig, "a TrainingConfig")
     seed = check_whole("seed", seed, 0)
     if not any(p.requires_grad for p in model.parameters()):
         raise ParameterError(f"this {type(model).__name__} has no parameters to train")
@@ -134,6 +140,7 @@ def train(
     parts = changed | {"ema": ema, "optimizer": optimizer}
     with _undone_where_it_fails(model, changed) if state else nullcontext():
         history, saved = _resume(state, owner, parts) if state else [], time.monotonic()
+        model.train()  # also where nothing is left to do
         for epoch in range(len(history), config.epochs):
             losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, seed)
             history.append({"epoch": epoch + 1} | losses)
@@ -214,7 +221,6 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     decayed = [p for name, p in named if p.ndim > 1 and not name.endswith("bias")]
     groups = [{"params": group, "weight_decay": 0.0} for group in (decayed, scales, biases)]
     groups[0]["weight_decay"] = config.weight_decay
-    check_name("optimizer", config.optimizer, ("sgd", "adamw"))
     if config.optimizer == "adamw":
         # beta2 = .99: a short training must forget its first, far too large gradients
         return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)

@@ -15,7 +15,9 @@ NOTEBOOKS = [str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("notebooks/*.ipy
 SOLUTIONS = [str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("notebooks/solutions/*.ipynb"))]
 
 RUFF = [sys.executable, "-m", "ruff"]
-PYTEST = [sys.executable, "-m", "pytest", "-q", "--durations=10"]
+# a process per core, up to four: each holds torch, some of them a kernel with torch beside it
+PARALLEL = ["-n", "logical", "--maxprocesses=4", "--dist=loadfile"]
+PYTEST = [sys.executable, "-m", "pytest", "-q", "--durations=10", *PARALLEL]
 # lax: a cell's output is compared only where the cell is tagged nbval-check-output
 NBVAL = [*PYTEST, "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
 
@@ -34,7 +36,7 @@ VERDICTS = {None: "nothing to do", 0: "passed"}
 def main(names: list[str]) -> int:
     rows = []
     with tempfile.TemporaryDirectory() as runs:  # no notebook finds what an earlier one left behind
-        env = {**os.environ, "NASEDU_PRESET": "smoke", "NASEDU_RUNS": runs}
+        env = {**os.environ, "NASEDU_PRESET": "smoke", "NASEDU_RUNS": runs, "OMP_NUM_THREADS": "1"}
         for name in names or STAGES:
             print(f"\n== {name}", flush=True)
             start = time.monotonic()

@@ -89,7 +89,17 @@ def test_every_dependency_is_used():
         )
     )
     used |= {"faster_coco_eval"}  # by its name in a string
-    elsewhere = {"distributed", "ipykernel", "jupyterlab", "mypy", "nbval", "ruff", "setuptools", "wheel"}
+    elsewhere = {
+        "distributed",
+        "ipykernel",
+        "jupyterlab",
+        "mypy",
+        "nbval",
+        "pytest-xdist",
+        "ruff",
+        "setuptools",
+        "wheel",
+    }
     for name in NEEDED.keys() - elsewhere:
         assert name.startswith("types-") or distributions[name] & used, f"nothing imports {name}"
 

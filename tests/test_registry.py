@@ -22,4 +22,7 @@ def test_what_is_made_and_what_is_misspelt():
         known.create("line", 3, slop=2.0)
     with pytest.raises(UnknownName, match="unknown option of line 'start'"):
         known.create("line", 3, start=2.0)  # it is given already
+    for wrong in (["line"], {}, None):
+        with pytest.raises(UnknownName, match="unknown curve"):
+            known[wrong]
     assert "lime" not in known and options_of(line) == ["start", "slope"]

@@ -13,7 +13,7 @@ import torch
 
 from nasedu import spaces
 from nasedu.errors import CheckpointError, OutputError, ParameterError
-from nasedu.files import content_hash, write_atomically
+from nasedu.files import HOST, content_hash, write_atomically
 from nasedu.proxies import score_pool
 from nasedu.search import DescentConfig, EvolutionConfig, descend, evolution, random_search
 from nasedu.search.settings import SearchConfig
@@ -122,10 +122,13 @@ write_atomically(sys.argv[1], b"half")
 
 def test_what_a_killed_write_left_behind_is_swept_up_and_nothing_else(tmp_path):
     path = tmp_path / "s.pt"
-    others = [
-        tmp_path / name for name in (".s.pt.settings", ".s.pt.12", ".s", ".other.pt.1.abcdefgh", ".s.pt.1.abcdefgh")
+    names = (".s.pt.settings", ".s.pt.12", ".s", ".other.pt.1.abcdefgh")
+    written = [
+        f".s.pt.{HOST}1.abcdefgh",
+        ".s.pt.another-machine.999999.abcdefgh",
     ]
-    for other in others:  # the last is one that a living process, the first of the system, is writing
+    others = [tmp_path / name for name in (*names, *written)]  # the last two by processes that live, for all we know
+    for other in others:
         other.write_text("")
     command = [sys.executable, "-c", KILLED, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:

@@ -295,13 +295,16 @@ def test_bad_settings_and_divergence():
     whole = {"epochs": (1.5, -1, True, "3"), "warmup_steps": (0.5, -1)}
     above = dict.fromkeys(("lr", "clip", "ema_ramp"), (0, math.nan, -math.inf, "0.1"))
     least = dict.fromkeys(("weight_decay", "ema_decay", "momentum", "final_lr", "warmup_bias_lr"), (-1, math.nan, None))
-    for kind, bad in (("whole number from 0", whole), ("number above 0", above), ("number of at least 0", least)):
+    for kind, bad in (("whole number from 0", whole), ("number above 0", above), ("number of at least 0.*", least)):
         for name, value in ((name, value) for name, values in bad.items() for value in values):
             with pytest.raises(ParameterError, match=f"^{name} must be a {kind}, got {value!r}"):
                 TrainingConfig(**{name: value})
+    for name in ("momentum", "warmup_momentum", "ema_decay"):
+        with pytest.raises(ParameterError, match=f"^{name} must be a number of at least 0 and at most 1, got 1.5"):
+            TrainingConfig(**{name: 1.5})
     assert TrainingConfig(clip=math.inf).clip == math.inf, "a gradient that is left alone"
     with pytest.raises(UnknownName, match="did you mean 'adamw'"):
-        train(*task(), TrainingConfig(optimizer="adam"))
+        TrainingConfig(optimizer="adam")
     model, batches, _ = task()
     with pytest.raises(TrainingDiverged, match="epoch 1"):
         train(model, batches, diverge, CONFIG)
@@ -398,6 +401,20 @@ def test_gradients_left_behind_before_the_first_loss_do_not_count():
         train(model, batches, step, CONFIG)
         ends.append(model[0].weight.detach().clone())
     assert torch.equal(*ends)
+
+
+def test_a_training_that_has_nothing_left_to_do_leaves_the_same_mode(tmp_path):
+    for _ in range(2):
+        model, batches, step = task()
+        train(model.eval(), batches, step, CONFIG, state=tmp_path / "s.pt")
+        assert model.training
+
+
+@pytest.mark.parametrize("wrong", [{"model": None}, {"config": {"epochs": 1}}])
+def test_what_cannot_be_trained_is_refused(wrong):
+    given = dict(zip(("model", "batches", "step"), task(), strict=True)) | {"config": CONFIG} | wrong
+    with pytest.raises(ParameterError, match="must be a"):
+        train(**given)
 
 
 def test_a_step_in_parts_resumes_and_must_have_one(tmp_path):

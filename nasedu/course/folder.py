@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def claim(folder: Path, owner: str) -> FileLock:
     """Lock `folder` until the lock is released or this process ends in any way.
 
     `owner` is "run" for the command line's process, "notebook" for a kernel's: each has a lock of its own, since a run
-    starts a kernel. Raises `OutputError` where another living process keeps it.
+    starts a kernel. Raises `OutputError` where another living process keeps it, or nobody may write there.
     """
     lock = FileLock(folder / f".{owner}.lock", thread_local=False)
     try:
@@ -43,6 +44,8 @@ def claim(folder: Path, owner: str) -> FileLock:
     except Timeout:
         used = f"{places.shown(folder)} is in use by another {owner}"
         raise OutputError(f"{used}: wait for it, shut it down, or choose another out_dir") from None
+    except OSError as error:
+        raise OutputError(f"cannot write to {places.shown(folder)}: {error.strerror or error}") from None
     return lock
 
 
@@ -58,7 +61,8 @@ class RunFolder:
 
     def __init__(self, parent: Path, notebook: str, given: Mapping[str, Any], path: Path | None = None):
         self.notebook = notebook
-        self.identity = {"notebook": notebook, "parameters": dict(given), "code": code_hash(notebook)}
+        told = {"notebook": notebook, "parameters": dict(given), "code": code_hash(notebook), "torch": version("torch")}
+        self.identity = json.loads(json.dumps(told))  # as it will be read back
         self.lock: FileLock | None = None
         if path:
             self.path = self._chosen(path)
@@ -81,7 +85,8 @@ class RunFolder:
         self.lock = claim(places.make(path), "run")
         if (path / "parameters.json").exists() and not self._is_same(path):
             self.release()
-            raise OutputError(f"{path} holds another run: choose another out_dir")
+            held = "a finished run" if self.page(path).exists() else "another run"
+            raise OutputError(f"{path} holds {held}: choose another out_dir")
         return path
 
     def _unfinished(self, parent: Path) -> Path | None:

@@ -29,6 +29,11 @@ class Config(SimpleNamespace):
     `parameters` (the plain values, for result.json) and `started` (seconds of `time.monotonic`).
     """
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a stored state compares: the parameters, but for where results go."""
+        return {**self.parameters, "out_dir": None}
+
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name!r} cannot be set: change the parameters cell and run it again")
 

@@ -110,7 +110,7 @@ def read_folder(
     name, *_ = found = find(Path(root), split)
     chosen = choose_classes(classes, found.classes)
     skipped: list[str] = []
-    picked = splits.pick(found.items, size, seed)
+    picked = splits.pick(found.items, size, seed, split)
     listed = list(filter(None, (found.read(item, number, skipped) for number, item in enumerate(picked))))
     fits = len(listed) * 3 * image_size**2 <= cache_bytes
     shown = tqdm(listed, desc=f"reading {name} {split}", unit="image", delay=2, leave=False)
@@ -121,7 +121,7 @@ def read_folder(
     if skipped:
         count = f"{name} {split}: skipped {len(skipped)} files or boxes, listed in .skipped"
         warnings.warn(f"{count}; first: {skipped[0]}", stacklevel=3)
-    load = images.__getitem__ if fits else lambda index: _read_later(samples[index].file, image_size)
+    load = lambda index: images[index] if fits else _read_later(samples[index].file, image_size)  # noqa: E731
     room = 0 if fits else cache_bytes  # what is decoded already needs no second copy
     return DetectionDataset(
         name, split, chosen, samples, load, image_size=image_size, skipped=skipped, cache_bytes=room

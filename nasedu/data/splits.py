@@ -42,16 +42,17 @@ def complete(train: Sequence[T], val: Sequence[T] | None, test: Sequence[T] | No
     return {"train": [item for item in train if item not in taken], "val": list(val), "test": list(test)}
 
 
-def pick(items: Sequence[T], size: int | None, seed: int) -> list[T]:
+def pick(items: Sequence[T], size: int | None, seed: int, split: str) -> list[T]:
     """Some of the items, in their own order.
 
     items: to draw from.
     size: how many at most; None: all.
     seed: of the draw.
+    split: what they are of; each has draws of its own.
     """
     if size is None or size >= len(items):
         return list(items)
-    chosen = np.argsort(rng(seed, "subset").random(len(items)))[:size]
+    chosen = np.argsort(rng(seed, "subset", split).random(len(items)))[:size]
     return [items[i] for i in sorted(chosen)]
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from nasedu.files import content_hash
 from nasedu.hardware.count import count
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
-from nasedu.storage import tensors_hash
+from nasedu.storage import identity
 
 
 @register("params", needs="nothing", passes="none")
@@ -40,8 +39,6 @@ def random(probe: Probe) -> float:
     """
     generator = probe.given
     if generator is None:
-        # NumPy, which the hash goes through, does not know bfloat16
-        weights = [p.float() if p.dtype == torch.bfloat16 else p for p in probe.original.parameters()]
-        network = [repr(probe.original), tensors_hash(weights), probe.own_seed]
-        generator = torch.Generator("cpu").manual_seed(int(content_hash(network), 16) >> 1)
+        network = identity(repr(probe.original), list(probe.original.parameters()), probe.own_seed)
+        generator = torch.Generator("cpu").manual_seed(int(network[:15], 16))
     return float(torch.randn((), generator=generator, dtype=torch.float32, device="cpu"))

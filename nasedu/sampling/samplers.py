@@ -27,25 +27,17 @@ Logits = Sequence[Tensor] | None  # (n_choices,) per decision; None: every choic
 class Sampler(Protocol):
     """What a step asks for its paths. If it `distils`, the first path's network teaches the later ones."""
 
-    distils: bool
-
-    def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Path]: ...
-
-    def at(self, fraction: float) -> Sampler: ...
-
-
-class _Constant:
-    """A sampler that is the same throughout a training, whose paths all learn from the targets."""
-
     distils: ClassVar[bool] = False
 
-    def at(self, fraction: float) -> Self:
-        """The sampler itself."""
+    def paths(self, space: SearchSpace, generator: torch.Generator) -> Sequence[Path]: ...
+
+    def at(self, fraction: float) -> Sampler:
+        """The sampler for that share of a training: itself, unless it anneals."""
         return self
 
 
 @dataclass(frozen=True)
-class Uniform(_Constant):
+class Uniform(Sampler):
     """One path, every choice equally likely (SPOS, Guo et al. 2020)."""
 
     def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Arch]:
@@ -54,7 +46,7 @@ class Uniform(_Constant):
 
 
 @dataclass(frozen=True)
-class StrictFairness(_Constant):
+class StrictFairness(Sampler):
     """K paths that train every choice equally often (FairNAS, Chu et al. 2021): K is the largest number of choices.
 
     Every decision deals its choices in an order of its own, a random permutation. A decision with n < K choices, which
@@ -69,7 +61,7 @@ class StrictFairness(_Constant):
 
 
 @dataclass(frozen=True)
-class Sandwich(_Constant):
+class Sandwich(Sampler):
     """The biggest, the smallest and n - 2 random architectures, in this order (US-Nets, Yu and Huang 2019; BigNAS).
 
     The biggest learns from the targets and teaches the others (in-place distillation). `extremes` finds both by cost.
@@ -91,7 +83,7 @@ class Sandwich(_Constant):
 
 
 @dataclass(frozen=True)
-class Softmax(_Constant):
+class Softmax(Sampler):
     """One soft path, softmax(logits / T): every operation runs (DARTS, eq. 2)."""
 
     logits: Logits = None
@@ -103,7 +95,7 @@ class Softmax(_Constant):
 
 
 @dataclass(frozen=True)
-class Gumbel(_Constant):
+class Gumbel(Sampler):
     """One soft random path, softmax((logits + Gumbel noise) / T) (FBNet, eq. 8).
 
     The temperature goes from `start` to `end` as `fraction` goes from 0 to 1. Raises `ParameterError` for those that
@@ -135,7 +127,7 @@ class Gumbel(_Constant):
 
 
 @dataclass(frozen=True)
-class Gates(_Constant):
+class Gates(Sampler):
     """One path of binary gates (ProxylessNAS, section 3.2); see `binary_gates` for the modes.
 
     Weights are trained with mode "full", which draws from softmax(logits): "two" favours the likelier choices, since

@@ -126,7 +126,7 @@ def descend(
         noise = _noise(space, seeds, step, min(config.every, config.steps - step))
         _descend_chunk(theta, optimizer, budget, noise, config, step)
         step += len(noise)
-        if state and (refresh or step % (50 * config.every) == 0 or step == config.steps):
+        if state and (step == config.steps or not step % (config.every * _between(descent, refresh))):
             save_state(state, _parts(descent, optimizer, budget, step), owner)
         progress(step, config.steps)
     for record in descent.history:  # under the loss as it is now: it may have learnt multipliers meanwhile
@@ -134,6 +134,11 @@ def descend(
     best, score = _best(descent.probabilities(), budget)
     costs = {table.metric: table(best) for table in budget.stack.tables}
     return replace(descent, best=best, score=score, costs=costs, seconds=time.perf_counter() - start)
+
+
+def _between(descent: Descent, refresh: Refresh | None) -> int:
+    """How many records lie between two states: storing takes as long as the history is."""
+    return 1 + len(descent.history) // 100 if refresh else 50
 
 
 def _checked(budget: Budget, config: DescentConfig, seeds: Sequence[int], refresh: Refresh | None) -> list[int]:

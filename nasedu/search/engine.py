@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from nasedu.errors import BudgetError, ParameterError, check_kind, check_whole
+from nasedu.errors import BudgetError, ParameterError, check_has, check_kind, check_whole
 from nasedu.progress import Progress, silent
 from nasedu.randomness import rng
 from nasedu.search.result import SearchResult
@@ -129,6 +129,7 @@ class Search:
 
     def __post_init__(self):
         check_whole("seed", self.seed, 0)
+        check_has("the space of a search", self.space, ["sample", "validate"], "a space, as spaces.create makes")
         check_kind("settings of a search", self.settings, SearchConfig, "a SearchConfig")
         self.feasible, self.costs = self.settings.feasible, self.settings.costs
         for name in self.costs:
@@ -160,9 +161,11 @@ class Search:
                 break  # the space is exhausted
             try:
                 self._evaluate(proposals, generation, budget, workers)
-            except LOST as error:
+            except BaseException as error:  # an interrupt too, and costs that fail
                 self._save()
-                raise lost(len(self.history), "evaluations", self.state) from error
+                if isinstance(error, LOST):
+                    raise lost(len(self.history), "evaluations", self.state) from error
+                raise
             if len(self.history) <= SHORT or len(self.history) >= budget:
                 self._save()
             if len(self.history) >= min(PATIENCE, budget) and all(record["error"] for record in self.history):

@@ -21,13 +21,14 @@ from nasedu.supernet.batchnorm import recalibrated
 from nasedu.task import Outputs, Task, fit
 from nasedu.training import TrainingConfig
 
+TURN = threading.Lock()  # a supernet holds one set of statistics
+
 
 class SupernetScore:
     """A task's score of an architecture with the supernet's weights (SPOS, section 3.4).
 
     Its BN statistics are computed afresh from training batches, always the same, and the supernet's own are put back.
-    Scores are kept by architecture: after more training, make a new evaluator. Raises `ParameterError` for fewer than 1
-    batch.
+    Threads take turns. Raises `ParameterError` for fewer than 1 batch.
 
         space: whose architectures are judged.
         supernet: with whose weights.
@@ -50,34 +51,15 @@ class SupernetScore:
         check_whole("batches", batches)
         self.space, self.supernet, self.task, self.split = space, supernet, task, split
         self.images = [x for x, _ in itertools.islice(task.batches(calibrate, -1), batches)]
-        self.cache: dict[Arch, float] = {}
-        self._lock = threading.Lock()
 
     def __call__(self, arch: Arch) -> float:
         arch = self.space.validate(arch)
-        with self._lock:  # one supernet holds one set of statistics
-            if arch not in self.cache:
-                self.cache[arch] = self._evaluate(arch)
-            return self.cache[arch]
 
-    @property
-    def identity(self) -> tuple:
-        """All that a score depends on but the architecture, the supernet's weights among them."""
-        return self.space, self.supernet, self.task, self.split, self.images
-
-    def _evaluate(self, arch: Arch) -> float:
         def forward(network: nn.Module, x: Tensor) -> Outputs:
             return network(x, arch)
 
-        with recalibrated(self.supernet, self.images, forward):
+        with TURN, recalibrated(self.supernet, self.images, forward):
             return self.task.score(self.supernet, self.split, forward)
-
-    def __getstate__(self) -> dict:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
 
 
 class ZeroCost:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
-from nasedu.errors import BudgetError, ParameterError, check_number
-from nasedu.hardware.latency import measure
+from nasedu.errors import BudgetError, ParameterError, check_number, figure
+from nasedu.hardware.latency import describe_device, measure
 from nasedu.randomness import seeded
 from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.registry import show
@@ -48,11 +47,6 @@ class PlainBudget:
         """The limits that are given, by metric."""
         return {metric: getattr(self, metric) for metric in UNITS if getattr(self, metric) is not None}
 
-    @cached_property
-    def identity(self) -> list:
-        """What a stored state compares: the limits, the space and where a latency comes from."""
-        return [self.limits, self.space, self.latency]
-
     def values(self, arch: Sequence) -> dict[str, float]:
         """What an architecture costs, for every limit that is given, from the cheapest to find out to the dearest."""
         known = self._counted(arch)
@@ -81,16 +75,16 @@ class PlainBudget:
             if limit < value:
                 unit, text = UNITS[metric], self.space.format(start)
                 raise BudgetError(
-                    f"no descendant of {text[:60]}... has at most {_number(limit)} {unit}: "
-                    f"the reachable range is {_number(value)} {unit} upwards"
+                    f"no descendant of {text[:60]}... has at most {figure(limit)} {unit}: "
+                    f"the reachable range is {figure(value)} {unit} upwards"
                 )
 
     def unmet(self, tried: Sequence[PlainArch]) -> BudgetError:
         """The error that says what was wanted and what the architectures that were `tried` need."""
-        wanted = ", ".join(f"{_number(limit)} {UNITS[metric]}" for metric, limit in self.limits.items())
+        wanted = ", ".join(f"{figure(limit)} {UNITS[metric]}" for metric, limit in self.limits.items())
         values = [self.values(arch) for arch in tried]
         ranges = [
-            f"{_number(min(v[m] for v in values))} to {_number(max(v[m] for v in values))} {UNITS[m]}"
+            f"{figure(min(v[m] for v in values))} to {figure(max(v[m] for v in values))} {UNITS[m]}"
             for m in self.limits
         ]
         return BudgetError(
@@ -100,10 +94,6 @@ class PlainBudget:
     def _counted(self, arch: Sequence) -> dict[str, float]:
         cost = self.space.cost(arch)
         return {"params": cost.params, "macs": cost.macs, "layers": self.space.depth(arch)}
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.4g}"
 
 
 @dataclass
@@ -125,7 +115,8 @@ class PlainLatency:
     keep: str | Path | None = None
 
     def __post_init__(self):
-        self._owner = identity(self.space, self.options)
+        device = describe_device(self.options.get("device"), self.options.get("backend", "torch"))
+        self._owner = identity(self.space, self.options, device)
         saved = load_state(self.keep, self._owner) if self.keep else None
         self._mark = saved["mark"] if saved else secrets.token_hex(8)
         self.table |= saved["table"] if saved else {}

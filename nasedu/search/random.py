@@ -38,7 +38,8 @@ def random_search(
     progress: hears of (evaluations that are done, budget).
 
     Raises `BudgetError` when nothing is feasible, `CheckpointError` when `state` is damaged, `ParameterError` when
-    every evaluation of a batch fails or an argument cannot be told from others, `TableError`, `WorkersLost`.
+    nothing but failures came of the first 25 evaluations or an argument cannot be told from others, `TableError`,
+    `WorkersLost`.
     """
     strategy = Strategy("random", {}, BATCH, BATCH, _propose)
     return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()

@@ -159,11 +159,8 @@ def _propose(
             break
     if not pool.seen:
         origin = "mutation" if parents else "random"
-        raise feasible.unmet(tried) if isinstance(feasible, PlainBudget) else _unmet(pool.space, origin)
-
-
-def _unmet(space: PlainNetSpace, origin: str) -> BudgetError:
-    return BudgetError(f"none of {TRIES} networks of {space.name} that were tried ({origin}) is feasible")
+        told = f"none of {TRIES} networks of {pool.space.name} that were tried ({origin}) is feasible"
+        raise feasible.unmet(tried) if isinstance(feasible, PlainBudget) else BudgetError(told)
 
 
 def _combined(combine: str | Combine, records: list[dict]) -> list[float]:

@@ -238,7 +238,8 @@ class SearchSpace:
     @property
     def identity(self) -> list:
         """What a stored state compares: what is searched, and all that its layers are made with and by."""
-        return [self.fingerprint, self.made, self.layers]
+        own = {n: v for n, v in vars(self).items() if not isinstance(getattr(type(self), n, None), cached_property)}
+        return [self.fingerprint, self.made or own, self.layers]
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """A uniformly random architecture."""

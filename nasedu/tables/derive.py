@@ -67,7 +67,8 @@ def nearest(arch: Arch, table: LookupTable, target: float, tolerance: float = TO
         target: in the table's unit.
         tolerance: how far from the target the cost may be, as a share of it.
 
-    Raises `BudgetError`.
+    Raises `BudgetError`, `ArchitectureError`.
     """
-    steps = [-(torch.arange(n) - i).abs() for i, n in zip(arch, table.space.choices, strict=True)]
+    chosen = zip(table.space.validate(arch), table.space.choices, strict=True)
+    steps = [-(torch.arange(n) - i).abs() for i, n in chosen]
     return derive([torch.softmax(s.double(), 0) for s in steps], table, target, tolerance).arch

@@ -10,14 +10,14 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path as FilePath
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import ArchitectureError, TableError, check_name
+from nasedu.errors import ArchitectureError, TableError
 from nasedu.progress import Progress, silent
 from nasedu.spaces.base import Arch, Path, SearchSpace
 from nasedu.supernet.mixed import dense
@@ -77,9 +77,16 @@ class LookupTable:
     def __call__(self, arch: Arch) -> float:
         """The value of an architecture, in `unit`. Raises `ArchitectureError`."""
         arch = self.space.validate(arch)
-        return self.fixed + sum(row[tuple(arch[d] for d in group)] for group, row in self._rows)
+        return self.fixed + sum(row[tuple(arch[d] for d in group)] for group, row in self._prepared[0])
 
-    @cached_property
+    @property
+    def _prepared(self) -> tuple[list[tuple[tuple[int, ...], dict[Arch, float]]], TableStack]:
+        """`_rows` and `_stack`, made anew where a figure was changed in place."""
+        figures = self.fixed, *((id(entry), entry._version) for entry in self.entries)
+        if self.__dict__.get("_figures") != figures:
+            self._figures, self._kept = figures, (self._rows(), TableStack([self]))
+        return self._kept
+
     def _rows(self) -> list[tuple[tuple[int, ...], dict[Arch, float]]]:
         """Every decision group with the price of each option: 20 times faster to read than tensors, one by one."""
         options = [itertools.product(*map(range, entry.shape)) for entry in self.entries]
@@ -92,12 +99,7 @@ class LookupTable:
         `path` holds weights (..., n_choices), of any precision, or indices per decision; the result has shape (...)
         and is float32. Raises `ArchitectureError` for weights of another space and indices out of range.
         """
-        return self._stack.expected(padded(path, self.space).float())[..., 0]
-
-    @cached_property
-    def _stack(self) -> TableStack:
-        """What `expected` multiplies with: made once, as a search asks twice a step."""
-        return TableStack([self])
+        return self._prepared[1].expected(padded(path, self.space).float())[..., 0]
 
     def bounds(self) -> tuple[float, float]:
         """The lowest and the highest value that any architecture reaches."""
@@ -115,9 +117,8 @@ class LookupTable:
 
         Raises `UnknownName`, `ParameterError`, and as `measure`.
         """
-        check_name("metric", metric, METRICS)
-        fixed, entries, provenance = price(space, metric, progress, options)
-        return cls(space, metric, METRICS[metric].unit, fixed, entries, provenance)
+        unit = METRICS[metric].unit
+        return cls(space, metric, unit, *price(space, metric, progress, options))
 
     def save(self, path: str | FilePath) -> None:
         """Write as JSON (see `tables.file`). Raises `TableError` for a metric in another unit than its own."""

@@ -18,7 +18,7 @@ import scipy
 import torch
 from torch import Tensor
 
-from nasedu.errors import BudgetError, ParameterError, brief, check_kind, check_number
+from nasedu.errors import BudgetError, ParameterError, brief, check_kind, check_number, figure
 from nasedu.spaces.base import Arch
 from nasedu.tables import counting
 from nasedu.tables.table import LookupTable, same_space
@@ -28,6 +28,7 @@ MOST_BINS = 200_000  # of a draw; beyond, bins are wider than the figures' unit 
 BINS_PER_GROUP = 20  # within the bounds, if so; more bins reject fewer draws and take longer to count
 MOST_COUNTED = 20_000_000  # bins of an exact count
 ESTIMATED = 2_000_000  # bins of a count that cannot be exact
+SLACK = 1e-6  # of a bin: a bound that is an architecture's own cost may have lost that to rounding
 PATIENCE = 200  # draws of one table that miss the others, before those that meet all are counted
 
 
@@ -46,7 +47,7 @@ class _Range:
         return self.low <= self.table(arch) <= self.high
 
     def __str__(self) -> str:
-        bounds = f"at most {_told(self.high)}" if self.low == -math.inf else f"{_told(self.low)} to {_told(self.high)}"
+        bounds = ("at most " if self.low == -math.inf else f"{figure(self.low)} to ") + figure(self.high)
         return f"{self.table.metric} of {bounds} {self.table.unit}"
 
     @property
@@ -54,7 +55,7 @@ class _Range:
         """The reachable range in words, for MACs in GFLOPs as well, two to a MAC."""
         (low, high), unit = self.table.bounds(), self.table.unit
         also = f" ({2e-9 * low:.4g} to {2e-9 * high:.4g} GFLOPs)" if self.table.metric == "macs" else ""
-        return f"{_told(low)} to {_told(high)} {unit}{also}"
+        return f"{figure(low)} to {figure(high)} {unit}{also}"
 
     @cached_property
     def above(self) -> list[np.ndarray]:
@@ -78,7 +79,7 @@ class _Range:
     def bins(self, width: float, margin: float) -> tuple[list[np.ndarray], int, int]:
         """Per group what options cost in bins of `width`; the first and the last bin within the bounds and a margin."""
         low, high = self.span
-        first, last = max(math.ceil(low / width - margin), 0), math.floor(high / width + margin)
+        first, last = max(math.ceil(low / width - margin - SLACK), 0), math.floor(high / width + margin + SLACK)
         return [np.minimum((x / width).round(), max(last, 0) + 1).astype(int) for x in self.above], first, last
 
     def grid(self, most: int) -> tuple[float, float]:
@@ -248,11 +249,6 @@ class Constraint:
         gap = ", though costs lie on both sides of it" if inside and len(self.ranges) == 1 else ""
         reach = " and ".join(one.reach for one in self.ranges)
         return BudgetError(f"no architecture of {self.space.name} has {wanted}{gap}: the reachable range is {reach}")
-
-
-def _told(figure: float) -> str:
-    """A figure for a sentence: 8,096 or 5.312."""
-    return f"{figure:,.0f}" if abs(figure) >= 1000 else f"{figure:.4g}"
 
 
 def _by_option(scores: LookupTable | Sequence[Tensor], space) -> np.ndarray:

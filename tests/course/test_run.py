@@ -235,6 +235,14 @@ def test_a_chosen_folder_is_continued_but_never_shared(tmp_path):
     again.release()
     with pytest.raises(OutputError, match="another run: choose"):
         RunFolder(tmp_path, "01_tiny", {"steps": 2}, tmp_path / "mine")
+    folder.page().touch()
+    with pytest.raises(OutputError, match="holds a finished run: choose"):
+        RunFolder(tmp_path, "01_tiny", {"steps": 1}, tmp_path / "mine")
+
+
+def test_parameters_are_compared_as_they_are_read_back(tmp_path):
+    first = started(tmp_path, {"rates": (0.1, 0.2)})
+    assert RunFolder(tmp_path, "01_tiny", {"rates": (0.1, 0.2)}).path == first
 
 
 def test_all_goes_on_after_a_failure_and_shows_the_times(monkeypatch, capsys):

@@ -199,6 +199,32 @@ def test_a_cost_is_stored_as_a_plain_number(toy, facts, tmp_path):
     assert facts(random_search(toy(CHOICES), weigh, settings, state=tmp_path / "s.pt")) == facts(first)
 
 
+def test_a_cost_that_fails_loses_no_evaluation(toy, facts, tmp_path):
+    asked = []
+
+    def cost(arch):
+        if len(asked) == 12:
+            raise ZeroDivisionError
+        return 1.0
+
+    def scored(arch):
+        asked.append(arch)
+        return weigh(arch)
+
+    scored.identity = cost.identity = "the same"  # both fill `asked`
+    settings = SearchConfig(budget=20, costs={"c": cost})
+    with pytest.raises(ZeroDivisionError):
+        random_search(toy(CHOICES), scored, settings, state=tmp_path / "s.pt")
+    found = random_search(toy(CHOICES), scored, settings, state=tmp_path / "s.pt")
+    assert len(found.history) == 20 and len(asked) == 21, "only that one is scored again"
+
+
+@pytest.mark.parametrize("space", [None, "fbnet", 3])
+def test_what_is_no_space_is_refused(space):
+    with pytest.raises(ParameterError, match="the space of a search must be"):
+        random_search(space, weigh, SearchConfig(budget=2))
+
+
 def test_a_budget_that_is_no_constraint_is_refused(priced, toy):
     with pytest.raises(ParameterError, match="use at_most"):
         SearchConfig(feasible=priced(toy(CHOICES)))
@@ -246,15 +272,15 @@ def test_an_interrupted_search_goes_on_and_forgets_nothing(toy, facts, tmp_path)
     follow = lambda done, total, note="": heard.append((done, total))  # noqa: E731
     again = random_search(space, interrupted, SearchConfig(budget=120), seed=5, state=state, progress=follow)
     assert facts(again) == facts(whole)
-    assert len(calls) == 61 + 70  # 50 were stored
-    assert heard == [(done, 120) for done in range(50, 121)]
+    assert len(calls) == 61 + 60  # all that were done are stored
+    assert heard == [(done, 120) for done in range(60, 121)]
     seconds = [r["seconds"] for r in again.history]
     assert seconds == sorted(seconds)  # the clock goes on too
     assert facts(random_search(space, interrupted, SearchConfig(budget=120), seed=5, state=state)) == facts(whole)
     assert facts(random_search(space, interrupted, SearchConfig(budget=33), seed=5, state=state)) == facts(
         random_search(space, weigh, SearchConfig(budget=33), seed=5)
     )
-    assert len(calls) == 61 + 70
+    assert len(calls) == 61 + 60
 
 
 @pytest.mark.parametrize("stop", [1, 2, 24, 26, 40])

@@ -16,6 +16,7 @@ from nasedu.blocks import Bottleneck
 from nasedu.errors import ArchitectureError, ParameterError, TableError, UnknownName
 from nasedu.hardware import Latency, count
 from nasedu.hardware.latency import NoisyMeasurement
+from nasedu.identity import identity
 from nasedu.sampling import one_hot, softmax, uniform_logits
 from nasedu.tables import LookupTable, TableStack, metrics, pricing, stored
 from nasedu.tables.pieces import make_up
@@ -87,6 +88,16 @@ def test_what_an_expectation_multiplies_with_is_made_once(space, tables, monkeyp
     table.expected((1,) * 18)
 
 
+def test_a_figure_that_is_changed_in_place_is_priced_everywhere(space, tables):
+    table = LookupTable(space, "depth", "blocks", 0.0, [entry.clone() for entry in tables["depth"].entries])
+    arch = (0,) * 18
+    before = table(arch), float(table.expected(arch)), identity(table)
+    table.entries[0][0] += 5
+    table.fixed += 2
+    assert (table(arch), float(table.expected(arch))) == (before[0] + 7, before[1] + 7)
+    assert table.bounds()[1] >= before[0] + 7 and identity(table) != before[2]
+
+
 @pytest.mark.parametrize("name", spaces.names())
 def test_tables_of_every_space_agree_with_the_networks_it_builds(name):
     space = spaces.create("yolo", image_size=32) if name == "yolo" else spaces.create(f"{name}:course")
@@ -111,6 +122,10 @@ def test_tables_that_nothing_counts_say_what_makes_them():
         LookupTable.build(spaces.create("plainnet"), "macs")
     with pytest.raises(ParameterError, match="naswot is a metric already"):
         metrics.register("naswot", metrics.Metric("points"))
+    for joules in (1.0, 2.0):  # a cell that is run again
+        metrics.register("joules", metrics.Metric("J", lambda piece, module, joules=joules: joules))
+    assert float(LookupTable.build(spaces.create("nasbench201:course"), "joules").entries[0].max()) % 2 == 0
+    del metrics.METRICS["joules"]
 
 
 def test_equal_pieces_are_counted_once(monkeypatch):

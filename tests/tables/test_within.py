@@ -83,6 +83,16 @@ def test_counts_are_exact_for_whole_figures(toy, priced):
     assert at_most(depth, 20).count == sum(math.comb(30, k) * 8 ** (30 - k) for k in range(21))
 
 
+def test_what_costs_as_much_as_the_bound_is_within_it(toy):
+    space, every = toy([3] * 6), list(itertools.product(range(3), repeat=6))
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        entries = [torch.from_numpy(row) for row in rng.integers(0, 50, (6, 3)).astype(float)]
+        table = LookupTable(space, "latency_ms", "ms", float(rng.random()), entries)
+        bound = table(every[rng.integers(len(every))])
+        assert at_most(table, bound).count == sum(table(arch) <= bound for arch in every)
+
+
 def test_counts_are_close_for_other_figures(toy):
     space, generator = toy([4] * 7), torch.Generator().manual_seed(0)
     entries = [torch.rand(4, generator=generator).double() for _ in range(7)]

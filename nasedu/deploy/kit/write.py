@@ -34,6 +34,7 @@ from nasedu.modules import evaluation_mode
 from nasedu.progress import Progress, silent
 from nasedu.randomness import seeded
 from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.storage import identity
 from nasedu.tables.additivity import random_networks
 from nasedu.tables.pieces import make_up, pieces
 
@@ -122,6 +123,7 @@ def _plan(space: SearchSpace, networks: int, seed: int, batch: int) -> dict:
         "schema": KIT,
         "space": {"name": make.args[0], "options": make.keywords},
         "fingerprint": space.fingerprint,
+        "code": identity(space),
         "input_shape": space.input_shape,
         "batch": batch,
         "seed": seed,
