@@ -130,10 +130,8 @@ def train(
     check_kind("the model of a training", model, nn.Module, "a torch.nn.Module")
     check_kind("config of a training", config, TrainingConfig, "a TrainingConfig")
     seed = check_whole("seed", seed, 0)
-    if not any(p.requires_grad for p in model.parameters()):
-        raise ParameterError(f"this {type(model).__name__} has no parameters to train")
-    owner = identity(model, batches, step, config, seed, _device(model), beside) if state else ""
     optimizer = make_optimizer(model, config)
+    owner = identity(model, batches, step, config, seed, _device(model), beside) if state else ""
     ema = AveragedModel(model, multi_avg_fn=_averaging(config), use_buffers=True)
     ema.module.eval()
     changed = {"model": model} | ({"beside": beside} if beside else {})
@@ -214,8 +212,13 @@ def schedule(config: TrainingConfig, step: int, epoch: int) -> tuple[float, floa
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer, over three groups: weights that decay, scales of norms, and biases; the last two do not decay."""
+    """The optimizer, over three groups: weights that decay, scales of norms, and biases; the last two do not decay.
+
+    Raises `ParameterError` for a model without parameters that learn.
+    """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if not named:
+        raise ParameterError(f"this {type(model).__name__} has no parameters to train")
     biases = [p for name, p in named if name.endswith("bias")]
     scales = [p for name, p in named if p.ndim <= 1 and not name.endswith("bias")]
     decayed = [p for name, p in named if p.ndim > 1 and not name.endswith("bias")]
