@@ -102,8 +102,9 @@ def brief(value: object) -> str:
     if isinstance(value, list | tuple):
         told = ("[{}]" if isinstance(value, list) else "({})").format(", ".join(map(brief, value[:20])))
     else:
-        shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
-        told = repr(value) if isinstance(value, str | Real | None) else f"{type(value).__name__}{shape}"
+        named = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        named += f" of shape {tuple(value.shape)}" if hasattr(value, "shape") and named == type(value).__name__ else ""
+        told = repr(value) if isinstance(value, str | Real | None) else named
     return told if len(told) <= 60 else f"{told[:56]} ..."
 
 

@@ -51,7 +51,7 @@ def identity(*parts: object) -> str:
     `ParameterError` for what nobody can tell from others, and where it is.
     """
     of_all = [v for name, v in sorted(vars(nn.modules.module).items()) if name.startswith("_global_")]
-    hooks = [list(held.values()) for held in of_all if isinstance(held, dict)]  # that run in every module
+    hooks = [list(filter(callable, held.values())) for held in of_all if isinstance(held, dict)]  # of every module
     return _Reader().read((parts, hooks)).hex()[:32]
 
 

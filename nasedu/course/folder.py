@@ -85,8 +85,8 @@ class RunFolder:
         self.lock = claim(places.make(path), "run")
         if (path / "parameters.json").exists() and not self._is_same(path):
             self.release()
-            held = "a finished run" if self.page(path).exists() else "another run"
-            raise OutputError(f"{path} holds {held}: choose another out_dir")
+            which = "a finished" if self.page(path).exists() else "another"
+            raise OutputError(f"{path} holds {which} run: choose another out_dir")
         return path
 
     def _unfinished(self, parent: Path) -> Path | None:

@@ -39,6 +39,6 @@ def random(probe: Probe) -> float:
     """
     generator = probe.given
     if generator is None:
-        network = identity(repr(probe.original), list(probe.original.parameters()), probe.own_seed)
+        network = identity(repr(probe.original), [p.detach() for p in probe.original.parameters()], probe.own_seed)
         generator = torch.Generator("cpu").manual_seed(int(network[:15], 16))
     return float(torch.randn((), generator=generator, dtype=torch.float32, device="cpu"))

@@ -149,8 +149,7 @@ def _propose(
         return tried[-1]
 
     while True:
-        arch = pool.fresh(make, TRIES)
-        if arch is not None:
+        if (arch := pool.fresh(make, TRIES)) is not None:
             born.append(arch)
             yield arch, "mutation" if parents else "random"
         elif founding and born:  # within a tight budget `start` has fewer neighbours than founders: go on from theirs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def fingerprint():
+    """`fingerprint(dataset)`: a hash of every image, box, label and ignore flag, in order."""
+
+    def of(dataset):
+        digest = hashlib.sha256()
+        for image, target in dataset:
+            for part in (image, target["boxes"], target["labels"], target["ignore"]):
+                digest.update(part.numpy().tobytes())
+        return digest.hexdigest()
+
+    return of
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,7 @@ def test_any_sampler_trains_a_real_space(name):
     ("wrong", "words"),
     [
         ({"sampler": "uniform"}, "sampler must be one that sampling.create made, got 'uniform'"),
-        ({"sampler": Uniform}, "sampler must be one that sampling.create made, got type"),
+        ({"sampler": Uniform}, "sampler must be one that sampling.create made, got the class Uniform"),
         ({"task": None}, "the task must be a task.Classification or a task.Detection, got None"),
         ({"task": lambda: 1}, "got function"),
         (
