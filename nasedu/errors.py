@@ -101,10 +101,11 @@ def brief(value: object) -> str:
     """What was given, as a message shows it: up to 60 characters, of what is no plain value the name of its class."""
     if isinstance(value, list | tuple):
         told = ("[{}]" if isinstance(value, list) else "({})").format(", ".join(map(brief, value[:20])))
+    elif isinstance(value, type):
+        told = f"the class {value.__name__}"
     else:
-        named = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-        named += f" of shape {tuple(value.shape)}" if hasattr(value, "shape") and named == type(value).__name__ else ""
-        told = repr(value) if isinstance(value, str | Real | None) else named
+        shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
+        told = repr(value) if isinstance(value, str | Real | None) else f"{type(value).__name__}{shape}"
     return told if len(told) <= 60 else f"{told[:56]} ..."
 
 

@@ -334,7 +334,7 @@ def _version(module: str) -> str:
         return _sources()
     found = sys.modules.get(top)
     places = [getattr(found, "__file__", None) or "", *getattr(found, "__path__", ())]
-    if top in sys.stdlib_module_names and Path(places[0]).is_relative_to(STDLIB if places[0] else ""):
+    if top in sys.stdlib_module_names and (not places[0] or Path(places[0]).is_relative_to(STDLIB)):
         return f"Python {sys.version_info.major}.{sys.version_info.minor}"
     if not any({"site-packages", "dist-packages"} & set(Path(place).parts) for place in places):
         return ""

@@ -89,12 +89,13 @@ class Workers:
     def _first(self, running: deque[_Task]) -> Any:
         """The value of the first task; meanwhile workers that lack the function get it."""
         while True:
-            for task in running:
-                if task.future.done() and isinstance(answer := task.answer(), _Unknown):
-                    task.again(answer.worker)
-            if running[0].future.done():
+            done = {task for task in running if task.future.done()}  # asked once: the next is done a moment later
+            lacking = {task: answer.worker for task in done if isinstance(answer := task.answer(), _Unknown)}
+            for task, worker in lacking.items():
+                task.again(worker)
+            if running[0] in done and running[0] not in lacking:
                 return running.popleft().answer()
-            wait([task.future for task in running if not task.future.done()], return_when=FIRST_COMPLETED)
+            wait([t.future for t in running if t not in done or t in lacking], return_when=FIRST_COMPLETED)
 
 
 class _Task:

@@ -348,6 +348,8 @@ def test_files_count_by_their_content(tmp_path):
     assert identity(made) in found
     other = DetectionDataset("mine", "train", ["a"], [sample], lambda i: torch.ones(3, 64, 64), image_size=64)
     assert identity(other) not in found, "the same files, read otherwise"
+    decoded = DetectionDataset("mine", "train", ["a"], [sample], torch.ones(1, 3, 64, 64).__getitem__, image_size=64)
+    assert identity(decoded) not in found | {identity(other)}
 
 
 SCRIPT = """

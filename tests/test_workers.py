@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 import torch
@@ -124,3 +124,25 @@ def test_a_value_that_cannot_be_sent_is_a_failure_of_its_item(pool):
 def test_workers_that_die_are_gone():
     with ProcessPoolExecutor(1) as executor, Workers(die, executor) as workers, pytest.raises(BrokenExecutor):
         list(workers.map([1]))
+
+
+class Late(Future):
+    """Ends right after it was asked whether it has."""
+
+    def __init__(self, ready):
+        super().__init__()
+        ready.add_done_callback(lambda _: self.set_result(ready.result()))
+
+    def done(self):
+        done = super().done()
+        self.result()
+        return done
+
+
+def test_a_worker_may_say_at_any_moment_that_it_lacks_the_function(pool):
+    class Executor:
+        def submit(self, function, *arguments):
+            return Late(pool.submit(function, *arguments))
+
+    with Workers(abs, Executor()) as workers:
+        assert list(workers.map([-1, -2, -3])) == [1, 2, 3]

@@ -119,7 +119,7 @@ class DetectionDataset(Dataset):
         """
         labels = [[getattr(s, part) for s in self.samples] for part in ("boxes", "labels", "ignore")]
         files = [s.file for s in self.samples if Path(s.file).is_file()]
-        by_file = files and self._load.__module__ == "nasedu.data.images"  # which reads nothing else
+        by_file = files and getattr(self._load, "__module__", "") == "nasedu.data.images"  # which reads nothing else
         images = [*map(_content, files), None if by_file else self._load]
         about = self.name, self.split, self.classes, self.image_size, [Path(s.file).name for s in self.samples]
         return [about, [len(boxes) for boxes in labels[0]], [torch.cat(p) if p else p for p in labels], images]

@@ -22,19 +22,16 @@ from nasedu.proxies.naswot import AgreementKernel, agreement, log_det
 from nasedu.proxies.synflow import synflow_saliency
 from nasedu.spaces.base import Network, Path, SearchSpace
 from nasedu.supernet.mixed import MixedOp
-from nasedu.tables.metrics import Metric, register
+from nasedu.tables.metrics import METRICS
 from nasedu.tables.table import LookupTable
 
-_UNITS = {"naswot": "log |det K| per image", "snip": "log saliency", "synflow": "log saliency"}
-PROXIES = tuple(_UNITS)
-for _name, _unit in _UNITS.items():
-    register(_name, Metric(_unit, cost=False, made_by="proxies.zero_cost_map"))
+PROXIES = ("naswot", "snip", "synflow")
 
 
 def empty_map(space: SearchSpace, proxy: str) -> LookupTable:
     """A map of zeros, the place of one that a search makes. Raises `UnknownName`."""
     entries = [torch.zeros([space.choices[d] for d in group], dtype=torch.float64) for group in space.groups]
-    return LookupTable(space, check_name("proxy", proxy, PROXIES), _UNITS[proxy], 0.0, entries)
+    return LookupTable(space, check_name("proxy", proxy, PROXIES), METRICS[proxy].unit, 0.0, entries)
 
 
 def zero_cost_map(

@@ -57,3 +57,5 @@ register(
 register("depth", Metric("blocks", depth))
 register("boundaries", Metric("boundaries", lambda _, module: int(runs(module))))
 register("latency_ms", Metric("ms"))
+for _name, _unit in {"naswot": "log |det K| per image", "snip": "log saliency", "synflow": "log saliency"}.items():
+    register(_name, Metric(_unit, cost=False, made_by="proxies.zero_cost_map"))

@@ -117,8 +117,7 @@ class LookupTable:
 
         Raises `UnknownName`, `ParameterError`, and as `measure`.
         """
-        unit = METRICS[metric].unit
-        return cls(space, metric, unit, *price(space, metric, progress, options))
+        return cls(space, metric, METRICS[metric].unit, *price(space, metric, progress, options))
 
     def save(self, path: str | FilePath) -> None:
         """Write as JSON (see `tables.file`). Raises `TableError` for a metric in another unit than its own."""
