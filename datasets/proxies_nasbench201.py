@@ -93,7 +93,7 @@ def write(found: dict[str, proxies.PoolScores], every: list[str]) -> None:
         "precision": "float32 (SynFlow float64)",
         "threads": 1,
         "space": space.fingerprint,
-        "failures": sum(len(pool.errors) for pool in found.values()),
+        "failures": int((~np.isfinite(table[every])).sum().sum()),
         "date": datetime.date.today().isoformat(),
     }
     text = json.dumps(meta | describe_device(), indent=1)
