@@ -3,6 +3,7 @@
 from nasedu.ranking.combine import COMPOSITES, METHODS, combine, incorporated, ranks
 from nasedu.ranking.correlation import correlation
 from nasedu.ranking.judge import complementary, difference, judge, judge_all, spearman
+from nasedu.ranking.paired import paired
 
 __all__ = [
     "COMPOSITES",
@@ -14,6 +15,7 @@ __all__ = [
     "incorporated",
     "judge",
     "judge_all",
+    "paired",
     "ranks",
     "spearman",
 ]

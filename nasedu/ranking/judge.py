@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,8 @@ CONFIDENCE = 0.95
 MEASURES = ("spearman", "kendall", "precision", "regret")
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its bootstrap interval at 95 %."""
+class Estimate(NamedTuple):
+    """A value and its interval at 95 %."""
 
     value: float
     low: float
