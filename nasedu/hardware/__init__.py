@@ -1,12 +1,11 @@
 """What one module costs on one device: counted, measured, exported."""
 
 from nasedu.hardware.backends import BACKENDS
-from nasedu.hardware.count import Cost, Count, count
+from nasedu.hardware.count import Count, count
 from nasedu.hardware.latency import Latency, NoisyMeasurement, measure
 
 __all__ = [
     "BACKENDS",
-    "Cost",
     "Count",
     "Latency",
     "NoisyMeasurement",

@@ -21,7 +21,7 @@ from nasedu.hardware.backends import BACKENDS, Clock, Program, make_job, onnx_pr
 from nasedu.origin import processor
 
 SHORTEST = 2e-4  # seconds that one repeat lasts at least: a thousand times what a clock's tick and reading it cost
-ATTEMPTS = 3
+ATTEMPTS, PATIENCE = 3, 10  # tries, and the seconds after which no other one begins
 SPREAD = 0.15  # (high - low) / median of a free machine is a few hundredths
 CLOCK = Clock()  # what every measurement reads
 SHARE = 0.9  # of a repeat's time: a program that has a core to itself computes all the time that passes
@@ -72,10 +72,10 @@ def measure(
     """Time a network in eval mode on random inputs (batch, C, H, W).
 
     After the warm-up, each repeat lasts 0.2 ms or more: short modules run several times in it. Where another program
-    took the processor, or the quartiles lie more than 15 % apart, it is tried again, three times in all; the calmest
-    counts, with a `NoisyMeasurement` warning if it was disturbed, too. With several threads a lost processor shows only
-    in the quartiles, as networks keep different numbers of them busy. The compiled backend forgets all that this
-    process had compiled with `torch.compile`, which then compiles anew.
+    took the processor, or the quartiles lie more than 15 % apart, it is tried again, three times in all and not after
+    10 s; the calmest counts, with a `NoisyMeasurement` warning if it was disturbed, too. With several threads a lost
+    processor shows only in the quartiles, as networks keep different numbers of them busy. The compiled backend forgets
+    all that this process had compiled with `torch.compile`, which then compiles anew.
 
     module: the network; it stays as it is.
     input_shapes: of each input, (C, H, W).
@@ -165,8 +165,8 @@ def _latency(program: Program, warmup: int, repeats: int, **settings) -> Latency
     overhead = statistics.median(program.idle().seconds(1, CLOCK) for _ in range(30))
     fastest = min(program.seconds(1, CLOCK) for _ in range(max(warmup, 1)))
     runs = max(1, math.ceil(SHORTEST / max(fastest - overhead, overhead, 1e-9)))
-    tries = [_attempt(program, repeats, runs)]
-    while not tries[-1].calm and len(tries) < ATTEMPTS:
+    start, tries = CLOCK.wall(), [_attempt(program, repeats, runs)]
+    while not tries[-1].calm and len(tries) < ATTEMPTS and CLOCK.wall() - start < PATIENCE:
         tries.append(_attempt(program, repeats, runs))
     best = min(tries, key=lambda t: t.disturbance)
     if not best.calm:

@@ -27,6 +27,7 @@ LOOKS = {  # colour, line style and width of an edge: none of them is told by it
 SHORT = dict(zip(LOOKS, ("none", "skip", "conv 1×1", "conv 3×3", "pool 3×3"), strict=True))
 UNDECIDED = ("0.35", "-", 1.6)
 ORIGINS = ("#e3eef7", "#f4b860", "#a63d40")  # first parent, second, redrawn: light to dark
+NODES = ("in", "1", "2", "out")
 BEND = {(1, 0): 0.0, (2, 1): 0.0, (3, 2): 0.0, (2, 0): -0.62, (3, 1): 0.62, (3, 0): -0.8}  # of an edge's arc
 
 
@@ -48,22 +49,24 @@ def cells(space: SearchSpace, paths: Mapping[str, Path] | None = None, columns: 
     panels = dict(paths) if paths is not None else {"": None}
     tall = any(path is None or any(not isinstance(e, int) for e in path) for path in panels.values())
     wide = 5.0 if tall else 3.9
-    alt = f"Cells as graphs, from in to out over two nodes: {', '.join(filter(None, panels)) or space.name}."
+    alt = "Cells as graphs, from in to out over two nodes."
     picture, axes = panes(len(panels), columns, (wide, 0.68 * wide + 0.2), alt, margin=0.2)
     for ax, (name, path) in zip(axes, panels.items(), strict=True):
-        _cell(ax, space, path)
+        picture.alt += f" {name or space.name}: {_cell(ax, space, path)}."
         ax.set_title(name, fontsize=11, fontweight="bold", pad=2)
     return picture
 
 
-def _cell(ax: Axes, space: NasBench201Space, path: Path | None) -> None:
-    """One cell: edges first, then their labels, then the nodes on top."""
+def _cell(ax: Axes, space: NasBench201Space, path: Path | None) -> str:
+    """One cell: edges first, then their labels, then the nodes on top. Returns it in words."""
+    told = []
     entries = [None] * len(EDGES) if path is None else list(path)
     if len(entries) != len(EDGES):
         raise ArchitectureError(f"a cell has {len(EDGES)} edges, the path decides {len(entries)}")
     for edge, entry in zip(EDGES, entries, strict=True):
         (colour, line, width), label = _look(space.operations, entry)
         (node, source), bend = edge, BEND[edge]
+        told.append(f"{NODES[source]} to {NODES[node]} {label.replace(chr(10), ', ') or 'none'}")
         style = f"arc3,rad={bend}"
         arrow = {"arrowstyle": "-|>", "mutation_scale": 13, "shrinkA": 13, "shrinkB": 13, "connectionstyle": style}
         arrow |= {"color": colour, "linestyle": line, "linewidth": width, "zorder": 1}
@@ -73,10 +76,11 @@ def _cell(ax: Axes, space: NasBench201Space, path: Path | None) -> None:
             ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.8}
             upright = "center" if bend else "bottom"  # on its arc, or above its line, which is short
             above(ax, *middle, label, 0 if bend else 5, va=upright, linespacing=1.15, bbox=ground, zorder=2)
-    for node, name in enumerate(("in", "1", "2", "out")):
+    for node, name in enumerate(NODES):
         ax.plot(node, 0, "o", markersize=24, color="white", markeredgecolor="0.2", markeredgewidth=1.5, zorder=3)
         ax.text(node, 0, name, ha="center", va="center", fontsize=9, zorder=4)
     ax.set(xlim=(-0.3, 3.3), ylim=(-0.95, 1.5), aspect="equal")
+    return "; ".join(told) if path else f"each edge one of {', '.join(SHORT[name] for name in space.operations)}"
 
 
 def _look(operations: Sequence[str], entry: object) -> tuple[tuple[str, str, float], str]:
@@ -110,6 +114,7 @@ def genes(
         rows["kinds"].append([kinds[origin] for origin in origins[name]])
     tables = {what: pd.DataFrame(table, list(archs), names) for what, table in rows.items()}
     colours = {kind: colour for kind, colour in zip(kinds, ORIGINS, strict=False) if kind}
-    alt = f"The genes of {', '.join(archs)}, a box each; colours tell what is {', '.join(colours)}."
+    told = (f"{name}: {', '.join(texts)}" for name, texts in zip(archs, rows["texts"], strict=True))
+    alt = f"Genes, a box each; colours tell what is {', '.join(colours)}. {'; '.join(told)}."
     size = {"width": 1.05 * len(names) + 1.4, "height": 0.5 * len(archs) + 0.9}
     return heat(tables["kinds"], texts=tables["texts"], colours=colours, alt=alt, **size)

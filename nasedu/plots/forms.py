@@ -6,7 +6,7 @@ A form takes one panel, {name: values}, or several, {panel: {name: values}}, and
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import NamedTuple
@@ -87,7 +87,8 @@ def lines(data: Mapping, x: Sequence | None = None, *, joined: bool = True, **dr
     panels, dress = _panels(data), Dress(**dress)
     picture, axes = _grid(panels, dress, "Line chart" if joined else "Chart", 3.2)
     looks = styles(name for curves in panels.values() for name in curves)
-    for ax, curves in zip(axes, panels.values(), strict=True):
+    ends: dict[str, dict] = {panel: {} for panel in panels}
+    for ax, (panel, curves) in zip(axes, panels.items(), strict=True):
         looks = styles(curves) if dress.legend == "each" else looks
         for name, values in curves.items():
             at, runs = _places(ax, name, values, x)
@@ -95,6 +96,8 @@ def lines(data: Mapping, x: Sequence | None = None, *, joined: bool = True, **dr
             low, y, high = np.quantile(runs, (0.25, 0.5, 0.75), axis=0)
             ax.fill_between(at, low, high, color=look["color"], alpha=0.18, linewidth=0)
             ax.plot(at, y, label=name, **look if joined else look | {"linestyle": "", "markevery": 1})
+            ends[panel][name] = y[0], y[-1]
+    picture.told = f"First and last: {_values(ends, _span)}"
     return _dressed(picture, axes, panels, dress)
 
 
@@ -112,6 +115,8 @@ def scatter(data: Mapping, *, crowd: str = "", named: bool = False, diagonal: bo
     picture, axes = _grid(panels, dress, "Scatter plot", 3.8)
     looks = styles(name for points in panels.values() for name in points if name != crowd)
     looks[crowd] = {"color": "0.6", "marker": "o"}
+    heights = {panel: {name: y for name, (_, y) in points.items()} for panel, points in panels.items()}
+    picture.told = f"Lowest and highest: {_values(heights, _reach)}"
     for ax, points in zip(axes, panels.values(), strict=True):
         looks = looks | styles(points) if dress.legend == "each" else looks
         for name, (x, y) in points.items():
@@ -235,6 +240,13 @@ def stacks(
             drawn = ax.bar(places, heights, 0.8, table[:, :i].sum(1), label=part, linewidth=0.3, **look)
         if totals:
             ax.bar_label(drawn, [format(total, totals) for total in table.sum(1)], fontsize=10)
+    last = {" ".join(" ".join(key).split() if isinstance(key, tuple) else [key]): v for key, v in data.items()}
+    if joined:
+        ends = {name: f"{table.iloc[-1].idxmax()} {_number(table.iloc[-1].max())}" for name, table in last.items()}
+        picture.told = f"At the end the largest: {_values({'': ends}, str)}"
+    else:
+        means = {name: dict(zip(parts or list(v), np.mean(np.asarray(v), 0), strict=True)) for name, v in last.items()}
+        picture.told = f"On average: {_values(means)}"
     return _dressed(picture, axes, data, dress)
 
 
@@ -272,6 +284,8 @@ def histogram(data: Mapping, marks: Mapping[str, Mapping[str, float]] | None = N
             look = {"color": colour, "marker": marker, "linestyle": line, "clip_on": False, "markevery": [1]}
             text = f"{mark}: {place:,.4g}"
             ax.plot([place] * 2, [0, 1], transform=ax.get_xaxis_transform(), label=text, **look)
+    quartiles = {name: np.quantile(values, (0, 0.25, 0.5, 0.75, 1)) for name, values in data.items() if values}
+    picture.told = f"Lowest, quartiles and highest: {_values({'': quartiles}, _listed)}"
     return _dressed(picture, axes, data, dress)
 
 
@@ -309,7 +323,7 @@ def heat(
         limits = min(map(np.nanmin, values.values())), max(map(np.nanmax, values.values()))
     scale = {"cmap": ListedColormap(list(colours.values())) if named else colours, "aspect": "auto"}
     low, high = (-0.5, len(codes) - 0.5) if named else limits or (None, None)
-    ranges = (f"{k} from {_number(np.nanmin(v))} to {_number(np.nanmax(v))}".strip() for k, v in values.items())
+    ranges = (f"{k} {_reach(v)}".strip() for k, v in values.items())
     picture.told = "" if named else f"Values: {'; '.join(ranges)}"
     for ax, (key, matrix) in zip(axes, values.items(), strict=True):
         image = ax.imshow(matrix, vmin=low, vmax=high, interpolation="nearest", **scale)
@@ -350,16 +364,32 @@ def _panels(data: Mapping) -> dict:
     return {name: dict(values.items()) for name, values in (data if nested else {"": data}).items()}
 
 
-def _values(data: Mapping[str, Mapping]) -> str:
-    """All rows and their values under every heading; at most 400 letters."""
-    told = [f"{head}: " * bool(head) + ", ".join(f"{k} {_number(v)}" for k, v in d.items()) for head, d in data.items()]
-    return textwrap.shorten("; ".join(told), 400, placeholder=" and so on")
-
-
 def _number(value: object) -> str:
     """A number, the mean of several, or an interval's value."""
     mean = float(np.mean(getattr(value, "value", value)))
     return f"{mean:.3g}" if abs(mean) < 1000 else f"{mean:,.0f}"
+
+
+def _span(ends: Sequence) -> str:
+    """Two numbers, or one where both are the same."""
+    return " to ".join(dict.fromkeys(map(_number, ends)))
+
+
+def _reach(values: object) -> str:
+    """The lowest and the highest of some numbers."""
+    found = np.asarray(getattr(values, "value", values), dtype=float)
+    return _span((np.nanmin(found), np.nanmax(found)))
+
+
+def _listed(values: Sequence) -> str:
+    """Several numbers."""
+    return ", ".join(map(_number, values))
+
+
+def _values(data: Mapping[str, Mapping], show: Callable[..., str] = _number) -> str:
+    """All rows and their values, as `show` says them, under every heading; at most 400 letters."""
+    told = [f"{head}: " * bool(head) + ", ".join(f"{k} {show(v)}" for k, v in d.items()) for head, d in data.items()]
+    return textwrap.shorten("; ".join(told), 400, placeholder=" and so on")
 
 
 def _depth(data: object) -> int:

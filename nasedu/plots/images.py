@@ -34,10 +34,12 @@ def scenes(dataset: Sequence) -> Picture:
         dataset: images (C, H, W) with their targets, and `classes`.
     """
     picture, axes = _scenes(dataset)
+    told = []
     for ax, (_, target) in zip(axes, dataset, strict=False):
         for box, label, ignore in _rows(target, "boxes", "labels", "ignore"):
             _box(ax, box, COLOURS[label % len(COLOURS)], ":" if ignore else "-", dataset.classes[label])
-    picture.alt = f"{len(axes)} scenes with a box around every object."
+        told.append(_classes(dataset, target))
+    picture.alt = f"{len(axes)} scenes with a box around every object: {'; '.join(told)}."
     return picture
 
 
@@ -49,14 +51,15 @@ def detections(dataset: Sequence, found: Sequence[dict]) -> Picture:
         found: one dict of boxes, scores and labels per image of `dataset`, as `task.Detection.find` returns.
     """
     picture, axes = _scenes(dataset)
+    told = []
     for ax, (_, target), result in zip(axes, dataset, found, strict=False):
         for (box,) in _rows(target, "boxes"):
             _box(ax, box, "white", "--")
         for box, label, score in _rows(result, "boxes", "labels", "scores"):
             text = f"{dataset.classes[label]} {score:.2f}".replace(" 0.", " .")
             _box(ax, box, COLOURS[label % len(COLOURS)], "-", text)
-    told = sum(len(result["labels"]) for result in found[: len(axes)])
-    picture.alt = f"{len(axes)} scenes: {told} boxes that were found, with class and score; the truth is dashed."
+        told.append(f"{_classes(dataset, result)} ({_classes(dataset, target)})")
+    picture.alt = f"{len(axes)} scenes with a box around all that was found. Found (and there): {'; '.join(told)}."
     return picture
 
 
@@ -72,6 +75,11 @@ def _scenes(dataset: Sequence) -> tuple[Picture, list[Axes]]:
 
 def _rows(target: Mapping, *keys: str) -> zip:
     return zip(*(target[key].tolist() for key in keys), strict=True)
+
+
+def _classes(dataset: Sequence, target: Mapping) -> str:
+    """The classes of some boxes, in words."""
+    return ", ".join(sorted(dataset.classes[label] for label in target["labels"].tolist())) or "nothing"
 
 
 def _box(ax: Axes, box: Sequence[float], colour: str, line: str, text: str = "") -> None:

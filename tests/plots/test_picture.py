@@ -60,7 +60,10 @@ def test_jupyter_finds_the_alt_text_in_the_outputs_metadata_and_so_do_its_pages(
 def test_an_alt_text_is_made_of_what_is_drawn_and_told_last():
     picture = plots.lines({"left": {"a": [1, 2]}, "right": {"b": [2, 1]}}, xlabel="epoch", ylabel="loss (nats)")
     picture.guide(y=1.5, label="limit")
-    assert picture.alt == "Line chart of loss (nats) over epoch, in panels: left, right. It shows a, limit, b."
+    assert picture.alt == (
+        "Line chart of loss (nats) over epoch, in panels: left, right. It shows a, limit, b. "
+        "First and last: left: a 1 to 2; right: b 2 to 1."
+    )
     picture.alt = "Both fall."
     assert picture._repr_mimebundle_()[1] == {"image/png": {"alt": "Both fall."}}
 
@@ -79,7 +82,7 @@ def test_alt_texts_of_dots_bars_and_heat_maps_say_values():
     assert dots.alt == "Dot plot over loss. a 0.5, b 2, c 4."
     bars = plots.bars({"MACs": {"a": 1, "b": 2_000}, "ms": {"a": 3, "b": 4.25}})
     assert bars.alt == "Bar chart over MACs, ms. MACs: a 1, b 2,000; ms: a 3, b 4.25."
-    assert "Values: from -1 to 2." in plots.heat(np.array([[-1.0, 0], [1, 2]])).alt
+    assert "Values: -1 to 2." in plots.heat(np.array([[-1.0, 0], [1, 2]])).alt
     assert len(plots.dots({f"a row with a long name, {i}": i for i in range(20)}).alt) < 500
 
 
