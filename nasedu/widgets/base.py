@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import html
+from importlib import resources
 
+import anywidget
 import ipywidgets
 
 from nasedu.errors import NaseduError
 from nasedu.plots import Picture
 
 LAYOUT = {"style": {"description_width": "14em"}, "layout": {"width": "34em"}}
+
+
+class Controls(anywidget.AnyWidget):
+    """Shows nothing. The controls beside it in a box keep their keys to themselves and get names; see controls.js."""
+
+    _esm = resources.files("nasedu.widgets").joinpath("controls.js").read_text("utf-8")
 
 
 class PictureWidget(ipywidgets.VBox):
@@ -28,7 +36,7 @@ class PictureWidget(ipywidgets.VBox):
         for control in (control for row in rows for control in row):
             control.observe(self.update, names="value")
         self.update()
-        super().__init__([*(row[0] if len(row) == 1 else ipywidgets.HBox(row) for row in rows), self.view])
+        super().__init__([Controls(), *(row[0] if len(row) == 1 else ipywidgets.HBox(row) for row in rows), self.view])
 
     def draw(self) -> tuple[Picture, str]:
         """The picture of what the controls say, and what it shows in words. May raise one of nasedu's errors."""

@@ -39,7 +39,6 @@ class GumbelWidget(PictureWidget):
         (self.samples,) = gumbel_softmax([logits], temperature, torch.Generator().manual_seed(self.seed))
         wins = self.samples.argmax(1).bincount(minlength=len(self.choices)).tolist()
         told = ", ".join(f"{name} {n}" for name, n in zip(self.choices, wins, strict=True))
-        largest = self.samples.amax(1).mean()
-        words = f"T = {temperature:.2f}: the largest weight is {largest:.2f} on average. It falls on {told}."
+        words = f"T = {temperature:.2f}: the largest weight is {self.samples.amax(1).mean():.2f} on average, on {told}."
         labels = {"xlabel": "sample", "ylabel": "weight of each choice", "alt": words}
         return plots.stacks({f"T = {temperature:.2f}": self.samples}, self.choices, **labels), words

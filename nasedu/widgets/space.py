@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import ipywidgets
+from ipywidgets import Dropdown
 
 from nasedu import plots
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.tables.table import LookupTable
-from nasedu.widgets.base import PictureWidget
+from nasedu.widgets.base import LAYOUT, PictureWidget
 
 NAMES = {"macs": "MACs", "params": "parameters", "latency_ms": "latency"}
 
@@ -31,12 +31,11 @@ class SpaceWidget(PictureWidget):
         self.space, self.tables = space, dict(tables)
         self.arch = space.validate(arch if arch is not None else [0] * len(space.choices))
         self._before: Arch | None = None
-        wide = {"style": {"description_width": "6em"}, "layout": {"width": "20em"}}
         names = [(decision.name, i) for i, decision in enumerate(space.decisions)]
-        self.block = ipywidgets.Dropdown(options=names, value=0, description="block", **wide)
-        self.choice = ipywidgets.Dropdown(description="choice", **wide)
+        self.block = Dropdown(options=names, description="block", **LAYOUT)
+        self.choice = Dropdown(description="choice", **LAYOUT)
         self._pick()
-        super().__init__([self.block, self.choice])
+        super().__init__(self.block, self.choice)
 
     def _pick(self) -> None:
         """Offer the choices of the block that is picked; the architecture stays."""

@@ -62,8 +62,12 @@ def test_it_says_in_words_what_it_draws(widget):
 
 
 def test_it_can_be_used_by_keyboard_and_does_not_search_while_a_slider_is_dragged(widget):
-    controls = [child for child in widget.children if child is not widget.view]
-    assert len(controls) == 4 and all(control.description and not control.disabled for control in controls)
+    _, *controls, view = widget.children
+    assert (
+        view is widget.view
+        and len(controls) == 4
+        and all(control.description and not control.disabled for control in controls)
+    )
     assert not any(slider.continuous_update for slider in controls[:3])
 
 

@@ -71,8 +71,8 @@ def test_what_is_out_of_reach_is_a_sentence_and_not_the_end(widget):
 
 
 def test_it_can_be_used_by_keyboard_and_does_not_search_while_a_slider_is_dragged(widget):
-    sliders = [child for child in widget.children if child is not widget.view]
-    assert len(sliders) == 2
+    _, *sliders, view = widget.children
+    assert len(sliders) == 2 and view is widget.view
     for slider in sliders:
         assert slider.description and slider.readout and not slider.continuous_update and not slider.disabled
 
