@@ -7,7 +7,7 @@ PY     := $(VENV)/bin/python
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab notebooks course bench
+.PHONY: help run test lab site notebooks course bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +19,11 @@ run: $(MADE)  ## search, train and compare detectors: notebook 14_wzdnas
 test: $(MADE)  ## lint, package tests, and every notebook at the smoke preset
 	$(PY) tests/run.py
 
-lab: $(MADE)  ## open JupyterLab on the course
-	$(PY) -m jupyterlab --notebook-dir=notebooks $(ARGS)
+lab: $(MADE)  ## open JupyterLab on a copy of the course, in work/
+	$(PY) -m nasedu lab -- $(ARGS)
+
+site: $(MADE)  ## write the course as a static site, in site/
+	$(PY) -m nasedu site $(ARGS)
 
 notebooks: $(MADE)  ## rebuild the notebooks from notebooks/source, with outputs
 	$(PY) -m nasedu build $(ARGS)

@@ -1,4 +1,4 @@
-"""The command line: `nasedu run`, `build`, `kit` and `import-kit`, or the same behind `python -m`.
+"""The command line: `nasedu run`, `build`, `lab`, `grade`, `site`, `kit`, `import-kit`, or the same with `python -m`.
 
 Exit status: 0 done, 1 something failed, 2 a mistake in what was asked for, 130 interrupted.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from nasedu.errors import NaseduError, ParameterError
+
+NEVER = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,6 +44,48 @@ def build(args: argparse.Namespace) -> int:
         build_notebooks(args.notebooks, args.preset, not args.no_execute)
     except BuildFailed as failure:
         return fail(failure, 1)
+    return 0
+
+
+def grade(args: argparse.Namespace) -> int:
+    """Grade handed-in notebooks; the exit status."""
+    from tqdm import tqdm
+
+    from nasedu.course.grading import grade as grade_folder
+
+    if not args.folder.is_dir():
+        raise ParameterError(f"{args.folder} is no folder")
+    jobs = os.cpu_count() or 1 if args.jobs is None else args.jobs
+    with tqdm(desc="grading", unit=" notebooks", delay=0.1) as bar:
+
+        def show(done: int, total: int, note: str = "") -> None:
+            bar.total = total
+            bar.set_postfix_str(note, refresh=False)
+            bar.update(done - bar.n)
+
+        page = grade_folder(args.folder, args.out, args.limit, jobs, show)
+    print(f"{page}, {page.with_suffix('.csv')}")
+    return 0
+
+
+def lab(args: argparse.Namespace) -> int:
+    """Open JupyterLab on a copy of the notebooks; its exit status."""
+    from nasedu.course import places
+    from nasedu.course.desk import lay_out
+
+    desk = args.desk or places.ROOT / "work"
+    places.pick([], places.names())  # outside of a checkout there is nothing to copy, and that is said
+    for path in lay_out(places.make(desk)):
+        print(f"{places.shown(path)} is yours and stays; the course's newer one lies beside it (.new.ipynb)")
+    quiet = ["--LabApp.news_url=None", f"--LabApp.check_for_updates_class={NEVER}"]  # it asks nobody for anything
+    return subprocess.run([sys.executable, "-m", "jupyterlab", f"--notebook-dir={desk}", *quiet, *args.rest]).returncode
+
+
+def site(args: argparse.Namespace) -> int:
+    """Write the course as a static site; the exit status."""
+    from nasedu.course.pages.site import build_site
+
+    print(f"{build_site(args.out)}: open it in a browser")
     return 0
 
 
@@ -114,19 +159,27 @@ def fail(problem: object, status: int) -> int:
     return status
 
 
+SETTING: dict[str, Any] = {"dest": "settings", "action": "append", "default": [], "metavar": "NAME=VALUE"}
+
+
 def parser() -> argparse.ArgumentParser:
     """What may stand on the command line."""
-    top = argparse.ArgumentParser(
-        "nasedu", description="Run and build the course's notebooks, and time blocks on other devices."
-    )
+    about = "Run, build and grade the course's notebooks, and time blocks on other devices."
+    top = argparse.ArgumentParser("nasedu", description=about)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
+    add_running(commands)
+    add_teaching(commands)
+    add_deploying(commands)
+    return top
 
+
+def add_running(commands) -> None:
+    """The commands that run or write notebooks."""
     command = commands.add_parser("run", help="run notebooks and keep their results in runs/NAME-TIME/")
     command.set_defaults(function=run)
     command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="such as 14_wzdnas or 14, or all")
     command.add_argument("--preset", help="smoke, quick, full or gpu (default: $NASEDU_PRESET, else quick)")
-    setting: dict[str, Any] = {"dest": "settings", "action": "append", "default": [], "metavar": "NAME=VALUE"}
-    command.add_argument("-p", **setting, help="a parameter of the notebook; may be repeated")
+    command.add_argument("-p", **SETTING, help="a parameter of the notebook; may be repeated")
     command.add_argument("--out", type=Path, metavar="DIR", help="keep the runs here instead of in runs/")
 
     command = commands.add_parser("build", help="build the notebooks from notebooks/source/, with outputs")
@@ -136,11 +189,35 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--check", action="store_true", help="only say which are not what their source says")
     command.add_argument("--no-execute", action="store_true", help="write them without outputs")
 
+
+def add_teaching(commands) -> None:
+    """The commands for those who learn and teach with the course."""
+    command = commands.add_parser("lab", help="open JupyterLab on a copy of the notebooks, which is yours to change")
+    command.set_defaults(function=lab)
+    command.add_argument("--desk", type=Path, metavar="DIR", help="where the copy lies (default: work/)")
+    command.add_argument("rest", nargs="*", metavar="ARGUMENT", help="JupyterLab's own, behind --")
+
+    command = commands.add_parser("grade", help="run the checkers on handed-in notebooks; write grades.csv and a page")
+    command.set_defaults(function=grade)
+    command.add_argument("folder", type=Path, metavar="DIR", help="the hand-ins, also in folders below; they stay")
+    command.add_argument(
+        "--out", type=Path, default=Path("marks"), metavar="DIR", help="where the marks go (default: marks)"
+    )
+    command.add_argument("--limit", type=float, default=30, help="seconds an answer may take (default: 30)")
+    command.add_argument("--jobs", type=int, help="hand-ins at a time (default: one per core)")
+
+    command = commands.add_parser("site", help="write the whole course as a static site, which opens from disk")
+    command.set_defaults(function=site)
+    command.add_argument("--out", type=Path, default=Path("site"), metavar="DIR", help="(default: site)")
+
+
+def add_deploying(commands) -> None:
+    """The commands that measure on other devices."""
     command = commands.add_parser("kit", help="export a space's blocks, to measure their latency on another device")
     command.set_defaults(function=kit)
     command.add_argument("--space", required=True, help="such as yolo:course, fbnet or nasbench201:course")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on with")
-    command.add_argument("-p", **setting, help="an option of the space, such as num_classes=20; may be repeated")
+    command.add_argument("-p", **SETTING, help="an option of the space, such as num_classes=20; may be repeated")
     networks = "whole networks to check the table with; correcting it takes 10 calm ones (default: 20)"
     command.add_argument("--networks", type=int, default=20, help=networks)
     command.add_argument("--seed", type=int, default=0, help="draws the whole networks (default: 0)")
@@ -152,7 +229,6 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("folder", type=Path, metavar="DIR", help="the kit's folder")
     command.add_argument("--results", type=Path, metavar="FILE", help="what was measured (default: DIR/results.jsonl)")
     command.add_argument("--out", type=Path, metavar="FILE", help="the table (default: DIR/latency_ms.json)")
-    return top
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -133,9 +133,10 @@ def needs(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "nasedu").startswith("nasedu"):
+        package = (error.name or "nasedu").partition(".")[0]
+        if package == "nasedu":
             raise
-        raise BackendError(f'{error.name} is not installed here: pip install "nasedu[{extra}]"') from None
+        raise BackendError(f'{package} is not installed here: pip install "nasedu[{extra}]"') from None
 
 
 def check_has(name: str, value: object, parts: Iterable[str], wanted: str) -> None:

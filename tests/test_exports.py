@@ -51,7 +51,6 @@ FOR_LEARNERS = {  # what only code of one's own uses, and why it does
     "nasedu.search": {
         "ADLIK": "published settings of zero-shot search",
         "SPOS": "published settings of evolution",
-        "SearchResult": "what a search returns, for annotations",
         "ZENNAS": "published settings of zero-shot search",
         "zen_preset": "published limits of zero-shot search and where it starts",
     },

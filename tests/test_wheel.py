@@ -133,7 +133,17 @@ for part in pkgutil.walk_packages(nasedu.__path__, "nasedu.", onerror=lambda nam
 """)
     named = dict(line.split(maxsplit=1) for line in printed.splitlines())
     assert {name for name in named if not name.startswith("nasedu.deploy")} == {
-        f"nasedu.course.{part}" for part in ("build", "progress", "run")
+        f"nasedu.course.{part}"
+        for part in (
+            "build",
+            "grading",
+            "outputs",
+            "pages.markdown",
+            "pages.notebook",
+            "pages.site",
+            "progress",
+            "run",
+        )
     }
     for name, sentence in named.items():
         extra = "deploy" if name.startswith("nasedu.deploy") else "course"

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nasedu import origin
-from nasedu.course import places
+from nasedu.course import places, record
 from nasedu.course.setup import Config
 from nasedu.errors import ParameterError
 from nasedu.files import write_atomically
@@ -45,6 +45,8 @@ def finish(cfg: Config, *, summary: Any = "", results: Mapping = EMPTY, figures:
         "versions": {"python": platform.python_version()} | {n: metadata.version(n) for n in ("torch", "torchvision")},
         "summary": summary.to_string() if hasattr(summary, "to_string") else str(summary),
         "results": plain(results),
+        "exercises": record.EXERCISES,
+        "predictions": record.PREDICTIONS,
         "figures": sorted(figures),
     }
     write_atomically(cfg.out_dir / "result.json", json.dumps(result, indent=1, allow_nan=False))

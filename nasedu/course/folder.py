@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -50,7 +51,7 @@ def claim(folder: Path, owner: str) -> FileLock:
 
 
 class RunFolder:
-    """The folder of one run, locked while this process lives; `.resumed` if it was started before.
+    """The folder of one run, locked while this process lives; `.resumed` if it was started before, `.new` if not.
 
     parent: the folder of runs, in which it is called NOTEBOOK-TIME.
     notebook: its name.
@@ -69,6 +70,7 @@ class RunFolder:
         else:
             self.path = self._unfinished(parent) or self._fresh(parent)
         self.resumed = self._is_same(self.path)
+        self.new = not path and not self.resumed
         if not self.resumed:  # written under the lock, so that nobody takes the folder for an interrupted run
             write_atomically(self.path / "parameters.json", json.dumps(self.identity, indent=1))
 
@@ -80,6 +82,13 @@ class RunFolder:
         """Give up the lock (the system does so too when the process ends in any way)."""
         if self.lock:
             self.lock.release()
+
+    def discard(self) -> None:
+        """Remove a new folder in which nothing was computed, so that nobody takes it for results."""
+        mine = {self.path / "parameters.json", self.path / f"{self.notebook}.ipynb"}
+        if self.new and all(path in mine or path.name.endswith(".lock") for path in self.path.iterdir()):
+            self.release()
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def _chosen(self, path: Path) -> Path:
         self.lock = claim(places.make(path), "run")

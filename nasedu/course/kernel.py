@@ -1,4 +1,5 @@
-"""How building and running start a kernel: this environment's own, and without its routine warning."""
+"""How building and running start a kernel: this environment's own, and without its routine messages."""
 
 NAME = "python3"
-ARGUMENTS = ["--log-level=ERROR"]  # ipykernel warns at each start that local sockets are not encrypted
+# ipykernel warns at each start that local sockets are not encrypted, and tells of every kernel that is stopped
+ARGUMENTS = ["--log-level=CRITICAL"]

@@ -101,6 +101,8 @@ def parse(name: str, text: str, kind: str) -> Any:
         and true is a bool.
     kind: the type, as in `resolve`.
     """
+    if "\0" in text or text != text.encode(errors="replace").decode():  # no file can hold it
+        raise ParameterError(f"{name} must be a text, got {text!r}")
     if text in ("null", "None", ""):
         return None
     if kind == "str":

@@ -7,6 +7,7 @@ import time
 
 from tqdm import tqdm
 
+from nasedu.course.bar import MARK
 from nasedu.errors import needs
 
 with needs("course"):
@@ -24,7 +25,7 @@ class Progress:
 
     def open(self, nb: NotebookNode) -> None:
         """`nb` is about to run."""
-        self.headings = headings(nb)
+        self.headings, self.cells, self.cell = headings(nb), nb.cells, nb.cells[0]
         self.is_code = [cell.cell_type == "code" for cell in nb.cells]
         total = sum(self.is_code)
         self.bar = tqdm(total=total, bar_format=BAR, dynamic_ncols=True, disable=None, leave=False)
@@ -32,6 +33,7 @@ class Progress:
 
     def start(self, index: int) -> None:
         """The cell at `index` starts, and so every code cell before it has ended."""
+        self.cell = self.cells[index]
         self.bar.n = sum(self.is_code[:index])
         if self.headings[index] != self.heading:
             self.heading = self.headings[index]
@@ -45,6 +47,13 @@ class Progress:
         self.bar.set_postfix_str(lines[-1].strip()[:60])
         if lines[-1] and time.monotonic() - self.spoken > QUIET:
             self._say("  " + lines[-1].strip())
+
+    def look(self) -> None:
+        """A message of the kernel came: show what the running cell's bars say."""
+        outputs = self.cell.get("outputs", [])
+        texts = [o.data.get("text/plain", "") for o in outputs if MARK in o.get("metadata", {})]
+        if any(texts):
+            self.write(" ".join(filter(None, texts)))
 
     def flush(self) -> None:
         """Part of what papermill expects of a file."""
@@ -78,13 +87,17 @@ class ReportingEngine(NBClientEngine):
         progress: hears of every cell that starts.
         options: as papermill's.
         """
-        begin = nb_man.cell_start
+        begin, save = nb_man.cell_start, nb_man.autosave_cell
 
         def cell_start(cell, cell_index=None, **rest):
             progress.start(cell_index)
             begin(cell, cell_index, **rest)
 
-        nb_man.cell_start = cell_start
+        def autosave_cell():
+            save()
+            progress.look()
+
+        nb_man.cell_start, nb_man.autosave_cell = cell_start, autosave_cell
         options |= {"stdout_file": progress, "stderr_file": progress}
         progress.open(nb_man.nb)
         with progress.bar:

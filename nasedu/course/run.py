@@ -14,21 +14,21 @@ from typing import Any
 from nasedu import errors
 from nasedu.course import kernel, parameters, places
 from nasedu.course.folder import RunFolder
+from nasedu.course.outputs import tidy
+from nasedu.course.pages.index import PAGE as INDEX
+from nasedu.course.pages.index import overview
+from nasedu.course.pages.markdown import Links
+from nasedu.course.pages.notebook import outside, page
 from nasedu.course.progress import Progress
 from nasedu.files import write_atomically
 
 with errors.needs("course"):
+    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
-    from nbformat import NotebookNode
     from papermill.exceptions import PapermillExecutionError
 
 USER_ERRORS = {kind.__name__ for kind in vars(errors).values() if isinstance(kind, type)}
-PAGE = """{% extends "lab/index.html.j2" %}
-{% block data_png scoped %}
-{%- set alt = output | get_metadata("alt", "image/png") -%}
-{{ super() | replace("<img", '<img alt="%s"' % (alt | escape_html), 1) if alt else super() }}
-{%- endblock %}"""
 
 
 class NotebookFailed(Exception):
@@ -42,10 +42,15 @@ def run_all(wanted: list[str], settings: Iterable[str], preset: str | None, out:
     settings: `name=value` texts.
     preset: one of the presets, or None for the default.
     out: the folder of runs, or None for the project's.
-    Returns a dict of notebook, seconds and problem (the exception, or None) for each.
+    Several end in a page with links to all, and a file that sums them up. Returns a dict of notebook, seconds, problem
+    (the exception, or None) and folder (None where there is none) for each.
     """
     plans = {name: checked(name, settings, preset) for name in places.pick(wanted, places.names())}
-    return [_attempt(name, given, out) for name, given in plans.items()]
+    several = len(plans) > 1
+    rows = [_attempt(name, given, out, _to_index if several else outside) for name, given in plans.items()]
+    if several:
+        print(f"\n{places.shown(overview(rows, places.make(out or places.runs())))}: all of them")
+    return rows
 
 
 def checked(notebook: str, settings: Iterable[str], preset: str | None = None) -> dict[str, Any]:
@@ -71,17 +76,17 @@ def checked(notebook: str, settings: Iterable[str], preset: str | None = None) -
     return given
 
 
-def run(notebook: str, given: Mapping[str, Any], out: Path | None = None) -> Path:
+def run(notebook: str, given: Mapping[str, Any], out: Path | None = None, links: Links = outside) -> Path:
     """Run the learner's notebook and return the folder of its results.
 
     notebook: its name.
     given: its parameters, as `checked` returns them; an `out_dir` fixes the folder.
     out: else the folder of runs, None for the project's.
+    links: where the page's links to other notebooks lead.
     The folder gets the executed notebook, an HTML page, `result.json` and `figures/`. The newest
     unfinished run of the same notebook, parameters and code is continued.
     Raises `NaseduError` as one raised inside the notebook, `NotebookFailed` for any other error there.
     """
-
     given = dict(given)
     fixed = given.pop("out_dir", None)
     folder = RunFolder(out or places.runs(), notebook, given, Path(fixed) if fixed else None)
@@ -89,27 +94,36 @@ def run(notebook: str, given: Mapping[str, Any], out: Path | None = None) -> Pat
     print(f"{notebook}, preset {given['preset']}, {verb} {places.shown(folder.path)}", flush=True)
     try:
         executed = _execute(notebook, {**given, "out_dir": str(folder.path)}, folder.path)
-        write_atomically(folder.page(), page(executed, notebook))
+        write_atomically(folder.page(), page(executed, notebook, links))
+    except errors.NaseduError:
+        folder.discard()
+        raise
     finally:
         folder.release()
     _report(folder.path)
     return folder.path
 
 
-def _attempt(name: str, given: Mapping[str, Any], out: Path | None) -> dict:
-    start, problem = time.monotonic(), None
+def _to_index(url: str) -> str | None:
+    """A link to another notebook leads to its row in the index, from a page in its run's folder."""
+    path = Path(url.split("#")[0])
+    return f"../{INDEX}#{path.stem}" if path.suffix == ".ipynb" else outside(url)
+
+
+def _attempt(name: str, given: Mapping[str, Any], out: Path | None, links: Links) -> dict:
+    start, problem, folder = time.monotonic(), None, None
     try:
-        run(name, given, out)
+        folder = run(name, given, out, links)
     except (errors.NaseduError, NotebookFailed) as error:
         problem = error
-    return {"notebook": name, "seconds": time.monotonic() - start, "problem": problem}
+    return {"notebook": name, "seconds": time.monotonic() - start, "problem": problem, "folder": folder}
 
 
-def _execute(notebook: str, values: dict[str, Any], folder: Path) -> NotebookNode:
+def _execute(notebook: str, values: dict[str, Any], folder: Path) -> nbformat.NotebookNode:
     logging.getLogger("papermill").setLevel(logging.ERROR)
     progress = Progress()
     try:
-        return papermill.execute_notebook(
+        executed = papermill.execute_notebook(
             places.learner(notebook),
             folder / f"{notebook}.ipynb",
             parameters=values,
@@ -120,6 +134,9 @@ def _execute(notebook: str, values: dict[str, Any], folder: Path) -> NotebookNod
             progress_bar=False,
             extra_arguments=kernel.ARGUMENTS,
         )
+        tidy(executed)
+        write_atomically(folder / f"{notebook}.ipynb", nbformat.writes(executed))
+        return executed
     except PapermillExecutionError as error:
         raise _sentence(error, progress.heading, folder) from None
     except OSError as error:
@@ -136,14 +153,6 @@ def _sentence(error: PapermillExecutionError, section: str, folder: Path) -> Exc
         f"section {section!r} failed with {error.ename}: {error.evalue}\n"
         f"the traceback stands in the notebook in {places.shown(folder)}"
     )
-
-
-def page(nb: NotebookNode, title: str) -> str:
-    """An executed notebook as HTML; its pictures have their alt texts, which the template of nbconvert leaves out."""
-    from nbconvert import HTMLExporter
-
-    html, _ = HTMLExporter(raw_template=PAGE).from_notebook_node(nb, resources={"metadata": {"name": title}})
-    return html
 
 
 def _report(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from nasedu.course import parameters, places, style
+from nasedu.course import parameters, places, record, style
 from nasedu.course.folder import claim
 from nasedu.errors import ParameterError, check_name, check_whole
 from nasedu.files import content_hash
@@ -58,6 +58,7 @@ def setup(notebook: str, values: Mapping[str, Any], *, choices: Mapping | None =
     started = time.monotonic()
     presets = parameters.read_presets(notebook)
     given, kinds = _declared(values, presets["quick"])
+    given |= {name: None for name, value in given.items() if value == "" and parameters.is_path(name)}
     resolved = parameters.resolve(notebook, given, kinds)
     for name, valid in (choices or {}).items():
         _check_choice(name, resolved[name], valid)
@@ -71,6 +72,7 @@ def setup(notebook: str, values: Mapping[str, Any], *, choices: Mapping | None =
         print(f"goes on from {places.shown(config['out_dir'])}: delete that folder to start afresh")
     check_whole("seed", resolved["seed"], 0, 2**32 - 1)
     seed_everything(resolved["seed"])
+    record.clear()
     style.use()
     return Config(notebook=notebook, parameters=resolved, started=started, **config)
 

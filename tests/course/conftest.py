@@ -42,6 +42,12 @@ def double(n):
 
 
 # %%
+try:
+    print(double(2))
+except NotImplementedError:
+    print("not attempted yet")
+
+# %%
 mark = cfg.out_dir / "checkpoint"
 resumed = mark.exists()
 mark.write_text("1")
@@ -49,7 +55,7 @@ time.sleep(30 if cfg.wait and not resumed else 0)
 ipywidgets.IntSlider()
 
 # %%
-print(course.__file__, mark)
+print(course.__file__, mark, resumed)
 course.finish(cfg, summary="| a table |", results={"resumed": resumed, "steps": cfg.steps})
 """
 

@@ -5,6 +5,7 @@ import pytest
 
 from nasedu import __main__ as cli
 from nasedu.course import build, places
+from nasedu.course.outputs import WIDGET_VIEW
 from nasedu.errors import UnknownName
 
 
@@ -34,28 +35,43 @@ def test_stubs_go_to_the_learner_and_answers_to_the_solution(built):
 def test_outputs_are_kept_without_widgets_timings_or_this_machines_folders(built, course_folder):
     for nb in built:
         assert "widgets" not in nb["metadata"]
-        assert all(set(cell["metadata"]) <= {"tags"} for cell in nb["cells"])
-        assert not any(build.WIDGET_VIEW in output.get("data", {}) for output in outputs(nb))
+        assert all(set(cell["metadata"]) <= {"tags", "jupyter"} for cell in nb["cells"])
+        assert not any(WIDGET_VIEW in output.get("data", {}) for output in outputs(nb))
         text = "".join(line for output in outputs(nb) for line in output.get("text", []))
         assert "nasedu/course/__init__.py runs/work/01_tiny-" in text
         assert str(places.ROOT) not in text
 
 
+def test_both_come_of_one_run_in_which_each_cell_ran_once(built):
+    """What was trained for the learner's notebook is not resumed for the solution; each saw its own answer."""
+    for nb, said in zip(built, ("not attempted yet", "4"), strict=True):
+        code = [cell for cell in nb["cells"] if cell["cell_type"] == "code"]
+        assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+        texts = ["".join(line for output in cell["outputs"] for line in output.get("text", [])) for cell in code]
+        assert said in texts[3]
+        assert "checkpoint False" in texts[5]
+
+
 def test_building_twice_gives_the_same_bytes(built, tmp_path):
     before = places.learner("01_tiny").read_bytes()
-    nb = build.derive(places.source("01_tiny"), "solution")
-    build.run_clean(nb, places.learner("01_tiny"), "smoke", str(tmp_path))
-    after = (build.nbformat.writes(nb) + "\n").encode()
+    learner, solution = (build.derive(places.source("01_tiny"), drop) for drop in ("solution", "stub"))
+    build.run_both(learner, solution, places.learner("01_tiny"), "smoke", str(tmp_path))
+    after = (build.nbformat.writes(learner) + "\n").encode()
     first, second = (re.sub(rb"\d+ s at preset", b"", text) for text in (before, after))  # how long it took may differ
     assert first == second
 
 
 def test_what_was_printed_in_pieces_is_one_output(tmp_path):
-    loop = ["print(i, flush=True)", "time.sleep(0.4)", "print('!', file=sys.stderr)"]
-    code = "\n    ".join(["import sys, time\nfor i in range(3):", *loop])
+    code = "\n    ".join(["import time\nfor i in range(3):", "print(i, flush=True)", "time.sleep(0.4)"])
     nb = build.nbformat.v4.new_notebook(cells=[build.nbformat.v4.new_code_cell(code)])
     build.run_clean(nb, tmp_path / "pieces.ipynb", "smoke", str(tmp_path))
     assert [output.text for output in nb.cells[0].outputs] == ["0\n1\n2\n"]
+
+
+def test_what_a_cell_says_on_stderr_fails_the_build(tmp_path):
+    cells = [build.nbformat.v4.new_code_cell("import warnings\nwarnings.warn('it is hot')")]
+    with pytest.raises(build.BuildFailed, match=r"wrote to stderr.*it is hot"):
+        build.run_clean(build.nbformat.v4.new_notebook(cells=cells), tmp_path / "hot.ipynb", "smoke", str(tmp_path))
 
 
 def test_drift_is_found_in_either_notebook(built, capsys):

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("course_folder")
         (["01_tiny", "--preset", "quik"], "did you mean 'quick'"),
         (["01_tiny", "--preset", "full", "-p", "preset=smoke"], "contradicts"),
         (["all", "-p", "rates=0.1"], "not a list"),
+        (["all", "-p", "data_root=\udcff"], "data_root must be a text"),
     ],
 )
 def test_a_mistake_is_one_sentence_before_anything_runs(arguments, sentence, capsys, tmp_path):
@@ -37,6 +38,12 @@ def test_a_mistake_is_one_sentence_before_anything_runs(arguments, sentence, cap
     assert sentence in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_the_set_up_refuses_leaves_no_folder(tmp_path, capsys):
+    assert cli.main(["run", "01_tiny", "-p", "mode=sideways", "--out", str(tmp_path)]) == 2
+    assert "sideways" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_in_the_folders_place(tmp_path, capsys):
@@ -245,18 +252,20 @@ def test_parameters_are_compared_as_they_are_read_back(tmp_path):
     assert RunFolder(tmp_path, "01_tiny", {"rates": (0.1, 0.2)}).path == first
 
 
-def test_all_goes_on_after_a_failure_and_shows_the_times(monkeypatch, capsys):
+def test_all_goes_on_after_a_failure_and_shows_the_times(monkeypatch, capsys, tmp_path):
     ran = []
 
-    def fake(name, given, out):
+    def fake(name, given, out, links):
         ran.append(name)
         if name == "00_bad":
             raise run.NotebookFailed("it broke")
+        return tmp_path / name
 
     monkeypatch.setattr(run, "run", fake)
     monkeypatch.setattr(run, "checked", lambda *_: {})
     monkeypatch.setattr(places, "names", lambda: ["00_bad", "01_tiny"])
-    assert cli.main(["run", "all"]) == 1
+    assert cli.main(["run", "all", "--out", str(tmp_path)]) == 1
+    assert json.loads((tmp_path / "summary.json").read_text())[0]["problem"] == "it broke"
     printed = capsys.readouterr()
     assert ran == ["00_bad", "01_tiny"]
     assert "it broke" in printed.err

@@ -90,6 +90,7 @@ def test_out_dir_differs_with_the_parameters_and_may_be_chosen(tmp_path):
     assert len(folders) == 2
     assert all(folder.is_dir() for folder in folders)
     assert course.setup("01_tiny", {"out_dir": str(tmp_path / "a")}).out_dir == tmp_path / "a"
+    assert course.setup("01_tiny", {"out_dir": "", "steps": 2}).out_dir in folders  # an empty text names no folder
 
 
 def test_a_folder_that_holds_an_earlier_run_is_announced(capsys):
