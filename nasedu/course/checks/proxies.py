@@ -1,4 +1,4 @@
-"""Checkers for notebook 08: SNIP, SynFlow's flow, the agreement kernel, a proxy told by its behaviour, and ranks.
+"""Checkers for notebook 08: SNIP, SynFlow's flow, a size-free NASWOT, and scores and faults told by their behaviour.
 
 Networks and images are drawn with fixed seeds from a generator of their own, so that a verdict does not change by luck
 and the learner's global random state stays as it is.
@@ -7,10 +7,11 @@ and the learner's global random state stays as it is.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -90,24 +91,40 @@ def _flow(model: nn.Module) -> float:
     return float(linear(torch.ones(1, 3, 6, 6, dtype=torch.float64)).sum())
 
 
-@exercise("08.3", "the agreement kernel")
-def check_agreement(agreement: Callable[[Tensor], Tensor]) -> None:
-    """`agreement(x)`: x (B, ...) inputs of a ReLU; K (B, B), on how many units images i and j agree in sign."""
-    x = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0))
-    x[0, 0, :2], x[1, 0, 0] = 0.0, -1.0  # a zero counts as off
-    got = torch.as_tensor(ask(agreement, x, keep="the input that was handed in must stay as it was"))
-    require(got.shape == (5, 5), f"one row and one column per image, (5, 5), got {tuple(got.shape)}")
-    codes, on = ((code.flatten(1)).double() for code in (x > 0, x >= 0))
-    right, zeros_on = (12 - torch.cdist(code, code, p=1) for code in (codes, on))
-    hints = (
-        (codes @ codes.T, "two units that are off agree, too: add (1 − C)(1 − C)ᵀ to C Cᵀ"),
-        (12 - right, "K counts where two images agree; this counts where they differ (Hamming)"),
-        (2 * right - 12, "codes of ±1 give agreements less disagreements: use codes of 0 and 1"),
-        (right / 12, "K is a count, not a share: every image agrees with itself on all 12 units"),
-        (zeros_on, "an input of exactly 0 is off: the code is 1 where x > 0"),
-    )
-    units = "K[i, j] must be the number of units on which images i and j have the same sign, with itself all 12 units"
-    expect(got, right, units, hints)
+@exercise("08.3", "a NASWOT that copies do not raise")
+def check_copies(per_unit: Callable[[Tensor], float]) -> None:
+    """`per_unit(codes)`: codes (B, units) of 0 and 1; a score of the codes, not of how many units there are."""
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(2, (8, 60), generator=generator).double()
+    flips = (torch.rand(8, 60, generator=generator) < 0.1).double()
+    got = number(ask(per_unit, codes, keep="the codes that were handed in must stay as they were"))
+    for times in (2, 5):
+        same = f"with every unit {times} times over the score must be the same: the codes tell no more apart"
+        expect(per_unit(codes.repeat(1, times)), got, same)
+    order = "the order of the {} means nothing and must not change the score"
+    # nothing stays where it was, and whoever stood side by side does so no more
+    expect(per_unit(codes[(3 * torch.arange(8) + 1) % 8]), got, order.format("images"))
+    expect(per_unit(codes[:, (7 * torch.arange(60) + 1) % 60]), got, order.format("units"))
+    turned = codes.clone()
+    turned[:, ::3] = 1 - turned[:, ::3]
+    swapped = "on and off are two names for the sides of a unit: swapping them in some units must change nothing"
+    expect(per_unit(turned), got, swapped)
+    alike = number(per_unit((codes[:1] - flips).abs()))
+    require(alike < got, f"codes that differ in a few units only must score lower ({alike:.4g} against {got:.4g})")
+    twins = codes.clone()
+    twins[1] = twins[0]
+    said, below = number(per_unit(twins)), "two images with the same code must rank below everything, at -inf or nearly"
+    require(not math.isnan(said), "two images with the same code must not give nan, which has no rank")
+    require(said < got - 3 * (got - alike), f"{below} (got {said:.4g})")
+
+
+def _ask(answer: Callable, score: Callable, model: nn.Module, *batch: Tensor, keep: str) -> str:
+    """As `ask`, where the network's statistics and its mode must stay as well."""
+    before = content(model.state_dict(), [part.training for part in model.modules()])
+    got = ask(partial(answer, score), model, *batch, keep=keep)
+    after = content(model.state_dict(), [part.training for part in model.modules()])
+    require(after == before, f"{keep} (statistics and the mode belong to a network, too)")
+    return got
 
 
 @exercise("08.4", "which proxy is it?")
@@ -117,7 +134,7 @@ def check_identify(identify: Callable[[Callable, nn.Module, Tensor, Tensor], str
         model, (images, labels) = _convolutions(norm=True, seed=seed), _images(seed=seed + 5)
         for name in MYSTERIES:
             kept = "the network, images and labels must stay as they were: work on a copy"
-            said = ask(identify, _hidden(name, factor), model, images, labels, keep=kept)
+            said = _ask(identify, _hidden(name, factor), model, images, labels, keep=kept)
             require(said in MYSTERIES, f"the answer is one of {', '.join(MYSTERIES)}, got {said!r}")
             require(said == name, f"{name} was taken for {said}: {_tell(name, said)}")
 
@@ -138,23 +155,82 @@ def _hidden(name: str, factor: float) -> Callable[[nn.Module, Tensor, Tensor], f
     return lambda model, images, labels: factor * proxies.score(name, model, (images, labels)) + 7.0
 
 
-@exercise("08.5", "ranks, with ties and failures")
-def check_ranks(ranks: Callable[[Sequence[float]], Sequence[float]]) -> None:
-    """`ranks(scores)`: 1 for the worst, n for the best, ties their mean, failures (-inf, nan) one tie below all."""
-    scores = [0.3, 0.9, 0.5, -2.0]
-    got, order = np.asarray(ranks(list(scores)), dtype=float), np.argsort(scores)
-    require(got.shape == (4,), f"one rank for each of the 4 scores, got the shape {got.shape}")
-    turned = "argsort says which score comes first, not which rank each score has: it has to be turned round"
-    hints = (
-        ([3, 1, 2, 4], "the best has rank n, the worst rank 1"),
-        ([1, 3, 2, 0], "ranks count from 1, not from 0"),
-        *((wrong, turned) for wrong in (order, order + 1)),
+@exercise("08.5", "a test for four faults")
+def check_faults(find_fault: Callable[[Callable, nn.Module, Tensor, Tensor], str]) -> None:
+    """`find_fault(score, model, images, labels)`: "none", or the fault that a hidden score has, one of `FAULTS`."""
+    model, (images, labels) = _convolutions(norm=True, layers=2), _images()
+    for name, sign in (("naswot", 1), ("snip", -1), ("synflow", 1), ("grad_norm", -1)):
+        for fault, broken in {"none": lambda score, _: score, **FAULTS}.items():
+            kept = "the network, images and labels must stay as they were: hand a copy to a score that you do not trust"
+            said = _ask(find_fault, broken(partial(_score, name), sign), model, images, labels, keep=kept)
+            require(said in {"none", *FAULTS}, f"the answer is one of none, {', '.join(FAULTS)}, got {said!r}")
+            require(said == fault, f"{name} with the fault {fault!r} was told to have {said!r}: {TELLS[fault]}")
+
+
+def _score(name: str, model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    return proxies.score(name, model, (images, labels))
+
+
+def _touching(score: Callable, sign: int) -> Callable:
+    """Only the first layer's weights, or only the last one's."""
+
+    def broken(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+        value = score(model, images, labels)
+        with torch.no_grad():
+            [weight for weight in model.parameters() if weight.ndim > 1][(sign - 1) // 2].abs_()
+        return value
+
+    return broken
+
+
+def _growing(score: Callable, sign: int) -> Callable:
+    """As where hooks stay: every later call counts more, or less."""
+    calls = itertools.count()
+    return lambda *given: score(*given) + sign * len(given[1]) * math.log(1 + next(calls))
+
+
+def _by_order(score: Callable, sign: int) -> Callable:
+    """The image that stands first counts more than the others, or less."""
+    return lambda model, images, labels: (
+        score(model, images, labels) * (1 + sign * 0.3 * float(images[0].abs().sum() / images.abs().sum()))
     )
-    expect(got, [2, 4, 3, 1], f"{scores} have the ranks 2, 4, 3, 1, got {got.tolist()}", hints)
-    tied = np.asarray(ranks([1.0, 5.0, 5.0, 2.0, 5.0]))
-    expect(tied, [1, 4, 4, 2, 4], f"equal scores get the mean of their ranks: 1, 4, 4, 2, 4, got {tied}")
-    failed = np.asarray(ranks([0.1, math.nan, -math.inf, -5.0]), dtype=float)
-    require(failed.shape == (4,) and np.isfinite(failed).all(), "failures have ranks, too: leave none out")
-    require(failed[1] < failed[3] and failed[1] < failed[0], "nan is a failure and must rank below every number")
-    require(failed[1] == failed[2], "all failures are one tie, be they nan or -inf")
-    expect(failed, [4, 1.5, 1.5, 3], f"expected the ranks 4, 1.5, 1.5, 3, got {failed.tolist()}")
+
+
+def _winning(score: Callable, _: int) -> Callable:
+    """Turned round, so that the least of all wins."""
+    return lambda *given: -score(*given)
+
+
+FAULTS = {"weights": _touching, "repeat": _growing, "order": _by_order, "dead": _winning}
+TELLS = {
+    "none": "labels must move with their images, and sums are rounded, so compare with a tolerance",
+    "weights": "compare the copy's weights before and after one call",
+    "repeat": "call it twice with equal copies first: what changes by itself seems to depend on anything",
+    "order": "turn the batch round, images and labels alike",
+    "dead": "a network whose weights are all zero tells nothing apart, and must not score higher than one that lives",
+}
+
+
+@exercise("08.6", "an order that width turns round")
+def check_turned(pair: Callable[[], Sequence[tuple[int, int]]]) -> None:
+    """`pair()`: (layers, width) of two chains; the first has more flow, and less once both are twice as wide."""
+    found = [tuple(each) for each in pair()]
+    require([len(each) for each in found] == [2, 2], f"two pairs (layers, width) are asked for, got {found}")
+    within = all(1 <= layers <= 12 and 1 <= width <= 64 for layers, width in found)
+    require(within, f"1 to 12 layers and widths from 1 to 64 are allowed, got {found}")
+    differ = "every layer of twice the width multiplies R by about the same: chains of equal depth keep their order"
+    require(found[0][0] != found[1][0], differ)
+    for seed in range(5):
+        first, second = (_log_flow(*each, seed) for each in found)
+        before = f"as they are, the first must have the larger score (ln {first:.2f} against {second:.2f}, draw {seed})"
+        require(first > second, before)
+        first, second = (_log_flow(layers, 2 * width, seed) for layers, width in found)
+        after = (
+            f"twice as wide, the second must have the larger score (ln {second:.2f} against {first:.2f}, draw {seed})"
+        )
+        require(second > first, after)
+
+
+def _log_flow(layers: int, width: int, seed: int) -> float:
+    model = _convolutions(norm=False, seed=seed, layers=layers, width=width)
+    return math.log(proxies.score("synflow", model, _images(1)))

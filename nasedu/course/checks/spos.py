@@ -1,55 +1,83 @@
-"""Checkers for notebook 03: the channels that pass, the parameters of a shuffle unit, statistics over batches."""
+"""Checkers for notebook 03: rules that let channels meet, statistics over batches, an audit of a judge."""
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 from functools import reduce
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nasedu.blocks import ShuffleBlock
-from nasedu.course.checks import exercise, expect, expect_each, require
+from nasedu.course.checks import Violation, exercise, expect, number, require
+from nasedu.supernet.batchnorm import recalibrate, recalibrated
 
-UNTOUCHED = (
-    ((64, 1), 32, "a unit works on half of its channels: 32 of 64 pass"),
+Split = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+ENDLESS = "a rule under which channels never meet needs an answer, too: when a table comes back, return infinity"
+
+
+def _pair(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.delete(x, [0, 2], 0), x[[0, 2]]
+
+
+RULES: tuple[tuple[str, Split, int, float, str], ...] = (
+    ("works on all", lambda x: (x[:0], x), 8, 1, "where the main branch reads all channels, all have met after 1 unit"),
+    ("odd ones pass", lambda x: (x[1::2], x[0::2]), 8, 7, "all must depend on all, channels that passed as well"),
+    ("odd ones pass", lambda x: (x[1::2], x[0::2]), 16, 9, "the number must be that of your argument `channels`"),
+    ("works on the ends", lambda x: (x[1:-1], x[[0, -1]]), 16, 29, "a slow rule takes more units than channels"),
     (
-        (64, 2),
-        16,
-        "channels are dealt anew in every unit: of the 32 now at places 0 to 31, the 16 even ones pass again",
+        "works on rows 0 and 2",
+        _pair,
+        32,
+        257,
+        "some rules take hundreds of units: only a table that returns proves inf",
     ),
-    ((64, 4), 4, "every further unit halves the rest: 64, 32, 16, 8, 4"),
-    ((12, 3), 2, "of the last 3 of 12, those at places 0 and 2 pass: an odd number leaves the larger half"),
-    ((8, 6), 1, "channel 0 is always first, so it passes every unit"),
+    ("halves change places", lambda x: (x[4:], x[:4]), 8, math.inf, "all are worked on, but the halves never meet"),
+    ("SPOS", lambda x: (x[0::2], x[1::2]), 8, math.inf, "channel 0 passes every unit: it meets no other one"),
 )
 
 
-@exercise("03.1", "how long a channel passes")
-def check_untouched(untouched: Callable[[int, int], int]) -> None:
-    """`untouched(channels, units)`: how many channels pass a chain of units with stride 1 as they came."""
-    expect_each(untouched, *UNTOUCHED)
+@exercise("03.1", "units until all channels have met")
+def check_meet(units_until_met: Callable[[Split, int], float]) -> None:
+    """`units_until_met(split, channels)`: after how many units every channel depends on every input, or inf."""
+    for name, split, channels, want, why in RULES:
+        got = number(units_until_met(_at_most(500, split), channels))
+        require(got == want, f'units under the rule "{name}" with {channels} channels: {want:g}, not {got:g}: {why}')
 
 
-CASES = ((64, 64, 3, 1), (64, 64, 7, 1), (160, 160, 5, 1), (16, 64, 3, 2), (64, 160, 7, 2), (160, 320, 5, 2))
-WHY = {
-    1: "at stride 1 the main branch reads and writes c_out/2 channels and the rest has no weights",
-    2: "at stride 2 main ends in c_out - c_in channels and the projection has weights for c_in to c_in",
-}
+def _at_most(calls: int, split: Split) -> Split:
+    """The rule for an answer that could ask it for ever."""
+    left = iter(range(calls))
+
+    def watched(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        require(next(left, None) is not None, ENDLESS)
+        return split(x)
+
+    return watched
 
 
-@exercise("03.2", "the parameters of a shuffle unit")
-def check_params(params: Callable[[int, int, int, int], int]) -> None:
-    """`params(c_in, c_out, kernel, stride)` of a `ShuffleBlock`: convolution weights, and two per channel of a BN."""
-    got = {case: params(*case) for case in CASES}
-    require(all(int(n) == n for n in got.values()), "a number of parameters is a whole number: use // for halves")
-    kernels = "at stride 1 only the c_out/2 channels of the depthwise convolution feel the kernel"
-    expect(got[64, 64, 7, 1] - got[64, 64, 3, 1], 32 * (49 - 9), kernels)
-    for case in CASES:
-        weights = list(ShuffleBlock(*case).parameters())
-        true, norms = (sum(p.numel() for p in weights if p.ndim <= most) for most in (4, 1))
-        where = "{} to {} channels, kernel {}, stride {}".format(*case)
-        bare = [(true - norms, "BN has two parameters for each of its channels: add them")]
-        expect(got[case], true, f"{WHY[case[3]]} ({where}: {true:,}, not {got[case]:,})", bare)
+@exercise("03.2", "a rule that leaves no channel behind")
+def check_rule(split: Split) -> None:
+    """`split(x)`: half of the rows pass, half are worked on, and all have met after 5 units at most."""
+    for n in (8, 12, 16, 64, 320):
+        rows = np.arange(n, 2 * n)[:, None]  # numbers that are no places, and the same in another order
+        (passed, worked), again = split(rows.copy()), split(rows[::-1].copy())
+        places = np.concatenate([passed, worked]).flatten() - n
+        require(len(passed) == len(worked), f"half must pass: {len(passed)} of {n} do, and {len(worked)} are worked on")
+        every = sorted(places.tolist()) == list(range(n))
+        require(every, f"every one of {n} rows, not its place, must pass or be worked on, and none of them twice")
+        require(
+            (places == 2 * n - 1 - np.concatenate(again).flatten()).all(),
+            "a rule is the same in every unit: it must draw nothing anew and look at no values",
+        )
+        depends = np.eye(n, dtype=bool)
+        for _ in range(5):
+            depends = depends[places]
+            depends[n // 2 :] = depends[n // 2 :].any(0)
+        met = int(depends.all(1).sum())
+        require(met == n, f"after 5 units only {met} of {n} channels depend on all: which ones wait for long?")
 
 
 @exercise("03.3", "statistics over batches")
@@ -69,3 +97,74 @@ def check_update(update: Callable[[Tensor, Tensor, int], Tensor]) -> None:
 
 def _run(update: Callable, batches: Tensor) -> Tensor:
     return reduce(lambda running, new: update(running, new[1], new[0]), enumerate(batches), torch.zeros(3))
+
+
+SOUND = ("copies", "puts back")
+FAULTS = {
+    "stale": "tests with the statistics that the supernet came with",
+    "momentum": "moves the old statistics a little and does not reset them",
+    "first": "recalibrates for the first architecture that it saw, whichever it is asked about",
+    "peek": "recalibrates on the test images as well",
+    "some": "leaves out the last training batch",
+    "batch": "tests in training mode, where BN uses the test batch's own statistics",
+    "left": "leaves the tested network's statistics in the supernet",
+    "spread": "leaves a running variance in the supernet",
+    "weights": "leaves other weights in the supernet",
+    "mode": "leaves the supernet in training mode",
+    "part": "leaves the supernet's BN in training mode",
+}
+
+
+class _Net(nn.Module):
+    """Two operations whose outputs differ in mean and spread, and one BN that both share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations, self.norm = nn.ModuleList(nn.Conv2d(2, 3, 1) for _ in range(2)), nn.BatchNorm2d(3)
+        generator = torch.Generator().manual_seed(0)
+        for i, weights in enumerate(self.operations.parameters()):
+            weights.data = torch.randn(weights.shape, generator=generator) + i
+        self.norm.running_mean += 5
+
+    def forward(self, images: Tensor, arch: int) -> Tensor:
+        return self.norm(self.operations[arch](images)).square().mean((2, 3))
+
+
+def _judge(kind: str) -> Callable:
+    """A judge that is sound, or has the fault called `kind`."""
+    asked: list[int] = []
+
+    @torch.no_grad()
+    def judge(net: nn.Module, arch: int, train: list[Tensor], val: Tensor) -> Tensor:
+        asked.append(arch)
+        if kind == "puts back":
+            with recalibrated(net, train, lambda part, x: part(x, arch)):
+                return net(val, arch)
+        tested = net if kind == "left" else copy.deepcopy(net)
+        if kind == "momentum":
+            tested.train()
+            for images in train:
+                tested(images, arch)
+        elif kind != "stale":
+            path = asked[0] if kind == "first" else arch
+            images = {"peek": [*train, val], "some": train[:-1]}.get(kind, train)
+            recalibrate(tested, images, lambda part, x: part(x, path))
+        net.train(kind == "mode").norm.train(kind in ("mode", "part"))
+        for changed in {"spread": [net.norm.running_var], "weights": net.operations.parameters()}.get(kind, ()):
+            changed.mul_(1.1)
+        return tested.train(kind == "batch")(val, arch)
+
+    return judge
+
+
+@exercise("03.4", "an audit of a judge")
+def check_audit(audit: Callable) -> None:
+    """`audit(judge, net, archs, train, val)`: whether a judge of supernets recalibrates and leaves no trace."""
+    generator = torch.Generator().manual_seed(1)
+    train, val = [torch.randn(64, 2, 2, 2, generator=generator) for _ in range(3)], torch.ones(4, 2, 2, 2)
+    for kind in SOUND:
+        sound = audit(_judge(kind), _Net().eval(), (0, 1), train, val)
+        require(bool(sound), f"a sound judge that {kind} was refused: allow for rounding, and ask it nothing else")
+    for kind, does in FAULTS.items():
+        if audit(_judge(kind), _Net().eval(), (0, 1), train, val):
+            raise Violation(f"your audit accepts a judge that {does}")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import statistics
+import itertools
 import time
+from functools import partial
 
 import numpy as np
+import torch
 
 from nasedu.course.checks.hardware_cost import (
+    check_batch_size,
     check_block,
     check_held_out,
-    check_price,
+    check_plan,
+    check_prices,
     check_stopwatch,
-    check_throughput,
 )
 
 
@@ -62,77 +65,200 @@ BLOCKS = [
 ]
 
 
-def durations(run, n, clock):
-    found = []
-    for _ in range(n):
-        start = clock()
-        run()
-        found.append(1e3 * (clock() - start))
-    return found
+def stopwatch(
+    network, image, clock, wait, warmup=5, runs=30, each=True, train=False, grad=False, before_stop=True, unit=1e3,
+    summary=np.median, restore=True,
+):  # fmt: skip
+    was, times = network.training, []
+    network.train(train)
+    with torch.set_grad_enabled(grad):
+        for _ in range(warmup + runs if each else warmup):
+            wait()
+            start = clock()
+            network(image)
+            if before_stop:
+                wait()
+            times.append(unit * (clock() - start))
+        if not each:
+            start = clock()
+            for _ in range(runs):
+                network(image)
+            wait()
+            times += [unit * (clock() - start) / runs] * runs
+    network.train(was if restore else train)
+    return float(summary(times[warmup:]))
 
 
-def stopwatch(run, warmup, repeats, clock):
-    for _ in range(warmup):
-        run()
-    return statistics.median(durations(run, repeats, clock))
-
-
-def on_average(run, warmup, repeats, clock):
-    return statistics.mean(durations(run, warmup + repeats, clock)[warmup:])
-
-
-def around_all(run, warmup, repeats, clock):
-    durations(run, warmup, clock)
-    start = clock()
-    for _ in range(repeats):
-        run()
-    return 1e3 * (clock() - start) / repeats
-
-
-def upper_middle(run, warmup, repeats, clock):
-    return sorted(durations(run, warmup + repeats, clock)[warmup:])[repeats // 2]
+def with_its_own_clock(network, image, clock, wait):
+    return stopwatch(network, image, time.perf_counter, wait)
 
 
 STOPWATCHES = [
     (stopwatch, None),
-    (lambda r, w, n, c: float(np.median(durations(r, w + n, c)[w:])), None),
-    (on_average, "the mean falls for one burst"),
-    (around_all, "the mean falls for one burst"),
-    (lambda r, w, n, c: statistics.median(durations(r, w + n, c)), "warm-up calls are not timed"),
-    (lambda r, w, n, c: statistics.mean(durations(r, w + n, c)), "warm-up calls are not timed"),
-    (lambda r, w, n, c: min(durations(r, w + n, c)[w:]), "the fastest run"),
-    (lambda r, w, n, c: sum(durations(r, w + n, c)[w:]), "not that of all"),
-    (lambda r, w, n, c: stopwatch(r, w, n, c) / 1e3, "milliseconds"),
-    (lambda r, w, n, c: stopwatch(r, 0, n, c), "7 calls"),
-    (lambda r, w, n, c: stopwatch(r, w, n, time.perf_counter), "from `clock`"),
-    (upper_middle, "even number"),
+    (partial(stopwatch, warmup=20, runs=101), None),
+    (partial(stopwatch, train=True), "training mode"),
+    (partial(stopwatch, grad=True), "records gradients"),
+    (partial(stopwatch, warmup=0), "ran 30 times"),
+    (partial(stopwatch, runs=3), "ran 8 times"),
+    (partial(stopwatch, warmup=0, runs=35), "the first runs are slow"),
+    (partial(stopwatch, before_stop=False), "before you stop the clock"),
+    (partial(stopwatch, unit=1), "multiply by 1,000"),
+    (partial(stopwatch, summary=np.mean), "moves a mean"),
+    (partial(stopwatch, each=False), "moves a mean"),
+    (partial(stopwatch, summary=min), "the fastest run"),
+    (partial(stopwatch, summary=lambda times: np.quantile(times, 0.75)), "in the median"),
+    (partial(stopwatch, restore=False), "hand the network back"),
+    (lambda network, *given: stopwatch(network.train(), *given), "hand the network back"),
+    (with_its_own_clock, "from `clock`"),
 ]
 
 
-def price(fixed, groups, entries, arch):
-    return fixed + sum(float(e[tuple(arch[d] for d in g)]) for g, e in zip(groups, entries, strict=True))
+def batch_size(run, sizes=(1, 256), repeats=20, summary=np.median, share=0.9):
+    b, a = np.polyfit(sizes, [summary([run(n) for _ in range(repeats)]) for n in sizes], 1)
+    return int(np.ceil(share / (1 - share) * a / b))
 
 
-def by_position(fixed, groups, entries, arch):
-    rest, total = list(arch), fixed
-    for entry in entries:
-        total += float(entry[tuple(rest[: entry.ndim])])
-        rest = rest[entry.ndim :]
-    return total
+def of_the_best_measured(run):
+    sizes = 2 ** np.arange(9)
+    rates = [n / np.median([run(n) for _ in range(6)]) for n in sizes]
+    return int(next(n for n, rate in zip(sizes, rates, strict=True) if rate >= 0.9 * max(rates)))
 
 
-def only_pairs(fixed, groups, entries, arch):
-    pick = [e[arch[g[0]]] if len(g) == 1 else e[arch[g[0]], arch[g[1]]] for g, e in zip(groups, entries, strict=True)]
-    return fixed + sum(float(p) for p in pick)
+def until_doubling_gains_little(run):
+    n = 1
+    while n < 256 and 2 * np.median([run(n) for _ in range(3)]) > 1.1 * np.median([run(2 * n) for _ in range(3)]):
+        n *= 2
+    return n
+
+
+def linear_scan(run):
+    return next(n for n in range(1, 256) if n / run(n) > 0.9 * 256 / run(256))
+
+
+BATCH_SIZES = [
+    (batch_size, None),
+    (partial(batch_size, sizes=(1, 16, 128), repeats=20), None),
+    (partial(batch_size, summary=min), None),
+    (lambda run: float(batch_size(run)), None),
+    (partial(batch_size, repeats=3), "a whole number from 1 to 256"),
+    (partial(batch_size, repeats=5), "a whole number from 1 to 256"),
+    (partial(batch_size, repeats=1), "a whole number from 1 to 256"),
+    (partial(batch_size, sizes=2 ** np.arange(9), repeats=1), "a whole number from 1 to 256"),
+    (partial(batch_size, sizes=(1, 2, 4, 8), repeats=3, summary=np.mean), "of its limit"),
+    (partial(batch_size, share=0.8), "90 % is due"),
+    (partial(batch_size, share=0.95), "a smaller batch"),
+    (partial(batch_size, repeats=50), "60 runs"),
+    (partial(batch_size, sizes=(1, 1000)), "1 to 256 images"),
+    (of_the_best_measured, "of its limit"),
+    (until_doubling_gains_little, "of its limit"),
+    (linear_scan, "60 runs"),
+    (lambda run: 256, "a smaller batch"),
+    (lambda run: 1, "90 % is due"),
+    (lambda run: 17.5, "a whole number"),
+]
+
+
+def prices(choices, archs, ms, fill=np.nan, intercept=True, only_seen=False):
+    starts = np.cumsum([intercept, *choices])[:-1]
+    design = np.zeros((len(archs), intercept + sum(choices)))
+    design[:, :intercept] = 1
+    np.put_along_axis(design, archs + starts, 1, axis=1)
+    fitted, seen = np.linalg.lstsq(design, ms, rcond=None)[0], np.linalg.pinv(design) @ design
+    if only_seen:
+        seen = np.diag(design.any(0).astype(float))
+    leads = []
+    for start, n in zip(starts, choices, strict=True):
+        lead = np.eye(len(seen))[start : start + n] - np.eye(len(seen))[start]
+        leads.append(np.where(np.isclose(lead @ seen, lead).all(1), lead @ fitted, fill))
+    return leads, len(seen) - np.linalg.matrix_rank(design)
+
+
+def entries_as_fitted(choices, archs, ms):
+    design = np.hstack([np.eye(n)[column] for n, column in zip(choices, archs.T, strict=True)])
+    return np.split(np.linalg.lstsq(design, ms, rcond=None)[0], np.cumsum(choices)[:-1]), 3
+
+
+def means(choices, archs, ms):
+    found = []
+    for n, column in zip(choices, archs.T, strict=True):
+        mean = [ms[column == j].mean() if (column == j).any() else np.nan for j in range(n)]
+        found.append(np.array(mean) - mean[0])
+    return found, prices(choices, archs, ms)[1]
+
+
+def all_unknown(choices, archs, ms):
+    leads, free = prices(choices, archs, ms)
+    return [np.where(np.arange(len(row)) > 0, np.nan, 0) for row in leads], free
+
+
+def shrunk(choices, archs, ms):
+    leads, free = prices(choices, archs, ms)
+    return [0.9 * row for row in leads], free
+
+
+def in_place(choices, archs, ms):
+    ms -= ms.mean()
+    return prices(choices, archs, ms)
+
+
+def each_once(choices, archs, ms):
+    last = dict(zip(map(tuple, archs.tolist()), ms, strict=True))
+    return prices(choices, np.array(list(last)), np.array(list(last.values())))
 
 
 PRICES = [
-    (price, None),
-    (lambda f, g, e, a: price(0, g, e, a), "every network pays"),
-    (by_position, "in which order"),
-    (only_pairs, "your answer raised"),
-    (lambda f, g, e, a: f + sum(float(x.mean()) for x in e), "430.5"),
-    (lambda f, g, e, a: f + sum(float(x.max()) for x in e), "in which order"),
+    (prices, None),
+    (lambda c, a, m: ([row.tolist() for row in prices(c, a, m)[0]], float(prices(c, a, m)[1])), None),
+    (partial(prices, fill=0.0), "never measured"),
+    (partial(prices, only_seen=True), "always goes with decision 0"),
+    (partial(prices, intercept=False), "3 ways are free"),
+    (lambda c, a, m: (prices(c, a, m)[0], 0), "3 ways are free"),
+    (lambda c, a, m: (prices(c, a, m)[0], len(c)), "columns less the rank"),
+    (entries_as_fitted, "choice 0 leads itself"),
+    (means, "always goes with decision 0"),
+    (all_unknown, "do tell the difference"),
+    (shrunk, "least squares"),
+    (in_place, "stay as they are"),
+    (each_once, "least squares"),
+    (lambda c, a, m: (prices(c, a, m)[0][:2], 3), "one array per decision"),
+]
+
+
+def plan(decisions, k):
+    reads = [(1, 0), *((m, 1) for m in range(k))][:decisions]
+    return [[(u * i + v * j) % k for u, v in reads] for i, j in itertools.product(range(k), range(k))]
+
+
+def one_at_a_time(decisions, k):
+    archs = [[0] * decisions] + [
+        [j * (e == d) for e in range(decisions)] for d in range(decisions) for j in range(1, k)
+    ]
+    return (archs * k**2)[: k**2]
+
+
+def same_everywhere(decisions, k):
+    return [[i % k] * decisions for i in range(k * k)]
+
+
+def two_kinds(decisions, k):
+    return [[i if d % 2 else j for d in range(decisions)] for i in range(k) for j in range(k)]
+
+
+def drawn(decisions, k):
+    return np.random.default_rng(0).integers(0, k, (k * k, decisions))
+
+
+PLANS = [
+    (plan, None),
+    (lambda d, k: np.array(plan(d, k))[::-1], None),
+    (one_at_a_time, "measure each choice"),
+    (drawn, "measure each choice"),
+    (same_everywhere, "decisions 0 and 1 show 3 of 9 pairs"),
+    (two_kinds, "decisions 0 and 2 show 3 of 9 pairs"),
+    (lambda d, k: list(itertools.product(range(k), repeat=d)), "9 networks are due"),
+    (lambda d, k: np.array(plan(d, k)) + 1, "from 0 to 2"),
+    (lambda d, k: np.array(plan(d, k)) + 0.5, "whole numbers"),
+    (lambda d, k: torch.tensor(plan(d, k)), None),
 ]
 
 
@@ -146,7 +272,7 @@ def one_factor(predicted, measured):
     return predicted * ratio
 
 
-def in_place(predicted, measured):
+def overwritten(predicted, measured):
     result = held_out(predicted, measured)
     predicted[:] = result
     return predicted
@@ -159,37 +285,20 @@ HELD_OUT = [
     (lambda p, m: m, "hands back"),
     (lambda p, m: p + ((m - p).sum() - (m - p)) / len(p), "n - 1"),
     (one_factor, "no factor"),
-    (in_place, "stay as they are"),
+    (overwritten, "stay as they are"),
     (lambda p, m: held_out(p, m)[:-1], "12 corrected"),
     (lambda p, m: p + np.array([np.median(np.delete(m - p, i)) for i in range(len(p))]), "mean gap"),
     (lambda p, m: p, "mean gap"),
+    (lambda p, m: p + ((m - p).sum() - (m - p)) / 11, "not always 12"),
+    (lambda p, m: [a + np.delete(m - p, i).mean() for i, a in enumerate(p)], None),
 ]
 
-
-def throughput(batches, ms, batch):
-    b, a = np.polyfit(batches, ms, 1)
-    return 1e3 * batch / (a + b * batch)
-
-
-def two_points(batches, ms, batch):
-    b = (ms[-1] - ms[0]) / (batches[-1] - batches[0])
-    return 1e3 * batch / (ms[0] + b * (batch - batches[0]))
-
-
-THROUGHPUTS = [
-    (throughput, None),
-    (lambda x, y, n: np.polyval(np.polyfit(x, y, 1), n), "that is the latency"),
-    (lambda x, y, n: 1e3 / np.polyval(np.polyfit(x, y, 1), n), "batches per second"),
-    (lambda x, y, n: throughput(x, y, n) / 1e3, "per second"),
-    (lambda x, y, n: 1e3 / np.polyfit(x, y, 1)[0], "endless"),
-    (lambda x, y, n: 1e3 * x[0] / y[0], "batch 1"),
-    (two_points, "least squares"),
-]
 
 ANSWERS = {
     check_block: BLOCKS,
     check_stopwatch: STOPWATCHES,
-    check_price: PRICES,
+    check_batch_size: BATCH_SIZES,
+    check_prices: PRICES,
+    check_plan: PLANS,
     check_held_out: HELD_OUT,
-    check_throughput: THROUGHPUTS,
 }

@@ -5,12 +5,17 @@ from __future__ import annotations
 import copy
 import math
 
-import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch.nn import functional as F
 
-from nasedu.course.checks.proxies import check_agreement, check_flow, check_identify, check_ranks, check_snip
+from nasedu.course.checks.proxies import (
+    check_copies,
+    check_faults,
+    check_flow,
+    check_identify,
+    check_snip,
+    check_turned,
+)
 
 
 def weights(model):
@@ -132,47 +137,58 @@ FLOWS = [
 ]
 
 
-def agreement(x):
-    codes = (x.flatten(1) > 0).double()
+def kernel(codes):
     return codes @ codes.T + (1 - codes) @ (1 - codes).T
 
 
-def only_on(x):
-    codes = (x.flatten(1) > 0).float()
-    return codes @ codes.T
+def log_det(matrix):
+    return float(torch.linalg.slogdet(matrix).logabsdet)
 
 
-def of_signs(x):
-    codes = (x.flatten(1) > 0).float() * 2 - 1
-    return codes @ codes.T
+def per_unit(codes):
+    return log_det(kernel(codes) / codes.shape[1])
 
 
-def with_zeros_on(x):
-    codes = (x.flatten(1) >= 0).double()
-    return codes @ codes.T + (1 - codes) @ (1 - codes).T
+def written_into(codes):
+    value = per_unit(codes)
+    codes.mul_(2).sub_(1)
+    return value
 
 
-def in_place(x):
-    x.clamp_(min=0)
-    return agreement(x)
+def with_jitter(codes):
+    return log_det(kernel(codes) / codes.shape[1] + 1e-3 * torch.eye(len(codes)))
 
 
-def between_units(x):
-    codes = (x.flatten(1) > 0).float()
-    return codes.T @ codes + (1 - codes).T @ (1 - codes)
+def least_apart(codes):
+    return float(torch.cdist(codes, codes, p=1).fill_diagonal_(math.inf).min()) / codes.shape[1]
 
 
-KERNELS = [
-    (agreement, None),
-    (lambda x: ((x.flatten(1) > 0)[:, None] == (x.flatten(1) > 0)[None]).sum(-1), None),
-    (only_on, "off agree, too"),
-    (of_signs, "agreements less disagreements"),
-    (with_zeros_on, "exactly 0 is off"),
-    (in_place, "stay as it was"),
-    (between_units, "(5, 5)"),
-    (lambda x: x.flatten(1).shape[1] - agreement(x), "Hamming"),
-    (lambda x: agreement(x) / x.flatten(1).shape[1], "all 12 units"),
-    (lambda x: x.flatten(1) @ x.flatten(1).T, "all 12 units"),
+def nan_for_twins(codes):
+    return math.nan if len(codes.unique(dim=0)) < len(codes) else per_unit(codes)
+
+
+COPIES = [
+    (per_unit, None),
+    (lambda codes: log_det(kernel(codes)) - len(codes) * math.log(codes.shape[1]), None),
+    (lambda codes: log_det(kernel(codes) / kernel(codes).diagonal().max()) / len(codes), None),
+    (lambda codes: log_det(kernel(codes)), "every unit 2 times over"),
+    (lambda codes: log_det(kernel(codes)) / codes.shape[1], "every unit 2 times over"),
+    (lambda codes: log_det(codes @ codes.T / codes.shape[1]), "on and off are two names"),
+    (lambda codes: float((codes[1:] != codes[:-1]).double().mean(1).log().sum()), "order of the images"),
+    (lambda codes: float((codes[1:] != codes[0]).double().mean(1).log().sum()), "order of the images"),
+    (
+        lambda codes: math.log(torch.cdist(codes, codes, p=1).fill_diagonal_(math.inf).min() / codes.shape[1] + 1e-99),
+        None,
+    ),
+    (lambda codes: float(codes[0].mean()), "order of the images"),
+    (lambda codes: float((codes[:, 1] - codes[:, -2]).mean()), "order of the units"),
+    (lambda codes: 0.0, "must score lower"),
+    (lambda codes: -per_unit(codes), "must score lower"),
+    (with_jitter, "rank below everything"),
+    (lambda codes: 30 * least_apart(codes), "rank below everything"),
+    (nan_for_twins, "must not give nan"),
+    (written_into, "stay as they were"),
+    (kernel, "one number"),
 ]
 
 
@@ -222,35 +238,91 @@ IDENTITIES = [
     (by_its_size, "does not change with the weights"),
     (scaled_in_place, "work on a copy"),
     (twins_in_place, "work on a copy"),
+    (lambda score, model, *batch: identify(score, model.eval(), *batch), "the mode belong"),
+    (lambda score, model, *batch: model(batch[0]) is None or identify(score, model, *batch), "statistics and the mode"),
     (lambda *args: "fisher", "one of"),
     (lambda *args: "fisher", "one of"),
 ]
 
 
-def ranks(scores):
-    return rankdata(np.where(np.isnan(scores), -np.inf, scores))
+def close(a, b):
+    return a == b or math.isclose(a, b, rel_tol=1e-4)
 
 
-RANKS = [
-    (ranks, None),
-    (lambda scores: ranks(scores).tolist(), None),
-    (lambda scores: len(scores) + 1 - ranks(scores), "best has rank n"),
-    (lambda scores: ranks(scores) - 1, "not from 0"),
-    (lambda scores: np.argsort(scores), "turned round"),
-    (lambda scores: np.argsort(scores) + 1, "turned round"),
-    (lambda scores: np.argsort(np.argsort(scores)) + 1, "mean of their ranks"),
-    (lambda scores: rankdata(np.where(np.isnan(scores), -np.inf, scores), method="min"), "mean of their ranks"),
-    (lambda scores: rankdata(np.where(np.isnan(scores), np.inf, scores)), "below every number"),
-    (lambda scores: rankdata(scores), "leave none out"),
-    (lambda scores: rankdata([s for s in scores if np.isfinite(s)]), "leave none out"),
-    (lambda scores: rankdata(np.nan_to_num(scores, nan=-1e9, neginf=-1e12)), "one tie"),
-    (lambda scores: rankdata(np.nan_to_num(scores, nan=0.0)), "below every number"),
+def find_fault(
+    score,
+    model,
+    images,
+    labels,
+    order=("weights", "repeat", "order", "dead"),
+    same=close,
+    turned=None,
+    again_is=None,
+    of=None,
+):
+    """A right one, unless the order of its questions, its comparison or its batch turned round are others."""
+    used, dead = copy.deepcopy(model), copy.deepcopy(model)
+    with torch.no_grad():
+        for w in dead.parameters():
+            w.zero_()
+    value = score(used, images, labels)
+    again = score(copy.deepcopy(model), images, labels)
+    both = [*zip(used.parameters(), model.parameters(), strict=True)][of or slice(None)]
+    changed = any(not torch.equal(a, b) for a, b in both)
+    other = score(copy.deepcopy(model), *(turned or (lambda x, y: (x.flip(0), y.flip(0))))(images, labels))
+    found = {
+        "weights": changed,
+        "repeat": not (again_is or same)(value, again),
+        "order": not same(value, other),
+        "dead": score(dead, images, labels) > value,
+    }
+    return next((fault for fault in order if found[fault]), "none")
+
+
+def trusting(score, model, images, labels):
+    said = find_fault(score, model, images, labels)
+    score(model, images, labels)
+    return said
+
+
+FOUND = [
+    (find_fault, None),
+    (lambda *args: find_fault(*args, turned=lambda x, y: (x.roll(1, 0), y.roll(1, 0))), None),
+    (lambda *args: find_fault(*args, turned=lambda x, y: (x.flip(0), y)), "move with their images"),
+    (lambda *args: find_fault(*args, same=lambda a, b: a == b), "with a tolerance"),
+    (lambda *args: find_fault(*args, order=("weights", "order", "repeat", "dead")), "call it twice"),
+    (lambda *args: find_fault(*args, order=("weights", "repeat", "order")), "weights are all zero"),
+    (lambda *args: find_fault(*args, order=("weights", "repeat", "dead")), "batch round"),
+    (lambda *args: find_fault(*args, order=("repeat", "order", "dead")), "before and after one call"),
+    (trusting, "a score that you do not trust"),
+    (lambda score, model, *batch: find_fault(score, model.eval(), *batch), "the mode belong"),
+    (lambda *args: find_fault(*args, of=slice(1)), "before and after one call"),
+    (lambda *args: find_fault(*args, of=slice(-2, None)), "before and after one call"),
+    (lambda *args: find_fault(*args, again_is=lambda a, b: b <= a + 1e-4 * abs(a)), "call it twice"),
+    (lambda *args: find_fault(*args, again_is=lambda a, b: b >= a - 1e-4 * abs(a)), "call it twice"),
+    (lambda *args: find_fault(*args, same=lambda a, b: math.isclose(a, b, rel_tol=0.01)), "batch round"),
+    (lambda *args: find_fault(*args, same=lambda a, b: math.isclose(a, b, rel_tol=1e-3)), None),
+    (lambda *args: "sign", "one of none"),
+]
+
+
+PAIRS = [
+    (lambda: ((6, 64), (12, 5)), None),
+    (lambda: [[2, 64], [4, 4]], None),
+    (lambda: ((12, 5), (6, 64)), "as they are, the first"),
+    (lambda: ((2, 64), (8, 4)), "as they are, the first"),
+    (lambda: ((4, 32), (4, 8)), "chains of equal depth"),
+    (lambda: ((8, 32), (2, 8)), "twice as wide, the second"),
+    (lambda: ((2, 500), (8, 4)), "widths from 1 to 64"),
+    (lambda: (2, 64, 8, 4), "cannot be checked"),
+    (lambda: ((2, 64), (8, 4), (1, 1)), "two pairs"),
 ]
 
 ANSWERS = {
     check_snip: SNIPS,
     check_flow: FLOWS,
-    check_agreement: KERNELS,
+    check_copies: COPIES,
     check_identify: IDENTITIES,
-    check_ranks: RANKS,
+    check_faults: FOUND,
+    check_turned: PAIRS,
 }
