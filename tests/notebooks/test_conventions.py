@@ -1,5 +1,7 @@
 """The course's conventions, held against every committed notebook."""
 
+import ast
+import itertools
 import re
 import statistics
 from pathlib import Path
@@ -9,12 +11,15 @@ import papermill
 import pytest
 
 from nasedu.course import build, parameters, places
+from nasedu.course.bar import MARK
+from nasedu.course.grading.submission import read, tasks
+from nasedu.course.outputs import WIDGET_VIEW
 
 ROOT = Path(__file__).parents[2]
 LEARNERS = sorted(ROOT.glob("notebooks/[0-9]*.ipynb"))
 SOLUTIONS = sorted(ROOT.glob("notebooks/solutions/[0-9]*.ipynb"))
 KINDS = re.compile(r"(list\[)?(int|float|str|bool)\]?")
-FORBIDDEN = re.compile(r"^\s*[!%](pip|rm|conda)|tqdm\.(auto|notebook)|\binput\(", re.M)
+FORBIDDEN = re.compile(r"^\s*[!%](pip|rm|conda)|\btqdm\b|\binput\(", re.M)
 ABSOLUTE = re.compile(r"(?<![\w.:/<])/(home|root|Users|tmp|usr|opt|var|mnt)/|[A-Z]:\\\\")
 
 
@@ -58,7 +63,7 @@ def test_it_is_a_valid_notebook_without_widget_state(path):
     nb = nbformat.read(path, as_version=4)
     nbformat.validate(nb)
     assert "widgets" not in nb.metadata
-    assert not any(build.WIDGET_VIEW in output.get("data", {}) for output in outputs(path))
+    assert not any(WIDGET_VIEW in output.get("data", {}) for output in outputs(path))
 
 
 @everyone
@@ -135,18 +140,115 @@ def test_code_cells_are_short(path):
     assert statistics.quantiles(lengths, n=10)[-1] <= 20
 
 
+KIND = re.compile(r"[Dd]ifficulty (\d) of 3, about (\d+) min(?:; (experiment|design|fault))?\.")
+
+
+def exercises(path):
+    """Every exercise's number, text, difficulty and kind, with the two cells below it."""
+    every = cells(path)
+    for i, cell in enumerate(every):
+        if heading := re.search(r"^#+ Exercise (\d+\.\d+): ", cell.source, re.M):
+            said = KIND.search(" ".join(cell.source.split()))
+            assert said, f"{heading[1]} states no difficulty and time: {cell.source[:200]}"
+            yield heading[1], cell.source, int(said[1]), said[3], every[i + 1], every[i + 2]
+
+
 @learners
-def test_it_has_three_exercises_each_with_hints_a_stub_and_a_checker(path):
-    all_cells = cells(path)
-    starts = [i for i, c in enumerate(all_cells) if re.search(r"^#+ Exercise \d+\.\d+", c.source, re.M)]
-    assert len(starts) >= 3
-    for start in starts:
-        text = all_cells[start].source
-        assert re.search(r"difficulty\D+[123]\D+3\b.*\bmin", text, re.I | re.S), text
+def test_it_has_four_exercises_each_with_hints_a_stub_and_a_checker(path):
+    found = list(exercises(path))
+    assert len(found) >= 4
+    assert max(difficulty for _, _, difficulty, *_ in found) == 3
+    assert any(kind for _, _, _, kind, *_ in found), "none asks for an experiment, a design, or a fault to be found"
+    for _, text, _, _, stub, check in found:
         assert "<details>" in text
-        stub, check = all_cells[start + 1 : start + 3]
         assert "stub" in tags(stub)
         assert "NotImplementedError" in stub.source
-        assert "check" in check.source
+        assert "check_" in check.source
     answers = [cell for cell in cells(places.solution(path.stem)) if "solution" in tags(cell)]
-    assert len(answers) >= len(starts)
+    assert len(answers) >= len(found)
+
+
+def test_the_course_has_exercises_that_make_one_think():
+    found = [exercise for path in LEARNERS for exercise in exercises(path)]
+    assert len(found) >= 60
+    assert sum(difficulty == 3 for _, _, difficulty, *_ in found) >= 15
+    assert sum(kind is not None for _, _, _, kind, *_ in found) >= 15
+    assert len({number for number, *_ in found}) == len(found)
+
+
+def last(code):
+    """The last statement of a cell."""
+    return ast.parse(code).body[-1]
+
+
+@everyone
+def test_prose_stands_before_code(path):
+    """But for the set-up right below the parameters, and a checker right below its answer."""
+    every, bare = cells(path), []
+    for before, cell in itertools.pairwise(every):
+        set_up = "parameters" in tags(before)
+        judged = {"stub", "solution"} & set(tags(before)) and "check_" in cell.source
+        if before.cell_type == cell.cell_type == "code" and not set_up and not judged:
+            bare.append(cell.source)
+    assert len(bare) <= 0.1 * len(cells(path, "code")), "\n\n".join(bare)
+
+
+@everyone
+def test_no_cell_is_silent(path):
+    code = [cell for cell in cells(path, "code") if not {"parameters", "stub", "solution"} & set(tags(cell))]
+    silent = [
+        cell.source
+        for cell in code
+        if "\n" in cell.source and not cell.outputs and not isinstance(last(cell.source), ast.Expr)
+        if "course.predict(" not in cell.source
+    ]
+    assert len(silent) <= 0.1 * len(code), "\n\n".join(silent)
+
+
+@everyone
+def test_code_is_narrow_and_long_cells_say_why(path):
+    for cell in cells(path, "code"):
+        wide = [line for line in cell.source.split("\n") if len(line) > 100]
+        assert not wide, wide
+        if len(cell.source.split("\n")) > 8 and "parameters" not in tags(cell):
+            assert re.search(r"#|\"\"\"", cell.source), f"no comment:\n{cell.source}"
+
+
+@everyone
+def test_the_parameters_are_folded(path):
+    (cell,) = (cell for cell in cells(path, "code") if "parameters" in tags(cell))
+    assert cell.metadata["jupyter"]["source_hidden"]
+
+
+@everyone
+def test_nothing_was_said_on_stderr_and_no_bar_was_left(path):
+    for output in outputs(path):
+        assert output.get("name") != "stderr"
+        assert MARK not in output.get("metadata", {})
+
+
+@everyone
+def test_every_figure_is_told_in_words(path):
+    for output in outputs(path):
+        if "image/png" in output.get("data", {}):
+            assert output.metadata.get("image/png", {}).get("alt"), "a figure without alternative text"
+
+
+@learners
+def test_every_prediction_is_answered(path):
+    code = "\n".join(cell.source for cell in cells(path, "code"))
+    asked = re.findall(r"^(\w+) = course\.predict\(", code, re.M)
+    assert asked, "no prediction"
+    assert code.count("course.predict(") == len(asked), "a prediction without a name of its own"
+    for name in asked:
+        assert re.search(rf"^{name}\.came\(", code, re.M), f"{name} is never told what came"
+
+
+@learners
+def test_grading_finds_every_exercise_and_every_answer(path):
+    numbers = [task.number for task in tasks(path.stem)]
+    assert numbers == [number for number, *_ in exercises(path)]
+    assert numbers == [f"{path.stem[:2]}.{n}" for n in range(1, len(numbers) + 1)]
+    handed = read(places.solution(path.stem))
+    assert handed.notebook == path.stem
+    assert sorted(handed.answers) == sorted(numbers)
