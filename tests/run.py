@@ -25,7 +25,8 @@ STAGES = {
     "lint": [*RUFF, "check", "."],
     "format": [*RUFF, "format", "--check", "."],
     "types": [sys.executable, "-m", "mypy"],
-    "package": [*PYTEST, "tests"],
+    "package": [*PYTEST, "tests", "--ignore=tests/browser"],
+    "browser": [*PYTEST[: -len(PARALLEL)], "-rs", "tests/browser"],
     "notebooks": [*NBVAL, *NOTEBOOKS] if NOTEBOOKS else [],
     "solutions": [*NBVAL, *SOLUTIONS] if SOLUTIONS else [],
 }
