@@ -4,6 +4,7 @@ import json
 import re
 from urllib.parse import unquote
 
+import pandas as pd
 import pdoc
 import pytest
 from bs4 import BeautifulSoup
@@ -80,6 +81,9 @@ def test_tables_formulas_and_verdicts_of_outputs_stay():
     assert "<td>1</td>" in cleaned(table)
     assert 'class="verdict-passed"' in cleaned(table)
     assert "style" not in cleaned(table)
+    frame = pd.DataFrame({"<b>": [1]})._repr_html_()
+    assert "<style" in frame and "<table" in cleaned(frame)
+    assert BeautifulSoup(cleaned(frame), "html.parser").get_text().split() == ["<b>", "0", "1"]  # nothing of the style
     assert "<math" in shown(with_output({"text/markdown": "**$x^2$**"}))
 
 
@@ -159,6 +163,9 @@ def test_every_picture_of_the_site_is_told_and_every_formula_rendered(site):
         assert all(image.get("alt") for image in soup.select("img")), path
         for prose in soup.select(".jp-MarkdownOutput"):
             assert not re.search(r"\$[^$]+\$|\\(frac|sum|alpha)", prose.text), (path, prose.text[:300])
+        for code in soup.select("pre, code"):
+            code.decompose()
+        assert not re.search("</?[a-z]+[^>]*>", soup.get_text()), f"{path} shows markup"
 
 
 def test_the_api_shows_what_is_loaded_when_it_is_asked_for():

@@ -69,7 +69,11 @@ def linked(text: str, links: Links) -> str:
 
 
 def cleaned(text: str) -> str:
-    """HTML without whatever could run or load something: what a cell printed may hold names that came from data."""
+    """HTML without whatever could run or load something: what a cell printed may hold names that came from data.
+
+    Unknown tags are shown as text; the style sheets that pandas puts above its tables are left out.
+    """
+    text = re.sub(r"<style\b.*?</style\s*>", "", text, flags=re.S | re.I)
     return bleach.clean(text, TAGS | MATH, ATTRIBUTES, strip=False, strip_comments=True)
 
 
