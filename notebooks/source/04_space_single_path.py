@@ -907,7 +907,7 @@ course.finish(  # writes result.json and the figures into the output folder
     cfg,
     summary=f"{space.size:,} networks; rebuilt: {cost.macs:,} MACs; "
     f"small search: {macs[cfg.runtime_weight]:,.0f} MACs; "
-    f"searched less random: {verdict(trained)}",
+    f"searched less random: {verdict(trained)}".replace("**", ""),
     figures=figures,
     results={
         "size": str(space.size),
