@@ -92,6 +92,7 @@ def check_fit(fitting: Callable[[SearchSpace, Arch, list[LookupTable], list[floa
         return tuple(sep if b in blocks else i for b, i in enumerate(printed))
 
     def found(true: Arch, tables: list[LookupTable], off: Sequence[int] = (0,) * 4) -> set[Arch]:
+        """The architectures that the answer finds for the costs of `true`, each off by so much."""
         stated = [table(true) + more for table, more in zip(tables, off, strict=False)]
         got = ask(fitting, space, printed, tables, stated)
         require(isinstance(got, list | tuple | set), "return a list of architectures")

@@ -52,6 +52,7 @@ class Rehearsal(nn.Module):
         self.runs, self.readings, self.now, self.done = 0, 0, 100.0, 0.0
 
     def forward(self, image: Tensor) -> Tensor:
+        """The image as it is, after the time that this run takes."""
         require(not self.training, "the network runs in training mode, where normalisation does other work: use eval()")
         require(not torch.is_grad_enabled(), "PyTorch records gradients, which takes time: use torch.inference_mode()")
         ms = 60 if self.runs < 5 else 250 if self.runs % 11 == 0 else 2.8 + 0.1 * (self.runs % 5)

@@ -136,6 +136,7 @@ def _judge(kind: str) -> Callable:
 
     @torch.no_grad()
     def judge(net: nn.Module, arch: int, train: list[Tensor], val: Tensor) -> Tensor:
+        """The outputs for `val`, judged with statistics of `train`."""
         asked.append(arch)
         if kind == "puts back":
             with recalibrated(net, train, lambda part, x: part(x, arch)):

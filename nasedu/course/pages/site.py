@@ -8,10 +8,7 @@ import shutil
 import warnings
 from pathlib import Path
 
-from nasedu.course import (
-    places,
-    predict,  # noqa: F401 - pdoc shows what has been loaded
-)
+from nasedu.course import places, predict  # noqa: F401 - pdoc shows what has been loaded
 from nasedu.course.pages.document import document
 from nasedu.course.pages.markdown import linked, rendered
 from nasedu.course.pages.notebook import outside, page
