@@ -49,21 +49,14 @@ def build(args: argparse.Namespace) -> int:
 
 def grade(args: argparse.Namespace) -> int:
     """Grade handed-in notebooks; the exit status."""
-    from tqdm import tqdm
-
+    from nasedu.course.bar import Bar
     from nasedu.course.grading import grade as grade_folder
 
     if not args.folder.is_dir():
         raise ParameterError(f"{args.folder} is no folder")
     jobs = os.cpu_count() or 1 if args.jobs is None else args.jobs
-    with tqdm(desc="grading", unit=" notebooks", delay=0.1) as bar:
-
-        def show(done: int, total: int, note: str = "") -> None:
-            bar.total = total
-            bar.set_postfix_str(note, refresh=False)
-            bar.update(done - bar.n)
-
-        page = grade_folder(args.folder, args.out, args.limit, jobs, show)
+    with Bar(desc="grading", unit=" notebooks", delay=0.1) as bar:
+        page = grade_folder(args.folder, args.out, args.limit, jobs, bar.show)
     print(f"{page}, {page.with_suffix('.csv')}")
     return 0
 

@@ -57,8 +57,10 @@ def _line(row: dict[str, Any]) -> str:
     name, page = html.escape(row["notebook"]), row["page"]
     link = f'<a href="{html.escape(page)}">{name}</a>' if page else name
     said = html.escape(row["problem"] or row["summary"])
-    said = f"<pre>{said}</pre>" if "\n" in said else said  # a table, whose columns stand below each other
-    said = f'<span class="verdict-failed">{said}</span>' if row["problem"] else said
+    if row["problem"]:
+        said = f'<span class="verdict-failed">{said}</span>'
+    elif "\n" in said:  # a table, whose columns stand below each other
+        said = f"<pre>{said}</pre>"
     states = [exercise["state"] for exercise in row["exercises"].values()]
     solved = f"{states.count('passed')} of {len(states)} passed" if states else ""
     cells = (link, said, solved, f"{row['seconds']:.0f} s")
