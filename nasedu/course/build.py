@@ -152,7 +152,7 @@ def run_clean(nb: NotebookNode, path: Path, preset: str, runs: str) -> None:
     client.extra_arguments = kernel.ARGUMENTS
     client.resources = {"metadata": {"path": str(path.parent)}}
     try:
-        client.execute(env=env)
+        kernel.started(lambda: client.execute(env=env))
     except CellExecutionError as error:
         raise BuildFailed(f"{places.shown(path)} failed: {error}") from None
     said = [o.text for cell in nb.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]

@@ -123,16 +123,18 @@ def _execute(notebook: str, values: dict[str, Any], folder: Path) -> nbformat.No
     logging.getLogger("papermill").setLevel(logging.ERROR)
     progress = Progress()
     try:
-        executed = papermill.execute_notebook(
-            places.learner(notebook),
-            folder / f"{notebook}.ipynb",
-            parameters=values,
-            cwd=places.notebooks(),
-            kernel_name=kernel.NAME,
-            engine_name="nasedu",
-            progress=progress,
-            progress_bar=False,
-            extra_arguments=kernel.ARGUMENTS,
+        executed = kernel.started(
+            lambda: papermill.execute_notebook(
+                places.learner(notebook),
+                folder / f"{notebook}.ipynb",
+                parameters=values,
+                cwd=places.notebooks(),
+                kernel_name=kernel.NAME,
+                engine_name="nasedu",
+                progress=progress,
+                progress_bar=False,
+                extra_arguments=kernel.ARGUMENTS,
+            )
         )
         tidy(executed)
         write_atomically(folder / f"{notebook}.ipynb", nbformat.writes(executed))

@@ -56,7 +56,8 @@ def _run(notebook: str, asked: list[Task], given: Mapping[str, str], limit: floa
     client.extra_arguments = kernel.ARGUMENTS
     with tempfile.TemporaryDirectory() as runs:
         try:
-            client.execute(env={**os.environ, "NASEDU_PRESET": "smoke", "NASEDU_RUNS": runs})
+            env = {**os.environ, "NASEDU_PRESET": "smoke", "NASEDU_RUNS": runs}
+            kernel.started(lambda: client.execute(env=env))
         except (CellTimeoutError, DeadKernelError) as error:
             if owner[running[0]] not in given:
                 raise
