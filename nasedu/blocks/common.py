@@ -13,6 +13,8 @@ from nasedu.errors import check_name
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "mish": nn.Mish,
     "silu": nn.SiLU,
+    "swish": nn.SiLU,  # its name in the papers of 2017 to 2021
+    "selu": nn.SELU,
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
     "hardswish": nn.Hardswish,
@@ -35,6 +37,30 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 def pointwise(c_in: int, c_out: int) -> nn.Conv2d:
     """A plain 1x1 convolution: no bias, no normalisation, no activation."""
     return nn.Conv2d(c_in, c_out, 1, bias=False)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, conv: nn.Conv2d) -> Tensor:
+    """`conv` with other weights, which may be some of its own.
+
+    oneDNN 3 writes out of bounds in the gradient of a strided 1x1 convolution of channels-last maps with fewer channels
+    than fit into a register, 8 or 16 (its issue 6035): those get every s-th pixel, which is the same function.
+
+    x: (B, C, H, W).
+    weight: (out, C / groups, k, k).
+    bias: (out,) or None.
+    conv: has stride, padding and groups.
+    """
+    stride = conv.stride
+    if weight.shape[-1] == 1 and stride[0] > 1 and x.shape[1] < 16:
+        x, stride = x[:, :, :: stride[0], :: stride[1]], (1, 1)
+    return nn.functional.conv2d(x, weight, bias, stride, conv.padding, 1, conv.groups)
+
+
+class Conv2d(nn.Conv2d):
+    """PyTorch's, run by `convolve`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolve(x, self.weight, self.bias, self)
 
 
 class ConvBNAct(nn.Module):
@@ -62,7 +88,7 @@ class ConvBNAct(nn.Module):
         norm: Callable[[int], nn.Module] = batch_norm,
     ):
         super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=bias)
+        self.conv = Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=bias)
         self.bn = norm(c_out)
         self.act = activation(act) if act else nn.Identity()
 

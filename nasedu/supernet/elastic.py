@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasedu.blocks import CSP, CSP2, ConvBNAct
+from nasedu.blocks.common import convolve
 from nasedu.errors import check_name
 from nasedu.supernet.mixed import Entry, Subset, dense
 
@@ -165,7 +166,7 @@ def first_kept(kept: Sequence[int]) -> Tensor:
 def _narrow_conv(conv: nn.Conv2d, x: Tensor, out: int) -> Tensor:
     """`conv` with its first `out` filters, reading the channels that `x` has."""
     bias = None if conv.bias is None else conv.bias[:out]
-    return F.conv2d(x, conv.weight[:out, : x.shape[1]], bias, conv.stride, conv.padding)
+    return convolve(x, conv.weight[:out, : x.shape[1]], bias, conv)
 
 
 def _narrow_bn(bn: nn.BatchNorm2d, x: Tensor, index: slice | Tensor) -> Tensor:
