@@ -33,6 +33,28 @@ def toy():
     return Toy
 
 
+class Sharing(SearchSpace):
+    """Four slots that share decisions, one of them over a slot between; `inner` has nothing to decide at depth 0."""
+
+    name = "sharing"
+    input_shape = (1, 2, 2)
+
+    def __init__(self):
+        depth, wide = Decision("depth", ("0", "1", "2")), Decision("wide", ("a", "b", "c"))
+        inner, last = Decision("inner", ("x", "y"), ("depth", 1)), Decision("last", ("p", "q"))
+        groups = [(wide,), (depth, inner, wide), (wide, last), (depth, last)]
+        self.layers = [
+            Slot(f"slot{i}", lambda *option: nn.Identity(), decisions=group, make_elastic=nn.Identity)
+            for i, group in enumerate(groups)
+        ]
+
+
+@pytest.fixture(scope="session")
+def sharing():
+    """A space whose slots share decisions."""
+    return Sharing()
+
+
 @pytest.fixture(scope="session")
 def priced():
     """`priced(space)`: a table that prices choice c of decision i at (i + 1) * c, plus 100."""

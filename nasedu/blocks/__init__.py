@@ -1,5 +1,6 @@
 """Convolution blocks that several papers share, under their published names: one file per family."""
 
+from nasedu.blocks.basic import BasicBlock, Stem
 from nasedu.blocks.cell import ActConvBN, PoolReduction, ReductionBlock, Zero
 from nasedu.blocks.common import ACTIVATIONS, Add, Concat, ConvBNAct, activation
 from nasedu.blocks.cost import Cost
@@ -16,6 +17,7 @@ __all__ = [
     "SPPCSP",
     "ActConvBN",
     "Add",
+    "BasicBlock",
     "Bottleneck",
     "Classifier",
     "Concat",
@@ -31,6 +33,7 @@ __all__ = [
     "Residual",
     "ShuffleBlock",
     "ShuffleXception",
+    "Stem",
     "Zero",
     "activation",
     "check_parts",

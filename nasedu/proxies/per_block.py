@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,6 @@ from nasedu.proxies.gradients import snip_saliency
 from nasedu.proxies.naswot import AgreementKernel, agreement, log_det
 from nasedu.proxies.synflow import synflow_saliency
 from nasedu.spaces.base import Network, Path, SearchSpace
-from nasedu.supernet.mixed import MixedOp
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.table import LookupTable
 
@@ -77,35 +77,39 @@ def _naswot(space: SearchSpace, supernet: Network, path: Path, images: Tensor) -
     """
     scores: list[Tensor] = []
 
-    def score(block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        scores.append(naswot_options(block, inputs[0]) / len(images))
+    def score(choices: list[int], block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        scores.append(naswot_options(block, inputs[0], choices) / len(images))
 
     with ExitStack() as hooks:
         for slot in space.slots:
-            hooks.enter_context(supernet.parts[slot.name].register_forward_pre_hook(score))
+            choices = [len(d.choices) for d in slot.decisions]
+            hooks.enter_context(supernet.parts[slot.name].register_forward_pre_hook(partial(score, choices)))
         hooks.enter_context(evaluation_mode(supernet))
         supernet(images, path)
     return scores
 
 
 @torch.no_grad()
-def naswot_options(block: nn.Module, x: Tensor) -> Tensor:
-    """log |det K| of every option of a slot's block on its input x (B, C, H, W).
+def naswot_options(block: nn.Module, x: Tensor, choices: Sequence[int]) -> Tensor:
+    """log |det K| of every option of a slot's block on its input x (B, C, H, W): a tensor of the shape `choices`.
 
-    An elastic block has an entry for every (width, depth). In the faithful semantics every bottleneck runs whatever the
-    depth, and K counts them all; in the sliced one it counts those up to the chosen depth. (The published proxy, WZDNAS
-    phase 2, is the faithful one.) Elsewhere there is an entry for every operation, and K counts the signs of what it
-    hands on as well, for a skip has no activation of its own; that is our choice, as nothing was published for them.
+    An elastic CSP block has an entry for every (width, depth). In the faithful semantics every bottleneck runs whatever
+    the depth, and K counts them all; in the sliced one it counts those up to the chosen depth. (The published proxy,
+    WZDNAS phase 2, is the faithful one.) Elsewhere there is an entry for every option, and K counts the signs of what
+    it hands on as well, for a skip has no activation of its own; that is our choice, as nothing was published for them.
+
+    block: of the slot.
+    x: what it reads.
+    choices: how many each of its decisions has.
     """
     if hasattr(block, "unroll"):
         return _elastic_options(block, x)
-    options = block.operations if isinstance(block, MixedOp) else block.choices
-    scores = []
-    for i in range(len(options)):
+    scores = torch.empty(tuple(choices), dtype=torch.float64)
+    for option in itertools.product(*map(range, choices)):
         with AgreementKernel() as kernel:
-            handed_on = agreement(block.forward(x, i))  # past the hook that may have called this
-            scores.append(log_det(handed_on + kernel.take()))
-    return torch.tensor(scores, dtype=torch.float64)
+            handed_on = agreement(block.forward(x, *option))  # past the hook that may have called this
+            scores[option] = log_det(handed_on + kernel.take())
+    return scores
 
 
 def _elastic_options(block: nn.Module, x: Tensor) -> Tensor:

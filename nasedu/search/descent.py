@@ -83,7 +83,7 @@ class Descent(SearchResult):
 
     def architectures(self) -> list[Arch]:
         """The most probable choice of every decision, for every seed."""
-        return [tuple(row) for row in (self.theta + _closed(self.space)).argmax(-1).tolist()]
+        return [self.space.canonical(row) for row in (self.theta + _closed(self.space)).argmax(-1).tolist()]
 
 
 Refresh = Callable[[Descent, float], Sequence[LookupTable]]
@@ -200,11 +200,12 @@ def _sampled(theta: Tensor, g: Tensor, temperature: float, budget: Budget) -> tu
     p /= p.sum(-1, keepdim=True)  # a softmax by hand: torch's takes four times as long over so few choices
     drawn = torch.zeros_like(p).scatter_(-1, (logits + g).argmax(-1, keepdim=True), 1.0)
     picked = _picked(drawn, stack)
-    taken = _product(picked).nonzero()[:, 1].view(len(theta), -1)  # the entry drawn in every group
-    own = stack.values[taken].transpose(0, 1)
-    rest = stack.fixed + own.sum(0) - own
-    price = budget.value(rest[_group_of_entry(stack)] + stack.values[:, None]).T
-    return p, _by_weight(price, picked, stack).view_as(p)
+    total = stack.fixed + _product(picked) @ stack.values
+    # what every option's groups would cost with it: (decisions, most choices, rows, tables)
+    tables = [_by_weight(values.expand(len(theta), -1), picked, stack) for values in stack.values.T]
+    costs = torch.stack(tables, -1).view(*p.shape, -1)
+    taken = (costs * drawn[..., None]).sum(-2, keepdim=True)
+    return p, budget.value((total[:, None, None] - taken + costs).movedim(0, -2)).movedim(-1, 0)
 
 
 def _picked(p: Tensor, stack: TableStack) -> list[Tensor]:
@@ -216,13 +217,6 @@ def _picked(p: Tensor, stack: TableStack) -> list[Tensor]:
 def _product(factors: list[Tensor]) -> Tensor:
     """Without the multiplication by 1 that `math.prod` starts with: a step of phase 2 consists of 30 such calls."""
     return math.prod(factors[1:], start=factors[0])
-
-
-def _group_of_entry(stack: TableStack) -> Tensor:
-    """The index of the decision group that every entry belongs to: (entries,)."""
-    space = stack.space
-    sizes = [math.prod(space.choices[d] for d in group) for group in space.groups]
-    return torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
 
 
 def _by_weight(price: Tensor, picked: list[Tensor], stack: TableStack) -> Tensor:
@@ -264,7 +258,7 @@ def _best(probabilities: Tensor, budget: Budget) -> tuple[Arch, float]:
     """Of the rows' most probable architectures the one of the least loss, and minus that loss."""
     losses = budget.value(_cost_of_argmax(probabilities, budget.stack))
     row = int(losses.argmin())
-    return tuple(probabilities[row].argmax(-1).tolist()), -float(losses[row])
+    return budget.space.canonical(probabilities[row].argmax(-1).tolist()), -float(losses[row])
 
 
 @torch.no_grad()

@@ -242,7 +242,7 @@ class Bilevel:
 
     def architecture(self) -> Arch:
         """The most probable choice of every decision."""
-        return tuple(int(p.argmax()) for p in self.probabilities())
+        return self.space.canonical([int(p.argmax()) for p in self.probabilities()])
 
     def record(self) -> None:
         """Write down where the logits stand after an epoch."""

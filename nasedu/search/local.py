@@ -76,4 +76,4 @@ def neighbours(arch: Arch, pool: Pool) -> Iterator[Arch]:
     moves = [(d, c) for d, n in enumerate(pool.space.choices) for c in range(n) if c != arch[d]]
     for index in pool.rng.permutation(len(moves)):
         d, c = moves[index]
-        yield (*arch[:d], c, *arch[d + 1 :])
+        yield pool.space.canonical((*arch[:d], c, *arch[d + 1 :]))

@@ -60,7 +60,7 @@ class Front:
             kept = derive(path, self.cost, target).arch
         except BudgetError:
             kept = None
-        arch = tuple(int(p.argmax()) for p in path)
+        arch = self.cost.space.canonical([int(p.argmax()) for p in path])
         cost = self.cost(arch)
         return {
             "target": target,

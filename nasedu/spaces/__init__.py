@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from nasedu.errors import check_name
 from nasedu.registry import Registry, check_options, options_of
-from nasedu.spaces import fairnas, fbnet, nasbench201, plainnet, proxylessnas, single_path, spos, yolo
+from nasedu.spaces import fairnas, fbnet, nasbench201, plainnet, proxylessnas, resnet48, single_path, spos, yolo
 from nasedu.spaces.base import Arch, Layer, Network, Path, SearchSpace, Slot
 from nasedu.spaces.macro import Options, Published, arch_of
 from nasedu.spaces.plainnet import Block, PlainNetSpace, plain_block
@@ -23,11 +23,12 @@ _SPACES = {
     "single_path": single_path.SinglePathSpace,
     "nasbench201": nasbench201.NasBench201Space,
     "fairnas": fairnas.FairNASSpace,
+    "resnet48": resnet48.ResNet48Space,
     "yolo": YoloSpace,
 }
 _OTHERS = {"plainnet": PlainNetSpace}  # an architecture is no list of decisions: no supernet, no tables
 _EVERY = Registry("search space", _SPACES | _OTHERS)
-_WITH_PUBLISHED = (proxylessnas, fbnet, spos, single_path, nasbench201, fairnas, plainnet)
+_WITH_PUBLISHED = (proxylessnas, fbnet, spos, single_path, nasbench201, fairnas, resnet48, plainnet)
 _PUBLISHED: dict[str, Mapping[str, Published]] = {
     module.__name__.rpartition(".")[2]: module.PUBLISHED for module in _WITH_PUBLISHED
 }
@@ -82,7 +83,7 @@ def _variant(name: str, variant: str) -> dict[str, object]:
     if name == "yolo":
         return {"template": check_name("template", variant, yolo.TEMPLATES)}
     check_name(f"variant of {name}", variant, ["course"] if name in _SPACES else [])
-    return dict(COURSE)
+    return dict(COURSE) | getattr(_EVERY[name], "course", {})
 
 
 def published(name: str, network: str | None = None) -> tuple[SearchSpace, Arch] | dict[str, Published]:

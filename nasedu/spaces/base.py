@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 from nasedu.errors import ArchitectureError, brief, check_has, check_name
 from nasedu.files import content_hash
 from nasedu.randomness import initialised
+from nasedu.spaces.chain import Link, ways
+from nasedu.spaces.chain import links as chain_of
 from nasedu.supernet.mixed import Entry, MixedOp, Subset
 
 Arch = tuple[int, ...]  # one choice index per decision
@@ -30,10 +33,16 @@ OF_SUPERNETS = ("semantics", "norm")  # settings that say how choices are held t
 
 @dataclass(frozen=True)
 class Decision:
-    """A question the architecture answers: its name and its choices' names, as a reader of the paper writes them."""
+    """A question the architecture answers: its name and its choices' names, as a reader of the paper writes them.
+
+    `needs` is another decision's name and an index: with a choice before that one, this decision has nothing to decide,
+    as a block's width where the depth leaves the block out, and the architecture names its first choice. Slots with
+    this decision have the other one, too.
+    """
 
     name: str
     choices: tuple[str, ...]
+    needs: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +58,27 @@ class Layer:
 class Slot(Layer):
     """A searchable part: `make(*choice_indices)` returns the chosen module, `make_elastic()` one that holds them all.
 
-    Its decisions form a *decision group*: what the slot costs depends on them alone. Two slots share all of their
-    decisions or none.
+    Its decisions form a *decision group*: what the slot costs depends on them alone. Groups may share decisions, as a
+    block does with the next one, which reads its width.
+
+    Args:
+        decisions: of the group.
+        make_elastic: see above.
+        plan: from choice indices to all that the module depends on, with the channels `c_in` that it reads; for slots
+            whose input follows the decisions.
     """
 
     decisions: tuple[Decision, ...] = ()
     make_elastic: Callable[[], nn.Module] = field(kw_only=True)
+    plan: Callable[..., Plan] | None = field(default=None, kw_only=True)
+
+
+class Plan(Protocol):
+    """What a slot's module depends on; equal plans make equal modules."""
+
+    c_in: int
+
+    def __hash__(self) -> int: ...
 
 
 def choice(name: str, operations: Mapping[str, Callable[[], nn.Module]], decision: str = "", inputs=()) -> Slot:
@@ -206,10 +230,26 @@ class SearchSpace:
         """The number of choices of every decision."""
         return [len(decision.choices) for decision in self.decisions]
 
-    @property
+    @cached_property
+    def needs(self) -> list[tuple[int, int, int]]:
+        """Of every decision with `needs`: its index, the other's, and the first of that one's choices that will do."""
+        index = {decision.name: i for i, decision in enumerate(self.decisions)}
+        return [(i, index[d.needs[0]], d.needs[1]) for i, d in enumerate(self.decisions) if d.needs]
+
+    def canonical(self, arch: Sequence[int]) -> Arch:
+        """The architecture with the first choice wherever there is nothing to decide (`Decision.needs`)."""
+        idle = {i for i, other, first in self.needs if arch[other] < first}
+        return tuple(0 if i in idle else choice for i, choice in enumerate(arch)) if idle else tuple(arch)
+
+    @cached_property
+    def chain(self) -> list[Link]:
+        """The decision groups as one programme over running totals takes them: see `spaces.chain`."""
+        return chain_of(self.groups, self.choices, self.needs)
+
+    @cached_property
     def size(self) -> int:
         """The exact number of architectures."""
-        return math.prod(self.choices)
+        return ways(self.chain) if self.needs else math.prod(self.choices)
 
     @cached_property
     def input_shapes(self) -> dict[str, list[tuple[int, ...]]]:
@@ -233,7 +273,8 @@ class SearchSpace:
             [x.name, x.inputs, self.input_shapes[x.name], _make_up(module)]
             for x, module in zip(self.layers, modules, strict=True)
         ]
-        return content_hash([self.name, self.input_shape, parts, [[d.name, d.choices] for d in self.decisions]])
+        decisions = [[d.name, d.choices, *([d.needs] if d.needs else [])] for d in self.decisions]
+        return content_hash([self.name, self.input_shape, parts, decisions])
 
     @property
     def identity(self) -> list:
@@ -242,8 +283,8 @@ class SearchSpace:
         return [self.fingerprint, self.made or own, self.layers]
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """A uniformly random architecture."""
-        return tuple(rng.integers(self.choices).tolist())
+        """A random architecture: every decision uniformly over its choices."""
+        return self.canonical(rng.integers(self.choices).tolist())
 
     def mutate(self, arch: Arch, rng: np.random.Generator, p: float = 0.1) -> Arch:
         """Redraw decisions, uniformly over their choices (SPOS, section 3.4).
@@ -254,7 +295,7 @@ class SearchSpace:
         """
         redraw, where = rng.random((2, len(self.choices))).tolist()
         parts = zip(arch, redraw, where, self.choices, strict=True)
-        return tuple(int(u * n) if again < p else old for old, again, u, n in parts)
+        return self.canonical([int(u * n) if again < p else old for old, again, u, n in parts])
 
     def crossover(self, a: Arch, b: Arch, rng: np.random.Generator, kind: str = "uniform") -> Arch:
         """A child of two parents. Raises `UnknownName`.
@@ -268,34 +309,36 @@ class SearchSpace:
         if kind != "uniform":
             check_name("crossover", kind, ("uniform", "single_point"))
             cut = int(rng.integers(1, max(len(a), 2)))
-            return a[:cut] + b[cut:]
-        return tuple(x if u < 0.5 else y for x, y, u in zip(a, b, rng.random(len(a)).tolist(), strict=True))
+            return self.canonical(a[:cut] + b[cut:])
+        return self.canonical([x if u < 0.5 else y for x, y, u in zip(a, b, rng.random(len(a)).tolist(), strict=True)])
 
     def validate(self, arch: Sequence[int]) -> Arch:
-        """Return `arch` as a tuple of ints. Raises `ArchitectureError` when it is none of this space's."""
+        """Return `arch` as a canonical tuple of ints. Raises `ArchitectureError` when it is none of this space's."""
         if not isinstance(arch, Sequence) or isinstance(arch, str) or len(arch) != len(self.choices):
             got = len(arch) if isinstance(arch, Sequence) and not isinstance(arch, str) else brief(arch)
             raise ArchitectureError(f"{self.name} has {len(self.choices)} decisions, the architecture has {got}")
         if type(arch) is tuple and all(type(i) is int and 0 <= i < n for i, n in zip(arch, self.choices, strict=True)):
-            return arch  # a search asks for nothing else, over and over
+            return self.canonical(arch) if self.needs else arch  # a search asks for nothing else, over and over
         for decision, index in zip(self.decisions, arch, strict=True):
             if not isinstance(index, int | np.integer) or not 0 <= index < len(decision.choices):
                 raise ArchitectureError(
                     f"{decision.name} has the choices 0 to {len(decision.choices) - 1} "
                     f"({', '.join(decision.choices)}), got {brief(index)}"
                 )
-        return tuple(int(i) for i in arch)
+        return self.canonical([int(i) for i in arch])
 
     def format(self, arch: Arch) -> str:
         """The architecture as YAML, one slot a line: `back1: {width: 0.5, depth: 3}`. `parse` reads it back."""
         chosen = [d.choices[i] for d, i in zip(self.decisions, self.validate(arch), strict=True)]
-        lines = []
+        lines, told = [], set()
         for name, group in zip(self.group_names, self.groups, strict=True):
-            if len(group) == 1:
-                lines.append(f"{name}: {chosen[group[0]]}")
-            else:
-                pairs = ", ".join(f"{self.decisions[d].name.split('.')[-1]}: {chosen[d]}" for d in group)
-                lines.append(f"{name}: {{{pairs}}}")
+            names = {d: self.decisions[d].name for d in group if d not in told}
+            pairs = [
+                f"{full[len(name) + 1 :]}: {chosen[d]}" for d, full in names.items() if full.startswith(f"{name}.")
+            ]
+            lines += [f"{name}: {{{', '.join(pairs)}}}"] if pairs else []
+            lines += [f"{full}: {chosen[d]}" for d, full in names.items() if not full.startswith(f"{name}.")]
+            told |= names.keys()
         return "\n".join(lines) + "\n"
 
     def parse(self, text: str) -> Arch:
@@ -332,7 +375,7 @@ class SearchSpace:
                 f"this {self.name} needs {len(self.decisions)} names of choices, got {brief(names)}"
             )
         named = zip(self.decisions, names, strict=True)
-        return tuple(d.choices.index(check_name(f"choice of {d.name}", name, d.choices)) for d, name in named)
+        return self.canonical([d.choices.index(check_name(f"choice of {d.name}", n, d.choices)) for d, n in named])
 
     def build(self, arch: Sequence[int], seed: int | None = None) -> Network:
         """The stand-alone network of `arch`, freshly initialised: with `seed`, by nothing else than that.

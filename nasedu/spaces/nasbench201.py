@@ -14,7 +14,7 @@ from functools import partial
 from torch import nn
 
 from nasedu.blocks import ACTIVATIONS, ActConvBN, Add, Classifier, ConvBN, PoolReduction, ReductionBlock, Zero
-from nasedu.errors import ArchitectureError, ParameterError, check_name
+from nasedu.errors import ArchitectureError, ParameterError, check_name, check_whole
 from nasedu.spaces.base import Arch, Layer, SearchSpace, Slot, choice
 from nasedu.spaces.macro import Options, Published
 
@@ -38,7 +38,7 @@ PUBLISHED = {
 class NasBench201Space(SearchSpace):
     """Cells of `operations` on six edges; by default the benchmark's own at 32 px, 16 channels and 5 cells a stage.
 
-    operations: some of `OPERATIONS`, at least two.
+    operations: some of `OPERATIONS`, at least two; 4 stands for all but "none", as RD-NAS searches (4,096 cells).
     reduction: between the stages; "pool" leaves all 3x3 convolutions to the cells, so that much depends on them,
         "residual" is the benchmark's.
     options: as in `spaces.macro.Options`, with other defaults: `width` multiplies the 16 channels (to the nearest whole
@@ -49,8 +49,10 @@ class NasBench201Space(SearchSpace):
 
     name = "nasbench201"
 
-    def __init__(self, *, operations: Sequence[str] = OPERATIONS, reduction: str = "residual", **options):
+    def __init__(self, *, operations: Sequence[str] | int = OPERATIONS, reduction: str = "residual", **options):
         self.options = Options(**{"num_classes": 10, "input_size": 32, "stem_stride": 1} | options)
+        if isinstance(operations, int):
+            operations = OPERATIONS[-check_whole("operations, as a number,", operations, 4, 5) :]
         if len(set(operations)) != len(operations) or len(operations) < 2:
             raise ParameterError(f"a cell needs at least two different operations, got {', '.join(operations)}")
         self.operations = tuple(check_name("operation", name, OPERATIONS) for name in operations)

@@ -46,7 +46,7 @@ def derive(
 
     Raises `BudgetError` when no architecture meets them all.
     """
-    argmax = tuple(int(p.argmax()) for p in path)
+    argmax = table.space.canonical([int(p.argmax()) for p in path])
     fits = target > 0 and abs(table(argmax) / target - 1) <= tolerance and (also is None or also(argmax))
     logs = [p.detach().clamp_min(1e-30).log().double() for p in path]
     if fits:

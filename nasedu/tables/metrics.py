@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
 
-from nasedu.blocks import CSP, Bottleneck
+from nasedu.blocks import CSP, Bottleneck, Classifier
 from nasedu.errors import ParameterError
 from nasedu.hardware.count import count
 from nasedu.registry import Registry
@@ -50,10 +51,23 @@ def depth(piece: Piece, module: nn.Module) -> int:
     return int(any(True for _ in module.parameters()))
 
 
+def paddle_flops(piece: Piece, module: nn.Module) -> int:
+    """What `paddle.flops` counts, for published figures that it made: multiply-accumulates (which it calls FLOPs).
+
+    With them 2 for every element that batch normalisation makes, and for every channel of the global average the
+    elements that it sums and one more. Other operations are free.
+    """
+    found = count(module, *piece.input_shapes)
+    norms = sum(2 * math.prod(layer.shape) for layer in found.layers if layer.kind == "BatchNorm2d")
+    (channels, *size), *_ = piece.input_shapes
+    return found.macs + norms + (channels * (math.prod(size) + 1) if isinstance(module, Classifier) else 0)
+
+
 register("macs", Metric("MACs", lambda piece, module: count(module, *piece.input_shapes).macs))
 register(
     "params", Metric("parameters", lambda _, module: sum(p.numel() for p in module.parameters() if p.requires_grad))
 )
+register("paddle_flops", Metric("FLOPs as Paddle counts", paddle_flops))
 register("depth", Metric("blocks", depth))
 register("boundaries", Metric("boundaries", lambda _, module: int(runs(module))))
 register("latency_ms", Metric("ms"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from types import FunctionType
 
@@ -28,6 +28,12 @@ class Piece:
     group: int | None = None
     option: tuple[int, ...] = ()
 
+    @property
+    def plan(self) -> Hashable:
+        """What tells that it is made as another piece is, before either is made."""
+        slot = self.layer
+        return (slot.name, slot.plan(*self.option)) if isinstance(slot, Slot) and slot.plan else self
+
     def make(self, device: str | torch.device = "cpu") -> nn.Module:
         """The module, freshly initialised on `device`."""
         with torch.device(device):
@@ -47,6 +53,8 @@ def pieces(space: SearchSpace) -> Iterator[Piece]:
         group = space.groups.index(space.deciding[layer.name])
         for option in itertools.product(*(range(len(d.choices)) for d in layer.decisions)):
             chosen = ", ".join(d.choices[i] for d, i in zip(layer.decisions, option, strict=True))
+            if layer.plan:
+                shapes = tuple((layer.plan(*option).c_in, *shape[1:]) for shape in shapes)
             yield Piece(f"{layer.name} {chosen}", layer, shapes, group, option)
 
 

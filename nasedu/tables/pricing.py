@@ -77,10 +77,13 @@ def _alike(found: Sequence[Piece]) -> list[tuple[nn.Module, list[int]]]:
     Fixed layers are kept apart from options. The modules hold no memory.
     """
     groups: dict[object, tuple[nn.Module, list[int]]] = {}
+    plans: dict[object, list[int]] = {}
     for i, piece in enumerate(found):
-        module = piece.make("meta")
-        key = (piece.group is None, make_up(module, piece.input_shapes) or i)
-        groups.setdefault(key, (module, []))[1].append(i)
+        if (indices := plans.get(piece.plan)) is None:
+            module = piece.make("meta")
+            key = (piece.group is None, make_up(module, piece.input_shapes) or i)
+            indices = plans[piece.plan] = groups.setdefault(key, (module, []))[1]
+        indices.append(i)
     return list(groups.values())
 
 

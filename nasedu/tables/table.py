@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from nasedu.errors import ArchitectureError, TableError
 from nasedu.progress import Progress, silent
 from nasedu.spaces.base import Arch, Path, SearchSpace
+from nasedu.spaces.chain import Link, arch_of, best
 from nasedu.supernet.mixed import dense
 from nasedu.tables import file as table_file
 from nasedu.tables.metrics import METRICS
@@ -103,8 +104,35 @@ class LookupTable:
 
     def bounds(self) -> tuple[float, float]:
         """The lowest and the highest value that any architecture reaches."""
-        low = self.fixed + sum(float(entry.min()) for entry in self.entries)
-        return low, self.fixed + sum(float(entry.max()) for entry in self.entries)
+        costs, chain = self.by_option, self.space.chain
+        most, least = (
+            sum(float(c[i]) for c, i in zip(costs, chosen, strict=True)) for chosen in self._chosen(chain, costs)
+        )
+        return self.fixed + least, self.fixed + most
+
+    def of_choices(self, decision: int) -> Tensor:
+        """What each choice of a decision costs (n_choices,), the mean over all that is decided with it, by index."""
+        found = [
+            entry.movedim(group.index(decision), 0).reshape(self.space.choices[decision], -1).mean(1)
+            for group, entry in zip(self.space.groups, self.entries, strict=True)
+            if decision in group
+        ]
+        return torch.stack(found).sum(0)
+
+    def extremes(self) -> tuple[Arch, Arch]:
+        """The architectures of the highest and of the lowest cost; of those that cost the same, the first."""
+        most, least = self._chosen(self.space.chain, self.by_option)
+        return tuple(arch_of(self.space.chain, chosen, len(self.space.choices)) for chosen in (most, least))
+
+    @property
+    def by_option(self) -> list[np.ndarray]:
+        """The entries of every link of the space's chain (options,)."""
+        pairs = zip(self.entries, self.space.chain, strict=True)
+        return [entry.flatten().double().numpy()[link.entry] for entry, link in pairs]
+
+    @staticmethod
+    def _chosen(chain: list[Link], costs: list[np.ndarray]) -> list[list[int]]:
+        return [best(chain, [sign * c for c in costs]) for sign in (1, -1)]
 
     @classmethod
     def build(cls, space: SearchSpace, metric: str, *, progress: Progress = silent, **options) -> LookupTable:

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 
 import numpy as np
 import scipy
@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from nasedu.errors import BudgetError, ParameterError, brief, check_kind, check_number, figure
-from nasedu.spaces.base import Arch
+from nasedu.spaces.base import Arch, SearchSpace
+from nasedu.spaces.chain import arch_of
 from nasedu.tables import counting
 from nasedu.tables.table import LookupTable, same_space
 
@@ -60,7 +61,12 @@ class _Range:
     @cached_property
     def above(self) -> list[np.ndarray]:
         """Per group, what each option costs above the cheapest."""
-        return [(entry - entry.min()).flatten().double().numpy() for entry in self.table.entries]
+        return [costs - costs.min() for costs in self.table.by_option]
+
+    @cached_property
+    def base(self) -> float:
+        """What `above` is counted from: the sum of the groups' cheapest options, whether or not they go together."""
+        return self.table.fixed + sum(float(costs.min()) for costs in self.table.by_option)
 
     @cached_property
     def unit(self) -> float:
@@ -72,9 +78,9 @@ class _Range:
 
     @cached_property
     def span(self) -> tuple[float, float]:
-        """The bounds above the cheapest architecture, no wider than what can be reached; empty where low > high."""
+        """The bounds above `base`, no wider than what can be reached; empty where low > high."""
         bottom, top = self.table.bounds()
-        return max(self.low, bottom) - bottom, min(self.high, top) - bottom
+        return max(self.low, bottom) - self.base, min(self.high, top) - self.base
 
     def bins(self, width: float, margin: float) -> tuple[list[np.ndarray], int, int]:
         """Per group what options cost in bins of `width`; the first and the last bin within the bounds and a margin."""
@@ -84,8 +90,9 @@ class _Range:
 
     def grid(self, most: int) -> tuple[float, float]:
         """The width of bins for a count, and the margin within which totals that they round may be off: the figures'
-        unit and 0 if the bounds are at most `most` of them, else a share of the bounds and half a bin per group."""
-        high = self.span[1]
+        unit and 0 if the bounds are at most `most` of them, else a share of the bounds and half a bin per group.
+        Where groups share decisions there are bins for every state between them."""
+        high, most = self.span[1], most // max(link.states for link in self.table.space.chain)
         if self.unit and high / self.unit <= most:
             return self.unit, 0
         return high / min(ESTIMATED, most) or 1.0, len(self.above) / 2 + 1
@@ -94,7 +101,8 @@ class _Range:
     def count(self) -> int:
         """How many there are; see `Constraint.count`."""
         low, high = self.span
-        return counting.count(*self.bins(self.grid(MOST_COUNTED)[0], 0)) if low <= high else 0
+        bins = self.bins(self.grid(MOST_COUNTED)[0], 0)
+        return counting.count(self.table.space.chain, *bins) if low <= high else 0
 
     @cached_property
     def draws(self) -> counting.Sum:
@@ -102,12 +110,12 @@ class _Range:
         (low, high), (width, margin) = self.span, self.grid(MOST_BINS)
         if margin:
             width = max((high - low) / (BINS_PER_GROUP * len(self.above)), 10 * high / MOST_BINS) or 1.0
-        return counting.Sum(*self.bins(width, margin))
+        return counting.Sum(self.table.space.chain, *self.bins(width, margin))
 
     @property
     def about(self) -> float:
         """How many there are, give or take those within the margin of `draws`; 0 only where there is none."""
-        return float(self.draws.ways[0, 0]) if self.span[0] <= self.span[1] else 0.0
+        return float(self.draws.ways[0][0, 0]) if self.span[0] <= self.span[1] else 0.0
 
     def row(self, tighter: float) -> tuple[np.ndarray, float, float]:
         """The table in a linear program: coefficients of all options, and the bounds of their sum.
@@ -117,7 +125,9 @@ class _Range:
         """
         bottom, top = self.table.bounds()
         unit = self.unit or (top - bottom) / 1e6 or 1.0
-        values, low, high = np.concatenate(self.above) / unit, (self.low - bottom) / unit, (self.high - bottom) / unit
+        values, low, high = (
+            x / unit for x in (np.concatenate(self.above), self.low - self.base, self.high - self.base)
+        )
         if not self.unit or not math.isfinite(high):
             return values, low + tighter, high - tighter
         return values, (math.ceil(low) if math.isfinite(low) else low) - 0.5, math.floor(high) + 0.5
@@ -175,14 +185,15 @@ class Constraint:
     @cached_property
     def _most(self) -> int:
         """Of how many parts the bounds of each table are at most, so that 64 bits number all combinations of them."""
-        return min(MOST_COUNTED, 2 ** (58 // len(self.ranges)))
+        states = max(link.states for link in self.space.chain)
+        return min(MOST_COUNTED, 2 ** ((58 - states.bit_length()) // len(self.ranges)))
 
     @cached_property
     def _joint(self) -> counting.Sums | ParameterError:
         """The totals of all tables at once, with the margins of their grids; or why there are none."""
         costs, first, last = zip(*(one.bins(*one.grid(self._most)) for one in self.ranges), strict=True)
         try:
-            return counting.Sums([np.stack(group, -1) for group in zip(*costs, strict=True)], first, last)
+            return counting.Sums(self.space.chain, [np.stack(g, -1) for g in zip(*costs, strict=True)], first, last)
         except ParameterError as error:
             return error
 
@@ -205,17 +216,20 @@ class Constraint:
     def best(self, scores: LookupTable | Sequence[Tensor]) -> Arch:
         """The architecture within the bounds whose scores have the highest sum, by `scipy.optimize.milp`.
 
-        `scores` is a table, or a vector (n_choices,) for every decision, such as log-probabilities; a choice of -inf
-        is never taken. Raises `BudgetError`, `ParameterError` for other scores, `TableError` for another space's table.
+        `scores` is a table, or a vector (n_choices,) for every decision, such as log-probabilities: a decision that has
+        nothing to decide adds nothing, and a choice of -inf is never taken. Raises `BudgetError`,
+        `ParameterError` for other scores, `TableError` for another space's table.
         """
         gains = _by_option(scores, self.space)
-        possible, sizes = gains > -math.inf, list(map(len, self._options))
+        possible, sizes = gains > -math.inf, [len(link.options) for link in self.space.chain]
         one_each = np.repeat(np.eye(len(sizes)), sizes, axis=1)
+        flow = _flow(self.space)
         for tighter in (0.0, 1.0, 10.0):  # the solver takes what lies outside by less than a millionth
             rows, lows, highs = zip(*(one.row(tighter) for one in self.ranges), strict=True)
             rules = [
                 scipy.optimize.LinearConstraint(one_each, 1, 1),
                 scipy.optimize.LinearConstraint(np.stack(rows), lows, highs),
+                *([scipy.optimize.LinearConstraint(flow, 0, 0)] if len(flow) else []),
             ]
             options, limits = {"mip_rel_gap": 0.0}, scipy.optimize.Bounds(0, possible.astype(float))
             wanted = -np.where(possible, gains, 0.0)
@@ -227,18 +241,9 @@ class Constraint:
                 return arch
         raise self.unmet("" if possible.all() else "without a choice whose score is -inf")
 
-    @cached_property
-    def _options(self) -> list[list[tuple[int, ...]]]:
-        """For every group, the choices that its options stand for."""
-        return [list(itertools.product(*map(range, entry.shape))) for entry in self.tables[0].entries]
-
     def _arch(self, chosen: Sequence[int]) -> Arch:
         """From the option of every group."""
-        arch = [0] * len(self.space.choices)
-        for options, i, group in zip(self._options, chosen, self.space.groups, strict=True):
-            for decision, choice in zip(group, options[i], strict=True):
-                arch[decision] = choice
-        return tuple(arch)
+        return arch_of(self.space.chain, chosen, len(self.space.choices))
 
     def unmet(self, also: str = "") -> BudgetError:
         """The error that says what was wanted, and what can be reached; or `also`, what else was wanted."""
@@ -251,11 +256,11 @@ class Constraint:
         return BudgetError(f"no architecture of {self.space.name} has {wanted}{gap}: the reachable range is {reach}")
 
 
-def _by_option(scores: LookupTable | Sequence[Tensor], space) -> np.ndarray:
+def _by_option(scores: LookupTable | Sequence[Tensor], space: SearchSpace) -> np.ndarray:
     """The scores of all options of all decision groups, one after the other. Raises `ParameterError`."""
     if isinstance(scores, LookupTable):
         same_space([scores], space)
-        return torch.cat([entry.flatten() for entry in scores.entries]).double().numpy()
+        return np.concatenate(scores.by_option)
     try:
         vectors = [torch.as_tensor(score).detach().cpu().double() for score in scores]
     except (TypeError, ValueError, RuntimeError):
@@ -266,8 +271,28 @@ def _by_option(scores: LookupTable | Sequence[Tensor], space) -> np.ndarray:
         raise ParameterError(f"scores must be {wanted}; got {brief(got or scores)}")
     if not all(bool((vector < math.inf).all()) for vector in vectors):
         raise ParameterError("scores must be numbers or -inf, some are NaN or +inf")
-    sums = [reduce(lambda a, b: a[..., None] + b, [vectors[d] for d in group]) for group in space.groups]
-    return torch.cat([one.flatten() for one in sums]).numpy()
+    gains, told = [], set()
+    for link in space.chain:  # a decision counts where it is first asked for, and where it decides anything
+        new = [(column, d) for column, d in enumerate(link.decisions) if d not in told]
+        parts = [
+            np.where(link.active[:, column], vectors[d].numpy()[link.options[:, column]], 0.0) for column, d in new
+        ]
+        gains.append(sum(parts, np.zeros(len(link.options))))
+        told.update(link.decisions)
+    return np.concatenate(gains)
+
+
+def _flow(space: SearchSpace) -> np.ndarray:
+    """Rows over all options: what leads into a state between two groups less what leads out of it, which must be 0."""
+    sizes = [len(link.options) for link in space.chain]
+    starts, rows = np.cumsum([0, *sizes]), []
+    for g, (link, following) in enumerate(itertools.pairwise(space.chain)):
+        for state in range(link.states) if link.states > 1 else ():
+            row = np.zeros(starts[-1])
+            row[starts[g] : starts[g + 1]] = link.after == state
+            row[starts[g + 1] : starts[g + 2]] = -(following.before == state).astype(float)
+            rows.append(row)
+    return np.array(rows)
 
 
 def at_most(table: LookupTable, budget: float) -> Constraint:

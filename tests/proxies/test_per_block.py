@@ -23,7 +23,7 @@ def options_of(kind, depths, semantics, seed):
     block = kind(64, 64, (16, 32, 48), depths, "mish", semantics)
     images = torch.randn(8, 64, 12, 12)
     recalibrate(block, [images], lambda b, x: b(x, *UNIFORM.values()))
-    return naswot_options(block.eval(), images[:4]).numpy()
+    return naswot_options(block.eval(), images[:4], (3, len(depths))).numpy()
 
 
 @pytest.mark.parametrize(("kind", "depths"), [(ElasticCSP, (1, 3, 7, 15)), (ElasticCSP2, (0, 3, 6, 9))])
@@ -40,7 +40,7 @@ def test_faithful_naswot_is_blind_to_depth_and_sliced_is_not(kind, depths):
 def test_one_pass_per_width_equals_running_every_option():
     torch.manual_seed(0)
     block, x = ElasticCSP(16, 16, (4, 8, 12), (1, 2, 4)).eval(), torch.randn(4, 16, 8, 8)
-    options = naswot_options(block, x)
+    options = naswot_options(block, x, (3, 3))
     for width in range(3):
         for depth in range(3):
             with torch.no_grad(), AgreementKernel() as kernel:
@@ -132,7 +132,7 @@ def test_slots_that_are_decided_together_add_up():
     supernet.eval()
     edges = [slot.name for slot in space.slots if space.deciding[slot.name] == space.groups[0]]
     assert len(edges) == 3
-    scores = [naswot_options(supernet.parts[name], seen[name][0]) / len(images) for name in edges]
+    scores = [naswot_options(supernet.parts[name], seen[name][0], (5,)) / len(images) for name in edges]
     torch.testing.assert_close(table.entries[0], sum(scores))
     none = space.operations.index("none")
     assert all(int(entry.argmin()) == none for entry in table.entries), "nothing is told apart by nothing"

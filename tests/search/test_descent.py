@@ -45,19 +45,35 @@ def test_closed_form_gradient_equals_autograd(space, tables):
     assert got.abs().max() > 1e-3
 
 
-def test_the_sampled_gradient_is_that_of_the_expected_loss():
-    """In a tiny space, where every architecture can be drawn and weighed by its probability."""
+def tiny():
     operations = ["none", "skip_connect", "nor_conv_3x3"]
     space = spaces.create("nasbench201", operations=operations, width=0.25, depth=0.2, input_size=8)
-    table = LookupTable.build(space, "macs")
+    return LookupTable.build(space, "macs")
+
+
+def shared(sharing):
+    draws = torch.Generator().manual_seed(5)
+    shapes = [[sharing.choices[d] for d in group] for group in sharing.groups]
+    entries = [9 * torch.rand(shape, generator=draws) for shape in shapes]
+    entries[1][0, 1] = entries[1][0, 0]  # where there is nothing to decide, nothing changes
+    return LookupTable(sharing, "macs", "MACs", 7.0, entries)
+
+
+@pytest.mark.parametrize("kind", ["cells", "shared decisions"])
+def test_the_sampled_gradient_is_that_of_the_expected_loss(kind, sharing):
+    """In tiny spaces, where every architecture can be drawn and weighed by its probability."""
+    table = tiny() if kind == "cells" else shared(sharing)
+    space = table.space
     low, high = table.bounds()
     loss = four_terms({"flops": table}, (low + high) / 2.5)
     theta = torch.randn(1, len(space.choices), max(space.choices), generator=torch.Generator().manual_seed(1))
     archs = torch.cartesian_prod(*(torch.arange(n) for n in space.choices))
     noise = 1e3 * torch.nn.functional.one_hot(archs, max(space.choices)).float()  # so that every one is drawn, once
+    beyond = torch.arange(max(space.choices)) >= torch.tensor(space.choices)[:, None]
+    noise[:, beyond] = -torch.inf
     slopes = slope(theta.expand(len(archs), -1, -1), noise, 0.7, loss, gradient="sampled")
     free = theta.clone().requires_grad_()
-    soft = torch.softmax(free[0] / 0.7, -1)
+    soft = torch.softmax((free[0] / 0.7).masked_fill(beyond, -torch.inf), -1)
     chances = torch.stack([soft[d, archs[:, d]] for d in range(len(space.choices))]).prod(0)
     got = torch.einsum("a,adi->di", chances.detach(), slopes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections import Counter
 
 import numpy as np
@@ -259,3 +260,72 @@ def test_a_choice_of_probability_0_is_never_taken(toy, priced):
     assert constraint.best(scores) == (1, 1)
     with pytest.raises(BudgetError, match="at most 103 parameters without a choice whose score is -inf"):
         constraint.best([scores[0], torch.tensor([0.0, 0.0, 1.0]).log()])
+
+
+@pytest.fixture(scope="module")
+def shared_tables(sharing):
+    """Two tables of whole figures on the space that shares decisions, and all of its architectures."""
+    draws, tables = np.random.default_rng(3), []
+    for metric, unit in (("macs", "MACs"), ("params", "parameters")):
+        shapes = [[sharing.choices[d] for d in group] for group in sharing.groups]
+        entries = [torch.tensor(draws.integers(1, 40, shape), dtype=torch.float64) for shape in shapes]
+        entries[1][0, 1] = entries[1][0, 0]  # at depth 0 the inner choice changes nothing
+        tables.append(LookupTable(sharing, metric, unit, 7.0, entries))
+    every = {sharing.canonical(arch) for arch in itertools.product(*map(range, sharing.choices))}
+    return tables, every
+
+
+def test_slots_that_share_decisions_are_counted_drawn_and_searched_exactly(sharing, shared_tables):
+    (macs, params), every = shared_tables
+    assert len(every) == sharing.size == 30
+    costs = sorted(map(macs, every))
+    assert macs.bounds() == (costs[0], costs[-1])
+    assert tuple(map(macs, macs.extremes())) == (costs[-1], costs[0])
+    rng, draws = np.random.default_rng(0), 300
+    middle = sorted(map(params, every))[18]
+    for constraint in (at_most(macs, costs[11]), at_most(macs, costs[20]) & at_most(params, middle)):
+        members = {arch for arch in every if constraint(arch)}
+        assert constraint.count == len(members) > 5
+        seen = Counter(constraint.sample(rng) for _ in range(draws * len(members)))
+        assert seen.keys() == members
+        assert sum((n - draws) ** 2 / draws for n in seen.values()) < 3 * len(members)
+        assert params(constraint.best(params)) == max(map(params, members))
+
+
+def test_several_tables_at_once_are_drawn_from_their_joint_totals(shared_tables, monkeypatch):
+    (macs, params), every = shared_tables
+    monkeypatch.setattr(sys.modules["nasedu.tables.within"], "PATIENCE", 0)
+    constraint = at_most(macs, 90) & at_most(params, 95)
+    members, rng = {arch for arch in every if constraint(arch)}, np.random.default_rng(0)
+    assert {constraint.sample(rng, tries=1) for _ in range(60 * len(members))} == members
+
+
+def test_scores_by_decision_count_once_and_only_where_there_is_something_to_decide(sharing, shared_tables):
+    (macs, _), every = shared_tables
+    scores = [torch.randn(n, generator=torch.Generator().manual_seed(d)) for d, n in enumerate(sharing.choices)]
+    idle = {i for i, *_ in sharing.needs}
+
+    def total(arch):
+        there = [d for d in range(len(arch)) if d not in idle or arch[sharing.needs[0][1]] >= 1]
+        return sum(float(scores[d][arch[d]]) for d in there)
+
+    constraint = at_most(macs, sorted(map(macs, every))[14])
+    best = constraint.best(scores)
+    assert total(best) == pytest.approx(max(total(arch) for arch in every if constraint(arch)))
+
+
+def test_a_shared_decision_is_written_once(sharing):
+    for arch in itertools.product(*map(range, sharing.choices)):
+        text = sharing.format(arch)
+        assert text.count("wide:") == text.count("depth:") == 1
+        assert sharing.parse(text) == sharing.canonical(arch)
+
+
+def test_the_ranking_space_is_counted_exactly():
+    """Every architecture is below the largest cost, so the programme over totals must find the space's own size."""
+    space = spaces.create("resnet48:course", depth=0.5)
+    depth = LookupTable.build(space, "depth")
+    low, high = depth.bounds()
+    assert (low, high) == (10, 15)  # blocks, stem and classifier
+    assert at_most(depth, high).count == space.size
+    assert at_most(depth, low).count == 7**4 * 7**8
