@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from operator import call
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from nasedu.classification.augment import Mix
 from nasedu.data import DetectionDataset, ImageSet
 from nasedu.data.prefetch import Shared, prefetched
 from nasedu.detection import Augment, Batches, DetectionLoss, detect, evaluate
+from nasedu.divergence import cross_entropy
 from nasedu.errors import ParameterError
 from nasedu.modules import evaluation_mode, placed
 from nasedu.progress import Progress, silent
@@ -32,6 +33,7 @@ from nasedu.training import Step, Trained, TrainingConfig, train
 
 Batch = tuple[Tensor, Tensor]
 Outputs = Tensor | Sequence[Tensor]  # logits (B, classes), or a detector's raw maps
+Divergence = Callable[[Tensor, Tensor], Tensor]  # of a teacher's and a student's log-probabilities, per sample
 Forward = Callable[[nn.Module, Tensor], Outputs]
 HALVES = ("weights", "logits")
 ROOM = 2**27  # bytes of augmented images that a detection task keeps for trainings side by side
@@ -40,11 +42,16 @@ ROOM = 2**27  # bytes of augmented images that a detection task keeps for traini
 class Task(Protocol):
     """What training minimises and testing reports."""
 
-    def loss(self, outputs: Outputs, targets: Tensor) -> Tensor | dict[str, Tensor]:
+    def loss(self, outputs: Any, targets: Tensor) -> Tensor | dict[str, Tensor]:
         """A loss, or named ones of which "total" is minimised."""
 
-    def distil(self, outputs: Outputs, teacher: Outputs) -> Tensor:
-        """The loss of learning from a teacher's outputs, which get no gradient."""
+    def distil(self, outputs: Any, teacher: Any, divergence: Divergence = cross_entropy) -> Tensor:
+        """The loss of learning from a teacher's outputs, which get no gradient.
+
+        outputs: of the student.
+        teacher: its outputs.
+        divergence: how far probabilities are from the teacher's: see `nasedu.divergence`.
+        """
 
     def batches(self, split: str, epoch: int) -> Iterable[Batch]:
         """(inputs, targets), which depend on the task's seed, the split and the epoch alone."""
@@ -102,9 +109,14 @@ class Classification(_Splits):
         total = classification.label_loss(outputs, targets, self.label_smoothing)
         return {"total": total, "error": classification.error(outputs, targets)}
 
-    def distil(self, outputs: Tensor, teacher: Tensor) -> Tensor:
-        """Cross-entropy with the teacher's probabilities (in-place distillation: Yu and Huang 2019, section 3.3)."""
-        return F.cross_entropy(outputs, teacher.detach().softmax(-1))
+    def distil(self, outputs: Tensor, teacher: Tensor, divergence: Divergence = cross_entropy) -> Tensor:
+        """The divergence of the student's probabilities from the teacher's.
+
+        outputs: logits (B, classes).
+        teacher: likewise.
+        divergence: as in `Task.distil`.
+        """
+        return divergence(teacher.detach().log_softmax(-1), outputs.log_softmax(-1)).mean()
 
     def batches(self, split: str, epoch: int) -> Iterator[Batch]:
         """Images (B, C, H, W) and classes (B,), after `mix` shares (B, classes)."""
@@ -161,12 +173,18 @@ class Detection(_Splits):
         """Of raw maps (B, A, H, W, 5 + classes) per scale and targets (n, 6): see `DetectionLoss`."""
         return self.judge(outputs, targets)
 
-    def distil(self, outputs: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    def distil(
+        self, outputs: Sequence[Tensor], teacher: Sequence[Tensor], divergence: Divergence = cross_entropy
+    ) -> Tensor:
         """Objectness-scaled distillation (Mehta and Ozturk 2018, eq. 3 to 6) with the weights of the detection loss.
 
         The objectness is learnt everywhere, boxes and classes as far as the teacher sees an object there, which keeps
         the many empty places from drowning the few that matter. Boxes by squared differences, in the head's own
         coordinates; probabilities by cross-entropy rather than the paper's squared differences, as in our loss.
+
+        outputs: raw maps (B, A, H, W, 5 + classes) per scale.
+        teacher: likewise.
+        divergence: as in `Task.distil`; every class and the objectness is one of two cases.
         """
         parts, weights = [], self.judge.weights
         for ours, theirs, balance in zip(outputs, teacher, self.judge.balance, strict=False):
@@ -174,9 +192,9 @@ class Detection(_Splits):
             seen = theirs[..., 4].sigmoid()
             share = seen / seen.sum().clamp(min=1e-6)
             boxes = (ours[..., :4] - theirs[..., :4]).square().mean(-1)
-            classes = F.binary_cross_entropy_with_logits(ours[..., 5:], theirs[..., 5:].sigmoid(), reduction="none")
-            objects = F.binary_cross_entropy_with_logits(ours[..., 4], seen)
-            parts.append(weights["obj"] * balance * objects)
+            classes = divergence(_either(theirs[..., 5:]), _either(ours[..., 5:]))
+            objects = divergence(_either(theirs[..., 4]), _either(ours[..., 4]))
+            parts.append(weights["obj"] * balance * objects.mean())
             parts.append((share * (weights["box"] * boxes + weights["cls"] * classes.mean(-1))).sum())
         return sum(parts) * len(outputs[0])
 
@@ -214,6 +232,11 @@ class Detection(_Splits):
         forward: as in `find`.
         """
         return evaluate(self.data(split), self.find(model, split, forward)).ap
+
+
+def _either(logits: Tensor) -> Tensor:
+    """Log-probabilities of yes and no (..., 2)."""
+    return torch.stack([F.logsigmoid(logits), F.logsigmoid(-logits)], -1)
 
 
 def named(loss: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:

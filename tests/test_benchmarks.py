@@ -50,6 +50,7 @@ def one_shot(path, tmp_path):
     bench.test_a_hard_path_beside_the_network_alone(space, batch)
     bench.test_a_step_with_channels_last_beside_one_without(space, batch, "single path")
     bench.test_steps_per_second_of_every_sampler(space, batch)
+    bench.test_passes_per_second_of_every_training_method(CELLS, batch)
 
 
 def pareto(path, tmp_path):

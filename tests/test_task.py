@@ -14,6 +14,7 @@ from nasedu.classification import recipe
 from nasedu.data import ImageSet
 from nasedu.data.prefetch import Shared, prefetched
 from nasedu.errors import ParameterError
+from nasedu.ranking import RankingLoss
 from nasedu.sampling import gumbel_softmax, supernet_step, uniform_logits
 from nasedu.search.gradient import RELAXATIONS
 from nasedu.tables import Budget, LookupTable
@@ -47,8 +48,11 @@ def test_any_sampler_trains_a_detector(space, task, depth, name):
     sampler, supernet = sampling.create(name, space, **options), space.supernet(seed=0)
     start = weights(supernet)
     config = recipe(1, warmup_steps=0)
-    history = fit(supernet, replace(task, batch_size=4), config, supernet_step(space, sampler, task)).history
-    assert {"box", "obj", "cls", "total"} <= set(history[0]) and ("teacher" in history[0]) == sampler.distils
+    ranking = RankingLoss(depth) if name == "pairs" else None
+    step = supernet_step(space, sampler, task, ranking=ranking)
+    history = fit(supernet, replace(task, batch_size=4), config, step).history
+    assert ({"labels", "ranking"} if ranking else {"box", "obj", "cls"}) | {"total"} <= set(history[0])
+    assert ("teacher" in history[0]) == sampler.distils
     assert not torch.equal(weights(supernet), start)
 
 

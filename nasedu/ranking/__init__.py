@@ -2,16 +2,21 @@
 
 from nasedu.ranking.combine import COMPOSITES, METHODS, combine, incorporated, ranks
 from nasedu.ranking.correlation import correlation
+from nasedu.ranking.distance import hamming
+from nasedu.ranking.distil import Cached, RankingLoss
 from nasedu.ranking.judge import complementary, difference, judge, judge_all, spearman
 from nasedu.ranking.paired import paired
 
 __all__ = [
     "COMPOSITES",
     "METHODS",
+    "Cached",
+    "RankingLoss",
     "combine",
     "complementary",
     "correlation",
     "difference",
+    "hamming",
     "incorporated",
     "judge",
     "judge_all",

@@ -8,6 +8,7 @@ from nasedu.sampling.relax import annealed, gumbel_noise, gumbel_softmax, one_ho
 from nasedu.sampling.samplers import (
     Gates,
     Gumbel,
+    Pairs,
     Sampler,
     Sandwich,
     Softmax,
@@ -21,6 +22,7 @@ from nasedu.sampling.step import supernet_step
 __all__ = [
     "Gates",
     "Gumbel",
+    "Pairs",
     "Sampler",
     "Sandwich",
     "Softmax",

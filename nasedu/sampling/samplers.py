@@ -7,14 +7,15 @@ that share of a training, from 0 to 1, with another temperature where it anneals
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from nasedu.errors import check_name, check_number, check_whole
+from nasedu.errors import BudgetError, check_name, check_number, check_whole
 from nasedu.registry import Registry
 from nasedu.sampling.gates import MODES, binary_gates
 from nasedu.sampling.relax import annealed, gumbel_softmax, softmax, uniform_logits
@@ -24,12 +25,22 @@ from nasedu.tables.table import LookupTable
 Logits = Sequence[Tensor] | None  # (n_choices,) per decision; None: every choice equally likely
 
 
+class Pair(NamedTuple):
+    """Two architectures that run on one batch, for a loss of both (`ranking.RankingLoss`)."""
+
+    first: Arch
+    second: Arch
+
+
 class Sampler(Protocol):
-    """What a step asks for its paths. If it `distils`, the first path's network teaches the later ones."""
+    """What a step asks for its paths."""
 
-    distils: ClassVar[bool] = False
+    @property
+    def distils(self) -> bool:
+        """Whether the first path's network teaches the later ones."""
+        return False
 
-    def paths(self, space: SearchSpace, generator: torch.Generator) -> Sequence[Path]: ...
+    def paths(self, space: SearchSpace, generator: torch.Generator) -> Sequence[Path | Pair]: ...
 
     def at(self, fraction: float) -> Sampler:
         """The sampler for that share of a training: itself, unless it anneals."""
@@ -38,11 +49,16 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Uniform(Sampler):
-    """One path, every choice equally likely (SPOS, Guo et al. 2020)."""
+    """n paths, every choice equally likely (SPOS, Guo et al. 2020)."""
+
+    n: int = 1
+
+    def __post_init__(self):
+        check_whole("n, the networks of a step,", self.n)
 
     def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Arch]:
-        """One architecture."""
-        return [_uniform(space.choices, generator)]
+        """n architectures."""
+        return [_uniform(space, generator) for _ in range(self.n)]
 
 
 @dataclass(frozen=True)
@@ -57,29 +73,112 @@ class StrictFairness(Sampler):
     def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Arch]:
         """K architectures."""
         most = max(space.choices)
-        return list(zip(*(_dealt(n, most, generator) for n in space.choices), strict=True))
+        dealt = zip(*(_dealt(n, most, generator) for n in space.choices), strict=True)
+        return list(map(space.canonical, dealt))
 
 
 @dataclass(frozen=True)
 class Sandwich(Sampler):
     """The biggest, the smallest and n - 2 random architectures, in this order (US-Nets, Yu and Huang 2019; BigNAS).
 
-    The biggest learns from the targets and teaches the others (in-place distillation). `extremes` finds both by cost.
+    The biggest learns from the targets and teaches the others (in-place distillation). `LookupTable.extremes` has both.
     Raises `ParameterError` for an n below 2.
     """
 
     biggest: Arch
     smallest: Arch
     n: int = 4
-    distils: ClassVar[bool] = True
 
     def __post_init__(self):
         check_whole("n, the networks of a sandwich,", self.n, 2)
 
+    @property
+    def distils(self) -> bool:
+        """The biggest teaches."""
+        return True
+
     def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Arch]:
         """n architectures."""
-        between = (_uniform(space.choices, generator) for _ in range(self.n - 2))
+        between = (_uniform(space, generator) for _ in range(self.n - 2))
         return [tuple(self.biggest), tuple(self.smallest), *between]
+
+
+@dataclass(frozen=True)
+class Progressive(Sampler):
+    """Once-for-All's progressive shrinking (Cai et al. 2020, section 3.3): the largest network first, then ever more.
+
+    order: for every decision, its choices in the order in which they join.
+    opens: for every decision, at what share of the training each of these does.
+    n: networks of a step.
+    fraction: of the training, from 0 to 1.
+    """
+
+    order: tuple[tuple[int, ...], ...]
+    opens: tuple[tuple[float, ...], ...]
+    n: int = 1
+    fraction: float = 0.0
+
+    def at(self, fraction: float) -> Self:
+        """The sampler at another share of a training."""
+        return replace(self, fraction=fraction)
+
+    def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Arch]:
+        """n architectures whose choices have joined, each of them equally likely."""
+        joined = [
+            order[: sum(share <= self.fraction for share in opens)]
+            for order, opens in zip(self.order, self.opens, strict=True)
+        ]
+        drawn = ([open_[_index(len(open_), generator)] for open_ in joined] for _ in range(self.n))
+        return list(map(space.canonical, drawn))
+
+
+@dataclass(frozen=True)
+class Pairs(Sampler):
+    """The paths of another sampler, if any, then pairs of architectures for a loss of their order (RD-NAS).
+
+    n: pairs of a step.
+    base: what runs before them; if it distils, its first path teaches its others.
+    distance: of two architectures; `ranking.hamming`, or what `ranking.group_distance` makes.
+    above: how far from the first network the second must be: it is drawn again until it is (RD-NAS's margin subnet
+        sampler), so among those that are far enough each is equally likely.
+    tries: draws for one pair, after which `BudgetError` says how far the farthest was.
+    """
+
+    n: int = 1
+    base: Sampler | None = None
+    distance: Callable[[Arch, Arch], float] | None = None
+    above: float = 0.0
+    tries: int = 1000
+
+    def __post_init__(self):
+        check_whole("n, the pairs of a step,", self.n)
+        check_whole("tries of a pair", self.tries)
+        check_number("above, the distance of a pair,", self.above)
+
+    @property
+    def distils(self) -> bool:
+        """Whether the other sampler's first path teaches."""
+        return bool(self.base and self.base.distils)
+
+    def at(self, fraction: float) -> Self:
+        """The sampler for that share of a training."""
+        return replace(self, base=self.base.at(fraction)) if self.base else self
+
+    def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Path | Pair]:
+        """The other sampler's paths, and n pairs. Raises `BudgetError` where no pair is far enough apart."""
+        before = list(self.base.paths(space, generator)) if self.base else []
+        return [*before, *(self._pair(space, generator) for _ in range(self.n))]
+
+    def _pair(self, space: SearchSpace, generator: torch.Generator) -> Pair:
+        first, farthest = _uniform(space, generator), 0.0
+        for _ in range(self.tries):
+            second = _uniform(space, generator)
+            apart = self.distance(first, second) if self.distance else math.inf
+            if apart > self.above:
+                return Pair(first, second)
+            farthest = max(farthest, apart)
+        wanted = f"more than {self.above:g} apart, the farthest {farthest:g}"
+        raise BudgetError(f"none of {self.tries:,} pairs of {space.name} was {wanted}")
 
 
 @dataclass(frozen=True)
@@ -155,34 +254,46 @@ def create(name: str, space: SearchSpace, **options) -> Sampler:
 
     name: one of `names()`.
     space: the space that it is for.
-    options: the fields of its class; for "sandwich" `n`, and `table`, by default of MACs, for `extremes`.
+    options: the fields of its class; for "sandwich" `n`, and the `table` whose extremes it takes, by default of MACs;
+        for "progressive" `n`, a `table`, and `phases`, which are pairs of a text and of shares of the training: all
+        decisions with this text in their name are opened between them, choice by choice, from the dearest on. By
+        default depths in the first half and all others in the second, or all from start to end where there are none.
     """
-    return _SAMPLERS.create(name, *([space] if name == "sandwich" else []), **options)
-
-
-def extremes(table: LookupTable) -> tuple[Arch, Arch]:
-    """The architectures of the highest and of the lowest cost; of choices that cost the same, the first."""
-    return _pick(table, torch.argmax), _pick(table, torch.argmin)
-
-
-def _pick(table: LookupTable, best: Callable[[Tensor], Tensor]) -> Arch:
-    arch = [0] * len(table.space.choices)
-    for group, entry in zip(table.space.groups, table.entries, strict=True):
-        for decision, index in zip(group, torch.unravel_index(best(entry), entry.shape), strict=True):
-            arch[decision] = int(index)
-    return tuple(arch)
+    return _SAMPLERS.create(name, *([space] if name in ("sandwich", "progressive") else []), **options)
 
 
 def _sandwich(space: SearchSpace, n: int = 4, table: LookupTable | None = None) -> Sandwich:
-    return Sandwich(*extremes(table or LookupTable.build(space, "macs")), n)
+    return Sandwich(*(table or LookupTable.build(space, "macs")).extremes(), n)
+
+
+def _progressive(
+    space: SearchSpace,
+    n: int = 1,
+    table: LookupTable | None = None,
+    phases: Sequence[tuple[str, tuple[float, float]]] | None = None,
+) -> Progressive:
+    table, names = table or LookupTable.build(space, "macs"), [d.name for d in space.decisions]
+    if phases is None:
+        phases = [("depth", (0.0, 0.5)), ("", (0.5, 1.0))] if any("depth" in name for name in names) else [("", (0, 1))]
+    order, opens = [], []
+    for d, name in enumerate(names):
+        costs = table.of_choices(d)
+        start, end = next((span for text, span in phases if text in name), (0.0, 0.0))
+        order.append(tuple(costs.argsort(descending=True, stable=True).tolist()))
+        opens.append((0.0, *(start + (end - start) * k / len(costs) for k in range(1, len(costs)))))
+    return Progressive(tuple(order), tuple(opens), n)
 
 
 def _logits(sampler: Softmax | Gumbel | Gates, space: SearchSpace) -> Sequence[Tensor]:
     return uniform_logits(space.choices) if sampler.logits is None else sampler.logits
 
 
-def _uniform(choices: Sequence[int], generator: torch.Generator) -> Arch:
-    return tuple(int(torch.randint(n, (), generator=generator)) for n in choices)
+def _uniform(space: SearchSpace, generator: torch.Generator) -> Arch:
+    return space.canonical([_index(n, generator) for n in space.choices])
+
+
+def _index(n: int, generator: torch.Generator) -> int:
+    return int(torch.randint(n, (), generator=generator))
 
 
 def _dealt(choices: int, paths: int, generator: torch.Generator) -> list[int]:
@@ -193,4 +304,5 @@ def _dealt(choices: int, paths: int, generator: torch.Generator) -> list[int]:
 
 
 _SAMPLERS = Registry("sampler", {"uniform": Uniform, "fair": StrictFairness, "sandwich": _sandwich})
+_SAMPLERS |= {"progressive": _progressive, "pairs": Pairs}
 _SAMPLERS |= {"softmax": Softmax, "gumbel": Gumbel, "gates": Gates}

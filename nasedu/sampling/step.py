@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Protocol, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from nasedu.errors import check_has
-from nasedu.modules import placed
-from nasedu.sampling.samplers import Sampler
-from nasedu.spaces.base import SearchSpace, check_decided
+from nasedu.divergence import cross_entropy
+from nasedu.errors import ParameterError, check_has
+from nasedu.modules import evaluation_mode, placed
+from nasedu.sampling.samplers import Pair, Pairs, Sampler
+from nasedu.spaces.base import Arch, SearchSpace, check_decided
 from nasedu.supernet.mixed import Entry, Subset
-from nasedu.task import Batch, Outputs, Task, named
+from nasedu.task import Batch, Divergence, Outputs, Task, named
+
+
+class PairLoss(Protocol):
+    """A loss of two networks' losses; `ranking.RankingLoss` is one."""
+
+    labels: bool
+
+    def __call__(self, first: Tensor, second: Tensor, archs: tuple[Arch, Arch]) -> Tensor: ...
+
+    def at(self, fraction: float) -> Self: ...
 
 
 @dataclass(frozen=True)
@@ -24,29 +35,67 @@ class SupernetStep:
     space: SearchSpace
     sampler: Sampler
     task: Task
+    teacher: nn.Module | None = None
+    divergence: Divergence = cross_entropy
+    ranking: PairLoss | None = None
 
     def at(self, epoch: int, epochs: int) -> Self:
         """The step for an epoch, counted from 0: the first has the sampler's start, the last its end."""
-        return replace(self, sampler=self.sampler.at(epoch / max(1, epochs - 1)))
+        fraction = epoch / max(1, epochs - 1)
+        ranking = self.ranking.at(fraction) if self.ranking else None
+        return replace(self, sampler=self.sampler.at(fraction), ranking=ranking)
 
     def __call__(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
-        """The losses of the sampler's paths on one batch, one path at a time."""
+        """The losses of the sampler's paths on one batch, one path, or pair, at a time."""
         inputs, targets = placed(model, *batch)
         with torch.no_grad():
             paths = self.sampler.paths(self.space, generator)
-        teacher = None
+            told = self._asked(inputs)
+        first = None
         for path in paths:
+            if isinstance(path, Pair):
+                first_loss, second_loss = (self._labels(model(inputs, arch), targets) for arch in path)
+                yield _ranked(cast(PairLoss, self.ranking), first_loss, second_loss, path)
+                continue
             outputs = model(inputs, [_on(entry, inputs.device) for entry in path])
-            if teacher is None:
+            if first is None or not self.sampler.distils:
                 losses = named(self.task.loss(outputs, targets))
-                teacher = _detached(outputs) if self.sampler.distils else None
-                yield losses | {"labels": losses["total"]}
+                first = _detached(outputs) if first is None else first
+                losses |= {"labels": losses["total"]}
+                if told is not None:
+                    losses["teacher"] = self.task.distil(outputs, told, self.divergence)
+                    losses["total"] = losses["labels"] + losses["teacher"]
+                yield losses
             else:
-                loss = self.task.distil(outputs, teacher)
+                loss = self.task.distil(outputs, first, self.divergence)
                 yield {"teacher": loss, "total": loss}
 
+    def _asked(self, inputs: Tensor) -> Outputs | None:
+        """What the teacher beside the supernet says."""
+        if self.teacher is None:
+            return None
+        with evaluation_mode(self.teacher.to(inputs.device)):
+            return self.teacher(inputs)
 
-def supernet_step(space: SearchSpace, sampler: Sampler, task: Task) -> SupernetStep:
+    def _labels(self, outputs: Outputs, targets: Tensor) -> Tensor:
+        return named(self.task.loss(outputs, targets))["total"]
+
+
+def _ranked(loss: PairLoss, first: Tensor, second: Tensor, pair: Pair) -> dict[str, Tensor]:
+    """The losses of a pair, from those of its networks."""
+    labels, ranking = first + second, loss(first, second, pair)
+    return {"labels": labels / 2, "ranking": ranking, "total": ranking + labels if loss.labels else ranking}
+
+
+def supernet_step(
+    space: SearchSpace,
+    sampler: Sampler,
+    task: Task,
+    *,
+    teacher: nn.Module | None = None,
+    divergence: Divergence = cross_entropy,
+    ranking: PairLoss | None = None,
+) -> SupernetStep:
     """A step for `nasedu.training.train` on batches of a task: one dictionary of losses per path.
 
     Gradients of the paths add up and are not divided by their number, as in FairNAS, US-Nets and BigNAS: a learning
@@ -58,13 +107,19 @@ def supernet_step(space: SearchSpace, sampler: Sampler, task: Task) -> SupernetS
         space: whose supernet is trained.
         sampler: which paths.
         task: what for.
+        teacher: a trained network from which paths that learn from labels learn as well, both equally (Once-for-All);
+            it stays as it is.
+        divergence: from the teacher's probabilities, such as `nasedu.divergence.alpha_divergence`.
+        ranking: the loss of pairs, for a sampler of `Pairs`.
 
-    Raises `ParameterError` for what is no such space, sampler or task.
+    Raises `ParameterError` for what is no such space, sampler or task, and for pairs without a loss, or a loss without.
     """
     check_decided("supernet_step", space)
     check_has("the sampler", sampler, ("paths", "at", "distils"), "one that sampling.create made")
     check_task(task)
-    return SupernetStep(space, sampler, task)
+    if isinstance(sampler, Pairs) != (ranking is not None):
+        raise ParameterError("pairs need a ranking loss, and a ranking loss a sampler of pairs (sampling.Pairs)")
+    return SupernetStep(space, sampler, task, teacher, divergence, ranking)
 
 
 def check_task(task: object) -> None:

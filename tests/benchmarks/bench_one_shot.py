@@ -16,8 +16,11 @@ from torch.nn import functional as F
 
 from nasedu import sampling, spaces
 from nasedu.classification import recipe
+from nasedu.divergence import alpha_divergence
 from nasedu.hardware.latency import fixed_threads
+from nasedu.ranking import RankingLoss
 from nasedu.sampling import softmax, supernet_step, uniform_logits
+from nasedu.tables import LookupTable
 from nasedu.task import Classification
 from nasedu.training import make_optimizer, train
 
@@ -27,7 +30,7 @@ BATCH, ARCHS, ROUNDS, STEPS, LEAST = 64, 3, 12, 3, 1.5
 
 @pytest.fixture(scope="module", params=NAMES)
 def space(request):
-    return spaces.create(request.param, **spaces.COURSE)
+    return spaces.create(f"{request.param}:course")
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +127,8 @@ def test_steps_per_second_of_every_sampler(space, batch):
         torch.manual_seed(0)
         supernet = space.supernet().train()
         optimizer = make_optimizer(supernet, recipe(1))
-        step = supernet_step(space, sampling.create(name, space), Classification(None))
+        ranking = RankingLoss(LookupTable.build(space, "macs")) if name == "pairs" else None
+        step = supernet_step(space, sampling.create(name, space), Classification(None), ranking=ranking)
 
         def once(supernet=supernet, optimizer=optimizer, step=step):
             optimizer.zero_grad(set_to_none=True)
@@ -138,3 +142,50 @@ def test_steps_per_second_of_every_sampler(space, batch):
             while len(taken) < STEPS or sum(taken) < LEAST:
                 taken += seconds(once)
         print(f"\n{space.name}, {name}: {1 / statistics.median(taken):.2f} steps/s of {BATCH} images")
+
+
+def methods(space):
+    """Every way to train a supernet, by name: the step, and the passes forward and backward that it makes."""
+    macs, task = LookupTable.build(space, "macs"), Classification(None)
+    sandwich, teacher = sampling.create("sandwich", space, n=4), space.build(macs.extremes()[0], seed=0)
+    pairs, ranking = sampling.Pairs(2), RankingLoss(macs)
+    most = max(space.choices)
+    return {
+        "uniform": (supernet_step(space, sampling.Uniform(4), task), 4),
+        "with a teacher": (supernet_step(space, sampling.Uniform(4), task, teacher=teacher), 4),
+        "strict fairness": (supernet_step(space, sampling.StrictFairness(), task), most),
+        "sandwich": (supernet_step(space, sandwich, task), 4),
+        "sandwich, alpha-divergence": (supernet_step(space, sandwich, task, divergence=alpha_divergence), 4),
+        "progressive, at its end": (supernet_step(space, sampling.create("progressive", space, n=4).at(1.0), task), 4),
+        "two ranked pairs": (supernet_step(space, pairs, task, ranking=ranking), 4),
+        "sandwich, two ranked pairs": (
+            supernet_step(space, sampling.Pairs(2, sandwich), task, ranking=RankingLoss(macs, labels=False)),
+            8,
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["resnet48:course", "fbnet:course"])
+def test_passes_per_second_of_every_training_method(name, batch):
+    """Beside the plain uniform step, in turn. Wanted: a ranking step costs at most 1.1 times the passes it makes."""
+    space, generator = spaces.create(name), torch.Generator().manual_seed(0)
+    runs, passes_of = {}, {}
+    for method, (step, count) in methods(space).items():
+        supernet = space.supernet(seed=0).train()
+        optimizer = make_optimizer(supernet, recipe(1))
+
+        def once(step=step, supernet=supernet, optimizer=optimizer):
+            optimizer.zero_grad(set_to_none=True)
+            for losses in step(supernet, batch, generator):
+                losses["total"].backward()
+            optimizer.step()
+
+        runs[method], passes_of[method] = once, count
+    with fixed_threads(1):
+        for run in runs.values():
+            run()
+        for method, run in runs.items():
+            plain, own = in_turn(runs["uniform"], run, ROUNDS) if method != "uniform" else (seconds(run),) * 2
+            pace, ratio = passes_of[method] / statistics.median(own), statistics.median(own) / statistics.median(plain)
+            told = f"{pace:.1f} passes/s, {ratio * passes_of['uniform'] / passes_of[method]:.2f} times a uniform pass"
+            print(f"\n{space.name}, {method}: {told}")

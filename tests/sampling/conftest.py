@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
@@ -26,13 +24,13 @@ class Tiny(nn.Module):
 
 
 @pytest.fixture
-def space():
-    return SimpleNamespace(choices=[4, 4, 4])
+def space(toy):
+    return toy([4, 4, 4])
 
 
 @pytest.fixture
-def uneven():
-    return SimpleNamespace(choices=[4, 3, 2, 1])
+def uneven(toy):
+    return toy([4, 3, 2, 1])
 
 
 @pytest.fixture

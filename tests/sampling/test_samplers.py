@@ -5,17 +5,28 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from nasedu import spaces
 from nasedu.classification import recipe
 from nasedu.data import ImageSet
-from nasedu.errors import ParameterError, UnknownName
-from nasedu.sampling import Gumbel, Sandwich, Softmax, StrictFairness, Uniform, samplers, supernet_step
-from nasedu.sampling.samplers import extremes
+from nasedu.errors import BudgetError, ParameterError, UnknownName
+from nasedu.ranking import hamming
+from nasedu.sampling import (
+    Gumbel,
+    Pairs,
+    Sandwich,
+    Softmax,
+    StrictFairness,
+    Uniform,
+    samplers,
+    supernet_step,
+)
+from nasedu.sampling.samplers import Pair
+from nasedu.tables import LookupTable
 from nasedu.task import Classification, fit
 from nasedu.training import train
 
@@ -86,15 +97,6 @@ def test_a_sandwich_is_biggest_smallest_random(space, generator):
         Sandwich((1,), (0,), n=1)
 
 
-def test_extremes_are_those_of_all_architectures():
-    """Three decisions, of which the first and the last are priced together."""
-    generator = torch.Generator().manual_seed(3)
-    entries = [torch.rand(3, 2, generator=generator), torch.rand(4, generator=generator)]
-    table = SimpleNamespace(space=SimpleNamespace(choices=[3, 4, 2], groups=[(0, 2), (1,)]), entries=entries)
-    cost = {(a, b, c): entries[0][a, c] + entries[1][b] for a, b, c in itertools.product(range(3), range(4), range(2))}
-    assert extremes(table) == (max(cost, key=cost.get), min(cost, key=cost.get))
-
-
 def test_the_same_generator_gives_the_same_paths(space):
     logits = [torch.randn(4) for _ in range(3)]
     for sampler in (Uniform(), StrictFairness(), Sandwich((3, 3, 3), (0, 0, 0))):
@@ -118,7 +120,7 @@ def test_gumbel_anneals_with_the_fraction_that_it_is_given(space, generator):
 
 
 def test_samplers_by_name(uneven, generator):
-    assert samplers.names() == ["uniform", "fair", "sandwich", "softmax", "gumbel", "gates"]
+    assert samplers.names() == ["uniform", "fair", "sandwich", "progressive", "pairs", "softmax", "gumbel", "gates"]
     for name in ("uniform", "fair", "softmax", "gumbel", "gates"):
         for path in samplers.create(name, uneven).paths(uneven, generator):
             assert len(path) == 4
@@ -129,7 +131,7 @@ def test_samplers_by_name(uneven, generator):
         samplers.create("gumbel", uneven, starts=3)
     assert samplers.create("gumbel", uneven).at(1.0).temperature == pytest.approx(0.1)
     with pytest.raises(UnknownName, match="option of uniform"):
-        samplers.create("uniform", uneven, n=3)
+        samplers.create("uniform", uneven, temperature=3)
 
 
 @pytest.mark.parametrize(
@@ -157,9 +159,9 @@ def test_a_training_anneals_its_sampler_from_start_to_end(space, supernet):
     assert step.sampler.fraction == 0  # what was handed in is as it was
 
 
-def test_the_first_path_has_nothing_to_do_with_the_first_image():
+def test_the_first_path_has_nothing_to_do_with_the_first_image(toy):
     """Over 300 seeds: drawn from one stream, the first choice of three is the first image's index mod 3."""
-    space, firsts = SimpleNamespace(choices=[3, 3]), []
+    space, firsts = toy([3, 3]), []
 
     class Watching(nn.Module):
         def __init__(self):
@@ -181,3 +183,63 @@ def test_the_first_path_has_nothing_to_do_with_the_first_image():
     same = sum(image % 3 == choice for image, choice in firsts)
     assert abs(same - 100) < 4 * (300 * 1 / 3 * 2 / 3) ** 0.5
     assert len(set(firsts)) == 36  # both are drawn, too
+
+
+def test_progressive_shrinking_starts_with_the_largest_and_reaches_every_choice(generator):
+    space = spaces.create("yolo:tiny", num_classes=3, image_size=64)
+    sampler, table = samplers.create("progressive", space), LookupTable.build(space, "macs")
+    (most, _), depths = table.extremes(), [i for i, d in enumerate(space.decisions) if "depth" in d.name]
+    assert set(sampler.at(0.0).paths(space, generator)) == {most}
+    half = [path for _ in range(200) for path in sampler.at(0.5).paths(space, generator)]
+    for d, n in enumerate(space.choices):
+        seen = {path[d] for path in half}
+        assert seen == (set(range(n)) if d in depths else {most[d]})  # depths shrink before widths do
+    end = [path for _ in range(300) for path in sampler.at(1.0).paths(space, generator)]
+    assert all({path[d] for path in end} == set(range(n)) for d, n in enumerate(space.choices))
+    opened = [
+        len({path[depths[0]] for _ in range(60) for path in sampler.at(f).paths(space, generator)})
+        for f in (0, 0.2, 0.4, 0.5)
+    ]
+    assert opened == sorted(opened) and opened[0] == 1 and opened[-1] == space.choices[depths[0]]
+
+
+def test_progressive_shrinking_where_nothing_is_called_depth(generator):
+    space = spaces.create("nasbench201:course")
+    sampler = samplers.create("progressive", space, n=2)
+    assert len(sampler.paths(space, generator)) == 2
+    dearest = space.operations.index("nor_conv_3x3")
+    assert set(sampler.paths(space, generator)) == {(dearest,) * 6}
+    end = [path for _ in range(200) for path in sampler.at(1.0).paths(space, generator)]
+    assert all({path[d] for path in end} == set(range(5)) for d in range(6))
+
+
+def test_pairs_are_far_enough_apart_and_uniform_among_those(toy, generator):
+    space = toy([3, 3])
+    sampler = Pairs(distance=hamming, above=1)
+    draws = Counter(sampler.paths(space, generator)[0] for _ in range(9000))
+    accepted = {
+        (a, b)
+        for a in itertools.product(range(3), repeat=2)
+        for b in itertools.product(range(3), repeat=2)
+        if hamming(a, b) > 1
+    }
+    assert draws.keys() == accepted
+    expected = 9000 / len(accepted)
+    assert sum((n - expected) ** 2 / expected for n in draws.values()) < 1.8 * len(accepted)
+
+
+def test_pairs_follow_the_paths_of_another_sampler_and_give_up_after_so_many_tries(toy, generator):
+    space = toy([3, 3])
+    sampler = Pairs(2, Sandwich((2, 2), (0, 0), 3), hamming)
+    *before, first, second = sampler.paths(space, generator)
+    assert len(before) == 3 and before[0] == (2, 2) and sampler.distils
+    assert isinstance(first, Pair) and isinstance(second, Pair)
+    assert not Pairs().distils
+    with pytest.raises(BudgetError, match=r"none of 50 pairs of toy was more than 5 apart, the farthest 2"):
+        Pairs(distance=hamming, above=5, tries=50).paths(space, generator)
+
+
+def test_uniform_paths_may_be_several(space, generator):
+    assert len(set(Uniform(8).paths(space, generator))) > 4
+    with pytest.raises(ParameterError):
+        Uniform(0)

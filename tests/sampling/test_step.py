@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -9,8 +12,21 @@ from torch.nn import functional as F
 from nasedu import spaces
 from nasedu.classification import recipe
 from nasedu.data import classification
+from nasedu.divergence import alpha_divergence, cross_entropy
 from nasedu.errors import ParameterError
-from nasedu.sampling import Gates, Sandwich, Softmax, StrictFairness, Uniform, samplers, supernet_step
+from nasedu.ranking import RankingLoss, correlation, hamming
+from nasedu.sampling import (
+    Gates,
+    Pairs,
+    Sandwich,
+    Softmax,
+    StrictFairness,
+    Uniform,
+    samplers,
+    supernet_step,
+)
+from nasedu.sampling.samplers import Pair
+from nasedu.tables import LookupTable
 from nasedu.task import Classification, fit
 from nasedu.training import TrainingConfig, train
 
@@ -127,7 +143,8 @@ def test_any_sampler_trains_a_real_space(name):
     space = spaces.create("fairnas", num_classes=10, input_size=16, width=0.125, depth=0.25, stem_stride=1)
     images = classification("digits", "train", image_size=16, size=32)
     task = Classification(images, batch_size=16)
-    step = supernet_step(space, samplers.create(name, space), task)
+    ranking = RankingLoss(LookupTable.build(space, "macs")) if name == "pairs" else None
+    step = supernet_step(space, samplers.create(name, space), task, ranking=ranking)
     trained = fit(space.supernet(seed=0), task, recipe(1), step)
     assert trained.history[0]["total"] < 10
     assert len(trained.history) == 1
@@ -150,3 +167,104 @@ def test_wrong_arguments_are_refused_in_one_sentence(space, wrong, words):
     with pytest.raises(ParameterError, match=words) as caught:
         supernet_step(**{"space": space, "sampler": Uniform(), "task": TASK} | wrong)
     assert len(str(caught.value)) < 300
+
+
+class Judge:
+    """A pair loss that records what it is given."""
+
+    labels = True
+
+    def __init__(self, labels=True):
+        self.labels, self.seen = labels, []
+
+    def at(self, fraction):
+        return self
+
+    def __call__(self, first, second, archs):
+        self.seen.append(archs)
+        return 3.0 * (first - second)
+
+
+class Paired(Pairs):
+    """Always the same pair, after the paths of a sampler."""
+
+    def paths(self, space, generator):
+        return [*(self.base.paths(space, generator) if self.base else []), Pair(BIG, SMALL)]
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_a_pair_adds_the_gradient_of_its_loss_to_that_of_both_networks(space, supernet, batch, generator, labels):
+    x, y = batch
+    judge = Judge(labels)
+    ours = total(supernet, supernet_step(space, Paired(), TASK, ranking=judge)(supernet, batch, generator))
+    assert judge.seen == [(BIG, SMALL)]
+    first, second = (F.cross_entropy(supernet(x, arch), y) for arch in (BIG, SMALL))
+    supernet.zero_grad()
+    (3.0 * (first - second) + (first + second if labels else 0.0)).backward()
+    assert torch.allclose(ours, gradient(supernet), atol=1e-6)
+
+
+def test_pairs_come_after_a_sandwich_whose_first_path_teaches(space, supernet, batch, generator):
+    step = supernet_step(space, Paired(base=Sandwich(BIG, SMALL, 3)), TASK, ranking=Judge())
+    parts = list(step(supernet, batch, generator))
+    assert [set(part) for part in parts] == [
+        {"labels", "total", "error"},
+        {"teacher", "total"},
+        {"teacher", "total"},
+        {"labels", "ranking", "total"},
+    ]
+
+
+def test_a_teacher_beside_the_supernet_teaches_every_path_that_has_labels(space, supernet, batch, generator):
+    """Once-for-All's and the SPOS baseline's: labels and the teacher count alike, and the teacher stays as it is."""
+    x, y = batch
+    teacher = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+    state = {name: value.clone() for name, value in teacher.state_dict().items()}
+    step = supernet_step(space, Fixed([BIG, SMALL]), TASK, teacher=teacher)
+    ours = total(supernet, step(supernet, batch, generator))
+    assert all(p.grad is None for p in teacher.parameters())
+    assert all(torch.equal(value, state[name]) for name, value in teacher.state_dict().items()) and teacher.training
+    told = teacher.eval()(x).softmax(1).detach()
+    supernet.zero_grad()
+    for arch in (BIG, SMALL):
+        outputs = supernet(x, arch)
+        (F.cross_entropy(outputs, y) + F.cross_entropy(outputs, told)).backward()
+    assert torch.allclose(ours, gradient(supernet), atol=1e-6)
+
+
+def test_students_of_a_sandwich_can_learn_by_another_divergence(space, supernet, batch, generator):
+    steps = [
+        supernet_step(space, Fixed([BIG, SMALL], True), TASK, divergence=d) for d in (cross_entropy, alpha_divergence)
+    ]
+    losses = [[part["total"].item() for part in step(supernet, batch, generator)] for step in steps]
+    assert losses[0][0] == losses[1][0] and losses[0][1] != losses[1][1]
+    x, _ = batch
+    with torch.no_grad():
+        expected = alpha_divergence(supernet(x, BIG).log_softmax(1), supernet(x, SMALL).log_softmax(1)).mean()
+    assert losses[1][1] == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_pairs_and_a_loss_of_pairs_need_each_other(space):
+    with pytest.raises(ParameterError, match="pairs need a ranking loss"):
+        supernet_step(space, Pairs(), TASK)
+    with pytest.raises(ParameterError, match="sampler of pairs"):
+        supernet_step(space, Uniform(), TASK, ranking=Judge())
+
+
+def test_ranking_distillation_makes_a_supernet_follow_its_prior(space, supernet, batch):
+    """Taught that the first choice is better, which nothing in the data says, a supernet orders its networks so."""
+
+    def against(arch):
+        return -float(sum(arch))
+
+    taus = []
+    for weight in (0.0, 5.0):
+        taught = copy.deepcopy(supernet)
+        sampler = Pairs(2, distance=hamming, above=1)
+        step = supernet_step(space, sampler, TASK, ranking=RankingLoss(against, weight=weight, margin=0.2))
+        train(taught, lambda epoch: [batch] * 40, step, recipe(4, warmup_steps=0))
+        archs = list(itertools.product(range(4), repeat=3))
+        with torch.no_grad():
+            scores = [-float(F.cross_entropy(taught(batch[0], arch), batch[1])) for arch in archs]
+        taus.append(correlation(scores, [against(arch) for arch in archs]).value)
+    assert taus[1] > taus[0] + 0.3
