@@ -15,9 +15,9 @@ import scipy
 from nasedu import randomness
 from nasedu.errors import ParameterError, check_name, check_whole
 
-KINDS = ("kendall", "spearman")
+KINDS = ("kendall", "spearman", "pearson")
 FAILURES = ("last", "drop")
-SYMBOLS = {"kendall": "τ", "spearman": "ρ"}
+SYMBOLS = {"kendall": "τ", "spearman": "ρ", "pearson": "r"}
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ def correlation(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Correlation:
-    """Rank correlation of `scores` with `truth`, and a percentile bootstrap interval over architectures.
+    """Correlation of `scores` with `truth`, and a percentile bootstrap interval over architectures.
 
     scores: (n,).
     truth: (n,), in the same order.
-    kind: "kendall" or "spearman".
+    kind: "kendall" or "spearman", of ranks, or "pearson", of values.
     failures: "last" or "drop", see below.
     resamples: how many the interval is read off.
     confidence: of the interval, 0 to 1.
@@ -64,8 +64,9 @@ def correlation(
 
     "kendall" is tau-b, which takes tied pairs out of what could be reached; "spearman" gives ties their mean rank. A
     score that is nan or infinitely low is a failure: "last" ranks all failures as one tie below everything, "drop"
-    leaves them out. The interval tells how the value would change with other architectures of the same kind; it knows
-    nothing of another seed of the training. Raises `UnknownName`, `ParameterError`.
+    leaves them out; among values no place is the last, so "pearson" refuses them. The interval tells how the value
+    would change with other architectures of the same kind; it knows nothing of another seed of the training. Raises
+    `UnknownName`, `ParameterError`.
     """
     check_name("rank correlation", kind, KINDS)
     check_name("treatment of failures", failures, FAILURES)
@@ -75,8 +76,10 @@ def correlation(
     scores = np.where(failed, -np.inf, scores)
     if failures == "drop":
         scores, truth = scores[~failed], truth[~failed]
+    if kind == "pearson" and not np.isfinite(scores).all():
+        raise ParameterError("a correlation of values needs finite ones: leave failures out with failures='drop'")
     # ranks order as the scores do, and infinities are gone
-    ranks, true_ranks = scipy.stats.rankdata(scores), scipy.stats.rankdata(truth)
+    ranks, true_ranks = (scores, truth) if kind == "pearson" else map(scipy.stats.rankdata, (scores, truth))
     value = coefficient(kind, ranks, true_ranks)
     low, high = interval(resampled(kind, ranks, true_ranks, pools(len(ranks), resamples, seed)), confidence)
     return Correlation(kind, value, low, high, len(ranks), _ties(ranks, true_ranks), int(failed.sum()), confidence)
@@ -101,14 +104,47 @@ def check_finite(truth: np.ndarray) -> None:
 def coefficient(kind: str, a: np.ndarray, b: np.ndarray) -> float:
     """The coefficient; nan, without a warning, where one side has no order.
 
-    kind: "kendall" or "spearman".
-    a: ranks (n,).
-    b: ranks (n,).
+    kind: one of `KINDS`.
+    a: ranks (n,), or for "pearson" values.
+    b: likewise.
     """
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
-    function = scipy.stats.kendalltau if kind == "kendall" else scipy.stats.spearmanr
-    return float(function(a, b).statistic)
+    functions = {"kendall": scipy.stats.kendalltau, "spearman": scipy.stats.spearmanr, "pearson": scipy.stats.pearsonr}
+    return float(functions[kind](a, b).statistic)
+
+
+def concordance(scores: Sequence[float], truth: Sequence[float]) -> float:
+    """The share of pairs that both order alike (RD-NAS's concordant pair ratio); a pair that ties in either does not.
+
+    Both are (n,), in the same order. Raises `ParameterError`.
+    """
+    a, b = np.asarray(scores, float), np.asarray(truth, float)
+    _check(a, b, 0.5)
+    first, second = np.triu_indices(len(a), 1)
+    return float((np.sign(a[first] - a[second]) * np.sign(b[first] - b[second]) > 0).mean())
+
+
+def partial(scores: Sequence[float], truth: Sequence[float], given: Sequence[float], kind: str = "kendall") -> float:
+    """How far `scores` know the truth beyond what `given` knows: the partial correlation (Kendall 1942).
+
+    (c_st - c_sg c_tg) / sqrt((1 - c_sg^2) (1 - c_tg^2)); nan where one of them has no order, or the scores or the truth
+    order as `given` does. Kendall's is small, but not 0, for a score that knows no more than `given` and errs. Of a
+    supernet that was taught a prior it tells what it has learnt beside the prior. Raises `UnknownName`,
+    `ParameterError`.
+
+    scores: what is judged (n,).
+    truth: what they should know (n,), in the same order.
+    given: what was known before (n,), likewise.
+    kind: one of `KINDS`.
+    """
+    check_name("rank correlation", kind, KINDS)
+    s, t, g = (np.asarray(values, float) for values in (scores, truth, given))
+    _check(s, t, 0.5)
+    _check(g, t, 0.5)
+    st, sg, tg = (coefficient(kind, x, y) for x, y in ((s, t), (s, g), (t, g)))
+    free = (1 - sg**2) * (1 - tg**2)
+    return float((st - sg * tg) / np.sqrt(free)) if free > 1e-12 else float("nan")
 
 
 def interval(drawn: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
@@ -134,9 +170,9 @@ def pools(n: int, resamples: int, seed: int) -> np.ndarray:
 def resampled(kind: str, a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The coefficient (r,) in every one of r pools.
 
-    kind: "kendall" or "spearman".
-    a: ranks (n,).
-    b: ranks (n,).
+    kind: one of `KINDS`.
+    a: ranks (n,), or for "pearson" values.
+    b: likewise.
     counts: how often the pair (a_i, b_i) is in each pool (r, n).
 
     A resample is how often it has each pair, w (n,). With s_ij = sign(a_i - a_j) and t_ij likewise, tau-b is
@@ -148,7 +184,8 @@ def resampled(kind: str, a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np
         return np.full(len(counts), np.nan)
     weights, products = counts.astype(np.float32), np.zeros((3, len(counts)))
     for rows in np.array_split(np.arange(n), max(1, n * n // 4_000_000)):  # so many signs at a time
-        s, t = (np.sign(v[rows, None] - v).astype(np.float32) for v in (a, b))
+        gaps = (v[rows, None] - v for v in (a, b))
+        s, t = ((v if kind == "pearson" else np.sign(v)).astype(np.float32) for v in gaps)
         if kind == "kendall":
             parts = [weights @ (x * y).T for x, y in ((s, t), (s, s), (t, t))]
         else:

@@ -52,10 +52,11 @@ class Judgement:
     size: int
 
     def __str__(self) -> str:
+        top = self.size if self.top >= 1 else f"{self.top:.0%}"
         return (
             f"ρ = {self.spearman.value:+.2f} [{self.spearman.low:+.2f}, {self.spearman.high:+.2f}], "
             f"τ = {self.kendall.value:+.2f} [{self.kendall.low:+.2f}, {self.kendall.high:+.2f}], "
-            f"precision at the top {self.top:.0%} = {self.precision}, regret = {self.regret}, "
+            f"precision at the top {top} = {self.precision}, regret = {self.regret}, "
             f"n = {self.n}, {self.failures} failures"
         )
 
@@ -65,7 +66,7 @@ def judge(scores: pd.Series, truth: pd.Series, top: float = 0.1, resamples: int 
 
     scores: higher is better.
     truth: what they should know.
-    top: the fraction that counts as the top.
+    top: the fraction that counts as the top, or how many architectures do.
     resamples: how many pools the intervals are read off.
     seed: of the resampled pools.
 
@@ -94,7 +95,7 @@ def judge_all(
 
     frames: a frame, one row per architecture and one column per proxy, or such a frame by seed of the initialisation.
     truth: what they should know, by architecture.
-    top: the fraction that counts as the top.
+    top: the fraction that counts as the top, or how many architectures do.
     resamples: how many pools the intervals are read off.
     seed: of the resampled pools.
 
@@ -130,7 +131,7 @@ def difference(
     b: likewise, with the same seeds.
     truth: what they should know, of the same architectures.
     measure: "spearman", "kendall", "precision" or "regret".
-    top: the fraction that counts as the top.
+    top: the fraction that counts as the top, or how many architectures do.
     resamples: how many pools the intervals are read off.
     seed: of the resampled pools.
 
@@ -242,8 +243,10 @@ def _row(judged: list[tuple[dict, dict]]) -> dict[str, float]:
 
 
 def _top_size(top: float, n: int) -> int:
+    if isinstance(top, int) and 1 <= top < n:
+        return top
     if not 0 < top < 1:
-        raise ParameterError(f"top must be a fraction between 0 and 1, got {top}")
+        raise ParameterError(f"top must be a fraction between 0 and 1, or some of {n} architectures, got {top}")
     return max(1, round(top * n))
 
 

@@ -110,3 +110,17 @@ def test_bad_input_is_one_sentence():
         correlation(X, [1, 2, 3, 4, math.nan])
     with pytest.raises(ParameterError, match="confidence"):
         correlation(X, Y, confidence=95)
+
+
+def test_pearson_is_scipys_and_its_resamples_too():
+    x, y = normal(40, 0.6)
+    result = correlation(x, y, "pearson", resamples=50)
+    assert result.value == pytest.approx(stats.pearsonr(x, y).statistic)
+    assert str(result).startswith("r = ")
+    counts = pools(40, 20, 0)
+    expected = [stats.pearsonr(np.repeat(x, w), np.repeat(y, w)).statistic for w in counts]
+    assert resampled("pearson", x, y, counts) == pytest.approx(expected, abs=1e-5)
+    assert correlation(np.exp(x), y, "pearson").value != pytest.approx(result.value)  # values count, not only order
+    with pytest.raises(ParameterError, match="drop"):
+        correlation([1.0, np.nan, 2.0], [1, 2, 3], "pearson")
+    assert correlation([1.0, np.nan, 2.0], [1, 2, 3], "pearson", failures="drop").n == 2

@@ -157,7 +157,7 @@ def test_indices_that_differ_are_told():
 
 def test_bad_numbers_are_told():
     truth = series([1, 2, 3])
-    for top in (0, 1, -0.1, NAN):
+    for top in (0, 1.0, 3, -0.1, NAN):
         with pytest.raises(ParameterError, match="fraction between 0 and 1"):
             judge(truth, truth, top=top)
     with pytest.raises(ParameterError, match="resamples"):
