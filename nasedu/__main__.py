@@ -1,4 +1,4 @@
-"""The command line: `nasedu run`, `build`, `lab`, `grade`, `site`, `kit`, `import-kit`, or the same with `python -m`.
+"""The command line: `nasedu run`, `build`, `lab`, `grade`, `site`, `kit`, `import-kit`, `rank`, or with `python -m`.
 
 Exit status: 0 done, 1 something failed, 2 a mistake in what was asked for, 130 interrupted.
 """
@@ -146,6 +146,54 @@ def import_kit(args: argparse.Namespace) -> int:
     return 0
 
 
+def rank(args: argparse.Namespace) -> int:
+    """Score a file of architectures with a supernet; the exit status."""
+    from nasedu.deploy import submission
+
+    out = args.out or args.file.with_name(f"{args.file.stem}_ranked.json")
+    if args.merge:
+        scores = submission.merge(args.file, args.merge)
+    else:
+        scores = ranked(args)
+        if args.share != "1/1":
+            print(f"{args.state}: {len(scores)} networks; --merge puts the states of all shares together")
+            return 0
+    submission.write(args.file, scores, out)
+    print(f"{out}: {len(scores)} networks, from {min(scores.values()):.4f} to {max(scores.values()):.4f}")
+    return 0
+
+
+def ranked(args: argparse.Namespace) -> dict[str, float]:
+    """The scores that `nasedu rank` asks for, of its share."""
+    from concurrent.futures import ProcessPoolExecutor
+    from contextlib import nullcontext
+
+    from nasedu.course.bar import Bar
+    from nasedu.course.parameters import pairs
+    from nasedu.data import classification
+    from nasedu.deploy import submission
+    from nasedu.search import SupernetScore
+    from nasedu.storage import load_weights
+    from nasedu.task import Classification
+
+    if not args.space or not args.weights or not args.state:
+        raise ParameterError("a ranking needs --space, --weights and --state, or --merge with the states of its shares")
+    share = [int(part) for part in args.share.split("/") if part.isdecimal()]
+    if len(share) != 2:
+        raise ParameterError(f"--share is i/n, as in 2/16, got {args.share!r}")
+    space = named_space(args.space, args.settings)
+    supernet = space.supernet()
+    load_weights(supernet, args.weights)
+    options = {"root": args.root, "image_size": space.input_shape[-1]}
+    options |= {name: float(text) for name, text in pairs(args.images)}
+    parts = [classification(args.data, part, **options) for part in ("train", "test")]
+    evaluate = SupernetScore(space, supernet, Classification(parts[0], test=parts[1], batch_size=128), "test")
+    pool = ProcessPoolExecutor(args.workers) if args.workers > 1 else nullcontext()
+    with pool as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
+        kept = {"state": args.state, "share": tuple(share), "executor": executor, "progress": bar.show}
+        return submission.rank(args.file, space, evaluate, **kept)
+
+
 def fail(problem: object, status: int) -> int:
     """Tell what went wrong on stderr, and return the exit status `status`."""
     print(f"nasedu: {problem}", file=sys.stderr)
@@ -163,6 +211,7 @@ def parser() -> argparse.ArgumentParser:
     add_running(commands)
     add_teaching(commands)
     add_deploying(commands)
+    add_ranking(commands)
     return top
 
 
@@ -222,6 +271,27 @@ def add_deploying(commands) -> None:
     command.add_argument("folder", type=Path, metavar="DIR", help="the kit's folder")
     command.add_argument("--results", type=Path, metavar="FILE", help="what was measured (default: DIR/results.jsonl)")
     command.add_argument("--out", type=Path, metavar="FILE", help="the table (default: DIR/latency_ms.json)")
+
+
+def add_ranking(commands) -> None:
+    """The command that ranks a file of architectures."""
+    command = commands.add_parser("rank", help="score a file of architectures with a supernet, for a competition")
+    command.set_defaults(function=rank)
+    command.add_argument("file", type=Path, metavar="FILE.json", help='{"arch1": {"arch": "1322...", "acc": 0}, ...}')
+    command.add_argument("--space", help="such as resnet48:course")
+    command.add_argument("-p", **SETTING, help="an option of the space, such as num_classes=20; may be repeated")
+    command.add_argument("--weights", type=Path, metavar="FILE", help="the supernet's: a checkpoint or PyTorch's file")
+    command.add_argument("--data", default="digits", help="digits, cifar10 or imagenet (default: digits)")
+    command.add_argument("--root", type=Path, metavar="DIR", help="the folder of the images")
+    images = "how they are drawn, such as distortion=0.5 (see nasedu.data.classification); may be repeated"
+    command.add_argument("--images", action="append", default=[], metavar="NAME=VALUE", help=images)
+    command.add_argument(
+        "--state", type=Path, metavar="FILE", help="a line for every score: the next run goes on there"
+    )
+    command.add_argument("--share", default="1/1", metavar="i/n", help="only the i-th of n parts of the file")
+    command.add_argument("--merge", type=Path, nargs="+", metavar="FILE", help="put the states of all parts together")
+    command.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    command.add_argument("--out", type=Path, metavar="FILE", help="what is submitted (default: FILE_ranked.json)")
 
 
 def main(arguments: list[str] | None = None) -> int:

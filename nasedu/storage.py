@@ -11,12 +11,14 @@ import io
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from nasedu.errors import CheckpointError
 from nasedu.files import write_atomically
 from nasedu.identity import identity as identity  # what a state belongs to: `save_state` and `load_state` ask for it
 
 MARK = b"nasedu-state-2 "
+WRAPPERS = ("module", "_orig_mod", "_layers")  # DistributedDataParallel and averages, compilation, Paddle's parallel
 
 
 def save_state(path: str | Path, state: dict, identity: str) -> None:
@@ -58,3 +60,50 @@ def load_state(path: str | Path, identity: str) -> dict | None:
         print(f"{path.name} was stored with other settings, code or data: it is started afresh")
         return None
     return state
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """A network's tensors by name, from a checkpoint of `training.train` (its averaged weights) or a file of PyTorch's.
+
+    What wraps a model while it is trained on several devices or compiled puts `module.` or `_orig_mod.` before its
+    names; that is taken off, wherever it stands. Only tensors and plain values are read, no code. Raises
+    `CheckpointError`.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        payload = content.split(b"\n", 1)[1] if content.startswith(MARK) else content
+        stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        for key in ("state", "ema", "state_dict", "model"):
+            inner = stored.get(key)
+            stored = inner if isinstance(inner, dict) else stored
+        tensors = {_unwrapped(name): value for name, value in stored.items() if isinstance(value, Tensor)}
+    except Exception as error:  # PyTorch raises many types for what it cannot read
+        raise CheckpointError(f"{path} holds no weights that can be read ({type(error).__name__})") from None
+    tensors.pop("n_averaged", None)
+    if not tensors:
+        raise CheckpointError(f"{path} holds no weights")
+    return tensors
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Put weights of a file into a model, in place. Raises `CheckpointError` where names or shapes differ.
+
+    model: what gets them.
+    path: the file, as in `read_weights`.
+    """
+    tensors, wanted = read_weights(path), model.state_dict()
+    lacking, more = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
+    if lacking or more:
+        named = f"lacks {min(lacking)!r}" if lacking else f"has {min(more)!r} as well"
+        counts = f"{len(lacking)} missing, {len(more)} too many"
+        raise CheckpointError(f"{path} is of another network: it {named} ({counts})")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            sizes = f"{tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
+            raise CheckpointError(f"{path} is of another network: {name} has shape {sizes}")
+    model.load_state_dict(tensors)
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)

@@ -1,0 +1,168 @@
+"""A file of strings is ranked line by line: killed, shared and merged, with weights of any wrapping."""
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from nasedu import __main__ as cli
+from nasedu import spaces
+from nasedu.deploy import submission
+from nasedu.errors import ArchitectureError, CheckpointError, DataError, ParameterError, ProxyError
+from nasedu.storage import load_weights, read_weights
+
+SPACE = {"width": 0.0625, "depth": 0.2, "input_size": 16}
+
+
+@pytest.fixture(scope="module")
+def space():
+    return spaces.create("resnet48:course", **SPACE)
+
+
+@pytest.fixture
+def file(space, tmp_path):
+    """Twelve strings, of which one occurs twice."""
+    rng = np.random.default_rng(0)
+    texts = [space.format(space.sample(rng)) for _ in range(11)]
+    entries = {f"arch{i}": {"acc": 0.0, "arch": text} for i, text in enumerate([*texts, texts[3]], 1)}
+    (tmp_path / "test.json").write_text(json.dumps(entries))
+    return tmp_path / "test.json"
+
+
+class Digits:
+    """The sum of an architecture's choices; fails after so many calls."""
+
+    def __init__(self, calls=10**9):
+        self.left = calls
+
+    identity = "digits"
+
+    def __call__(self, arch):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return sum(arch) / 100
+
+
+def test_a_ranking_that_was_killed_goes_on_and_ends_the_same(space, file, tmp_path):
+    whole, state = submission.rank(file, space, Digits(), state=tmp_path / "whole.txt"), tmp_path / "part.txt"
+    for calls in (4, 3):
+        with pytest.raises(KeyboardInterrupt):
+            submission.rank(file, space, Digits(calls), state=state)
+        state.write_text(state.read_text()[:-7])  # the kill cut the last line short
+    last = Digits()
+    assert submission.rank(file, space, last, state=state) == whole
+    assert 10**9 - last.left == 11 - (4 - 1) - (3 - 1)  # distinct strings less whole lines
+    assert sorted(state.read_text().splitlines()) == sorted((tmp_path / "whole.txt").read_text().splitlines())
+    assert whole["arch12"] == whole["arch4"]
+
+
+def test_other_weights_start_afresh(space, file, tmp_path, capsys):
+    other = Digits()
+    other.identity = "others"
+    submission.rank(file, space, Digits(), state=tmp_path / "state.txt")
+    submission.rank(file, space, other, state=tmp_path / "state.txt")
+    assert "afresh" in capsys.readouterr().out and other.left == 10**9 - 11
+
+
+def test_shares_are_merged(space, file, tmp_path):
+    whole = submission.rank(file, space, Digits(), state=tmp_path / "whole.txt")
+    states = [tmp_path / f"{i}.txt" for i in range(1, 6)]
+    parts = [submission.rank(file, space, Digits(), state=state, share=(i, 5)) for i, state in enumerate(states, 1)]
+    assert [len(part) for part in parts] == [2, 2, 2, 2, 4]  # the remainder goes to the last, as in the public code
+    assert submission.merge(file, states) == whole == {k: v for part in parts for k, v in part.items()}
+    with pytest.raises(DataError, match="networks have no score yet"):
+        submission.merge(file, states[:3])
+    for share in ((0, 5), (6, 5), (1, 13)):
+        with pytest.raises(ParameterError):
+            submission.rank(file, space, Digits(), state=tmp_path / "x.txt", share=share)
+
+
+def total(arch):
+    return sum(arch) / 100
+
+
+def test_workers_find_the_same(space, file, tmp_path):
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+        found = submission.rank(file, space, total, state=tmp_path / "pool.txt", executor=pool)
+    assert found == submission.rank(file, space, total, state=tmp_path / "alone.txt")
+
+
+def test_what_is_written_is_what_was_read_with_scores(space, file, tmp_path):
+    scores = submission.rank(file, space, Digits(), state=tmp_path / "state.txt")
+    submission.write(file, scores, tmp_path / "out.json")
+    before, after = json.loads(file.read_text()), json.loads((tmp_path / "out.json").read_text())
+    assert list(after) == list(before)
+    assert all(after[name] == {"arch": before[name]["arch"], "acc": scores[name]} for name in before)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "[]", "{}", '{"a": 1}', '{"a": {"acc": 0}}', '{"a": {"arch": 5}}', '{"a b": {"arch": "1"}}', "[" * 9999],
+)
+def test_files_that_are_none_end_in_one_sentence(space, tmp_path, text):
+    (tmp_path / "bad.json").write_text(text)
+    with pytest.raises(DataError) as told:
+        submission.rank(tmp_path / "bad.json", space, total, state=tmp_path / "state.txt")
+    assert "\n" not in str(told.value) and len(str(told.value)) < 300
+    with pytest.raises(DataError):
+        submission.read(tmp_path / "none.json")
+
+
+def test_strings_and_scores_that_cannot_be_are_told_by_name(space, file, tmp_path):
+    (tmp_path / "bad.json").write_text('{"odd": {"arch": "123"}}')
+    with pytest.raises(ArchitectureError, match=r"^odd: "):
+        submission.rank(tmp_path / "bad.json", space, total, state=tmp_path / "state.txt")
+    with pytest.raises(ProxyError, match="arch1 has no finite score"):
+        submission.rank(file, space, lambda arch: float("nan"), state=tmp_path / "nan.txt")
+    with pytest.raises(ProxyError, match="arch1 cannot be scored: ZeroDivisionError"):
+        submission.rank(file, space, lambda arch: 1 / 0, state=tmp_path / "zero.txt")
+    (tmp_path / "notes.txt").write_text("dear diary\n")
+    with pytest.raises(CheckpointError, match="no state of a ranking"):
+        submission.rank(file, space, total, state=tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "dear diary\n"
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_weights_are_read_whatever_wrapped_the_model(space, tmp_path, prefix):
+    supernet, other = space.supernet(seed=0), space.supernet(seed=1)
+    torch.save({f"{prefix}{name}": value for name, value in supernet.state_dict().items()}, tmp_path / "w.pt")
+    load_weights(other, tmp_path / "w.pt")
+    assert all(
+        torch.equal(a, b) for a, b in zip(supernet.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+    torch.save({"state_dict": supernet.state_dict(), "epoch": 3}, tmp_path / "nested.pt")
+    assert read_weights(tmp_path / "nested.pt").keys() == supernet.state_dict().keys()
+
+
+def test_weights_of_another_network_are_refused(space, tmp_path):
+    torch.save(spaces.create("fbnet:course").supernet().state_dict(), tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match="another network"):
+        load_weights(space.supernet(), tmp_path / "other.pt")
+    wide = spaces.create("resnet48:course", **SPACE | {"width": 0.125})
+    torch.save(wide.supernet().state_dict(), tmp_path / "wide.pt")
+    with pytest.raises(CheckpointError, match="has shape"):
+        load_weights(space.supernet(), tmp_path / "wide.pt")
+    (tmp_path / "noise.pt").write_bytes(b"noise")
+    torch.save({"a": 1}, tmp_path / "empty.pt")
+    for name in ("noise.pt", "empty.pt", "missing.pt"):
+        with pytest.raises(CheckpointError, match="holds no weights"):
+            read_weights(tmp_path / name)
+
+
+def test_the_command_ranks_shares_and_merges(space, file, tmp_path, capsys):
+    torch.save(space.supernet(seed=0).state_dict(), tmp_path / "supernet.pt")
+    options = [f"-p{name}={value}" for name, value in SPACE.items()]
+    given = ["rank", str(file), "--space", "resnet48:course", *options, "--weights", str(tmp_path / "supernet.pt")]
+    assert cli.main([*given, "--state", str(tmp_path / "all.txt"), "--out", str(tmp_path / "all.json")]) == 0
+    states = [str(tmp_path / f"{i}.txt") for i in (1, 2)]
+    for i, state in enumerate(states, 1):
+        assert cli.main([*given, "--state", state, "--share", f"{i}/2"]) == 0
+    assert cli.main(["rank", str(file), "--merge", *states, "--out", str(tmp_path / "merged.json")]) == 0
+    assert (tmp_path / "merged.json").read_text() == (tmp_path / "all.json").read_text()
+    assert cli.main([*given, "--share", "2"]) == 2
+    assert cli.main(["rank", str(file)]) == 2
+    assert "needs --space, --weights and --state" in capsys.readouterr().err
