@@ -1,0 +1,169 @@
+"""What the scripts of stored truths share: networks trained to the end, one line for each, and the table of them.
+
+A script declares a `Truth` and calls `main`: without options it trains what is not done yet, with `--finish` it writes
+the table and its provenance beside itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import gzip
+import io
+import itertools
+import json
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+from nasedu import data, spaces
+from nasedu.files import write_atomically
+from nasedu.hardware.latency import describe_device
+from nasedu.modules import evaluation_mode
+from nasedu.randomness import stream
+from nasedu.tables import LookupTable
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Which networks are trained, on what, and how.
+
+    name: of the table and its script.
+    space: its name and options.
+    archs: from the space to the texts of its networks.
+    task: options of `data.classification`.
+    training: images, epochs, batch_size, lr and betas of the training.
+    budgets: epochs after which networks are judged.
+    seeds: one training each.
+    draws: of the distortion of every image, by part; more of them, more images.
+    """
+
+    name: str
+    space: tuple[str, dict]
+    archs: object
+    task: dict
+    training: dict
+    budgets: tuple[int, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    draws: dict = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        scores = [f"{part}_{epochs}" for part in ("val", "test") for epochs in self.budgets]
+        return ["arch", "seed", *scores, "seconds"]
+
+    @property
+    def done(self) -> Path:
+        return HERE.parent / "runs" / self.name / "trained.csv"
+
+    def made_space(self) -> spaces.SearchSpace:
+        name, options = self.space
+        return spaces.create(name, **options)
+
+    def parts(self) -> dict[str, data.ImageSet]:
+        """The three splits of the task."""
+        size = {"train": self.training["images"], "val": None, "test": None}
+        found = {}
+        for part, most in size.items():
+            drawn = [
+                data.classification("digits", part, size=most, seed=seed, **self.task)
+                for seed in range(self.draws.get(part, 1))
+            ]
+            images, labels = torch.cat([d.images for d in drawn]), torch.cat([d.labels for d in drawn])
+            found[part] = replace(drawn[0], images=images, labels=labels)
+        return found
+
+    def train_one(self, space: spaces.SearchSpace, text: str, seed: int, parts: dict[str, data.ImageSet]) -> list:
+        """Train one network; the row of the table."""
+        network, batch_size = space.build(space.parse(text), seed=seed), self.training["batch_size"]
+        steps, lr = len(parts["train"]) // batch_size, self.training["lr"]
+        optimizer = torch.optim.AdamW(network.parameters(), lr, betas=self.training["betas"], fused=True)
+        one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps * self.training["epochs"] + 1)
+        generator = stream(seed, "order")
+        start, scores = time.perf_counter(), {}
+        for epoch in range(1, self.training["epochs"] + 1):
+            order = torch.randperm(len(parts["train"]), generator=generator)
+            for batch in order[: steps * batch_size].view(steps, -1):
+                loss = F.cross_entropy(network(parts["train"].images[batch]), parts["train"].labels[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                one_cycle.step()
+            if epoch in self.budgets:
+                scores |= {f"{part}_{epoch}": correct(network, parts[part]) for part in ("val", "test")}
+        seconds = round(time.perf_counter() - start, 3)
+        return [text, seed, *(scores[column] for column in self.columns[2:-1]), seconds]
+
+    def whole_rows(self, path: Path) -> list[str]:
+        """The lines of the table so far, which is begun where there is none, without a row that a kill cut short."""
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        whole = [line for line in lines[1:] if line.endswith("\n") and line.count(",") == len(self.columns) - 1]
+        kept = [",".join(self.columns) + "\n", *whole]
+        if kept != lines:
+            write_atomically(path, "".join(kept))
+        return kept
+
+    def go_on(self, minutes: float, share: tuple[int, int] = (0, 1)) -> None:
+        """Train what is not done yet: of every `share[1]` trainings the one of `share[0]`, for so many minutes."""
+        torch.set_num_threads(1)
+        space, parts, end = self.made_space(), self.parts(), time.monotonic() + 60 * minutes
+        done = self.done.with_stem(f"trained_{share[0]}of{share[1]}") if share[1] > 1 else self.done
+        finished = {(row["arch"], int(row["seed"])) for row in csv.DictReader(self.whole_rows(done))}
+        asked = itertools.islice(itertools.product(self.seeds, self.archs(space)), share[0], None, share[1])
+        with done.open("a", newline="") as out:
+            for seed, text in asked:
+                if (text, seed) not in finished and time.monotonic() < end:
+                    csv.writer(out, lineterminator="\n").writerow(self.train_one(space, text, seed, parts))
+                    out.flush()
+
+    def finish(self) -> None:
+        """Write one row per network: accuracies of each seed (%), params, MACs, seconds of the fastest training."""
+        space, parts = self.made_space(), self.parts()
+        rows = pd.concat(map(pd.read_csv, sorted(self.done.parent.glob("trained*.csv"))))
+        rows = rows.drop_duplicates(["arch", "seed"]).sort_values(["arch", "seed"])
+        wanted, counts = set(self.archs(space)), rows.groupby("arch").seed.count()
+        if set(counts.index) != wanted or set(counts) != {len(self.seeds)}:
+            raise SystemExit(f"{len(rows)} of {len(wanted) * len(self.seeds)} trainings are done: go on first")
+        tables = {metric: LookupTable.build(space, metric) for metric in ("params", "macs")}
+        table = []
+        for text, group in rows.groupby("arch", sort=False):
+            row = {"arch": text} | {metric: int(t(space.parse(text))) for metric, t in tables.items()}
+            for column in self.columns[2:-1]:
+                size = len(parts[column.split("_")[0]])
+                shares = zip(group.seed, group[column], strict=True)
+                row |= {f"{column}_s{s}": f"{100 * n / size:.2f}" for s, n in shares}
+            table.append(row | {"seconds": round(group.seconds.min(), 2)})  # others shared the machine
+        text = pd.DataFrame(table).sort_values("arch").to_csv(index=False)
+        packed = io.BytesIO()
+        with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
+            file.write(text.encode())
+        write_atomically(HERE / f"{self.name}.csv.gz", packed.getvalue())
+        made = {"made_by": f"datasets/{self.name}.py", "date": datetime.date.today().isoformat(), "threads": 1}
+        name, options = self.space
+        meta = {"space_name": name, "space": options, "fingerprint": space.fingerprint}
+        meta |= {"task": {"name": "digits", **self.task}, "training": self.training, "budgets": self.budgets}
+        text = json.dumps(meta | {"seeds": self.seeds, "provenance": made | describe_device()}, indent=1)
+        write_atomically(HERE / f"{self.name}.json", text + "\n")
+
+    def main(self, doc: str, argv: list[str] | None = None) -> None:
+        """What the script does on the command line."""
+        parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--finish", action="store_true", help="write the table")
+        parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long")
+        parser.add_argument("--share", default="0/1", help="i/n: every n-th training, from the i-th on")
+        given = parser.parse_args(argv)
+        part, of = map(int, given.share.split("/"))
+        self.finish() if given.finish else self.go_on(given.minutes, (part, of))
+
+
+def correct(network: torch.nn.Module, images: data.ImageSet) -> int:
+    """How many images the network gets right."""
+    with evaluation_mode(network), torch.inference_mode():
+        return int((network(images.images).argmax(1) == images.labels).sum())
