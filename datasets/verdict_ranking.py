@@ -15,6 +15,7 @@ import csv
 import datetime
 import itertools
 import json
+import math
 import time
 from dataclasses import asdict
 
@@ -142,7 +143,8 @@ def finish() -> None:
         "paths_of_a_step": 2,
     }
     meta |= {"forms": FORMS, "chosen": form, "tuned_on": TUNED, "judged_on": JUDGING}
-    meta |= {"priors": {name: [prior(arch) for arch in known] for name, prior in judge.known.items()}}
+    asked_of = {name: map(prior, known) for name, prior in judge.known.items()}  # NASWOT fails where nothing flows
+    meta |= {"priors": {name: [s if math.isfinite(s) else None for s in scores] for name, scores in asked_of.items()}}
     meta |= {"training": asdict(classification.recipe(PASSES // 2)) | {"batch_size": BATCH}, "judged": JUDGED}
     meta |= {"images": dict(zip(("train", "val"), map(len, judge.parts), strict=True))}
     made = {"made_by": "datasets/verdict_ranking.py", "date": datetime.date.today().isoformat(), "threads": 1}

@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nasedu.errors import NaseduError, ParameterError
+from nasedu.errors import NaseduError, ParameterError, check_name
 
+DRAWN = ("size", "distortion", "noise", "seed")  # options of `data.classification` that a ranking may set
 NEVER = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
 
 
@@ -169,7 +170,7 @@ def ranked(args: argparse.Namespace) -> dict[str, float]:
     from contextlib import nullcontext
 
     from nasedu.course.bar import Bar
-    from nasedu.course.parameters import pairs
+    from nasedu.course.parameters import pairs, parse
     from nasedu.data import classification
     from nasedu.deploy import submission
     from nasedu.search import SupernetScore
@@ -178,19 +179,26 @@ def ranked(args: argparse.Namespace) -> dict[str, float]:
 
     if not args.space or not args.weights or not args.state:
         raise ParameterError("a ranking needs --space, --weights and --state, or --merge with the states of its shares")
-    share = [int(part) for part in args.share.split("/") if part.isdecimal()]
-    if len(share) != 2:
+    share = args.share.split("/")
+    if len(share) != 2 or not all(part.isascii() and part.isdecimal() for part in share):
         raise ParameterError(f"--share is i/n, as in 2/16, got {args.share!r}")
     space = named_space(args.space, args.settings)
     supernet = space.supernet()
     load_weights(supernet, args.weights)
     options = {"root": args.root, "image_size": space.input_shape[-1]}
-    options |= {name: float(text) for name, text in pairs(args.images)}
+    for name, text in pairs(args.images):
+        check_name("option of the images", name, DRAWN)
+        options[name] = parse(name, text, "int" if name in ("size", "seed") else "float")
     parts = [classification(args.data, part, **options) for part in ("train", "test")]
     evaluate = SupernetScore(space, supernet, Classification(parts[0], test=parts[1], batch_size=128), "test")
     pool = ProcessPoolExecutor(args.workers) if args.workers > 1 else nullcontext()
     with pool as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
-        kept = {"state": args.state, "share": tuple(share), "executor": executor, "progress": bar.show}
+        kept = {
+            "state": args.state,
+            "share": (int(share[0]), int(share[1])),
+            "executor": executor,
+            "progress": bar.show,
+        }
         return submission.rank(args.file, space, evaluate, **kept)
 
 

@@ -46,10 +46,7 @@ def load_state(path: str | Path, identity: str) -> dict | None:
     if not path.exists():
         return None
     try:
-        mark, payload = path.read_bytes().split(b"\n", 1)
-        if mark != MARK + hashlib.sha256(payload).hexdigest().encode():
-            raise ValueError("checksum")
-        stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        stored = torch.load(io.BytesIO(_payload(path.read_bytes())), map_location="cpu", weights_only=True)
         owner, state = stored["identity"], stored["state"]
     except Exception as error:  # PyTorch raises many types for what it cannot read
         raise CheckpointError(
@@ -62,27 +59,35 @@ def load_state(path: str | Path, identity: str) -> dict | None:
     return state
 
 
+def _payload(content: bytes) -> bytes:
+    """What a state file stores. Raises `ValueError` where it was damaged."""
+    mark, payload = content.split(b"\n", 1)
+    if mark != MARK + hashlib.sha256(payload).hexdigest().encode():
+        raise ValueError("checksum")
+    return payload
+
+
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """A network's tensors by name, from a checkpoint of `training.train` (its averaged weights) or a file of PyTorch's.
 
-    What wraps a model while it is trained on several devices or compiled puts `module.` or `_orig_mod.` before its
-    names; that is taken off, wherever it stands. Only tensors and plain values are read, no code. Raises
+    What wraps a model while it is trained on several devices or compiled puts `module.`, `_orig_mod.` or `_layers.`
+    before its names; that is taken off, wherever it stands. Only tensors and plain values are read, no code. Raises
     `CheckpointError`.
     """
     path = Path(path)
     try:
         content = path.read_bytes()
-        payload = content.split(b"\n", 1)[1] if content.startswith(MARK) else content
+        payload = _payload(content) if content.startswith(MARK) else content
         stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         for key in ("state", "ema", "state_dict", "model"):
             inner = stored.get(key)
-            stored = inner if isinstance(inner, dict) else stored
-        tensors = {_unwrapped(name): value for name, value in stored.items() if isinstance(value, Tensor)}
+            stored = inner if isinstance(inner, dict) and inner else stored
+        named = [(_unwrapped(name), value) for name, value in stored.items() if isinstance(value, Tensor)]
     except Exception as error:  # PyTorch raises many types for what it cannot read
         raise CheckpointError(f"{path} holds no weights that can be read ({type(error).__name__})") from None
-    tensors.pop("n_averaged", None)
-    if not tensors:
-        raise CheckpointError(f"{path} holds no weights")
+    tensors = {name: value for name, value in named if name != "n_averaged"}
+    if not tensors or len(dict(named)) < len(named):
+        raise CheckpointError(f"{path} holds no weights" if not tensors else f"{path} holds some weights twice")
     return tensors
 
 
@@ -92,7 +97,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     model: what gets them.
     path: the file, as in `read_weights`.
     """
-    tensors, wanted = read_weights(path), model.state_dict()
+    tensors, own = read_weights(path), model.state_dict()
+    names = {_unwrapped(name): name for name in own}
+    wanted = {name: own[full] for name, full in names.items()}
     lacking, more = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
     if lacking or more:
         named = f"lacks {min(lacking)!r}" if lacking else f"has {min(more)!r} as well"
@@ -102,7 +109,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         if tensor.shape != wanted[name].shape:
             sizes = f"{tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
             raise CheckpointError(f"{path} is of another network: {name} has shape {sizes}")
-    model.load_state_dict(tensors)
+    model.load_state_dict({names[name]: tensor for name, tensor in tensors.items()})
 
 
 def _unwrapped(name: str) -> str:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from nasedu.errors import ArchitectureError, CheckpointError, DataError, ProxyError, brief, check_whole
 from nasedu.files import write_atomically
@@ -22,6 +23,7 @@ from nasedu.storage import identity
 from nasedu.workers import LOST, Failed, Workers, lost
 
 MARK = "# nasedu-ranking "
+KEPT = "|~+:,;=()[]{}"  # what a string may hold as it is; blanks and line ends stand as %20 and %0A
 
 
 def rank(
@@ -59,7 +61,7 @@ def rank(
             scores = workers.map(arch for *_, arch in todo)
             for (name, text, _), score in zip(todo, scores, strict=True):
                 known[text], done = _checked(score, name), done + 1
-                lines.write(f"{name} {text} {known[text]!r}\n")
+                lines.write(f"{name} {quote(text, KEPT)} {known[text]!r}\n")
                 lines.flush()
                 progress(done, len(archs))
         except LOST:
@@ -91,8 +93,13 @@ def write(file: str | Path, scores: dict[str, float], out: str | Path) -> None:
     file: JSON, as in `rank`.
     scores: by name, of all networks.
     out: the new file.
+
+    Raises `DataError` where one has none.
     """
-    content = {name: entry | {"acc": scores[name]} for name, entry in _loaded(file).items()}
+    named = _loaded(file)
+    if missing := [name for name in named if name not in scores]:
+        raise DataError(f"{len(missing)} of {len(named)} networks have no score, as {missing[0]}")
+    content = {name: entry | {"acc": scores[name]} for name, entry in named.items()}
     write_atomically(out, json.dumps(content, indent=1) + "\n")
 
 
@@ -111,8 +118,8 @@ def _loaded(file: str | Path) -> dict[str, dict]:
     for name, entry in content.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("arch"), str):
             raise DataError(f'{file}: {name:.40} must be {{"arch": a string, "acc": 0}}, got {brief(entry)}')
-        if not name.strip() or len(name.split()) != 1:
-            raise DataError(f"{file}: names are single words, got {name!r:.60}")
+        if len(name.split()) != 1 or not name.isprintable():
+            raise DataError(f"{file}: names are single words, got {name!a:.60}")
     return content
 
 
@@ -133,9 +140,13 @@ def _parsed(space: SearchSpace, name: str, text: str) -> Arch:
 def _checked(score: object, name: str) -> float:
     if isinstance(score, Failed):
         raise ProxyError(f"{name:.40} cannot be scored: {score.sentence}")
-    if not isinstance(score, int | float) or not math.isfinite(score):
+    try:
+        value = float(score)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        value = math.nan
+    if not math.isfinite(value):
         raise ProxyError(f"{name:.40} has no finite score, got {brief(score)}")
-    return float(score)
+    return value
 
 
 def _lines(path: Path) -> tuple[str, dict[str, float]]:
@@ -143,7 +154,7 @@ def _lines(path: Path) -> tuple[str, dict[str, float]]:
     try:
         first, *lines = path.read_text("utf-8").splitlines(keepends=True) or [""]
         rows = [line.split() for line in lines if line.endswith("\n")]  # without one that a kill cut short
-        found = {text: float(score) for _, text, score in rows}
+        found = {unquote(text): float(score) for _, text, score in rows}
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is no state of a ranking ({error}): delete it to start again") from None
     if not first.startswith(MARK):
@@ -153,8 +164,8 @@ def _lines(path: Path) -> tuple[str, dict[str, float]]:
 
 def _begun(path: Path, owner: str) -> dict[str, float]:
     """The scores so far, by string; the state is begun where there is none, and a line that was cut short taken out."""
+    told, known = _lines(path) if path.exists() and (path.is_dir() or path.stat().st_size) else (owner, {})
     text = path.read_text("utf-8") if path.exists() else ""
-    told, known = _lines(path) if text else (owner, {})
     if told != owner:
         print(f"{path.name} was stored with other settings, code or data: it is started afresh")
         text, known = "", {}

@@ -117,21 +117,25 @@ def coefficient(kind: str, a: np.ndarray, b: np.ndarray) -> float:
 def concordance(scores: Sequence[float], truth: Sequence[float]) -> float:
     """The share of pairs that both order alike (RD-NAS's concordant pair ratio); a pair that ties in either does not.
 
-    Both are (n,), in the same order. Raises `ParameterError`.
+    Both are (n,), in the same order; failed scores (nan, -inf) are one tie below all. Raises `ParameterError`.
     """
     a, b = np.asarray(scores, float), np.asarray(truth, float)
     _check(a, b, 0.5)
-    first, second = np.triu_indices(len(a), 1)
-    return float((np.sign(a[first] - a[second]) * np.sign(b[first] - b[second]) > 0).mean())
+    a, n = np.where(np.isnan(a), -np.inf, a), len(a)
+    alike = 0
+    for i in range(n - 1):
+        above, below = (a[i] > a[i + 1 :]) & (b[i] > b[i + 1 :]), (a[i] < a[i + 1 :]) & (b[i] < b[i + 1 :])
+        alike += int((above | below).sum())
+    return alike / (n * (n - 1) / 2)
 
 
 def partial(scores: Sequence[float], truth: Sequence[float], given: Sequence[float], kind: str = "kendall") -> float:
     """How far `scores` know the truth beyond what `given` knows: the partial correlation (Kendall 1942).
 
-    (c_st - c_sg c_tg) / sqrt((1 - c_sg^2) (1 - c_tg^2)); nan where one of them has no order, or the scores or the truth
-    order as `given` does. Kendall's is small, but not 0, for a score that knows no more than `given` and errs. Of a
-    supernet that was taught a prior it tells what it has learnt beside the prior. Raises `UnknownName`,
-    `ParameterError`.
+    (c_st - c_sg c_tg) / sqrt((1 - c_sg^2) (1 - c_tg^2)); nan where one of them has no order or holds a nan, or the
+    scores or the truth order as `given` does. Kendall's is small, but not 0, for a score that knows no more than
+    `given` and errs. Of a supernet that was taught a prior it tells what it has learnt beside the prior. Raises
+    `UnknownName`, `ParameterError`.
 
     scores: what is judged (n,).
     truth: what they should know (n,), in the same order.
@@ -182,6 +186,8 @@ def resampled(kind: str, a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np
     n = len(a)
     if n < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return np.full(len(counts), np.nan)
+    if kind == "pearson":  # of any size, and the products below are in float32
+        a, b = ((v - v.mean()) / v.std() for v in (np.asarray(a, float), np.asarray(b, float)))
     weights, products = counts.astype(np.float32), np.zeros((3, len(counts)))
     for rows in np.array_split(np.arange(n), max(1, n * n // 4_000_000)):  # so many signs at a time
         gaps = (v[rows, None] - v for v in (a, b))

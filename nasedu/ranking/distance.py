@@ -32,6 +32,9 @@ class GroupDistance:
 
 
 def group_distance(space: SearchSpace) -> GroupDistance:
-    """The distance whose groups are choices with weights and choices without, as a skip or a pool is."""
+    """The distance whose groups are choices with weights and choices without, as a skip or a pool is.
+
+    It tells operations apart; where a decision is a width or a depth, all of its choices have weights.
+    """
     weights = LookupTable.build(space, "params")
     return GroupDistance(tuple(tuple((weights.of_choices(d) > 0).int().tolist()) for d in range(len(space.choices))))

@@ -7,6 +7,7 @@ it by the truth *given* the prior (`ranking.partial`), or MACs will seem to know
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -35,7 +36,7 @@ LOSSES: Registry = Registry(
         "weighted_hinge": lambda d, w: F.relu(d * w),
         "weighted_tanh": lambda d, w: F.relu(torch.tanh(d) * torch.tanh(w)),
         "tanh_product": lambda d, w: torch.tanh(d) * torch.tanh(w),
-        "sigmoid": lambda d, w: F.relu(0.5 - torch.sigmoid(-d / w)),
+        "sigmoid": lambda d, w: F.relu(0.5 - torch.sigmoid(-d / w.clamp_min(1e-30))),
     },
 )
 
@@ -92,7 +93,8 @@ class RankingLoss:
         detach: whose loss gets no gradient: "none"; that of the "worse" network, which then never learns to be bad; or
             that of the "first" of the pair, as in the public code, where the second network's loss is *raised* if it is
             the worse one.
-        ties: "skip" pairs that the prior does not tell apart, or let the "first" win, as in the public code.
+        ties: "skip" pairs that the prior does not tell apart, or let the "first" win, as in the public code. Pairs for
+            which the prior failed are always skipped.
         labels: whether both networks' own losses are minimised, too; in the public ResNet48 step they are not.
 
     Raises `UnknownName`, `ParameterError`.
@@ -130,7 +132,7 @@ class RankingLoss:
         archs: both architectures.
         """
         gap = self.prior(archs[0]) - self.prior(archs[1])
-        if (gap == 0 and self.ties == "skip") or gap != gap:  # both may have failed with -inf
+        if (gap == 0 and self.ties == "skip") or not math.isfinite(gap):  # the prior may have failed with -inf
             return 0.0 * (first + second)
         better, worse = (first, second) if gap >= 0 else (second, first)
         if self.detach == "worse":

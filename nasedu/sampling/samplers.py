@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-from nasedu.errors import BudgetError, check_name, check_number, check_whole
+from nasedu.errors import BudgetError, ParameterError, check_has, check_name, check_number, check_whole
 from nasedu.registry import Registry
 from nasedu.sampling.gates import MODES, binary_gates
 from nasedu.sampling.relax import annealed, gumbel_softmax, softmax, uniform_logits
@@ -110,13 +110,17 @@ class Progressive(Sampler):
     order: for every decision, its choices in the order in which they join.
     opens: for every decision, at what share of the training each of these does.
     n: networks of a step.
-    fraction: of the training, from 0 to 1.
+    fraction: of the training, from 0 to 1; one of a single epoch stays at 0, with the largest network.
     """
 
     order: tuple[tuple[int, ...], ...]
     opens: tuple[tuple[float, ...], ...]
     n: int = 1
     fraction: float = 0.0
+
+    def __post_init__(self):
+        check_whole("n, the networks of a step,", self.n)
+        check_number("fraction, of the training,", self.fraction)
 
     def at(self, fraction: float) -> Self:
         """The sampler at another share of a training."""
@@ -154,6 +158,10 @@ class Pairs(Sampler):
         check_whole("n, the pairs of a step,", self.n)
         check_whole("tries of a pair", self.tries)
         check_number("above, the distance of a pair,", self.above)
+        if self.distance is not None:
+            check_has("the distance of pairs", self.distance, ["__call__"], "a function of two architectures")
+        if self.base is not None:
+            check_has("what runs before pairs", self.base, ("paths", "at", "distils"), "a sampler")
 
     @property
     def distils(self) -> bool:
@@ -275,6 +283,10 @@ def _progressive(
     table, names = table or LookupTable.build(space, "macs"), [d.name for d in space.decisions]
     if phases is None:
         phases = [("depth", (0.0, 0.5)), ("", (0.5, 1.0))] if any("depth" in name for name in names) else [("", (0, 1))]
+    for text, (start, end) in phases:
+        if not any(text in name for name in names) or not 0 <= start <= end <= 1:
+            told = f"from {start} to {end} of the training for decisions with {text!r} in their name"
+            raise ParameterError(f"phases open decisions of {space.name} between shares from 0 to 1; not {told}")
     order, opens = [], []
     for d, name in enumerate(names):
         costs = table.of_choices(d)

@@ -196,7 +196,8 @@ def _sampled(theta: Tensor, g: Tensor, temperature: float, budget: Budget) -> tu
     the drawn architecture as it is, so p's slope of this is that of the expected loss over p, without bias.
     """
     stack, logits = budget.stack, theta / temperature
-    p = torch.where(g.isinf(), g, logits - logits.amax(-1, keepdim=True)).exp_()
+    logits = torch.where(g.isinf(), g, logits)
+    p = (logits - logits.amax(-1, keepdim=True)).exp_()
     p /= p.sum(-1, keepdim=True)  # a softmax by hand: torch's takes four times as long over so few choices
     drawn = torch.zeros_like(p).scatter_(-1, (logits + g).argmax(-1, keepdim=True), 1.0)
     picked = _picked(drawn, stack)

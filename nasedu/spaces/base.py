@@ -19,7 +19,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from nasedu.errors import ArchitectureError, brief, check_has, check_name
+from nasedu.errors import ArchitectureError, ParameterError, brief, check_has, check_name
 from nasedu.files import content_hash
 from nasedu.randomness import initialised
 from nasedu.spaces.chain import Link, ways
@@ -232,9 +232,15 @@ class SearchSpace:
 
     @cached_property
     def needs(self) -> list[tuple[int, int, int]]:
-        """Of every decision with `needs`: its index, the other's, and the first of that one's choices that will do."""
+        """Of every decision with `needs`: its index, the other's, and the first of that one's choices that will do.
+
+        Raises `ParameterError` where the other one has needs itself.
+        """
         index = {decision.name: i for i, decision in enumerate(self.decisions)}
-        return [(i, index[d.needs[0]], d.needs[1]) for i, d in enumerate(self.decisions) if d.needs]
+        found = [(i, index[d.needs[0]], d.needs[1]) for i, d in enumerate(self.decisions) if d.needs]
+        if any(self.decisions[other].needs for _, other, _ in found):
+            raise ParameterError(f"{self.name}: what a decision needs must be always decided itself")
+        return found
 
     def canonical(self, arch: Sequence[int]) -> Arch:
         """The architecture with the first choice wherever there is nothing to decide (`Decision.needs`)."""

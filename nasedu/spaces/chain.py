@@ -89,7 +89,7 @@ def ways(chain: Sequence[Link]) -> int:
 
 
 def best(chain: Sequence[Link], gains: Sequence[np.ndarray]) -> list[int]:
-    """The option of every link whose gains have the highest sum, the first of equal ones.
+    """The option of every link whose gains have the highest sum; of equal ones, one.
 
     chain: of a space.
     gains: of each link's options (options,).

@@ -23,7 +23,7 @@ from torch import nn
 
 from nasedu.blocks import Classifier
 from nasedu.blocks.basic import BasicBlock, Stem
-from nasedu.errors import ArchitectureError, check_name
+from nasedu.errors import ArchitectureError, ParameterError, check_name
 from nasedu.spaces.base import Arch, Decision, SearchSpace, Slot
 from nasedu.spaces.macro import Options, Published, make_divisible
 from nasedu.supernet.residual import ElasticBasicBlock, ElasticClassifier, ElasticStem
@@ -75,7 +75,7 @@ class ResNet48Space(SearchSpace):
     pool: whether the stem ends in a pool, as published.
     options: those of `spaces.macro.Options`. `width` scales every published number of channels (to the nearest whole
         one), `depth` the most blocks of a stage, of which 2 are always there; `activation` is the one after the sum:
-        relu, prelu, swish, mish or selu.
+        relu, prelu, swish, mish or selu. There is no squeeze-and-excitation.
 
     Raises `ParameterError` and `UnknownName`.
     """
@@ -86,6 +86,8 @@ class ResNet48Space(SearchSpace):
     def __init__(self, *, pool: bool = True, **options):
         self.options, self.pool = Options(**options), pool
         self.act = check_name("activation of resnet48", self.options.activation or "relu", ACTIVATIONS)
+        if self.options.squeeze_excite:
+            raise ParameterError("resnet48 has no squeeze-and-excitation")
         self.input_shape = self.options.input_shape
         self.blocks = [max(FEWEST, math.ceil(n * self.options.depth - 1e-9)) for n in BLOCKS]
         self.widths = [[self._channels(c, ratio) for ratio in RATIOS] for c in CHANNELS]

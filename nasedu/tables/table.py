@@ -120,7 +120,10 @@ class LookupTable:
         return torch.stack(found).sum(0)
 
     def extremes(self) -> tuple[Arch, Arch]:
-        """The architectures of the highest and of the lowest cost; of those that cost the same, the first."""
+        """The architectures of the highest and of the lowest cost.
+
+        Of those that cost the same it is the first, where no slots share decisions.
+        """
         most, least = self._chosen(self.space.chain, self.by_option)
         return tuple(arch_of(self.space.chain, chosen, len(self.space.choices)) for chosen in (most, least))
 

@@ -169,7 +169,8 @@ class Constraint:
         """How many architectures there are.
 
         Exact where the tables' figures are whole, as MACs, parameters and depths are, their ranges are at most 20
-        million times their greatest common divisor, and there are less than 10^33 architectures. Else an estimate: each
+        million times their greatest common divisor (so many millions fewer as there are states between slots that share
+        decisions: `spaces.chain`), and there are less than 10^33 architectures. Else an estimate: each
         option is rounded to a two-millionth of the largest total, so that totals closer to a bound than half of that
         per decision group may be counted wrongly. More than three tables are rounded to fewer parts.
 

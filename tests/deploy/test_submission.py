@@ -10,9 +10,13 @@ import torch
 
 from nasedu import __main__ as cli
 from nasedu import spaces
+from nasedu.classification import recipe
+from nasedu.data import classification
 from nasedu.deploy import submission
 from nasedu.errors import ArchitectureError, CheckpointError, DataError, ParameterError, ProxyError
+from nasedu.sampling import Uniform, supernet_step
 from nasedu.storage import load_weights, read_weights
+from nasedu.task import Classification, fit
 
 SPACE = {"width": 0.0625, "depth": 0.2, "input_size": 16}
 
@@ -58,6 +62,19 @@ def test_a_ranking_that_was_killed_goes_on_and_ends_the_same(space, file, tmp_pa
     assert 10**9 - last.left == 11 - (4 - 1) - (3 - 1)  # distinct strings less whole lines
     assert sorted(state.read_text().splitlines()) == sorted((tmp_path / "whole.txt").read_text().splitlines())
     assert whole["arch12"] == whole["arch4"]
+
+
+def test_strings_of_several_lines_are_kept_and_merged(tmp_path):
+    """As those of most spaces are."""
+    fbnet, rng = spaces.create("fbnet:course"), np.random.default_rng(0)
+    entries = {f"a{i}": {"arch": fbnet.format(fbnet.sample(rng)) + " " * i} for i in range(3)}
+    (tmp_path / "fbnet.json").write_text(json.dumps(entries))
+    first, state = Digits(), tmp_path / "state.txt"
+    found = submission.rank(tmp_path / "fbnet.json", fbnet, first, state=state)
+    again = Digits()
+    assert submission.rank(tmp_path / "fbnet.json", fbnet, again, state=state) == found
+    assert (10**9 - first.left, 10**9 - again.left) == (3, 0)
+    assert submission.merge(tmp_path / "fbnet.json", [state]) == found
 
 
 def test_other_weights_start_afresh(space, file, tmp_path, capsys):
@@ -120,6 +137,14 @@ def test_strings_and_scores_that_cannot_be_are_told_by_name(space, file, tmp_pat
         submission.rank(file, space, lambda arch: float("nan"), state=tmp_path / "nan.txt")
     with pytest.raises(ProxyError, match="arch1 cannot be scored: ZeroDivisionError"):
         submission.rank(file, space, lambda arch: 1 / 0, state=tmp_path / "zero.txt")
+    assert submission.rank(file, space, lambda arch: np.float32(0.5), state=tmp_path / "f32.txt")["arch1"] == 0.5
+    for odd in ("folder", "bytes.bin"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        (tmp_path / "bytes.bin").write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(CheckpointError, match="no state of a ranking"):
+            submission.rank(file, space, total, state=tmp_path / odd)
+    with pytest.raises(DataError, match="12 networks have no score"):
+        submission.write(file, {}, tmp_path / "out.json")
     (tmp_path / "notes.txt").write_text("dear diary\n")
     with pytest.raises(CheckpointError, match="no state of a ranking"):
         submission.rank(file, space, total, state=tmp_path / "notes.txt")
@@ -136,6 +161,30 @@ def test_weights_are_read_whatever_wrapped_the_model(space, tmp_path, prefix):
     )
     torch.save({"state_dict": supernet.state_dict(), "epoch": 3}, tmp_path / "nested.pt")
     assert read_weights(tmp_path / "nested.pt").keys() == supernet.state_dict().keys()
+
+
+def test_a_checkpoint_of_a_training_gives_its_averaged_weights_unless_it_was_damaged(space, tmp_path):
+    task = Classification(classification("digits", "train", image_size=16, size=32), batch_size=16)
+    step = supernet_step(space, Uniform(), task)
+    trained = fit(space.supernet(seed=0), task, recipe(1), step, state=tmp_path / "supernet.pt")
+    loaded = space.supernet(seed=1)
+    load_weights(loaded, tmp_path / "supernet.pt")
+    wanted = trained.ema.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in loaded.state_dict().items())
+    content = bytearray((tmp_path / "supernet.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "supernet.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match="ValueError"):
+        read_weights(tmp_path / "supernet.pt")
+
+
+def test_parts_that_are_called_as_a_wrapper_are_loaded_all_the_same(tmp_path):
+    model, other = (
+        torch.nn.ModuleDict({"module": torch.nn.Linear(2, 2), "x": torch.nn.Linear(2, 1)}) for _ in range(2)
+    )
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    load_weights(other, tmp_path / "w.pt")
+    assert torch.equal(other["module"].weight, model["module"].weight)
 
 
 def test_weights_of_another_network_are_refused(space, tmp_path):
@@ -163,6 +212,7 @@ def test_the_command_ranks_shares_and_merges(space, file, tmp_path, capsys):
         assert cli.main([*given, "--state", state, "--share", f"{i}/2"]) == 0
     assert cli.main(["rank", str(file), "--merge", *states, "--out", str(tmp_path / "merged.json")]) == 0
     assert (tmp_path / "merged.json").read_text() == (tmp_path / "all.json").read_text()
-    assert cli.main([*given, "--share", "2"]) == 2
+    for wrong in (["--share", "2"], ["--share", "x/1/4"], ["--images", "distortion=abc"], ["--images", "foo=1"]):
+        assert cli.main([*given, "--state", str(tmp_path / "all.txt"), *wrong]) == 2
     assert cli.main(["rank", str(file)]) == 2
     assert "needs --space, --weights and --state" in capsys.readouterr().err

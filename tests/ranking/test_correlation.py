@@ -121,6 +121,9 @@ def test_pearson_is_scipys_and_its_resamples_too():
     expected = [stats.pearsonr(np.repeat(x, w), np.repeat(y, w)).statistic for w in counts]
     assert resampled("pearson", x, y, counts) == pytest.approx(expected, abs=1e-5)
     assert correlation(np.exp(x), y, "pearson").value != pytest.approx(result.value)  # values count, not only order
+    for scale in (1e-24, 1e22):
+        scaled = correlation(scale * x, y, "pearson", resamples=50)
+        assert (scaled.low, scaled.high) == pytest.approx((result.low, result.high), abs=1e-5)
     with pytest.raises(ParameterError, match="drop"):
         correlation([1.0, np.nan, 2.0], [1, 2, 3], "pearson")
     assert correlation([1.0, np.nan, 2.0], [1, 2, 3], "pearson", failures="drop").n == 2

@@ -63,6 +63,14 @@ def test_ties_and_failures_are_skipped():
     assert gradients(RankingLoss(lambda arch: -np.inf), 1.0, 3.0, (WEAK, STRONG)) == (0.0, [0.0, 0.0])
 
 
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(("gap", "ties"), [(0.0, "first"), (1e-46, "skip"), (np.inf, "skip"), (3e8, "skip")])
+def test_no_loss_makes_gradients_that_are_not_finite(name, gap, ties):
+    loss = RankingLoss(lambda arch: gap * arch[0], loss=name, ties=ties)
+    for losses in ((1.0, 0.5), (0.5, 1.0)):
+        assert np.isfinite(gradients(loss, *losses, (WEAK, STRONG))[1]).all()
+
+
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "tanh_product"])
 def test_every_loss_punishes_discord_and_hardly_anything_else(name):
     d = torch.tensor([-4.0, 0.3, 1.0])
@@ -144,6 +152,7 @@ def test_digits_of_the_ranking_space_are_as_far_apart_as_published():
 def test_concordant_pairs_are_counted():
     assert concordance([1, 2, 3], [1, 3, 2]) == pytest.approx(2 / 3)
     assert concordance([1, 1, 3], [1, 2, 3]) == pytest.approx(2 / 3)  # a tie is no agreement
+    assert concordance([np.nan, -np.inf, 3], [1, 2, 3]) == pytest.approx(2 / 3)  # failures are a tie, and last
 
 
 def test_what_a_score_knows_beside_the_prior():

@@ -243,3 +243,16 @@ def test_uniform_paths_may_be_several(space, generator):
     assert len(set(Uniform(8).paths(space, generator))) > 4
     with pytest.raises(ParameterError):
         Uniform(0)
+
+
+def test_what_no_sampler_can_use_is_refused_at_once(toy):
+    space = toy([3, 3])
+    table = LookupTable(space, "macs", "MACs", 0.0, [torch.arange(3.0).double() for _ in range(2)])
+    for phases in ([("zzz", (0, 1))], [("", (1, 0))], [("", (0, 5))]):
+        with pytest.raises(ParameterError, match="phases open decisions"):
+            samplers.create("progressive", space, table=table, phases=phases)
+    for options in ({"n": 0}, {"distance": 3}, {"base": 3}, {"tries": 0}):
+        with pytest.raises(ParameterError):
+            Pairs(**options)
+    with pytest.raises(ParameterError):
+        samplers.create("progressive", space, table=table, n=0)

@@ -181,7 +181,7 @@ def test_sorted_channels_compute_the_same_and_the_important_ones_come_first(cour
 
 
 def test_options_that_are_none_are_refused():
-    for options in ({"depth": -1}, {"num_classes": 0}, {"input_size": 4}):
+    for options in ({"depth": -1}, {"num_classes": 0}, {"input_size": 4}, {"squeeze_excite": True}):
         with pytest.raises(ParameterError):
             spaces.create("resnet48", **options)
 
