@@ -508,8 +508,8 @@ figures["schedules"]
 # ## 7 · Another teacher: the largest network
 #
 # In a sandwich (notebook 05) the largest network teaches the others by cross-entropy. Cross-entropy punishes a student
-# that gives too little where the teacher gives much. It hardly punishes one that is sure of what the teacher rules out.
-# **AlphaNet** takes, image by image, the larger of two divergences, of which one punishes each mistake:
+# most where it gives too little to what the teacher holds likely, and less where it is sure of what the teacher rules
+# out. **AlphaNet** takes, image by image, the larger of two divergences, of which one punishes each mistake:
 #
 # $$D_\alpha(p \Vert q) = \frac{\sum_i q_i (p_i / q_i)^\alpha - 1}{\alpha(\alpha - 1)}, \quad D_1 = \mathrm{KL}$$
 #
@@ -666,7 +666,7 @@ Markdown(
 #
 # **Pitfalls**
 #
-# - *A prior as truth.* A random prior is learnt as eagerly as a good one.
+# - *A prior as truth.* What the prior gets wrong is taught as well.
 # - *λ too large or too early.* The loss then orders networks that have learnt nothing.
 # - *One seed.* The spread over seeds is as large as most published gains.
 # - *Loops without an end.* A sampler that redraws must count its tries.
