@@ -11,7 +11,6 @@ script can be killed at any moment.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import datetime
 import itertools
@@ -22,7 +21,7 @@ from dataclasses import asdict
 
 import pandas as pd
 import torch
-from verdict_sampling import BATCH, HERE, JUDGED, Judge
+from verdict_sampling import BATCH, HERE, JUDGED, Judge, main
 
 from nasedu import classification, data, randomness, ranking, sampling
 from nasedu.files import write_atomically
@@ -148,8 +147,4 @@ def finish() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--finish", action="store_true", help="write the table")
-    parser.add_argument("--minutes", type=float, default=1e9, help="begin no supernet after so long")
-    arguments = parser.parse_args()
-    finish() if arguments.finish else go_on(arguments.minutes)
+    main(__doc__, go_on, finish)

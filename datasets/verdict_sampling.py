@@ -15,6 +15,7 @@ import datetime
 import itertools
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -102,9 +103,14 @@ def finish() -> None:
     write_atomically(HERE / "verdict_sampling.json", text + "\n")
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(about: str, go_on: Callable[[float], None], finish: Callable[[], None]) -> None:
+    """What a script of this kind does on the command line."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--finish", action="store_true", help="write the table")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no supernet after so long")
     arguments = parser.parse_args()
     finish() if arguments.finish else go_on(arguments.minutes)
+
+
+if __name__ == "__main__":
+    main(__doc__, go_on, finish)

@@ -17,6 +17,7 @@ def check_ranking_loss(ranking_loss: Callable[..., Tensor]) -> None:
     """`ranking_loss(first, second, z_first, z_second, margin, spare)`: of two losses, by a prior."""
 
     def asked(first: float, second: float, z: tuple[float, float], **options) -> tuple[float, list[float]]:
+        """The answer's loss, and its slope by each of both losses."""
         a, b = (torch.tensor(loss, requires_grad=True) for loss in (first, second))
         value = ranking_loss(a, b, *z, **options)
         require(isinstance(value, Tensor) and value.shape == (), "the loss must be one number, a tensor")
@@ -74,6 +75,7 @@ def check_far_pair(far_pair: Callable[..., tuple]) -> None:
         return abs(a - b)
 
     def asked(above: float, tries: int) -> tuple:
+        """The answer's pair; `drawn` holds what it drew for it."""
         drawn.clear()
         found = far_pair(draw, distance, above, tries)
         require(isinstance(found, tuple | list) and len(found) == 2, "return two architectures, or the first and None")
