@@ -1,6 +1,6 @@
 """Makes `verdict_ranking.csv`: how supernets that were taught five priors' order score every different cell.
 
-    python datasets/verdict_ranking.py --minutes 5   # goes on where it was; about 70 minutes on one core in all
+    python datasets/verdict_ranking.py --minutes 5   # goes on where it was; about 90 minutes on one core in all
     python datasets/verdict_ranking.py --finish      # writes the provenance beside it, once all is done
 
 Every step trains two networks, and all supernets get equally many forward passes over the images. The forms of the
@@ -40,6 +40,9 @@ FORMS = {  # of the loss, and of the pairs
     "linear": {"schedule": "linear"},
     "stages": {"schedule": "stages"},
     "margin": {"margin": 0.1},
+    "wide": {"margin": 0.4},
+    "light margin": {"weight": 0.5, "margin": 0.1},
+    "light wide": {"weight": 0.5, "margin": 0.4},
     "spared": {"detach": "worse"},
     "apart": {"above": 4},
     "gentle": {"weight": 0.5, "schedule": "stages", "detach": "worse"},

@@ -289,7 +289,7 @@ def add_ranking(commands) -> None:
     command.add_argument("--space", help="such as resnet48:course")
     command.add_argument("-p", **SETTING, help="an option of the space, such as num_classes=20; may be repeated")
     command.add_argument("--weights", type=Path, metavar="FILE", help="the supernet's: a checkpoint or PyTorch's file")
-    command.add_argument("--data", default="digits", help="digits or cifar10 (default: digits)")
+    command.add_argument("--data", default="digits", help="digits, cifar10 or folder (default: digits)")
     command.add_argument("--root", type=Path, metavar="DIR", help="the folder of the images")
     images = "how they are drawn, such as distortion=0.5 (see nasedu.data.classification); may be repeated"
     command.add_argument("--images", action="append", default=[], metavar="NAME=VALUE", help=images)

@@ -1,4 +1,4 @@
-"""Images to classify, in memory: real handwritten digits with no download, or CIFAR-10 from a folder.
+"""Images to classify, in memory: real handwritten digits with no download, CIFAR-10, or a folder of images by class.
 
 The digits are those of `nasedu.data.digits`: 1,797 images of 8x8 pixels, bundled with scikit-learn. Splits are fixed:
 no seed moves an image from one to another.
@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 import os
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nasedu.data import splits
+from nasedu.data import folder, splits
 from nasedu.errors import DataError, ParameterError, check_name, check_whole
 from nasedu.randomness import stream
 from nasedu.registry import Registry
@@ -71,32 +73,51 @@ def classification(
     What is drawn depends on all arguments, `size` among them.
 
     name: "digits" is built in; "cifar10" reads `cifar10_train_5k_uint8.npz` and `cifar10_test_1k_uint8.npz` (x of shape
-        (N, 32, 32, 3), y of (N,)).
+        (N, 32, 32, 3), y of (N,)); "folder" reads root/train/CLASS/*.jpg and root/val/CLASS/*.jpg, as ImageNet and
+        ImageNet-mini come, and cuts out the middle of each image (see `data.folder`).
     split: "train", "val" or "test".
-    root: the folder; by default `cifar10` in the one that NASEDU_DATA names.
+    root: the folder; that of cifar10 is by default `cifar10` in the one that NASEDU_DATA names.
     image_size: pixels of a side.
     size: takes so many images, each class in proportion.
     distortion: 0 to 1 turns digits by up to 60 degrees and moves them by up to an eighth of their side.
     noise: the standard deviation of pixel noise, in units of the images' own.
     seed: draws all of that.
     """
-    reader = READERS[name]
+    find = READERS[name]
     check_name("split", split, splits.NAMES)
     check_whole("image_size", image_size, 8, 512)
     if not 0 <= distortion <= 1 or noise < 0:
         raise ParameterError(f"distortion must lie in [0, 1] and noise be at least 0, got {distortion} and {noise}")
-    images, labels, classes = reader(split, root)
-    index = _subset(labels, size, stream(seed, "subset", split))
-    images, labels = images[index], labels[index]
+    found = find(split, root)
+    index = _subset(found.labels, size, stream(seed, "subset", split))
+    images, kept = found.read(index, image_size)
+    labels = found.labels[index][kept]
     images = _distort(images, distortion, stream(seed, "distortion", split)) if distortion else images
     if image_size != images.shape[-1]:
         images = F.interpolate(images, size=(image_size, image_size), mode="bilinear", antialias=True)
     if noise:
         images = images + noise * torch.randn(images.shape, generator=stream(seed, "noise", split))
-    return ImageSet(name, split, classes, images.contiguous(), labels)
+    return ImageSet(name, split, found.classes, images.contiguous(), labels)
 
 
-def _digits(split: str, root: str | Path | None) -> tuple[Tensor, Tensor, list[str]]:
+class Found(NamedTuple):
+    """What a reader found of a split: the `labels` (N,) of all its images, and their `classes`.
+
+    `read(index, image_size)` gives the images at the indices (M,), and the places in `index` of those that could be
+    read; their side is `image_size` where a reader scales.
+    """
+
+    labels: Tensor
+    classes: list[str]
+    read: Callable[[Tensor, int], tuple[Tensor, Tensor]]
+
+
+def _whole(images: Tensor, labels: Tensor, classes: list[str]) -> Found:
+    """A split whose images (N, 3, H, W) lie in memory."""
+    return Found(labels, classes, lambda index, _side: (images[index], torch.arange(len(index))))
+
+
+def _digits(split: str, root: str | Path | None) -> Found:
     if root:
         raise ParameterError(f"digits is built in and reads no folder: leave out root={str(root)!r}")
     from sklearn.datasets import load_digits  # a second to import: only for those who ask for digits
@@ -104,20 +125,21 @@ def _digits(split: str, root: str | Path | None) -> tuple[Tensor, Tensor, list[s
     bundle = load_digits()
     index = np.sort(splits.by_class(bundle.target, *BOUNDS[split]))
     grey = (torch.from_numpy(bundle.images[index]).float() / 16 - DIGITS_MEAN) / DIGITS_STD
-    return grey[:, None].repeat(1, 3, 1, 1), torch.from_numpy(bundle.target[index]), [str(d) for d in range(10)]
+    images, labels = grey[:, None].repeat(1, 3, 1, 1), torch.from_numpy(bundle.target[index])
+    return _whole(images, labels, [str(d) for d in range(10)])
 
 
-def _cifar10(split: str, root: str | Path | None) -> tuple[Tensor, Tensor, list[str]]:
+def _cifar10(split: str, root: str | Path | None) -> Found:
     """The files hold a training and a test part; validation is a fifth held out of training."""
     if not root and not os.environ.get("NASEDU_DATA"):
         raise DataError("cifar10 needs the folder of its data: give a root, or set NASEDU_DATA to the folder above it")
-    folder = Path(root) if root else Path(os.environ["NASEDU_DATA"]) / "cifar10"
-    x, y = _read_npz(folder / f"cifar10_{'test_1k' if split == 'test' else 'train_5k'}_uint8.npz")
+    place = Path(root) if root else Path(os.environ["NASEDU_DATA"]) / "cifar10"
+    x, y = _read_npz(place / f"cifar10_{'test_1k' if split == 'test' else 'train_5k'}_uint8.npz")
     if split != "test":
         index = torch.tensor(splits.complete(range(len(y)), None, [])[split])
         x, y = x[index], y[index]
     mean, std = (torch.tensor(v)[:, None, None] for v in (CIFAR10_MEAN, CIFAR10_STD))
-    return (x.permute(0, 3, 1, 2).float() / 255 - mean) / std, y, CIFAR10_CLASSES
+    return _whole((x.permute(0, 3, 1, 2).float() / 255 - mean) / std, y, CIFAR10_CLASSES)
 
 
 def _read_npz(path: Path) -> tuple[Tensor, Tensor]:
@@ -135,7 +157,15 @@ def _read_npz(path: Path) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(x), torch.from_numpy(y).long()
 
 
-READERS = Registry("image set", {"digits": _digits, "cifar10": _cifar10})
+def _folder(split: str, root: str | Path | None) -> Found:
+    if not root:
+        raise DataError("a folder of images by class is read from its root: give root=...")
+    paths, labels, classes = folder.listed(root, split)
+    read = lambda index, side: folder.read([paths[i] for i in index.tolist()], side)  # noqa: E731
+    return Found(torch.tensor(labels, dtype=torch.long), classes, read)
+
+
+READERS = Registry("image set", {"digits": _digits, "cifar10": _cifar10, "folder": _folder})
 
 
 def _subset(labels: Tensor, size: int | None, generator: torch.Generator) -> Tensor:

@@ -5,8 +5,9 @@ from nasedu.widgets.gumbel import GumbelWidget
 from nasedu.widgets.hardware_cost import BlockCostWidget
 from nasedu.widgets.hardware_loss import BudgetWidget
 from nasedu.widgets.proxies import ProxyMixWidget
+from nasedu.widgets.ranking import RankingWidget
 from nasedu.widgets.space import SpaceWidget
 from nasedu.widgets.wzdnas import SearchWidget
 
-__all__ = ["BlockCostWidget", "BudgetWidget", "EvolutionWidget", "GumbelWidget", "ProxyMixWidget", "SearchWidget"]
-__all__ += ["SpaceWidget"]
+__all__ = ["BlockCostWidget", "BudgetWidget", "EvolutionWidget", "GumbelWidget", "ProxyMixWidget", "RankingWidget"]
+__all__ += ["SearchWidget", "SpaceWidget"]
