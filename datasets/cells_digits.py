@@ -3,7 +3,7 @@
     python datasets/cells_digits.py            # goes on where it was; about 40 minutes on one core in all
     python datasets/cells_digits.py --finish   # writes the table and its provenance beside this script
 
-One line per training goes to `runs/cells_digits/trained.csv` as soon as it is done, so it can be killed at any moment.
+One line per training goes to `cells_digits.rows.csv` as soon as it is done, so it can be killed at any moment.
 """
 
 import itertools

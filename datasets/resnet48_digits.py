@@ -4,8 +4,8 @@
     python datasets/resnet48_digits.py --finish   # writes the table and its provenance beside this script
 
 Random networks of this space are alike, so 25 are drawn from each of six equal ranges of multiply-accumulates. One line
-per training goes to `runs/resnet48_digits/` as soon as it is done, so it can be killed at any moment; `--share 0/2` and
-`--share 1/2` train side by side.
+per training goes to `resnet48_digits.rows.csv` as soon as it is done, so it can be killed at any moment; `--share 0/2`
+and `--share 1/2` train side by side.
 """
 
 from truth import Truth

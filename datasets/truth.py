@@ -61,7 +61,11 @@ class Truth:
 
     @property
     def done(self) -> Path:
-        return HERE.parent / "runs" / self.name / "trained.csv"
+        """The rows so far. They stand beside the script, so that a checkout can take them along; `finish` ends that."""
+        return HERE / f"{self.name}.rows.csv"
+
+    def row_files(self) -> list[Path]:
+        return sorted(HERE.glob(f"{self.name}.rows*.csv"))
 
     def made_space(self) -> spaces.SearchSpace:
         name, options = self.space
@@ -101,21 +105,22 @@ class Truth:
         seconds = round(time.perf_counter() - start, 3)
         return [text, seed, *(scores[column] for column in self.columns[2:-1]), seconds]
 
-    def whole_rows(self, path: Path) -> list[str]:
-        """The lines of the table so far, which is begun where there is none, without a row that a kill cut short."""
+    def whole_rows(self, path: Path) -> None:
+        """Begin the table where there is none, and take out a row that a kill cut short."""
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         whole = [line for line in lines[1:] if line.endswith("\n") and line.count(",") == len(self.columns) - 1]
         kept = [",".join(self.columns) + "\n", *whole]
         if kept != lines:
             write_atomically(path, "".join(kept))
-        return kept
 
     def go_on(self, minutes: float, share: tuple[int, int] = (0, 1)) -> None:
         """Train what is not done yet: of every `share[1]` trainings the one of `share[0]`, for so many minutes."""
         torch.set_num_threads(1)
         space, parts, end = self.made_space(), self.parts(), time.monotonic() + 60 * minutes
-        done = self.done.with_stem(f"trained_{share[0]}of{share[1]}") if share[1] > 1 else self.done
-        finished = {(row["arch"], int(row["seed"])) for row in csv.DictReader(self.whole_rows(done))}
+        done = self.done.with_stem(f"{self.name}.rows_{share[0]}of{share[1]}") if share[1] > 1 else self.done
+        self.whole_rows(done)
+        others = [pd.read_csv(part) for part in self.row_files()]  # another share may have been cut otherwise
+        finished = set(pd.concat(others)[["arch", "seed"]].itertuples(index=False, name=None))
         asked = itertools.islice(itertools.product(self.seeds, self.archs(space)), share[0], None, share[1])
         with done.open("a", newline="") as out:
             for seed, text in asked:
@@ -126,7 +131,8 @@ class Truth:
     def finish(self) -> None:
         """Write one row per network: accuracies of each seed (%), params, MACs, seconds of the fastest training."""
         space, parts = self.made_space(), self.parts()
-        rows = pd.concat(map(pd.read_csv, sorted(self.done.parent.glob("trained*.csv"))))
+        parts = self.row_files()
+        rows = pd.concat(map(pd.read_csv, parts))
         rows = rows.drop_duplicates(["arch", "seed"]).sort_values(["arch", "seed"])
         wanted, counts = set(self.archs(space)), rows.groupby("arch").seed.count()
         if set(counts.index) != wanted or set(counts) != {len(self.seeds)}:
@@ -151,6 +157,8 @@ class Truth:
         meta |= {"task": {"name": "digits", **self.task}, "training": self.training, "budgets": self.budgets}
         text = json.dumps(meta | {"seeds": self.seeds, "provenance": made | describe_device()}, indent=1)
         write_atomically(HERE / f"{self.name}.json", text + "\n")
+        for part in parts:
+            part.unlink()
 
     def main(self, doc: str, argv: list[str] | None = None) -> None:
         """What the script does on the command line."""

@@ -1,6 +1,6 @@
 """Makes `verdict_ranking.csv`: how supernets that were taught five priors' order score every different cell.
 
-    python datasets/verdict_ranking.py --minutes 5   # goes on where it was; about 90 minutes on one core in all
+    python datasets/verdict_ranking.py --minutes 5   # goes on where it was; about two hours on one core in all
     python datasets/verdict_ranking.py --finish      # writes the provenance beside it, once all is done
 
 Every step trains two networks, and all supernets get equally many forward passes over the images. The forms of the
@@ -31,7 +31,7 @@ from nasedu.tables import LookupTable
 from nasedu.task import Classification, fit
 
 DONE = HERE / "verdict_ranking.csv"
-PASSES, TUNED, JUDGING = 120, (100, 101, 102), (0, 1, 2, 3, 4)  # seeds that choose a form, and seeds that judge it
+PASSES, TUNED, JUDGING = 120, (100, 101, 102), tuple(range(10))  # seeds that choose a form, and that judge it
 PRIORS = ("none", "macs", "naswot", "random", "oracle")
 FORMS = {  # of the loss, and of the pairs
     "paper": {},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +29,14 @@ UNREADABLE = (OSError, ValueError, KeyError, EOFError, zlib.error)  # what a dam
 class Benchmark:
     """One row per architecture in `frame`, indexed by its text; accuracies in percent.
 
-    `space_options` make the space (`spaces.create("nasbench201", **space_options)`), `task` the images
+    `space_name` and `space_options` make the space (`spaces.create(space_name, **space_options)`), `task` the images
     (`data.classification(**task, split=...)`), `budgets` are the epochs after which networks were judged, `seeds` those
     of their trainings. `meta` is all that is known of how the table was made.
     """
 
     name: str
     frame: pd.DataFrame
+    space_name: str
     space_options: dict
     task: dict
     budgets: tuple[int, ...]
@@ -81,11 +82,13 @@ class Benchmark:
         epochs: likewise.
         seed: likewise.
         """
-        scores = self.scores(part, epochs, seed)  # not in the try: an unknown part's error is a KeyError, too
+        return self._known(self.scores(part, epochs, seed), text.strip())
+
+    def _known(self, values: Mapping[str, float] | pd.Series, text: str) -> float:
         try:
-            return float(scores[text.strip()])
+            return float(values[text])
         except KeyError:
-            raise ArchitectureError(f"the benchmark {self.name} has no architecture {text.strip()[:80]!r}") from None
+            raise ArchitectureError(f"the benchmark {self.name} has no architecture {text[:80]!r}") from None
 
     def evaluator(
         self, space, part: str = "val", epochs: int | None = None, seed: int | None = None
@@ -96,12 +99,15 @@ class Benchmark:
         part: searches should look at "val" and be judged on "test".
         epochs: as in `scores`.
         seed: likewise.
+
+        An architecture that the table lacks raises `ArchitectureError`.
         """
         values = dict(self.scores(part, epochs, seed))
-        known = [space.format(arch) in values for arch in ([0] * len(space.choices), [n - 1 for n in space.choices])]
-        if space.size != len(self) or not all(known):
+        ends = [0] * len(space.choices), [n - 1 for n in space.choices]
+        whole = space.size == len(self) and all(space.format(arch) in values for arch in ends)
+        if self.meta.get("fingerprint", space.fingerprint if whole else "") != space.fingerprint:
             raise ParameterError(f"the benchmark {self.name} holds another space than this {space.name}")
-        return lambda arch: float(values[space.format(arch)])
+        return lambda arch: self._known(values, space.format(arch))
 
     def regret(self, text: str) -> float:
         """Percentage points of mean test accuracy below the best architecture of the table."""
@@ -119,7 +125,8 @@ def load(name: str = "cells_digits") -> Benchmark:
     try:
         meta = json.loads(path.with_name(f"{name}.json").read_text())
         frame = pd.read_csv(path, index_col="arch")
-        return Benchmark(name, frame, meta["space"], meta["task"], tuple(meta["budgets"]), tuple(meta["seeds"]), meta)
+        about = (meta[key] for key in ("space_name", "space", "task"))
+        return Benchmark(name, frame, *about, tuple(meta["budgets"]), tuple(meta["seeds"]), meta)
     except UNREADABLE as error:
         raise DataError(f"the benchmark {name} cannot be read from {path.parent}: {error}") from None
 
@@ -141,7 +148,7 @@ def nasbench201(root: str | Path | None = None) -> Benchmark:
     except UNREADABLE as error:
         raise DataError(f"NAS-Bench-201 cannot be read from {path}: {error}") from None
     source = "NAS-Bench-201's authors, mean over their seeds"
-    return Benchmark("nasbench201", frame, {}, {"name": "cifar10"}, (200,), (0,), {"source": source})
+    return Benchmark("nasbench201", frame, "nasbench201", {}, {"name": "cifar10"}, (200,), (0,), {"source": source})
 
 
 def proxy_scores() -> dict[int, pd.DataFrame]:

@@ -51,7 +51,7 @@ class RankingWidget(PictureWidget):
         parts = [f"{name} {means['taught'][name]:+.2f} ({gains[name]:+.2f})" for name in self.measures]
         words = f"{self.prior.value}, {told}: τ {', '.join(parts)}. Means of {len(self.taught)} supernets; in brackets "
         words += "what they have over ordinary ones."
-        rows = {name: {measure: rows[measure] for measure in self.measures} for name, rows in groups.items()}
+        rows = {name: {m: rows[m].to_numpy() for m in self.measures} for name, rows in groups.items()}
         values = self.trials[self.measures]
         ends = min(0.0, values.min().min()) - 0.05, values.max().max() + 0.05  # the same for all, to be compared
         return plots.dots(rows, xlabel="Kendall's τ", xlim=ends, alt=words).guide(x=0), words

@@ -51,7 +51,13 @@ def small(tmp_path, monkeypatch):
         rows.append(row)
     monkeypatch.setattr(benchmark, "FOLDER", tmp_path)
     pd.DataFrame(rows).to_csv(tmp_path / "cells_digits.csv.gz", index=False)
-    meta = {"space": OPTIONS, "task": {"name": "digits"}, "budgets": [3, 6], "seeds": [0, 1]}
+    meta = {
+        "space_name": "nasbench201",
+        "space": OPTIONS,
+        "task": {"name": "digits"},
+        "budgets": [3, 6],
+        "seeds": [0, 1],
+    }
     (tmp_path / "cells_digits.json").write_text(json.dumps(meta))
     return space, tmp_path
 

@@ -86,7 +86,7 @@ def test_only_as_many_images_as_are_asked_for_are_opened(root):
         assert len(classification("folder", "train", root=root)) == 1
     half = classification("folder", "test", root=root, size=6, seed=1)
     assert half.labels.bincount().tolist() == [2, 2, 2]
-    with pytest.raises(DataError, match="none of 6 images can be read; first: .*cannot be read"):
+    with pytest.raises(DataError, match=r"none of 6 images can be read; first: .*cannot be read"):
         classification("folder", "val", root=root)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -45,7 +46,15 @@ def test_the_axis_is_the_same_for_all_settings(widget):
     for weight in (0.5, 2.0):
         widget.weight.value = weight
         ends.append(widget.figure.axes[0].get_xlim())
-    assert ends[0] == ends[1] and ends[0][1] > TRIALS["with the truth"].max()
+    assert ends[0] == ends[1] and ends[0][1] > TRIALS["beside the prior"].max()
+
+
+def test_a_row_is_a_measure_and_a_dot_a_supernet(widget):
+    (axes,) = widget.figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(MEASURES)
+    dots = np.concatenate([line.get_xdata() for line in axes.get_lines() if len(line.get_xdata()) == 3])
+    expected = pd.concat([widget.taught, TRIALS[(TRIALS.prior == "MACs") & (TRIALS.weight == 0)]])[[*MEASURES]]
+    assert np.allclose(np.sort(dots), np.sort(expected.to_numpy().ravel()))
 
 
 def test_settings_that_are_not_stored_are_told():
