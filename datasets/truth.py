@@ -105,13 +105,14 @@ class Truth:
         seconds = round(time.perf_counter() - start, 3)
         return [text, seed, *(scores[column] for column in self.columns[2:-1]), seconds]
 
-    def whole_rows(self, path: Path) -> None:
-        """Begin the table where there is none, and take out a row that a kill cut short."""
+    def whole_rows(self, path: Path) -> list[str]:
+        """The lines of the table so far, which is begun where there is none, without a row that a kill cut short."""
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         whole = [line for line in lines[1:] if line.endswith("\n") and line.count(",") == len(self.columns) - 1]
         kept = [",".join(self.columns) + "\n", *whole]
         if kept != lines:
             write_atomically(path, "".join(kept))
+        return kept
 
     def go_on(self, minutes: float, share: tuple[int, int] = (0, 1)) -> None:
         """Train what is not done yet: of every `share[1]` trainings the one of `share[0]`, for so many minutes."""
