@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-LINE = 280  # the most characters of a line
+LINE = 220  # the most characters of a line
 
 
 def shown(value: object, most: int = 100) -> str:
@@ -36,7 +36,7 @@ class Notes(list[Note]):
         where: the file.
         text: what was found there.
         """
-        self.append(Note(kind, f"{shown(where)}: {shown(text, LINE - 104)}"))
+        self.append(Note(kind, f"{shown(where, 90)}: {shown(text, LINE - 92)}"))
 
     @property
     def skipped(self) -> list[str]:
