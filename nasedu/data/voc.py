@@ -141,11 +141,9 @@ def _read(files: Files, stem: str, count: int, notes: Notes) -> Labelled | None:
         except ValueError as reason:
             notes.add("left out: object", path, f"an object without a readable name or box ({reason})")
             continue
-        if xmax - xmin < 1 or ymax - ymin < 1:
-            notes.add("left out: box", path, f"box ({xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}) is under 1 px wide or high")
-            continue
         ignore = flag(node.findtext("difficult", "0"), partial(notes.add, "noted: mark", path))
-        item.objects.append((name, (xmin - 1, ymin - 1, xmax, ymax), ignore))
+        first = int(xmax - xmin >= 1 and ymax - ymin >= 1)  # a box without extent stays so, and is left out as such
+        item.objects.append((name, (xmin - first, ymin - first, xmax, ymax), ignore))
     return item
 
 
