@@ -45,10 +45,12 @@ def text(path: Path, notes: Notes | None = None, most: float = SMALL) -> str:
     if size > most:
         raise ValueError(f"it has {size:,} bytes; at most {most:,.0f} are read")
     raw = path.read_bytes()
-    declared = DECLARED.match(raw.lstrip())
+    match = DECLARED.match(raw.lstrip())
+    declared = [match[1].decode()] if match else []
     guesses = [encoding for mark, encoding in MARKS.items() if raw.startswith(mark)]
     guesses += ["utf-16-le" if raw[1:2] == b"\0" else "utf-16-be"] if b"\0" in raw[:2] else ["utf-8"]
-    for encoding in [*guesses, *([declared[1].decode()] if declared else [])]:
+    wide = match and match[1][:2].lower() in (b"gb", b"bi", b"eu", b"sh")  # whose bytes may look like UTF-8
+    for encoding in [*declared, *guesses] if wide else [*guesses, *declared]:
         try:
             return raw.decode(encoding)
         except (ValueError, LookupError):
