@@ -12,7 +12,7 @@ from nasedu.data import splits
 from nasedu.data.images import why
 from nasedu.data.labelled import LAYOUTS, Found, Labelled
 from nasedu.data.notes import Notes, shown
-from nasedu.data.reading import flag, found, inside, number, text
+from nasedu.data.reading import flag, found, inside, number, text, told
 from nasedu.errors import DataError, brief
 
 
@@ -97,8 +97,8 @@ def _open(root: Path, file: Path, notes: Notes) -> tuple[dict[str, str], dict[st
     for annotation in content["annotations"]:
         owner = entries.get(_key(annotation.get("image_id")))
         if owner is None:
-            told = f"an annotation is of image {brief(annotation.get('image_id'))}, which is not listed"
-            notes.add("left out: annotation without an image", file, told)
+            what = f"an annotation is of image {told(annotation.get('image_id'))}, which is not listed"
+            notes.add("left out: annotation without an image", file, what)
         elif owner.times == 1 or not any(_equal(annotation, other) for other in owner.annotations):
             owner.annotations.append(annotation)
     return {key: named[key] for key in order}, {str(entry.path): entry for entry in entries.values()}
@@ -117,7 +117,9 @@ def _by_id(file: Path, part: str, rows: list[dict], what: str) -> dict[str, str]
     for row in rows:
         key, name = _key(row.get("id")), row.get(what)
         if not key or not isinstance(name, str | int | float) or not str(name).strip():
-            raise DataError(f"{shown(file)}: one of the {part} has no id or no {what}: {brief(str(row))}")
+            raise DataError(
+                f"{shown(file)}: one of the {part} has no id or no {what}: they are {told(row.get('id'))} and {told(name)}"
+            )
         name = str(name).strip() if what == "name" else str(name)
         if named.setdefault(key, name) != name:
             both = f"{brief(named[key])} and {brief(name)}"
@@ -161,8 +163,8 @@ def _located(root: Path, file: Path, images: dict[str, str], notes: Notes) -> di
     folders: dict[Path, dict[str, Path]] = {}
     place = next((p for p in places if any(found(p / name, folders) for name in names.values())), None)
     if place is None:
-        told = ", ".join(shown(place.relative_to(root), 30) for place in places)
-        raise DataError(f"{shown(file)}: none of its {len(names)} images is in {told}")
+        tried = ", ".join(shown(place.relative_to(root), 30) for place in places)
+        raise DataError(f"{shown(file)}: none of its {len(names)} images is in {tried}")
     paths = {key: found(place / name, folders) for key, name in names.items()}
     missing = [names[key] for key, path in paths.items() if path is None]
     if missing:

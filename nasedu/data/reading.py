@@ -60,10 +60,15 @@ def text(path: Path, notes: Notes | None = None, most: float = SMALL) -> str:
     return raw.decode("latin-1")
 
 
+def told(value: object) -> str:
+    """What a file gives, for a message: of lists and dicts, which may be nested deep, the kind alone."""
+    return brief(value) if isinstance(value, str | Real | None) else f"a {type(value).__name__}"
+
+
 def number(value: object) -> float:
     """A finite number, or the text of one. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, Real | str):
-        raise ValueError(f"{brief(value)} is no number")
+        raise ValueError(f"{told(value)} is no number")
     try:
         read = float(value)
     except (ValueError, OverflowError):
@@ -75,11 +80,11 @@ def number(value: object) -> float:
 
 def flag(value: object, missing: Callable[[str], None]) -> bool:
     """Whether an object is marked, by a number or a word; what is no such mark is told to `missing`, and is no mark."""
-    word = str(value).strip().lower()
+    word = value.strip().lower() if isinstance(value, str) else "" if value is None else value
     try:
-        return word in YES or (word not in NO and number(word) != 0)
+        return word is True or word in YES or (word is not False and word not in NO and number(word) != 0)
     except ValueError:
-        missing(f"the mark {brief(value)} is neither yes nor no, and was taken as no")
+        missing(f"the mark {told(value)} is neither yes nor no, and was taken as no")
         return False
 
 
@@ -92,10 +97,10 @@ def inside(name: str, of: Path) -> str:
     of: the file that gives it.
     """
     parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or ".." in parts or parts[0] == "/" or re.fullmatch("[A-Za-z]:", parts[0]):
+    if ".." in parts or parts[:1] == ("/",) or re.fullmatch("[A-Za-z]:", "".join(parts[:1])):
         named = brief(name)
         raise DataError(f"{shown(of)} names {named}: only files within its own folder are read, by relative names")
-    return "/".join(parts)
+    return "/".join(parts) or "."
 
 
 def same(name: str) -> str:

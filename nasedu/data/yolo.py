@@ -16,7 +16,7 @@ from nasedu.data.frames import SHARES
 from nasedu.data.images import why
 from nasedu.data.labelled import LAYOUTS, Found, Labelled
 from nasedu.data.notes import Notes, shown
-from nasedu.data.reading import SUFFIXES, found, inside, number, text
+from nasedu.data.reading import SUFFIXES, found, inside, number, text, told
 from nasedu.errors import DataError, brief
 
 NAMES = ("classes.txt", "obj.names", "classes.names", "labels/classes.txt", "labels.txt")
@@ -72,9 +72,7 @@ class Folder:
             place = Path(os.path.normpath(self.root / path))
             if place.is_relative_to(os.path.normpath(self.root)):
                 return place
-        self.notes.add(
-            "noted: path of another place", self.file, f"its path {brief(path)} is not followed: names start here"
-        )
+        self.notes.add("noted: path of another place", self.file, f"its path {told(path)} is not followed")
         return self.root
 
     def images(self, key: str, value: object) -> list[str]:
