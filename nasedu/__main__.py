@@ -215,7 +215,7 @@ def check_data(args: argparse.Namespace) -> int:
     for split in ("train", "val", "test"):
         try:
             with warnings.catch_warnings(action="ignore", category=UserWarning):
-                found = data.detection(name, split, root=args.folder, image_size=320)
+                found: Any = data.detection(name, split, root=args.folder, image_size=320)
         except NaseduError as error:
             status = fail(f"{split}: {error}", 2)
             continue

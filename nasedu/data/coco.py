@@ -117,9 +117,8 @@ def _by_id(file: Path, part: str, rows: list[dict], what: str) -> dict[str, str]
     for row in rows:
         key, name = _key(row.get("id")), row.get(what)
         if not key or not isinstance(name, str | int | float) or not str(name).strip():
-            raise DataError(
-                f"{shown(file)}: one of the {part} has no id or no {what}: they are {told(row.get('id'))} and {told(name)}"
-            )
+            got = f"{told(row.get('id'))} and {told(name)}"
+            raise DataError(f"{shown(file)}: one of the {part} has no id or no {what}: they are {got}")
         name = str(name).strip() if what == "name" else str(name)
         if named.setdefault(key, name) != name:
             both = f"{brief(named[key])} and {brief(name)}"

@@ -80,9 +80,11 @@ def number(value: object) -> float:
 
 def flag(value: object, missing: Callable[[str], None]) -> bool:
     """Whether an object is marked, by a number or a word; what is no such mark is told to `missing`, and is no mark."""
-    word = value.strip().lower() if isinstance(value, str) else "" if value is None else value
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word is None or isinstance(word, bool) or (isinstance(word, str) and word in YES | NO):
+        return word is True or word in YES
     try:
-        return word is True or word in YES or (word is not False and word not in NO and number(word) != 0)
+        return number(word) != 0
     except ValueError:
         missing(f"the mark {told(value)} is neither yes nor no, and was taken as no")
         return False

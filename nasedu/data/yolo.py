@@ -138,7 +138,12 @@ class Folder:
         return place if os.path.exists(place) or not os.path.exists(beside) else beside
 
     def read(self, image: str, count: int, notes: Notes) -> Labelled | None:
-        """An image's labels; None where its file of them cannot be read."""
+        """An image's labels; None where its file of them cannot be read.
+
+        image: its path from the root.
+        count: its number.
+        notes: what is found joins them.
+        """
         item, path = Labelled(self.root / image, count, stated=SHARES), self.label(image)
         try:
             lines = text(path, notes).splitlines()

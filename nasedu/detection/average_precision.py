@@ -136,11 +136,11 @@ def _check(images: Sequence[dict], what: str, keys: Sequence[str]) -> None:
             parts = {key: torch.as_tensor(given[key]) for key in (*keys, *({"ignore"} & given.keys()))}
         except (TypeError, ValueError, RuntimeError):
             raise ParameterError(f"{where} must be tensors, or lists of numbers") from None
-        n = len(parts["labels"]) if parts["labels"].dim() else -1
-        shapes = {key: (n, 4) if key == "boxes" and part.numel() else (n,) for key, part in parts.items()}
+        n = parts["labels"].numel()
         for key, part in parts.items():
-            if tuple(part.shape) not in (shapes[key], (0, 4) if not n else ()):
-                raise ParameterError(f"{where}: {key} have shape {tuple(part.shape)}, but there are {n} labels")
+            if part.shape != ((n, 4) if key == "boxes" else (n,)) and (n or part.numel()):
+                shape = tuple(part.shape)
+                raise ParameterError(f"{where}: {key} have shape {shape}, but it has {n} labels; boxes are (n, 4)")
             if not part.isfinite().all():
                 raise ParameterError(f"{where}: {key} must be finite, but they hold {part[~part.isfinite()][0]:g}")
         if (parts["labels"] % 1).any():
