@@ -1,4 +1,4 @@
-"""The command line: `nasedu run`, `build`, `lab`, `grade`, `site`, `kit`, `import-kit`, `rank`, or with `python -m`.
+"""The command line: `nasedu run`, `build`, `lab`, `grade`, `site`, `check-data`, `kit`, `import-kit`, `rank`.
 
 Exit status: 0 done, 1 something failed, 2 a mistake in what was asked for, 130 interrupted.
 """
@@ -202,6 +202,33 @@ def ranked(args: argparse.Namespace) -> dict[str, float]:
         return submission.rank(args.file, space, evaluate, **kept)
 
 
+def check_data(args: argparse.Namespace) -> int:
+    """Read every split of a data folder and tell what was found, with a picture of each; the exit status."""
+    import warnings
+
+    from nasedu import data, plots
+    from nasedu.data.notes import shown
+    from nasedu.files import write_atomically
+
+    name = args.dataset or data.guess(args.folder)
+    status = 0
+    for split in ("train", "val", "test"):
+        try:
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                found: Any = data.detection(name, split, root=args.folder, image_size=320)
+        except NaseduError as error:
+            status = fail(f"{split}: {error}", 2)
+            continue
+        classes = found.classes[:20] + ["..."] * (len(found.classes) > 20)
+        print(f"{found}\n  classes: {', '.join(shown(one, 40) for one in classes)}")
+        for kind, count, first in found.report().itertuples(index=False):
+            print(f"  {count:6} {kind}; first: {first}")
+        picture = args.out / f"{split}.png"
+        write_atomically(picture, plots.scenes(found).png())
+        print(f"  {picture}: some of its images with their boxes")
+    return status
+
+
 def fail(problem: object, status: int) -> int:
     """Tell what went wrong on stderr, and return the exit status `status`."""
     print(f"nasedu: {problem}", file=sys.stderr)
@@ -241,7 +268,7 @@ def add_running(commands) -> None:
 
 
 def add_teaching(commands) -> None:
-    """The commands for those who learn and teach with the course."""
+    """The commands for those who learn and teach with the course, and bring their own data."""
     command = commands.add_parser("lab", help="open JupyterLab on a copy of the notebooks, which is yours to change")
     command.set_defaults(function=lab)
     command.add_argument("--desk", type=Path, metavar="DIR", help="where the copy lies (default: work/)")
@@ -255,6 +282,15 @@ def add_teaching(commands) -> None:
     )
     command.add_argument("--limit", type=float, default=30, help="seconds an answer may take (default: 30)")
     command.add_argument("--jobs", type=int, help="hand-ins at a time (default: one per core)")
+
+    command = commands.add_parser(
+        "check-data", help="read a folder of images with boxes, and tell what is wrong with it"
+    )
+    command.set_defaults(function=check_data)
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="the data, in VOC, COCO or YOLO layout")
+    command.add_argument("--dataset", help="voc, coco or yolo (default: what the folder looks like)")
+    place = "where a picture of each split goes (default: checked)"
+    command.add_argument("--out", type=Path, default=Path("checked"), metavar="DIR", help=place)
 
     command = commands.add_parser("site", help="write the whole course as a static site, which opens from disk")
     command.set_defaults(function=site)

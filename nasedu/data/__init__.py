@@ -1,7 +1,8 @@
-"""Images to learn from: with boxes (built in, PASCAL VOC folders, COCO files), and with one label each."""
+"""Images to learn from: with boxes (built in, VOC folders, COCO files, YOLO labels), and with one label each."""
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -11,19 +12,30 @@ from nasedu.data.coco import coco
 from nasedu.data.dataset import DetectionDataset
 from nasedu.data.digits import digits
 from nasedu.data.export import export
-from nasedu.data.images import LAYOUTS, read_folder
-from nasedu.data.voc import voc
+from nasedu.data.labelled import LAYOUTS, read_folder
+from nasedu.data.notes import shown
+from nasedu.data.voc import PLACES, voc
+from nasedu.data.yolo import yolo
 from nasedu.errors import DataError, ParameterError, check_name, check_whole
 from nasedu.registry import Registry, check_options, options_of
 
-__all__ = ["ImageSet", "classification", "detection", "export", "names"]
+__all__ = ["ImageSet", "classification", "detection", "export", "guess", "names"]
 
-READERS = Registry("dataset", {"digits": digits, "voc": partial(read_folder, voc), "coco": partial(read_folder, coco)})
+FOLDERS = {"voc": voc, "coco": coco, "yolo": yolo}
+READERS = Registry("dataset", {"digits": digits} | {name: partial(read_folder, find) for name, find in FOLDERS.items()})
 
 
 def names() -> list[str]:
-    """The names that `detection` knows: "digits" is built in, "voc" and "coco" read a folder."""
+    """The names that `detection` knows: "digits" is built in, "voc", "coco" and "yolo" read a folder."""
     return READERS.names()
+
+
+def guess(root: str | Path) -> str:
+    """The name of the reader that a folder looks made for."""
+    root = Path(root)
+    if any((root / "annotations").glob("instances*.json")):
+        return "coco"
+    return "voc" if any((root / place / "Annotations").is_dir() for place in PLACES) else "yolo"
 
 
 def detection(
@@ -38,15 +50,15 @@ def detection(
 ) -> DetectionDataset:
     """A split of a detection data set.
 
-    name: "digits" is built in, "voc" and "coco" read a folder.
+    name: "digits" is built in, "voc", "coco" and "yolo" read a folder.
     split: "train", "val" or "test".
-    root: the folder; see `nasedu.data.voc.voc` and `nasedu.data.coco.coco`.
+    root: the folder; see `nasedu.data.voc.voc`, `nasedu.data.coco.coco` and `nasedu.data.yolo.yolo`.
     image_size: pixels of a side.
     seed: draws the scenes of "digits", or which images to take of a folder; it never moves an image from one split to
         another.
     size: how many images, or None for all.
-    options: `difficulty` (digits), `classes` and `cache_bytes` (voc, coco); see `nasedu.data.digits.digits` and
-        `nasedu.data.images.read_folder`.
+    options: `difficulty` (digits), `classes` and `cache_bytes` (folders); see `nasedu.data.digits.digits` and
+        `nasedu.data.labelled.read_folder`.
     Raises UnknownName for a name, split, option or class, ParameterError for a value out of range, DataError
     for a folder that is missing or incomplete.
     """
@@ -66,8 +78,8 @@ def detection(
 
 
 def _folder(name: str, root: str | Path | None) -> Path:
-    if not root:
+    if not root or "\0" in str(root):
         raise DataError(f"{name} needs the folder of its data: give a root that holds {LAYOUTS[name]}")
-    if not Path(root).is_dir():
-        raise DataError(f"there is no folder {root}: {name} expects one that holds {LAYOUTS[name]}")
+    if not os.path.isdir(root):
+        raise DataError(f"there is no folder {shown(root, 60)}: {name} expects one that holds {LAYOUTS[name]}")
     return Path(root)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import json
+import math
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from torchvision.datasets import CocoDetection
-
 from nasedu.data import splits
-from nasedu.data.images import LAYOUTS, Found, Labelled
-from nasedu.errors import DataError
+from nasedu.data.images import why
+from nasedu.data.labelled import LAYOUTS, Found, Labelled
+from nasedu.data.notes import Notes, shown
+from nasedu.data.reading import flag, found, inside, number, text, told
+from nasedu.errors import DataError, brief
 
 
-def coco(root: Path, split: str) -> Found:
+@dataclass
+class Entry:
+    """An image of an instances file: its place, its number, the size that is stated, its annotations, and how often
+    it is listed."""
+
+    path: Path
+    number: int
+    stated: tuple[float, float] | None
+    annotations: list[dict] = field(default_factory=list)
+    times: int = 0
+
+
+def coco(root: Path, split: str, notes: Notes) -> Found:
     """A split of a folder with COCO instances files, found as annotations/instances_SPLIT*.json.
 
     Images lie in the folder that the file is named after (train2017), in images, or in `root`. Classes are
@@ -23,25 +37,35 @@ def coco(root: Path, split: str) -> Found:
     A single instances file is divided by a fixed draw on its images: 70 % train, 10 % val, 20 % test. With a
     train and a val file but no test file (COCO 2017 keeps that secret), test is val; without val, a fixed
     fifth of train is held out. Images of val and test never stay in train.
-    Raises DataError for a missing folder, file or image; broken images are skipped.
+    Raises DataError for a missing folder, file or image, and ids of which two things have the same; what has no image
+    or no category is left out.
+
+    root: the folder.
+    split: "train", "val" or "test".
+    notes: what is found joins them.
     """
     files = _needed(_find(root), split)
-    sources = {key: _open(root, file) for key, file in files.items()}
-    categories = _categories(files, sources)
-    classes = [name for _, name in sorted(categories.items())]
-    return Found("coco", _divide(sources, split), classes, partial(_read, categories))
+    sources = {key: _open(root, file, notes) for key, file in files.items()}
+    tables = {key: categories for key, (categories, _) in sources.items()}
+    first, *others = tables
+    for other in others:
+        if tables[other] != tables[first]:
+            raise DataError(f"{shown(files[other])} and {shown(files[first], 60)} list different categories")
+    classes = list(dict.fromkeys(tables[first].values()))
+    entries = {key: entries for key, (_, entries) in sources.items()}
+    return Found("coco", _divide(entries, split), classes, partial(_read, tables[first]))
 
 
 def _find(root: Path) -> dict[str, Path]:
     """The instances files by split, or a single one as {"all": file}."""
-    found = sorted((root / "annotations").glob("instances*.json"))
-    if not found:
-        raise DataError(f"no COCO instances file in {root / 'annotations'}: expected {LAYOUTS['coco']}")
-    if len(found) == 1:
-        return {"all": found[0]}
-    files = {name: f for name in splits.NAMES for f in found if f.stem.startswith(f"instances_{name}")}
+    given = sorted((root / "annotations").glob("instances*.json"))
+    if not given:
+        raise DataError(f"no COCO instances file in {shown(root / 'annotations', 60)}: expected {LAYOUTS['coco']}")
+    if len(given) == 1:
+        return {"all": given[0]}
+    files = {name: f for name in splits.NAMES for f in given if f.stem.startswith(f"instances_{name}")}
     if "train" not in files:
-        raise DataError(f"{root / 'annotations'} has no instances_train*.json: expected {LAYOUTS['coco']}")
+        raise DataError(f"{shown(root / 'annotations', 60)} has no instances_train*.json: expected {LAYOUTS['coco']}")
     return files
 
 
@@ -53,65 +77,130 @@ def _needed(files: dict[str, Path], split: str) -> dict[str, Path]:
     return files
 
 
-def _open(root: Path, file: Path) -> CocoDetection:
-    """An instances file with the folder of its images."""
+def _open(root: Path, file: Path, notes: Notes) -> tuple[dict[str, str], dict[str, Entry]]:
+    """The classes of an instances file by category id, and its images by path, each with its annotations."""
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-            source = CocoDetection(str(root), str(file))
-        names = [str(image["file_name"]) for image in source.coco.imgs.values()]
-        categories = [str(category["name"]) for category in source.coco.cats.values()]
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as reason:
-        raise DataError(f"{file} is not a COCO instances file ({reason!r})") from reason
-    if not names or not categories:
-        raise DataError(f"{file} lists {len(names)} images and {len(categories)} categories: both are needed")
-    if len(set(categories)) < len(categories):
-        raise DataError(f"{file} gives two categories the same name")
+        content = json.loads(text(file, notes, math.inf))
+    except (OSError, ValueError, RecursionError) as reason:
+        raise DataError(f"{shown(file)} is no COCO instances file: {why(reason, 'file', 'cannot be read')}") from None
+    for part in ("images", "annotations", "categories"):
+        rows = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise DataError(f"{shown(file)} is no COCO instances file: it has no list of {part!r}")
+    if not content["images"] or not content["categories"]:
+        counts = f"{len(content['images'])} images and {len(content['categories'])} categories"
+        raise DataError(f"{shown(file)} lists {counts}: both are needed")
+    named = _by_id(file, "categories", content["categories"], "name")
+    order = sorted(named, key=lambda key: (not key.isdecimal(), int(key) if key.isdecimal() else 0, key))
+    images = _by_id(file, "images", content["images"], "file_name")
+    entries = _entries(root, file, images, content["images"], notes)
+    for annotation in content["annotations"]:
+        owner = entries.get(_key(annotation.get("image_id")))
+        if owner is None:
+            what = f"an annotation is of image {told(annotation.get('image_id'))}, which is not listed"
+            notes.add("left out: annotation without an image", file, what)
+        elif owner.times == 1 or not any(_equal(annotation, other) for other in owner.annotations):
+            owner.annotations.append(annotation)
+    return {key: named[key] for key in order}, {str(entry.path): entry for entry in entries.values()}
+
+
+def _key(value: object) -> str:
+    """An id as text, so that 7, 7.0 and "7" are one; "" for what is no id."""
+    whole = isinstance(value, float) and value.is_integer()
+    known = isinstance(value, int | str) and not isinstance(value, bool)
+    return str(int(value) if whole else value).strip() if whole or known else ""
+
+
+def _by_id(file: Path, part: str, rows: list[dict], what: str) -> dict[str, str]:
+    """The names of categories or images by id. Raises DataError where one is missing, or an id stands for two names."""
+    named: dict[str, str] = {}
+    for row in rows:
+        key, name = _key(row.get("id")), row.get(what)
+        if not key or not isinstance(name, str | int | float) or not str(name).strip():
+            got = f"{told(row.get('id'))} and {told(name)}"
+            raise DataError(f"{shown(file)}: one of the {part} has no id or no {what}: they are {got}")
+        name = str(name).strip() if what == "name" else str(name)
+        if named.setdefault(key, name) != name:
+            both = f"{brief(named[key])} and {brief(name)}"
+            raise DataError(
+                f"{shown(file, 80)}: {part} {both} have one id, {brief(key)}: their boxes cannot be told apart"
+            )
+    return named
+
+
+def _entries(root: Path, file: Path, images: dict[str, str], rows: list[dict], notes: Notes) -> dict[str, Entry]:
+    """The images by id; a file that is listed under several ids is one image."""
+    paths = _located(root, file, images, notes)
+    whole = all(key.isascii() and key.isdecimal() and len(key) < 19 for key in images)
+    whole = whole and len({int(key) for key in images}) == len(images)
+    if not whole:
+        notes.add("noted: image ids that are no whole numbers", file, "its images are numbered in order")
+    entries: dict[Path, Entry] = {}
+    for count, row in enumerate({_key(row["id"]): row for row in rows}.values(), start=1):
+        key = _key(row["id"])
+        entry = entries.setdefault(paths[key], Entry(paths[key], int(key) if whole else count, _size(row)))
+        entry.times += 1
+        if entry.times > 1:
+            notes.add("repaired: image listed twice", entry.path, f"{shown(file)} lists it under several ids")
+    return {key: entries[path] for key, path in paths.items()}
+
+
+def _size(row: dict) -> tuple[float, float] | None:
+    """What a file states of an image's width and height; None where it states nothing."""
+    try:
+        width, height = number(row.get("width")), number(row.get("height"))
+    except ValueError:
+        return None
+    return (width, height) if width > 1 and height > 1 else None
+
+
+def _located(root: Path, file: Path, images: dict[str, str], notes: Notes) -> dict[str, Path]:
+    """Where each image is, by id. Raises DataError where one is missing or outside of the folder."""
+    names = {key: inside(name, file) for key, name in images.items()}
     folder = file.stem.removeprefix("instances").removeprefix("_")
     places = dict.fromkeys(root / place for place in (folder, f"images/{folder}", "images", ""))
-    source.root = next((place for place in places if any((place / name).is_file() for name in names)), None)
-    if source.root is None:
-        raise DataError(f"{file}: none of its {len(names)} images is in {', '.join(map(str, places))}")
-    missing = [name for name in names if not (source.root / name).is_file()]
+    folders: dict[Path, dict[str, Path]] = {}
+    place = next((p for p in places if any(found(p / name, folders) for name in names.values())), None)
+    if place is None:
+        tried = ", ".join(shown(place.relative_to(root), 30) for place in places)
+        raise DataError(f"{shown(file)}: none of its {len(names)} images is in {tried}")
+    paths = {key: found(place / name, folders) for key, name in names.items()}
+    missing = [names[key] for key, path in paths.items() if path is None]
     if missing:
-        raise DataError(f"{file} lists {len(missing)} images that are not in {source.root}, first {missing[0]}")
-    return source
+        listed = f"lists {len(missing)} images that are not in {shown(place, 60)}, first {shown(missing[0], 60)}"
+        raise DataError(f"{shown(file, 80)} {listed}")
+    for key, path in paths.items():
+        if path.name != Path(names[key]).name:
+            notes.add("noted: image of another suffix", path, f"{shown(file, 60)} names it {shown(names[key], 60)}")
+    return paths
 
 
-def _categories(files: dict[str, Path], sources: dict[str, CocoDetection]) -> dict[int, str]:
-    """Name by category id; all files that are open must agree."""
-    tables = {key: {c["id"]: c["name"] for c in source.coco.cats.values()} for key, source in sources.items()}
-    first, *others = tables
-    for other in others:
-        if tables[other] != tables[first]:
-            raise DataError(f"{files[other]} and {files[first]} list different categories")
-    return tables[first]
+def _equal(one: dict, other: dict) -> bool:
+    """Whether two annotations are of the same object."""
+    return all(one.get(key) == other.get(key) for key in ("bbox", "category_id"))
 
 
-def _divide(sources: dict[str, CocoDetection], split: str) -> list[tuple[CocoDetection, int]]:
-    """The split's images as (source, image id). An image is the same in two files if its path is."""
-    paths = {key: {} for key in sources}
-    for key, source in sources.items():
-        for number, image in source.coco.imgs.items():
-            paths[key][str(source.root / image["file_name"])] = source, number
-    if "all" in paths:
-        return [paths["all"][path] for path in splits.shares(list(paths["all"]))[split]]
-    if "train" not in paths:
-        return list(next(iter(paths.values())).values())
-    lists = splits.complete(paths["train"], paths.get("val"), paths.get("test"))
-    origin = {**paths["train"], **paths.get("val", {}), **paths.get(split, {})}
+def _divide(entries: dict[str, dict[str, Entry]], split: str) -> list[Entry]:
+    """The split's images. An image is the same in two files if its path is."""
+    if "all" in entries:
+        return [entries["all"][path] for path in splits.shares(list(entries["all"]))[split]]
+    if "train" not in entries:
+        return list(next(iter(entries.values())).values())
+    lists = splits.complete(*(list(entries[key]) if key in entries else None for key in splits.NAMES))
+    origin = {**entries["train"], **entries.get("val", {}), **entries.get(split, {})}
     return [origin[path] for path in lists[split]]
 
 
-def _read(categories: dict[int, str], place: tuple[CocoDetection, int], _: int, skipped: list[str]) -> Labelled:
+def _read(categories: dict[str, str], entry: Entry, _: int, notes: Notes) -> Labelled:
     """The annotations of an image, which keeps its own number."""
-    source, number = place
-    item = Labelled(source.root / source.coco.imgs[number]["file_name"], number)
-    for annotation in source.coco.imgToAnns[number]:
+    item = Labelled(entry.path, entry.number, stated=entry.stated)
+    for annotation in entry.annotations:
         try:
-            x, y, width, height = map(float, annotation["bbox"])
-            name = categories[annotation["category_id"]]
+            x, y, width, height = map(number, annotation["bbox"])
+            name = categories[_key(annotation["category_id"])]
         except (KeyError, TypeError, ValueError) as reason:
-            skipped.append(f"{item.path}: an annotation without a readable box or category ({reason!r})")
+            notes.add("left out: object", entry.path, f"an annotation without a readable box or category ({reason!r})")
             continue
-        item.objects.append((name, (x, y, x + width, y + height), bool(annotation.get("iscrowd", 0))))
+        ignore = flag(annotation.get("iscrowd", 0), partial(notes.add, "noted: mark", entry.path))
+        item.objects.append((name, (x, y, x + width, y + height), ignore))
     return item

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
+
+from nasedu.data.notes import Note, Notes
 
 ONE_SET_IN_MEMORY = 2 * 1024**3
 """Bytes of letterboxed uint8 images that a data set keeps in memory by default."""
@@ -40,11 +43,14 @@ class Sample:
             "image_id": self.image_id,
         }
 
+    def rows(self) -> Iterator[tuple[list[float], int, bool]]:
+        """Of each object the corners, the label, and whether it is ignored."""
+        return zip(self.boxes.tolist(), self.labels.tolist(), self.ignore.tolist(), strict=True)
+
     def coco(self) -> list[dict]:
         """COCO annotations without their ids, which only a whole set can give."""
         rows = []
-        columns = self.boxes.tolist(), self.labels.tolist(), self.ignore.tolist()
-        for (x1, y1, x2, y2), label, ignore in zip(*columns, strict=True):
+        for (x1, y1, x2, y2), label, ignore in self.rows():
             place = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
             rows.append({"image_id": self.image_id, "category_id": label + 1} | place | {"iscrowd": int(ignore)})
         return rows
@@ -62,7 +68,7 @@ class DetectionDataset(Dataset):
     samples: every image's labels.
     load: reads image i; it is asked once per image while `cache_bytes` hold out, else at every access.
     image_size: the side S in pixels.
-    skipped: one line for each file or box that could not be used.
+    notes: what was left out, repaired or doubtful when it was read; `skipped` has the lines of what was left out.
     cache_bytes: of images that are kept.
     """
 
@@ -75,11 +81,11 @@ class DetectionDataset(Dataset):
         load: Callable[[int], Tensor],
         *,
         image_size: int,
-        skipped: Sequence[str] = (),
+        notes: Sequence[Note] = (),
         cache_bytes: int = ONE_SET_IN_MEMORY,
     ):
         self.name, self.split, self.image_size = name, split, image_size
-        self.classes, self.samples, self.skipped = list(classes), list(samples), list(skipped)
+        self.classes, self.samples, self.notes = list(classes), list(samples), Notes(notes)
         self._load = load
         self._images: dict[int, Tensor] = {}
         self._room = cache_bytes // (3 * image_size**2)
@@ -95,8 +101,17 @@ class DetectionDataset(Dataset):
         boxes = sum(len(s.labels) for s in self.samples)
         return (
             f"DetectionDataset({self.name} {self.split}: {len(self)} images of {self.image_size} px, "
-            f"{boxes} boxes, {len(self.classes)} classes, {len(self.skipped)} skipped)"
+            f"{boxes} boxes, {len(self.classes)} classes, {len(self.skipped)} left out)"
         )
+
+    @property
+    def skipped(self) -> list[str]:
+        """A line for each file, object or box that was left out."""
+        return self.notes.skipped
+
+    def report(self) -> pd.DataFrame:
+        """What was left out, repaired or doubtful: `kind`, `count` and `first` line, the most frequent kind first."""
+        return self.notes.report()
 
     def _image(self, index: int) -> Tensor:
         if index in self._images:
@@ -119,7 +134,7 @@ class DetectionDataset(Dataset):
         """
         labels = [[getattr(s, part) for s in self.samples] for part in ("boxes", "labels", "ignore")]
         files = [s.file for s in self.samples if Path(s.file).is_file()]
-        by_file = files and getattr(self._load, "__module__", "") == "nasedu.data.images"  # which reads nothing else
+        by_file = files and getattr(self._load, "__module__", "") == "nasedu.data.labelled"  # which reads nothing else
         images = [*map(_content, files), None if by_file else self._load]
         about = self.name, self.split, self.classes, self.image_size, [Path(s.file).name for s in self.samples]
         return [about, [len(boxes) for boxes in labels[0]], [torch.cat(p) if p else p for p in labels], images]

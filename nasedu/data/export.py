@@ -3,32 +3,90 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
+from xml.etree import ElementTree
 
+import yaml
 from torchvision.transforms.v2.functional import to_pil_image
 from tqdm import tqdm
 
 from nasedu.data.dataset import DetectionDataset
 from nasedu.errors import OutputError
 from nasedu.files import write_atomically
+from nasedu.registry import Registry
+
+PLACES = {"coco": "{split}", "voc": "JPEGImages", "yolo": "images/{split}"}  # of the images
 
 
-def export(dataset: DetectionDataset, folder: str | Path) -> Path:
-    """Write the letterboxed images as PNG to folder/SPLIT and folder/annotations/instances_SPLIT.json.
+def export(dataset: DetectionDataset, folder: str | Path, layout: str = "coco") -> Path:
+    """Write a set's letterboxed images as PNG, and its labels, in one of the layouts that `detection` reads.
 
-    Export train, val and test into one folder, and `detection("coco", split, root=folder)` reads the same
-    pixels, boxes, classes and image ids back. Returns the JSON's path. Raises OutputError if it cannot write.
+    Export train, val and test into one folder, and `detection(layout, split, root=folder)` reads the same pixels, boxes
+    and class names back, of COCO files the image ids, too. VOC sorts the names of the classes that occur; YOLO has no
+    mark for objects that do not count: they are left out, with a warning. Returns the file that describes the split.
+    Raises UnknownName for a layout, OutputError if it cannot write.
+
+    dataset: what is written.
+    folder: where; made if it is missing.
+    layout: "coco", "voc" or "yolo".
     """
-    folder = Path(folder)
-    truth = dataset.coco()
-    annotations = folder / "annotations" / f"instances_{dataset.split}.json"
+    write, folder = WRITERS[layout], Path(folder)
+    images = folder / PLACES[layout].format(split=dataset.split)
+    names = [f"{dataset.split}_{index:06d}" if layout == "voc" else f"{index:06d}" for index in range(len(dataset))]
     try:
-        (folder / dataset.split).mkdir(parents=True, exist_ok=True)
-        for index, entry in enumerate(tqdm(truth["images"], desc=f"writing {folder}", delay=2, leave=False)):
-            entry["file_name"] = f"{index:06d}.png"
-            image = to_pil_image(dataset[index][0])
-            image.save(folder / dataset.split / entry["file_name"], compress_level=1)
+        images.mkdir(parents=True, exist_ok=True)
+        for index, name in enumerate(tqdm(names, desc=f"writing {folder}", delay=2, leave=False)):
+            to_pil_image(dataset[index][0]).save(images / f"{name}.png", compress_level=1)
     except OSError as reason:
         raise OutputError(f"cannot write to {folder}: {reason}") from reason
+    return write(dataset, folder, names)
+
+
+def _coco(dataset: DetectionDataset, folder: Path, names: list[str]) -> Path:
+    truth = dataset.coco()
+    for name, entry in zip(names, truth["images"], strict=True):
+        entry["file_name"] = f"{name}.png"
+    annotations = folder / "annotations" / f"instances_{dataset.split}.json"
     write_atomically(annotations, json.dumps(truth))
     return annotations
+
+
+def _voc(dataset: DetectionDataset, folder: Path, names: list[str]) -> Path:
+    for name, sample in zip(names, dataset.samples, strict=True):
+        root = ElementTree.Element("annotation")
+        _nested(root, {"filename": f"{name}.png", "size": {"width": dataset.image_size, "height": dataset.image_size}})
+        for (x1, y1, x2, y2), label, ignore in sample.rows():
+            corners = {"xmin": x1 + 1, "ymin": y1 + 1, "xmax": x2, "ymax": y2}  # VOC counts pixels from 1
+            thing = {"name": dataset.classes[label], "difficult": int(ignore), "bndbox": corners}
+            _nested(root, {"object": thing})
+        write_atomically(folder / "Annotations" / f"{name}.xml", ElementTree.tostring(root, "unicode"))
+    listed = folder / "ImageSets" / "Main" / f"{dataset.split}.txt"
+    write_atomically(listed, "".join(f"{name}\n" for name in names))
+    return listed
+
+
+def _nested(parent: ElementTree.Element, parts: dict) -> None:
+    for key, value in parts.items():
+        child = ElementTree.SubElement(parent, key)
+        _nested(child, value) if isinstance(value, dict) else setattr(child, "text", str(value))
+
+
+def _yolo(dataset: DetectionDataset, folder: Path, names: list[str]) -> Path:
+    side, left = dataset.image_size, 0
+    for name, sample in zip(names, dataset.samples, strict=True):
+        lines = []
+        for (x1, y1, x2, y2), label, ignore in sample.rows():
+            shares = ((x1 + x2) / 2 / side, (y1 + y2) / 2 / side, (x2 - x1) / side, (y2 - y1) / side)
+            lines += [] if ignore else [" ".join(map(str, (label, *shares)))]
+            left += ignore
+        write_atomically(folder / "labels" / dataset.split / f"{name}.txt", "".join(f"{line}\n" for line in lines))
+    if left:
+        warnings.warn(f"{left} objects that do not count are left out: YOLO has no mark for them", stacklevel=3)
+    splits = {key: f"images/{key}" for key in ("train", "val", "test") if (folder / "images" / key).is_dir()}
+    config = folder / "data.yaml"
+    write_atomically(config, yaml.safe_dump(splits | {"names": dataset.classes}, sort_keys=False, allow_unicode=True))
+    return config
+
+
+WRITERS = Registry("layout", {"coco": _coco, "voc": _voc, "yolo": _yolo})

@@ -6,18 +6,16 @@ import warnings
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional as F
 
 from nasedu.data import splits
-from nasedu.data.images import UNREADABLE, why
+from nasedu.data.images import UNREADABLE, opened, upright, why
 from nasedu.errors import DataError, ParameterError
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of ImageNet's pixels, 0 to 1
 SHOWN = 224 / 256  # of the shorter side, the part that is cut out, as where ImageNet is tested
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")  # what is decoded: no format that runs another program
 MEMORY = 8 << 30  # the most bytes of images that are read
 
 
@@ -75,8 +73,8 @@ def read(paths: list[Path], side: int) -> tuple[Tensor, Tensor]:
 
 
 def _middle(path: Path, side: int) -> Tensor:
-    with Image.open(path, formats=FORMATS) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-    scaled = F.resize(upright, [round(side / SHOWN)], antialias=True)
+    with opened(path) as image:
+        picture = upright(image)
+    scaled = F.resize(picture, [round(side / SHOWN)], antialias=True)
     pixels = F.to_dtype(F.pil_to_tensor(F.center_crop(scaled, [side, side])), torch.float32, scale=True)
     return F.normalize(pixels, MEAN, STD)

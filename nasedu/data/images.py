@@ -1,62 +1,98 @@
-"""Image files to letterboxed squares, their boxes with them; what is broken is skipped and reported."""
+"""Image files to letterboxed squares: only known formats, upright as viewers show them, in 8 bits."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
-from PIL import Image
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
-from torchvision.tv_tensors import BoundingBoxes
-from tqdm import tqdm
 
-from nasedu.data import splits
-from nasedu.data.dataset import ONE_SET_IN_MEMORY, DetectionDataset, Sample, make_boxes
-from nasedu.errors import DataError, ParameterError, check_name
+from nasedu.data.notes import shown
+from nasedu.data.reading import plain
 
 GREY = 114  # of 255: what fills the square beside an image that is not square
-LAYOUTS = {
-    "voc": "Annotations/*.xml, ImageSets/Main/{train,val,trainval,test}.txt and JPEGImages/*.jpg",
-    "coco": "annotations/instances_train2017.json and annotations/instances_val2017.json with the images in "
-    "train2017 and val2017, or one annotations/instances*.json with its images in images",
-}
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")  # what is decoded: no format that runs another program
+PIXELS = 89_478_485  # the most of an image: a small file may claim to be a huge one
+FULL = (255, 1023, 4095, 16383, 65535)  # white in images of 8 to 16 bits
+# what makes photos of the orientations 2 to 8 upright
+TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+UNREADABLE = (  # what Pillow raises for what it cannot read
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError),
+    *(ArithmeticError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
 
 
-@dataclass
-class Labelled:
-    """An image file as a reader found it: of each object its class, box (x1, y1, x2, y2) in its own pixels, ignore."""
+class Header(NamedTuple):
+    """What an image file says of itself: (width, height) as stored, EXIF orientation 1 to 8, over 8 bits or not."""
 
-    path: Path
-    image_id: int
-    objects: list[tuple[str, tuple[float, float, float, float], bool]] = field(default_factory=list)
-
-
-class Found(NamedTuple):
-    """What a folder holds of a split: its layout's name, its images, and the classes of all splits.
-
-    `read(item, number, skipped)` makes a `Labelled` of one of the images, the `number`-th that is taken, or None where
-    it cannot; what is wrong joins `skipped`.
-    """
-
-    name: str
-    items: Sequence
-    classes: Sequence[str]
-    read: Callable[[Any, int, list[str]], Labelled | None]
+    size: tuple[int, int]
+    orientation: int
+    deep: bool
 
 
-def choose_classes(wanted: Sequence[str] | None, every: Sequence[str]) -> list[str]:
-    """The wanted names in their order, or all. Raises `UnknownName`, and `ParameterError` for a name given twice."""
-    if not wanted:
-        return list(every)
-    if len(set(wanted)) < len(wanted):
-        raise ParameterError(f"classes {list(wanted)} name a class twice")
-    return [check_name("class", name, every) for name in wanted]
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """An image file of one of FORMATS, not decoded yet. Raises one of UNREADABLE."""
+    plain(path)
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError(f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}") from None
+    with image:
+        if image.width * image.height > PIXELS:
+            raise Image.DecompressionBombError(
+                f"it has {image.width}x{image.height} pixels; at most {PIXELS:,} are read"
+            )
+        yield image
+
+
+def header(image: Image.Image) -> Header:
+    """What an opened image says of itself; a damaged orientation counts as none."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except UNREADABLE:
+        orientation = None
+    orientation = orientation if isinstance(orientation, int) and orientation in range(2, 9) else 1
+    size = (
+        image.size if image.format != "TIFF" else upright_size(image.size, orientation)
+    )  # Pillow has turned that back
+    return Header(size, orientation, image.mode[0] == "I" or image.mode == "F")
+
+
+def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """(width, height) of an image after it was turned upright, or from there back."""
+    return size[::-1] if orientation >= 5 else size
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture as viewers show it: turned by its orientation, RGB of 8 bits. Raises one of UNREADABLE."""
+    turn = header(image).orientation
+    image.load()
+    picture = _eight_bits(image) if header(image).deep else image
+    return (
+        picture.convert("RGB")
+        if turn == 1 or image.format == "TIFF"
+        else picture.convert("RGB").transpose(Image.Transpose[TURNS[turn - 2]])
+    )
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey levels of 16 bits or floats: white is 1 for floats up to 1, else that of the fewest bits that hold them."""
+    values = np.asarray(image).astype(np.float64)
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= FULL[-1]):  # also true of not-a-number
+        raise ValueError(
+            f"its grey levels reach from {low:g} to {high:g}; 0 to 1, or 0 to at most {FULL[-1]:,} are read"
+        )
+    white = next(white for white in ((1,) * (image.mode == "F") + FULL) if high <= white)
+    return Image.fromarray((values * (255 / white)).round().astype(np.uint8))
 
 
 def letterbox(image_or_boxes, original: tuple[int, int], side: int):
@@ -73,108 +109,19 @@ def letterbox(image_or_boxes, original: tuple[int, int], side: int):
 
 
 def read_image(path: str | Path, side: int) -> Tensor:
-    """An image file as a letterboxed square, uint8 (3, side, side). Raises one of UNREADABLE."""
-    with Image.open(path) as image:
-        original = image.height, image.width
-        height, width = _fitted(original, side)
-        image.draft("RGB", (width, height))  # JPEG only: decode at 1/2, 1/4 or 1/8 where that is large enough
-        pixels = F.pil_to_tensor(image.convert("RGB"))
-    return letterbox(pixels, original, side)
-
-
-def read_folder(
-    find: Callable[[Path, str], Found],
-    split: str,
-    *,
-    root: str | Path,
-    image_size: int = 128,
-    seed: int = 0,
-    size: int | None = None,
-    classes: Sequence[str] | None = None,
-    cache_bytes: int = ONE_SET_IN_MEMORY,
-) -> DetectionDataset:
-    """A split of a folder's images as a data set: every readable one of those that `find` lists.
-
-    Warns once if anything was skipped. Raises DataError where there is nothing to use, UnknownName for a class.
-
-    find: finds the images of a split in a folder.
-    split: "train", "val" or "test".
-    root: the folder.
-    image_size: pixels of a side.
-    seed: draws which images.
-    size: takes so many of them, or None for all.
-    classes: the wanted ones, in their order; images without any of them stay as negatives. None: all.
-    cache_bytes: of decoded images that are kept. A set that fits is decoded here, and a truncated image skipped; of a
-        larger one it raises DataError when first wanted: indices must not shift under a training that has begun.
-    """
-    name, *_ = found = find(Path(root), split)
-    chosen = choose_classes(classes, found.classes)
-    skipped: list[str] = []
-    picked = splits.pick(found.items, size, seed, split)
-    listed = list(filter(None, (found.read(item, number, skipped) for number, item in enumerate(picked))))
-    fits = len(listed) * 3 * image_size**2 <= cache_bytes
-    shown = tqdm(listed, desc=f"reading {name} {split}", unit="image", delay=2, leave=False)
-    samples, images = _opened(shown, chosen, image_size, fits, skipped)
-    if not samples:
-        first = f"; first: {skipped[0]}" if skipped else ""
-        raise DataError(f"{name} {split}: none of its {len(listed)} images can be used{first}")
-    if skipped:
-        count = f"{name} {split}: skipped {len(skipped)} files or boxes, listed in .skipped"
-        warnings.warn(f"{count}; first: {skipped[0]}", stacklevel=3)
-    load = lambda index: images[index] if fits else _read_later(samples[index].file, image_size)  # noqa: E731
-    room = 0 if fits else cache_bytes  # what is decoded already needs no second copy
-    return DetectionDataset(
-        name, split, chosen, samples, load, image_size=image_size, skipped=skipped, cache_bytes=room
-    )
+    """An image file, upright, as a letterboxed square, uint8 (3, side, side). Raises one of UNREADABLE."""
+    with opened(path) as image:
+        found = header(image)
+        width, height = upright_size(found.size, found.orientation)
+        fitted = _fitted(found.size[::-1], side)
+        image.draft("RGB", fitted[::-1])  # JPEG only: decode at 1/2, 1/4 or 1/8 where that is large enough
+        pixels = F.pil_to_tensor(upright(image))
+    return letterbox(pixels, (height, width), side)
 
 
 def _fitted(original: tuple[int, int], side: int) -> tuple[int, int]:
     """(height, width) after scaling the longer side to `side`."""
     return tuple(max(1, round(length * side / max(original))) for length in original)
-
-
-def _opened(
-    listed: Iterable[Labelled], classes: Sequence[str], side: int, decode: bool, skipped: list[str]
-) -> tuple[list[Sample], list[Tensor]]:
-    """A sample for each image that can be opened, and its pixels where it is to be decoded now."""
-    samples, images = [], []
-    for item in listed:
-        try:
-            with Image.open(item.path) as header:
-                original = header.height, header.width
-            if decode:
-                images.append(read_image(item.path, side))
-        except UNREADABLE as reason:
-            skipped.append(f"{item.path}: {why(reason, 'image', 'cannot be read')}")
-            continue
-        samples.append(_sample(item, classes, original, side, skipped))
-    return samples, images
-
-
-def _sample(item: Labelled, classes: Sequence[str], original: tuple[int, int], side: int, skipped: list[str]) -> Sample:
-    """Boxes clipped to the image and letterboxed; what is under 1 px in the original is skipped."""
-    height, width = original
-    kept = []
-    for name, (x1, y1, x2, y2), ignore in item.objects:
-        inside = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
-        if name not in classes:
-            continue
-        if inside[2] - inside[0] >= 1 and inside[3] - inside[1] >= 1:  # also false for not-a-number
-            kept.append((inside, classes.index(name), ignore))
-        else:
-            corners = ", ".join(f"{v:g}" for v in (x1, y1, x2, y2))
-            skipped.append(f"{item.path}: box ({corners}) is under 1 px wide or high inside {width}x{height}")
-    clipped, labels, ignore = zip(*kept, strict=True) if kept else ((), (), ())
-    boxes: BoundingBoxes = letterbox(make_boxes(clipped, original), original, side)
-    return Sample(str(item.path), item.image_id, boxes, torch.tensor(labels).long(), torch.tensor(ignore).bool())
-
-
-def _read_later(path: str, side: int) -> Tensor:
-    try:
-        return read_image(path, side)
-    except UNREADABLE as reason:
-        told = why(reason, "image", "cannot be read")
-        raise DataError(f"{path}: {told}; its header was sound before: restore or unlist it") from reason
 
 
 def why(reason: Exception, what: str, fault: str) -> str:
@@ -184,4 +131,5 @@ def why(reason: Exception, what: str, fault: str) -> str:
     what: the file is.
     fault: what is said of a file that is there.
     """
-    return f"the {what} is missing" if isinstance(reason, FileNotFoundError) else f"the {what} {fault} ({reason})"
+    told = f"the {what} {fault} ({shown(reason, 140)})"
+    return f"the {what} is missing" if isinstance(reason, FileNotFoundError) else told

@@ -20,9 +20,10 @@ HELD_OUT = 0.2  # of the training images, where no validation list exists
 
 
 def shares(items: Sequence[T]) -> dict[str, list[T]]:
-    """One list into 70 % train, 10 % val and 20 % test; the order of `items` does not matter."""
+    """One list into 70 % train, 10 % val and 20 % test, at least one each of three; their order does not matter."""
     shuffled = _shuffled(items)
-    train, val = (round(len(shuffled) * part) for part in (TRAIN, VAL))
+    val = max(round(len(shuffled) * VAL), int(len(shuffled) > 2))
+    train = min(round(len(shuffled) * TRAIN), max(len(shuffled) - val - 1, 1))
     parts = shuffled[:train], shuffled[train : train + val], shuffled[train + val :]
     return dict(zip(NAMES, map(sorted, parts), strict=True))
 
@@ -36,7 +37,7 @@ def complete(train: Sequence[T], val: Sequence[T] | None, test: Sequence[T] | No
     """
     if val is None:
         others = sorted(set(train) - set(test or ()))
-        val = sorted(_shuffled(others)[: round(len(others) * HELD_OUT)])
+        val = sorted(_shuffled(others)[: max(round(len(others) * HELD_OUT), int(len(others) > 1))])
     test = val if test is None else test
     taken = {*val, *test}
     return {"train": [item for item in train if item not in taken], "val": list(val), "test": list(test)}

@@ -4,34 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 from xml.etree import ElementTree
 
-from torchvision.datasets import VOCDetection
-
 from nasedu.data import splits
-from nasedu.data.images import LAYOUTS, Found, Labelled, why
+from nasedu.data.images import why
+from nasedu.data.labelled import LAYOUTS, Found, Labelled
+from nasedu.data.notes import Notes, shown
+from nasedu.data.reading import SUFFIXES, flag, found, inside, listed, number, same, text
 from nasedu.errors import DataError
 
 PLACES = ("", "VOCdevkit/VOC2007", "VOCdevkit/VOC2012", "VOC2007", "VOC2012")
 PARTS = ("Annotations", "ImageSets/Main", "JPEGImages")
-BROKEN = (OSError, ElementTree.ParseError, ValueError, LookupError, TypeError)  # a file that is no annotation
-SUFFIXES = (".jpg", ".jpeg", ".JPG", ".png")
+BROKEN = (OSError, ElementTree.ParseError, ValueError, LookupError, TypeError, RecursionError)  # it is no annotation
 
 
-def voc(root: Path, split: str) -> Found:
+class Files(NamedTuple):
+    """A VOC folder, its annotations by their names without suffix, and the images of folders that were looked into."""
+
+    folder: Path
+    annotations: dict[str, Path]
+    images: dict[Path, dict[str, Path]]
+
+    def annotation(self, stem: str) -> Path:
+        """Of an image, where it is or should be."""
+        return self.annotations.get(stem, self.folder / PARTS[0] / f"{stem}.xml")
+
+    def image(self, stem: str) -> Path | None:
+        """With any suffix; None where there is none."""
+        return found(self.folder / PARTS[2] / f"{stem}{SUFFIXES[0]}", self.images)
+
+
+def voc(root: Path, split: str, notes: Notes) -> Found:
     """A split of a VOC folder: `root` itself, or VOCdevkit/VOC2007 or VOC2007 below it (2012 likewise).
 
     Classes are all object names in the annotations of all splits, in alphabetical order. `difficult` becomes `ignore`.
     Missing lists: train falls back to trainval, val to a fixed fifth held out from train, test (VOC2012 keeps
     its own secret) to val; images of val and test never stay in train.
     VOC counts pixels from 1 and includes the last, so corners become (xmin - 1, ymin - 1, xmax, ymax).
-    Raises DataError for a missing folder or list; broken files are skipped.
+    Raises DataError for a missing folder or list; broken files are left out.
+
+    root: the folder.
+    split: "train", "val" or "test".
+    notes: what is found joins them.
     """
     folder = _find(root)
-    lists = _lists(folder)
-    classes = _classes(folder, sorted({stem for stems in lists.values() for stem in stems}))
-    return Found("voc", lists[split], classes, partial(_read, folder))
+    files = Files(folder, listed(folder / PARTS[0], (".xml",)), {})
+    lists = _lists(files, notes)
+    classes = _classes(files, sorted({stem for stems in lists.values() for stem in stems}))
+    return Found("voc", lists[split], classes, partial(_read, files))
 
 
 def _find(root: Path) -> Path:
@@ -43,61 +65,105 @@ def _find(root: Path) -> Path:
     closest = max(folders, key=lambda folder: sum((folder / part).is_dir() for part in PARTS))
     missing = [part for part in PARTS if not (closest / part).is_dir()]
     raise DataError(
-        f"no PASCAL VOC data in {root}: {closest} has no {' and no '.join(missing)}; expected {LAYOUTS['voc']} "
-        f"in {root} itself or in its VOCdevkit/VOC2007 or VOC2007"
+        f"no PASCAL VOC data: {shown(closest, 60)} has no {' and no '.join(missing)}; expected {LAYOUTS['voc']} "
+        f"in the root itself or in its VOCdevkit/VOC2007 or VOC2007"
     )
 
 
-def _lists(folder: Path) -> dict[str, list[str]]:
+def _lists(files: Files, notes: Notes) -> dict[str, list[str]]:
     """The image names of each split."""
-    main = folder / "ImageSets" / "Main"
-    found = {}
+    main, given = files.folder / PARTS[1], {}
     for name in ("train", "trainval", "val", "test"):
-        if (main / f"{name}.txt").is_file():
-            lines = (main / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-            found[name] = [line.split()[0] for line in lines if line.strip()]
-    train = found.get("train", found.get("trainval"))
+        path = main / f"{name}.txt"
+        if path.exists():
+            try:
+                lines = text(path, notes).splitlines()
+            except (OSError, ValueError) as reason:
+                raise DataError(f"{shown(path)}: {why(reason, 'list', 'cannot be read')}") from None
+            given[name] = list(dict.fromkeys(_stem(files, line.strip(), path) for line in lines if line.strip()))
+    train = given.get("train", given.get("trainval"))
     if train is None:
-        raise DataError(f"{main} has neither train.txt nor trainval.txt to list the training images")
-    return splits.complete(train, found.get("val"), found.get("test"))
+        raise DataError(f"{shown(main)} has neither train.txt nor trainval.txt to list the training images")
+    return splits.complete(train, given.get("val"), given.get("test"))
 
 
-def _classes(folder: Path, stems: Sequence[str]) -> list[str]:
+def _stem(files: Files, line: str, path: Path) -> str:
+    """The image that a line names: all of it, or without a last flag such as -1, or without its folder and suffix."""
+    name, _, last = line.rpartition(" ")
+    bare = name.strip() if name and last in ("-1", "0", "1") and same(line) not in files.annotations else line
+    place = PurePosixPath(inside(bare, path))
+    known = place.suffix.lower() in (*SUFFIXES, ".xml") and str(place.parent) in (".", "JPEGImages", "Annotations")
+    return same(place.stem if known and same(str(place)) not in files.annotations else str(place))
+
+
+def _parsed(path: Path, notes: Notes | None = None) -> ElementTree.Element:
+    """An annotation's root. Raises one of BROKEN."""
+    source = text(path, notes).lstrip()
+    if "<!DOCTYPE" in source or "<!ENTITY" in source:
+        raise ValueError("it defines its own entities")
+    tree = ElementTree.fromstring(source)  # of text, so the encoding that it declares counts no more
+    if tree.tag != "annotation":
+        raise ValueError(f"it starts with <{tree.tag}>, not <annotation>")
+    return tree
+
+
+def _classes(files: Files, stems: Sequence[str]) -> list[str]:
     """Every object name, sorted. A broken file has none here: the split that it belongs to reports it."""
     names: set[str] = set()
     for stem in stems:
         try:
-            tree = ElementTree.parse(folder / "Annotations" / f"{stem}.xml")
+            tree = _parsed(files.annotation(stem))
         except BROKEN:
             continue
-        names.update(node.text.strip() for node in tree.iterfind("object/name") if node.text)
+        names.update(name.strip() for node in tree.iterfind("object") if (name := node.findtext("name", "")).strip())
     if not names:
-        raise DataError(f"{folder / 'Annotations'}: no readable object for any of {len(stems)} listed images")
+        raise DataError(f"{shown(files.folder / PARTS[0])}: no readable object for any of {len(stems)} listed images")
     return sorted(names)
 
 
-def _read(folder: Path, stem: str, number: int, skipped: list[str]) -> Labelled | None:
+def _read(files: Files, stem: str, count: int, notes: Notes) -> Labelled | None:
     """One annotation file; None where it is broken as a whole."""
-    path = folder / "Annotations" / f"{stem}.xml"
+    path = files.annotation(stem)
     try:
-        tree = ElementTree.parse(path).getroot()
-        if tree.tag != "annotation":
-            raise ValueError(f"it starts with <{tree.tag}>, not <annotation>")
+        tree = _parsed(path, notes)
     except BROKEN as reason:
-        skipped.append(f"{path}: {why(reason, 'annotation', 'does not parse')}")
+        notes.add("left out: annotation", path, why(reason, "annotation", "does not parse"))
         return None
-    candidates = [folder / "JPEGImages" / f"{stem}{suffix}" for suffix in SUFFIXES]
-    item = Labelled(next((image for image in candidates if image.is_file()), candidates[0]), number)
+    item = Labelled(_image(files, stem, tree, notes), count, stated=_size(tree))
     for node in tree.iterfind("object"):
         try:
-            thing = VOCDetection.parse_voc_xml(node)["object"]
-            xmin, ymin, xmax, ymax = (float(thing["bndbox"][key]) for key in ("xmin", "ymin", "xmax", "ymax"))
-            name, difficult = thing["name"], int(thing.get("difficult", 0))
-        except (KeyError, TypeError, ValueError) as reason:
-            skipped.append(f"{path}: an object without a readable name or box ({reason!r})")
+            name = node.findtext("name", "").strip()
+            xmin, ymin, xmax, ymax = (
+                number(node.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")
+            )
+            if not name:
+                raise ValueError("its name is empty")
+        except ValueError as reason:
+            notes.add("left out: object", path, f"an object without a readable name or box ({reason})")
             continue
-        if xmax - xmin < 1 or ymax - ymin < 1:
-            skipped.append(f"{path}: box ({xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}) is under 1 px wide or high")
-        else:
-            item.objects.append((name, (xmin - 1, ymin - 1, xmax, ymax), bool(difficult)))
+        ignore = flag(node.findtext("difficult", "0"), partial(notes.add, "noted: mark", path))
+        first = int(xmax - xmin >= 1 and ymax - ymin >= 1)  # a box without extent stays so, and is left out as such
+        item.objects.append((name, (xmin - first, ymin - first, xmax, ymax), ignore))
     return item
+
+
+def _image(files: Files, stem: str, tree: ElementTree.Element, notes: Notes) -> Path:
+    """The image of an annotation: the one of its own name, else the one that its <filename> gives."""
+    stated = PurePosixPath(tree.findtext("filename", "").strip().replace("\\", "/"))
+    own, missing = files.image(stem), files.folder / PARTS[2] / f"{stem}{SUFFIXES[0]}"
+    if not stated.name or PurePosixPath(stem).name in (same(stated.name), same(stated.stem)):
+        return own or missing
+    free = same(stated.stem) not in files.annotations  # else it is another annotation's image
+    path = own or (files.image(stated.stem) if free else None) or missing
+    told = f"it names {shown(stated, 60)}; {shown(path.name, 60)} is used"
+    notes.add("noted: <filename> of another name", files.annotation(stem), told)
+    return path
+
+
+def _size(tree: ElementTree.Element) -> tuple[float, float] | None:
+    """What the annotation says of its image's width and height; None where it says nothing."""
+    try:
+        width, height = (number(tree.findtext(f"size/{key}")) for key in ("width", "height"))
+    except ValueError:
+        return None
+    return (width, height) if width > 1 and height > 1 else None

@@ -49,7 +49,9 @@ def best_possible_recall(boxes_wh: Tensor, anchors: Tensor, ratio: float = RATIO
 def fit_anchors(boxes_wh: Tensor, scales: int, per_scale: int, seed: int = 0) -> Tensor:
     """k-means centres of box sizes by area: anchors (scales, per_scale, 2), smallest first.
 
-    Raises `DataError` where there are fewer distinct boxes than anchors.
+    Where there are fewer distinct sizes than anchors, each size is one, and so are copies of it that are smaller and
+    larger by steps of the fourth root of 2: nine anchors of a single size reach from half to twice of it. Raises
+    `DataError` where there is no box.
 
     boxes_wh: (n, 2).
     scales: of the network's output.
@@ -57,13 +59,17 @@ def fit_anchors(boxes_wh: Tensor, scales: int, per_scale: int, seed: int = 0) ->
     seed: of the first centres.
     """
     sizes, count = torch.as_tensor(boxes_wh).double().reshape(-1, 2), scales * per_scale
-    distinct = len(sizes.unique(dim=0))
-    if distinct < count:
-        raise DataError(f"{count} anchors need at least as many distinct box sizes; the data has {distinct}")
-    from sklearn.cluster import KMeans  # seconds to import: only for those who fit anchors
+    distinct = sizes.unique(dim=0)
+    if not len(distinct):
+        raise DataError("anchors are fitted to the sizes of boxes, and the data has no box")
+    if len(distinct) < count:
+        steps = [(-1) ** i * ((i + 1) // 2) / 4 for i in range(count)]  # 0, then a step down, a step up, two down ...
+        centres = torch.cat([distinct * 2**step for step in steps])[:count].float()
+    else:
+        from sklearn.cluster import KMeans  # seconds to import: only for those who fit anchors
 
-    fit = KMeans(count, n_init=10, random_state=seed).fit(sizes.numpy())
-    centres = torch.from_numpy(fit.cluster_centers_).float()
+        fit = KMeans(count, n_init=10, random_state=seed).fit(sizes.numpy())
+        centres = torch.from_numpy(fit.cluster_centers_).float()
     return centres[centres.prod(dim=1).argsort()].reshape(scales, per_scale, 2)
 
 

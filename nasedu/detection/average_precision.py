@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,7 +21,7 @@ import torch
 from torchvision.ops import box_convert
 
 from nasedu.detection.losses import paired_iou
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, brief, check_kind, check_name
 
 BACKENDS = {  # where each library keeps its index class and its evaluator class
     "pycocotools": ("pycocotools.coco", "pycocotools.cocoeval", "COCOeval"),
@@ -95,11 +95,16 @@ def evaluate(
     classes: the names of the labels where the truth is such a list.
     backend: "pycocotools", or "faster", faster-coco-eval, which gives the same numbers; None takes the
         faster one where it is installed. The result names it.
-    Raises `ParameterError` when the numbers of images differ, a label has no class or the backend is not
-    installed, `UnknownName` for a backend of another name.
+    Raises `ParameterError` when the numbers of images differ, an image's entries are missing, of different lengths or
+    not finite, a label has no class or the backend is not installed, `UnknownName` for a backend of another name.
     """
     backend = check_name("average precision backend", backend or default_backend(), BACKENDS)
-    truths, names = _truths(truth, classes)
+    try:
+        truths, names = _truths(truth, classes)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise ParameterError(f"the truth is no COCO dict that can be read: {brief(str(error))}") from None
+    _check(truths, "objects", ("boxes", "labels"))
+    _check(detections, "detections", ("boxes", "labels", "scores"))
     if len(truths) != len(detections):
         raise ParameterError(f"detections of {len(detections)} images, but the truth has {len(truths)} images")
     objects, found = columns(truths), columns(detections)
@@ -114,6 +119,32 @@ def evaluate(
     }
     per_class = {name: {key: float(scores[key][i]) for key in scores} for i, name in enumerate(names)}
     return Metrics(**{key: _mean(scores[key]) for key in scores}, per_class=per_class, backend=backend)
+
+
+def _check(images: Sequence[dict], what: str, keys: Sequence[str]) -> None:
+    """Raise `ParameterError` unless every image has entries of one length, all numbers finite."""
+    check_kind(what, images, (list, tuple), "a list with a dict for each image")
+    for number, image in enumerate(images):
+        where = f"{what} of image {number}"
+        given = check_kind(where, image, Mapping, f"a dict of {', '.join(keys)}")
+        for key in keys:
+            if key not in given:
+                raise ParameterError(
+                    f"{where} have no {key!r}, only {brief(list(given))}; {', '.join(keys)} are needed"
+                )
+        try:
+            parts = {key: torch.as_tensor(given[key]) for key in (*keys, *({"ignore"} & given.keys()))}
+        except (TypeError, ValueError, RuntimeError):
+            raise ParameterError(f"{where} must be tensors, or lists of numbers") from None
+        n = parts["labels"].numel()
+        for key, part in parts.items():
+            if part.shape != ((n, 4) if key == "boxes" else (n,)) and (n or part.numel()):
+                shape = tuple(part.shape)
+                raise ParameterError(f"{where}: {key} have shape {shape}, but it has {n} labels; boxes are (n, 4)")
+            if not part.isfinite().all():
+                raise ParameterError(f"{where}: {key} must be finite, but they hold {part[~part.isfinite()][0]:g}")
+        if (parts["labels"] % 1).any():
+            raise ParameterError(f"{where}: labels must be whole numbers")
 
 
 def default_backend() -> str:

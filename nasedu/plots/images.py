@@ -90,4 +90,5 @@ def _box(ax: Axes, box: Sequence[float], colour: str, line: str, text: str = "")
     ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **shape))
     if text:
         look = {"fontsize": 8, "color": ink(colour), "bbox": {"facecolor": colour, "edgecolor": "none", "pad": 1.0}}
-        ax.text(x1, y1, text, va="bottom" if y1 > 0.08 * ax.get_xlim()[1] else "top", clip_on=True, **look)
+        at = "bottom" if y1 > 0.08 * ax.get_xlim()[1] else "top"
+        ax.text(x1, y1, text, va=at, clip_on=True, parse_math=False, **look)  # a class may be called "$"

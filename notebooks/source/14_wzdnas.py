@@ -29,8 +29,8 @@
 
 # %% tags=["parameters"]
 preset: str = None  # smoke, quick, full or gpu; it sets every parameter below that is None
-dataset: str = None  # digits (built in), voc or coco
-data_root: str = None  # folder of the voc or coco data
+dataset: str = None  # digits (built in), voc, coco or yolo
+data_root: str = None  # folder of the voc, coco or yolo data
 classes: list[str] = None  # names of the classes to detect; None: all
 difficulty: float = None  # of the digits' scenes, 0 to 1; None: the data set's own default
 image_size: int = None  # pixels, a multiple of 32; None: 128 for digits, 192 for photographs
@@ -107,8 +107,9 @@ cfg
 # ## 1 · The images
 #
 # The built-in scenes hold real handwritten digits on textured grounds. Some digits are partly covered, and some strokes
-# are no digits at all. `dataset=voc` and `dataset=coco` read folders of photographs instead. A broken file or an
-# impossible box is never learnt from: it is skipped and reported.
+# are no digits at all. `dataset=voc`, `dataset=coco` and `dataset=yolo` read folders of photographs instead. A broken
+# file or an impossible box is never learnt from: it is left out and counted. What was repaired is counted, too, such as
+# boxes of a photograph that had been shrunk.
 
 
 # %%
@@ -122,12 +123,17 @@ def load(split, size):
 
 
 train_set, test_set = load("train", cfg.train_size), load("test", cfg.test_size)
-for line in train_set.skipped + test_set.skipped:
-    print("skipped", line)
 Markdown(
     f"**{len(train_set)} training and {len(test_set)} test images** of {train_set.image_size} px, "
     f"{len(train_set.classes)} classes: {', '.join(train_set.classes)}."
 )
+
+# %% [markdown]
+# The table counts what was left out, repaired or doubtful, by kind. It has no row where nothing was.
+
+# %%
+findings = pd.concat({part.split: part.report() for part in (train_set, test_set)})
+findings
 
 # %% [markdown]
 # Eight training images with their boxes. A detector has to say *what* is *where*: a class and a box for each object.
@@ -1361,6 +1367,6 @@ results = {
     "warm_up": warmed.history,
     "per_class": {name: scores.per_class for name, scores in metrics.items()},
     "onnx_difference": {name: one.difference for name, one in deployed.items()},
-    "skipped": train_set.skipped + test_set.skipped,
+    "findings": findings.to_dict("records"),
 }  # every figure of this run, so that another run can be compared with it
 course.finish(cfg, summary=table.round(4), figures=figures, results=results)

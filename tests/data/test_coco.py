@@ -126,7 +126,7 @@ def test_truncated_images_are_skipped_with_one_warning(coco_folder, truncate):
     coco_folder("val", images=2, start=50)
     truncate(root / "train" / "002.jpg")
     truncate(root / "train" / "004.jpg")
-    with pytest.warns(UserWarning, match=r"skipped 2 files or boxes.*002\.jpg: the image cannot be read") as caught:
+    with pytest.warns(UserWarning, match=r"2 findings.*002\.jpg: the image cannot be read") as caught:
         dataset = read(root)
     assert len(caught) == 1
     assert files(dataset) == ["001.jpg", "003.jpg", "005.jpg", "006.jpg"]
@@ -145,7 +145,7 @@ def test_broken_boxes_are_skipped(coco_folder):
     ]
     root = coco_folder("train", images=2, annotations=broken)
     coco_folder("val", images=1, start=50)
-    with pytest.warns(UserWarning, match="skipped 5 files or boxes"):
+    with pytest.warns(UserWarning, match="5 findings"):
         dataset = read(root)
     assert dataset[0][1]["boxes"].tolist() == [[10, 30, 50, 70]]
     assert dataset[1][1]["boxes"].shape == (0, 4)

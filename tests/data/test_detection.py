@@ -13,7 +13,7 @@ from nasedu.errors import OutputError, ParameterError, UnknownName
 
 
 def test_names():
-    assert names() == ["digits", "voc", "coco"]
+    assert names() == ["digits", "voc", "coco", "yolo"]
 
 
 @pytest.mark.parametrize(

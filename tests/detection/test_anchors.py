@@ -85,6 +85,17 @@ def test_fitted_anchors_are_the_clusters_by_area_and_the_same_for_a_seed():
     assert torch.equal(fitted, fit_anchors(sizes, 2, 2, seed=0))
 
 
-def test_too_few_distinct_sizes_are_refused():
-    with pytest.raises(DataError, match=r"6 anchors .* has 2"):
-        fit_anchors(torch.tensor([[3.0, 4.0], [5.0, 6.0]] * 10), 3, 2)
+def test_fewer_sizes_than_anchors_are_all_anchors_and_so_are_smaller_and_larger_copies():
+    single = fit_anchors(torch.tensor([[30.0, 40.0]] * 7), 3, 3)
+    steps = 2 ** (torch.arange(-4, 5) / 4)
+    torch.testing.assert_close(single.view(9, 2), steps[:, None] * torch.tensor([30.0, 40.0]))
+    two = torch.tensor([[3.0, 4.0], [50.0, 60.0]])
+    fitted = fit_anchors(two.repeat(10, 1), 3, 2)
+    assert fitted.shape == (3, 2, 2) and len(fitted.view(6, 2).unique(dim=0)) == 6
+    assert all((fitted.view(6, 2) == size).all(dim=1).any() for size in two)
+    assert best_possible_recall(two, fitted) == 1
+
+
+def test_anchors_of_no_box_are_refused():
+    with pytest.raises(DataError, match="no box"):
+        fit_anchors(torch.zeros(0, 2), 3, 3)

@@ -226,3 +226,59 @@ def test_known_average_precision_of_published_detections():
     (curve,) = curves(truths, found, 1, iou=0.3)
     assert average_precision_11(curve) == pytest.approx(0.2683982684, abs=1e-10)
     assert average_precision_all(curve) == pytest.approx(0.2456866805, abs=1e-10)
+
+
+NAN, INF = float("nan"), float("inf")
+GOOD = {"boxes": [[0.0, 0, 10, 10]], "scores": [0.9], "labels": [0]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"boxes": [[0, 0, NAN, 10]]}, "boxes must be finite, but they hold nan"),
+        ({"boxes": [[0, -INF, 10, 10]]}, "boxes must be finite, but they hold -inf"),
+        ({"scores": [NAN]}, "scores must be finite"),
+        ({"labels": [NAN]}, "labels must be finite"),
+        ({"scores": [0.9, 0.8]}, r"scores have shape \(2,\), but it has 1 labels"),
+        ({"labels": [0, 0]}, r"boxes have shape \(1, 4\), but it has 2 labels"),
+        ({"boxes": [[0, 0, 10]]}, r"boxes have shape \(1, 3\)"),
+        ({"boxes": [0, 0, 10, 10]}, r"boxes have shape \(4,\)"),
+        ({"boxes": []}, r"boxes have shape \(0,\), but it has 1 labels"),
+        ({"labels": 0}, "labels have shape"),
+        ({"labels": [0.5]}, "labels must be whole numbers"),
+        ({"labels": ["dog"]}, "must be tensors, or lists of numbers"),
+        ({"boxes": None}, "must be tensors, or lists of numbers"),
+    ],
+)
+@pytest.mark.parametrize("side", ["detections", "objects"])
+def test_what_is_not_finite_or_of_the_wrong_length_is_refused(side, change, message):
+    """A corner that is not-a-number had an average precision of 1."""
+    if side == "objects" and "scores" in change:
+        return
+    sides = {"objects": [truth(B), GOOD], "detections": [detected(B, scores=[0.5]), GOOD]}
+    sides[side] = [sides[side][0], GOOD | change]
+    with pytest.raises(ParameterError, match=f"{side} of image 1.*{message}") as refused:
+        evaluate(sides["objects"], sides["detections"])
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ([{"boxes": [], "labels": []}], "detections of image 0 have no 'scores', only"),
+        ([{"box": [], "scores": [], "labels": []}], "detections of image 0 have no 'boxes', only"),
+        ([None], "detections of image 0 must be a dict of boxes, labels, scores"),
+        (None, "detections must be a list with a dict for each image"),
+        (GOOD, "detections must be a list with a dict for each image"),
+    ],
+)
+def test_wrong_keys_are_refused(found, message):
+    with pytest.raises(ParameterError, match=message):
+        evaluate([truth(A)], found)
+    with pytest.raises(ParameterError, match="the truth is no COCO dict"):
+        evaluate({"images": [], "annotations": [{"image_id": 3}], "categories": []}, [])
+
+
+def test_lists_and_empty_images_are_fine():
+    empty = {"boxes": [], "scores": [], "labels": []}
+    assert evaluate([GOOD, empty], [GOOD, empty]).ap == pytest.approx(1)
