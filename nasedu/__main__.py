@@ -14,7 +14,8 @@ from typing import Any
 
 from nasedu.errors import NaseduError, ParameterError, check_name
 
-DRAWN = ("size", "distortion", "noise", "seed")  # options of `data.classification` that a ranking may set
+# options of `data.classification` that a ranking may set, and their types
+DRAWN = {"size": "int", "seed": "int", "distortion": "float", "noise": "float", "normalise": "str"}
 NEVER = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
 
 
@@ -188,7 +189,7 @@ def ranked(args: argparse.Namespace) -> dict[str, float]:
     options = {"root": args.root, "image_size": space.input_shape[-1]}
     for name, text in pairs(args.images):
         check_name("option of the images", name, DRAWN)
-        options[name] = parse(name, text, "int" if name in ("size", "seed") else "float")
+        options[name] = parse(name, text, DRAWN[name])
     parts = [classification(args.data, part, **options) for part in ("train", "test")]
     evaluate = SupernetScore(space, supernet, Classification(parts[0], test=parts[1], batch_size=128), "test")
     pool = ProcessPoolExecutor(args.workers) if args.workers > 1 else nullcontext()
@@ -325,7 +326,7 @@ def add_ranking(commands) -> None:
     command.add_argument("--space", help="such as resnet48:course")
     command.add_argument("-p", **SETTING, help="an option of the space, such as num_classes=20; may be repeated")
     command.add_argument("--weights", type=Path, metavar="FILE", help="the supernet's: a checkpoint or PyTorch's file")
-    command.add_argument("--data", default="digits", help="digits, cifar10 or folder (default: digits)")
+    command.add_argument("--data", default="digits", help="digits (default), cifar10, cifar100, folder or imagenet")
     command.add_argument("--root", type=Path, metavar="DIR", help="the folder of the images")
     images = "how they are drawn, such as distortion=0.5 (see nasedu.data.classification); may be repeated"
     command.add_argument("--images", action="append", default=[], metavar="NAME=VALUE", help=images)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import shorten
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from nasedu.errors import NaseduError, ParameterError
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Eval mode while the context is open; afterwards every part is in the mode it was in, a frozen one too."""
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
+    modes = [
+        (part, part.training) for part in model.modules() if hasattr(part, "training")
+    ]  # TorchScript may freeze it
+    if modes:
+        model.eval()
     try:
         yield
     finally:
@@ -56,3 +63,34 @@ def _held(value: object) -> Iterator[Tensor]:
     elif isinstance(value, dict | list | tuple):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _held(inner)
+
+
+def hidden(module: nn.Module) -> str:
+    """Why nobody can see the layers of a module, in words; "" where they can be seen."""
+    if any(is_lazy(t) for t in (*module.parameters(), *module.buffers())):
+        return f"this {type(module).__name__} has lazy layers without a shape: run it once on its images"
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        return f"TorchScript hides the layers of this {type(module).__name__}: hand in the module that it was made of"
+    return ""
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, in a line of some length."""
+    first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return shorten(first, 140, placeholder=" ...")
+
+
+@contextmanager
+def told_of_inputs(what: str, input_shapes: Sequence[tuple[int, ...]]) -> Iterator[None]:
+    """Say in one sentence that a network does not run on maps of these shapes. Raises `ParameterError`.
+
+    what: is not done, such as "the network does not run".
+    input_shapes: of each input, (C, H, W).
+    """
+    try:
+        yield
+    except NaseduError:
+        raise
+    except Exception as error:  # a network may raise anything
+        shapes = shorten(", ".join(map(str, input_shapes)), 60, placeholder=" ...")
+        raise ParameterError(f"{what} on inputs of {shapes}: {reason(error)}") from error

@@ -122,7 +122,7 @@ class Classification(_Splits):
         """Images (B, C, H, W) and classes (B,), after `mix` shares (B, classes)."""
         images = self.data(split)
         if split in ("val", "test"):
-            return zip(images.images.split(self.batch_size), images.labels.split(self.batch_size), strict=True)
+            return images.parts(self.batch_size)
         return classification.batches(images, self.batch_size, self.seed, self.augment, self.mix)(epoch)
 
     def score(self, model: nn.Module, split: str = "val", forward: Forward | None = None) -> float:

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from nasedu.data import ImageSet
-from nasedu.data.classification import CIFAR10_MEAN, CIFAR10_STD, DIGITS_MEAN, DIGITS_STD
 from nasedu.errors import ParameterError, check_name
 from nasedu.randomness import seeded
 
@@ -22,12 +21,10 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 Mix = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 POLICIES = {policy.value: policy for policy in v2.AutoAugmentPolicy}
-# What suits a set: mean and std of its pixels, AutoAugment's policy, what fills emptied corners, mirror images or not.
-# Digits: the policy found for house numbers, on the digits' own black ground.
-SETS = {
-    "cifar10": (CIFAR10_MEAN, CIFAR10_STD, "cifar10", 128, True),
-    "digits": (DIGITS_MEAN, DIGITS_STD, "svhn", 0, False),
-}
+# What suits a set: AutoAugment's policy, what fills emptied corners, mirror images or not. Digits: the policy found for
+# house numbers, on the digits' own black ground. CIFAR-100: the one found for CIFAR-10, as its authors use it.
+SETS = dict.fromkeys(("cifar10", "cifar100"), ("cifar10", 128, True))
+SETS |= dict.fromkeys(("folder", "imagenet"), ("imagenet", 128, True)) | {"digits": ("svhn", 0, False)}
 
 
 def in_turn(*augments: Augment) -> Augment:
@@ -129,9 +126,9 @@ def published_augment(images: ImageSet) -> Augment:
     for house numbers. Mixup is apart, since it changes labels too. Raises `UnknownName` for a set not known here: put
     one together with `in_turn`.
     """
-    mean, std, policy, fill, flip = SETS[check_name("image set", images.name, SETS)]
+    policy, fill, flip = SETS[check_name("image set", images.name, SETS)]
     crop = crop_and_flip(images.images.shape[-1] // 8, flip)
-    return in_turn(crop, auto_augment(policy, mean=mean, std=std, fill=fill), random_erasing())
+    return in_turn(crop, auto_augment(policy, mean=images.mean, std=images.std, fill=fill), random_erasing())
 
 
 def mixup(classes: int, alpha: float = 0.2) -> Mix:

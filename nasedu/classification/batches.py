@@ -34,10 +34,8 @@ def batches(
         """The batches of one epoch."""
         generator = stream(seed, "augment", images.split, epoch)
         order = torch.randperm(len(images), generator=stream(seed, "order", images.split, epoch))
-        order = order.to(images.labels.device)
-        for i in range(max(1, len(images) // batch_size)):
-            index = order[i * batch_size : (i + 1) * batch_size]
-            x, y = images.images[index], images.labels[index]
+        order = order[: max(1, len(images) // batch_size) * batch_size].to(images.labels.device)
+        for x, y in images.parts(batch_size, order):
             x = augment(x, generator) if augment else x
             yield mix(x, y, generator) if mix else (x, y)
 

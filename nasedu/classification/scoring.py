@@ -55,7 +55,7 @@ def accuracy(
     forward = forward or (lambda model, x: model(x))
     right = 0
     with evaluation_mode(model):
-        for x, y in zip(images.images.split(batch_size), images.labels.split(batch_size), strict=True):
+        for x, y in images.parts(batch_size):
             x, y = placed(model, x, y)
             right += int((forward(model, x).argmax(1) == y).sum())
     return right / len(images)

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from nasedu.data import splits
-from nasedu.data.classification import ImageSet, classification
+from nasedu.data.classification import classification
 from nasedu.data.coco import coco
 from nasedu.data.dataset import DetectionDataset
 from nasedu.data.digits import digits
 from nasedu.data.export import export
+from nasedu.data.image_set import ImageSet
 from nasedu.data.labelled import LAYOUTS, read_folder
 from nasedu.data.notes import shown
 from nasedu.data.voc import PLACES, voc

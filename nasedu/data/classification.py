@@ -1,4 +1,4 @@
-"""Images to classify, in memory: real handwritten digits with no download, CIFAR-10, or a folder of images by class.
+"""Images to classify: real handwritten digits with no download, CIFAR-10 and CIFAR-100, or a folder of images by class.
 
 The digits are those of `nasedu.data.digits`: 1,797 images of 8x8 pixels, bundled with scikit-learn. Splits are fixed:
 no seed moves an image from one to another.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,42 +20,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nasedu.data import folder, splits
-from nasedu.errors import DataError, ParameterError, check_name, check_whole
+from nasedu.data import cifar, folder, image_set, splits
+from nasedu.data.image_set import ImageSet, Pixels, Source, Streamed, scaled
+from nasedu.errors import DataError, ParameterError, brief, check_kind, check_name, check_number, check_whole
 from nasedu.randomness import stream
-from nasedu.registry import Registry
+from nasedu.registry import Registry, check_options, options_of
 
 BOUNDS = {"train": (0, 0.6), "val": (0.6, 0.75), "test": (0.75, 1)}  # which part of each class's digits
-CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 DIGITS_MEAN, DIGITS_STD = 0.305, 0.376  # over all pixels of all digits, 0 to 1
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """`images` (N, 3, H, W), float32 with about zero mean and unit variance, and their `labels` (N,)."""
-
-    name: str
-    split: str
-    classes: list[str]
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def to(self, device: torch.device | str) -> ImageSet:
-        """The same images on a device."""
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
-
-    def take(self, index: Tensor | slice) -> ImageSet:
-        """Some of the images: a slice, or indices (M,)."""
-        return replace(self, images=self.images[index], labels=self.labels[index])
-
-    def halves(self, seed: int = 0) -> tuple[ImageSet, ImageSet]:
-        """Two disjoint random halves: one for weights, one for architecture parameters (DARTS, section 2.3)."""
-        order = torch.randperm(len(self), generator=stream(seed, "halves")).to(self.labels.device)
-        return self.take(order[: len(self) // 2]), self.take(order[len(self) // 2 :])
+Root = str | Path | None
 
 
 def classification(
@@ -67,105 +41,112 @@ def classification(
     distortion: float = 0.0,
     noise: float = 0.0,
     seed: int = 0,
+    **options,
 ) -> ImageSet:
     """A split of an image set. Raises `UnknownName`, `ParameterError`, `DataError`.
 
-    What is drawn depends on all arguments, `size` among them.
+    What is drawn depends on all arguments, `size` among them. Images that cannot be read are left out with a warning.
+    More than 2 GiB of them are read when a batch is asked for; of these only the files' beginnings are looked at here.
 
-    name: "digits" is built in; "cifar10" reads `cifar10_train_5k_uint8.npz` and `cifar10_test_1k_uint8.npz` (x of shape
-        (N, 32, 32, 3), y of (N,)); "folder" reads root/train/CLASS/*.jpg and root/val/CLASS/*.jpg, as ImageNet and
-        ImageNet-mini come, and cuts out the middle of each image (see `data.folder`).
+    name: "digits" is built in; "cifar10" and "cifar100" read the official archives for Python, unpacked; "folder" and
+        "imagenet" read images by class and cut out the middle of each (see `data.folder.listed`). "cifar10" also reads
+        `cifar10_train_5k_uint8.npz` and `cifar10_test_1k_uint8.npz` (x of shape (N, 32, 32, 3), y of (N,)).
     split: "train", "val" or "test".
-    root: the folder; that of cifar10 is by default `cifar10` in the one that NASEDU_DATA names.
+    root: the folder, or one that holds it as NAME; by default, but for "folder", the one that NASEDU_DATA names.
     image_size: pixels of a side.
     size: takes so many images, each class in proportion.
     distortion: 0 to 1 turns digits by up to 60 degrees and moves them by up to an eighth of their side.
     noise: the standard deviation of pixel noise, in units of the images' own.
     seed: draws all of that.
+    options: `normalise` (cifar10, cifar100): by "measured" mean and deviation, or "published" ones (see `data.cifar`).
     """
     find = READERS[name]
     check_name("split", split, splits.NAMES)
+    check_kind("root", root, (str, os.PathLike, type(None)), "a folder")
     check_whole("image_size", image_size, 8, 512)
-    if not 0 <= distortion <= 1 or noise < 0:
-        raise ParameterError(f"distortion must lie in [0, 1] and noise be at least 0, got {distortion} and {noise}")
-    found = find(split, root)
+    check_number("distortion", distortion, 0, 1)
+    check_number("noise", noise)
+    check_whole("seed", seed, 0)
+    check_options(name, options, options_of(find)[2:])
+    found = find(split, root, **options)
     index = _subset(found.labels, size, stream(seed, "subset", split))
-    images, kept = found.read(index, image_size)
-    labels = found.labels[index][kept]
-    images = _distort(images, distortion, stream(seed, "distortion", split)) if distortion else images
-    if image_size != images.shape[-1]:
-        images = F.interpolate(images, size=(image_size, image_size), mode="bilinear", antialias=True)
-    if noise:
-        images = images + noise * torch.randn(images.shape, generator=stream(seed, "noise", split))
-    return ImageSet(name, split, found.classes, images.contiguous(), labels)
+    made = _read(f"{name} {split}", found, index, image_size, distortion, noise)
+    images = _disturbed(made.images, image_size, distortion, noise, lambda what: stream(seed, what, split))
+    return replace(made, name=name, split=split, images=images)
 
 
 class Found(NamedTuple):
-    """What a reader found of a split: the `labels` (N,) of all its images, and their `classes`.
-
-    `read(index, image_size)` gives the images at the indices (M,), and the places in `index` of those that could be
-    read; their side is `image_size` where a reader scales.
+    """What a reader found of a split: the `source` of its images, the `labels` (N,) of them all, their `classes`, and
+    the kinds and paths of files that it left out.
     """
 
+    source: Source
     labels: Tensor
     classes: list[str]
-    read: Callable[[Tensor, int], tuple[Tensor, Tensor]]
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
-def _whole(images: Tensor, labels: Tensor, classes: list[str]) -> Found:
-    """A split whose images (N, 3, H, W) lie in memory."""
-    return Found(labels, classes, lambda index, _side: (images[index], torch.arange(len(index))))
+def _read(told: str, found: Found, index: Tensor, side: int, distortion: float, noise: float) -> ImageSet:
+    """The images that can be read, in memory or streamed; those that will be distorted at their own size."""
+    most, source = image_set.MEMORY // (12 * side**2), found.source
+    images: Tensor | Streamed
+    if len(index) <= most:
+        images, faults = source.read(index, source.side if distortion and source.side else side)
+    elif distortion or noise:
+        raise ParameterError(f"images are distorted in memory: ask for size={most} or fewer of these {len(index)}")
+    else:
+        images, faults = Streamed(source, index, side), source.look(index)
+    skipped = (*faults.values(), *found.skipped)
+    first = f"; first: {skipped[0][1]}" if skipped else ""
+    if len(faults) == len(index):
+        raise DataError(f"{told}: none of {len(index)} images can be read{first}")
+    if skipped:
+        every = len(index) + len(found.skipped)
+        warnings.warn(f"{told}: {len(skipped)} of {every} images are skipped{first}", stacklevel=3)
+    made = ImageSet("", "", found.classes, images, found.labels[index], source.mean, source.std, skipped)
+    return made.take(torch.tensor([i for i in range(len(index)) if i not in faults])) if faults else made
 
 
-def _digits(split: str, root: str | Path | None) -> Found:
+def _digits(split: str, root: Root) -> Found:
     if root:
-        raise ParameterError(f"digits is built in and reads no folder: leave out root={str(root)!r}")
+        raise ParameterError(f"digits is built in and reads no folder: leave out root={brief(str(root))}")
     from sklearn.datasets import load_digits  # a second to import: only for those who ask for digits
 
     bundle = load_digits()
     index = np.sort(splits.by_class(bundle.target, *BOUNDS[split]))
-    grey = (torch.from_numpy(bundle.images[index]).float() / 16 - DIGITS_MEAN) / DIGITS_STD
-    images, labels = grey[:, None].repeat(1, 3, 1, 1), torch.from_numpy(bundle.target[index])
-    return _whole(images, labels, [str(d) for d in range(10)])
+    grey = torch.from_numpy(bundle.images[index])[:, None].expand(-1, 3, -1, -1)
+    source = Pixels(grey, 16, (DIGITS_MEAN,) * 3, (DIGITS_STD,) * 3)
+    return Found(source, torch.from_numpy(bundle.target[index]), [str(d) for d in range(10)])
 
 
-def _cifar10(split: str, root: str | Path | None) -> Found:
-    """The files hold a training and a test part; validation is a fifth held out of training."""
-    if not root and not os.environ.get("NASEDU_DATA"):
-        raise DataError("cifar10 needs the folder of its data: give a root, or set NASEDU_DATA to the folder above it")
-    place = Path(root) if root else Path(os.environ["NASEDU_DATA"]) / "cifar10"
-    x, y = _read_npz(place / f"cifar10_{'test_1k' if split == 'test' else 'train_5k'}_uint8.npz")
-    if split != "test":
-        index = torch.tensor(splits.complete(range(len(y)), None, [])[split])
-        x, y = x[index], y[index]
-    mean, std = (torch.tensor(v)[:, None, None] for v in (CIFAR10_MEAN, CIFAR10_STD))
-    return _whole((x.permute(0, 3, 1, 2).float() / 255 - mean) / std, y, CIFAR10_CLASSES)
+def _cifar(name: str, split: str, root: Root, *, normalise: str = "measured") -> Found:
+    check_name("normalisation", normalise, ("measured", "published"))
+    x, y, classes = cifar.read(name, split, _places(name, root))
+    return Found(Pixels(x, 255, *(cifar.MEASURED[name] if normalise == "measured" else cifar.PUBLISHED)), y, classes)
 
 
-def _read_npz(path: Path) -> tuple[Tensor, Tensor]:
-    """x, uint8 (N, 32, 32, 3), and y, int64 (N,) from 0 to 9. Raises `DataError`."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            x, y = stored["x"], stored["y"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"cifar10 cannot be read from {path}: {error}") from None
-    if x.dtype != np.uint8 or x.shape[1:] != (32, 32, 3) or y.shape != x.shape[:1] or not np.isin(y, range(10)).all():
-        raise DataError(
-            f"{path} must hold x, uint8 (N, 32, 32, 3), and y, (N,) from 0 to 9; "
-            f"its x is {x.dtype} {x.shape} and its y {y.dtype} {y.shape}"
-        )
-    return torch.from_numpy(x), torch.from_numpy(y).long()
-
-
-def _folder(split: str, root: str | Path | None) -> Found:
-    if not root:
+def _folder(name: str, split: str, root: Root) -> Found:
+    if not root and name == "folder":
         raise DataError("a folder of images by class is read from its root: give root=...")
-    paths, labels, classes = folder.listed(root, split)
-    read = lambda index, side: folder.read([paths[i] for i in index.tolist()], side)  # noqa: E731
-    return Found(torch.tensor(labels, dtype=torch.long), classes, read)
+    places = _places(name, root)
+    place = next((inner for each in places for inner in (each / folder.IMAGENET, each) if inner.is_dir()), places[-1])
+    items, classes, others = folder.listed(place, split)
+    files = folder.Files([path for path, _ in items])
+    skipped = tuple(("its name is none of an image", path) for path in others)
+    return Found(files, torch.tensor([label for _, label in items], dtype=torch.long), classes, skipped)
 
 
-READERS = Registry("image set", {"digits": _digits, "cifar10": _cifar10, "folder": _folder})
+def _places(name: str, root: Root) -> list[Path]:
+    """The folders in which a set may lie."""
+    top = root or os.environ.get("NASEDU_DATA")
+    if not top:
+        raise DataError(f"{name} needs the folder of its data: give a root, or set NASEDU_DATA to the folder above it")
+    return [Path(top) / name, Path(top)]
+
+
+READERS = Registry("image set", {"digits": _digits})
+READERS |= {name: partial(_cifar, name) for name in cifar.OFFICIAL}
+READERS |= {name: partial(_folder, name) for name in ("folder", "imagenet")}
 
 
 def _subset(labels: Tensor, size: int | None, generator: torch.Generator) -> Tensor:
@@ -180,6 +161,15 @@ def _subset(labels: Tensor, size: int | None, generator: torch.Generator) -> Ten
         own = (shuffled == label).nonzero().flatten()
         turn[own] = (torch.arange(len(own)) + 0.5) / len(own)
     return order[turn.argsort(stable=True)[:size]].sort().values
+
+
+def _disturbed(
+    images: Tensor | Streamed, side: int, distortion: float, noise: float, drawn: Callable[[str], torch.Generator]
+) -> Tensor | Streamed:
+    """The images moved, scaled and covered with noise, as far as that is asked for."""
+    if distortion:
+        images = scaled(_distort(images[:], distortion, drawn("distortion")), side)
+    return images[:] + noise * torch.randn(images.shape, generator=drawn("noise")) if noise else images
 
 
 def _distort(images: Tensor, amount: float, generator: torch.Generator) -> Tensor:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from nasedu.errors import BackendError, ParameterError, check_name
 from nasedu.hardware.export import example_inputs, export_onnx, onnx_session
-from nasedu.modules import copy_of, evaluation_mode
+from nasedu.modules import copy_of, evaluation_mode, hidden
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -169,6 +170,8 @@ def make_job(backend: str, module, input_shapes, batch, threads, precision, devi
     check_name("backend", backend, BACKENDS)
     check_name("precision", precision, PRECISIONS)
     _check_shapes(input_shapes)
+    if any(is_lazy(t) for t in module.parameters()):
+        raise ParameterError(hidden(module))
     if precision != "float32" and backend != "cuda":
         raise ParameterError(f"{precision} is timed by the cuda backend only, not by {backend}")
     return Job(module, input_shapes, batch, threads, precision, _device(backend, module, device))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import copy
+import math
+import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from textwrap import shorten
 
 import torch
+import torchvision  # noqa: F401 - which registers its operations
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,8 +21,22 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasedu.blocks import Cost
-from nasedu.modules import evaluation_mode, held_tensors
+from nasedu.errors import ParameterError
+from nasedu.modules import evaluation_mode, held_tensors, hidden, told_of_inputs
 
+# Products that PyTorch's counter leaves out, by the shapes of what goes in: FLOPs, two for a multiply-accumulate. A
+# bilinear layer uses each weight once; what a deformable convolution interpolates is not counted.
+aten = torch.ops.aten
+MORE_FLOPS = {
+    aten.mv: lambda matrix, _vector, **_: 2 * math.prod(matrix),
+    aten.addmv: lambda _sum, matrix, _vector, **_: 2 * math.prod(matrix),
+    aten.dot: lambda vector, _other, **_: 2 * math.prod(vector),
+    aten.vdot: lambda vector, _other, **_: 2 * math.prod(vector),
+    aten.addbmm: lambda _sum, left, right, **_: 2 * math.prod(left) * right[-1],
+    aten._trilinear: lambda left, weight, right, *_, **__: 2 * left[0] * math.prod(weight),
+    torch.ops.torchvision.deform_conv2d: lambda _x, w, *_, out_shape, **__: 2 * math.prod(out_shape) * math.prod(w[1:]),
+}
+UNKNOWN = re.compile(r"aten::.*(linalg_(?!vector_norm|check)|fft_|cdist|euclid|rnn|solve|_transformer)|(?!aten|prim)")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
@@ -55,10 +74,12 @@ class LayerCost(_Moves):
 class Count(_Moves, Cost):
     """A network's cost with its `layers`, in the order in which they run; every total is the sum over them.
 
-    Compares, adds and hashes as the `Cost` that it is: by MACs and parameters.
+    `missed` names operations that compute products, or that are not PyTorch's own, whose MACs nobody counted. Compares,
+    adds and hashes as the `Cost` that it is: by MACs and parameters.
     """
 
     layers: tuple[LayerCost, ...] = field(default=(), repr=False)
+    missed: tuple[str, ...] = field(default=(), repr=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Cost):
@@ -101,8 +122,11 @@ def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Count:
 
     MACs are those of convolutions and matrix products, half of what PyTorch's `FlopCounterMode` counts. Nothing is
     allocated or computed: a copy without data ("meta" device) runs, on which the tensors that its forward pass makes
-    are, too; `module` stays as it is. Hooks on `module` do not run.
+    are, too; `module` stays as it is. Hooks on `module` do not run. Raises `ParameterError` for a network whose layers
+    are hidden, or that does not run so, as a detector whose operations depend on the data. Warns of what was `missed`.
     """
+    if why := hidden(module):
+        raise ParameterError(why)
     stored = {id(t) for t in module.state_dict(keep_vars=True).values() if isinstance(t, Tensor)}
     tensors = list(held_tensors(module))
     if all(t.is_meta for t in tensors):
@@ -114,10 +138,13 @@ def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Count:
     dtype = next((p.dtype for p in meta.parameters() if p.is_floating_point()), torch.float32)
     inputs = [torch.empty(1, *shape, device="meta", dtype=dtype) for shape in input_shapes]
     recorder = _Recorder(meta, stored)
-    with torch.device("meta"), recorder.running(), evaluation_mode(meta), torch.no_grad():
+    told = told_of_inputs(f"this {type(module).__name__} cannot be counted, without data,", input_shapes)
+    with told, torch.device("meta"), recorder.running(), evaluation_mode(meta), torch.no_grad():
         meta(*inputs)
-    layers = tuple(recorder.finish())
-    return Count(sum(layer.macs for layer in layers), sum(layer.params for layer in layers), layers)
+    layers, missed = tuple(recorder.finish()), tuple(recorder.missed)
+    if missed:
+        warnings.warn(f"what these operations compute is not counted: {shorten(', '.join(missed), 200)}", stacklevel=2)
+    return Count(sum(layer.macs for layer in layers), sum(layer.params for layer in layers), layers, missed)
 
 
 def _without_data(tensor: Tensor) -> Tensor:
@@ -164,7 +191,8 @@ class _Recorder(TorchDispatchMode):
         self.stored, self.counted = stored, set()
         self.layers: list[LayerCost] = []
         self.stack: list[_Frame] = []
-        self.flops = FlopCounterMode(display=False)
+        self.flops = FlopCounterMode(display=False, custom_mapping=MORE_FLOPS)
+        self.missed: dict[str, None] = {}
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -222,6 +250,8 @@ class _Recorder(TorchDispatchMode):
             result = torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
         else:
             result = operation(*args, **(kwargs or {}))
+        if operation._overloadpacket not in MORE_FLOPS and UNKNOWN.match(operation.name()):
+            self.missed[operation.name()] = None
         returns = operation._schema.returns
         if self.stack and any(r.alias_info is None or r.alias_info.is_write for r in returns):  # no mere view
             frame = self.stack[-1]

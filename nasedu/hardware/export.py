@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from nasedu.errors import needs
+from nasedu.errors import BackendError, ParameterError, needs
 from nasedu.files import write_atomically
-from nasedu.modules import copy_of, evaluation_mode
+from nasedu.modules import copy_of, evaluation_mode, reason
 from nasedu.randomness import stream
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def onnx_model(module: nn.Module, *input_shapes: tuple[int, ...], batch: int = 1
     """A network, in eval mode, as an ONNX model whose inputs `x0`, `x1` ... are (batch, C, H, W).
 
     Outputs are `y0`, `y1` ... in the order in which a nested result lists its tensors. The model says nothing of where
-    it was made: the exporter's notes hold this machine's paths. Raises `BackendError` without the extra `deploy`.
+    it was made: the exporter's notes hold this machine's paths. Raises `BackendError` without the extra `deploy` and
+    for a network that cannot be exported, `ParameterError` for one that returns no tensor.
 
     module: the network, on any device; it stays as it was.
     input_shapes: of each input, (C, H, W).
@@ -49,17 +50,17 @@ def onnx_model(module: nn.Module, *input_shapes: tuple[int, ...], batch: int = 1
         import onnxscript  # noqa: F401 - the exporter asks for it late
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     inputs = tuple(x.to(device) for x in example_inputs(input_shapes, batch))
+    names = {"input_names": [f"x{i}" for i in range(len(inputs))]}
     with evaluation_mode(module), torch.no_grad(), _quiet():
-        outputs = tree_leaves(module(*inputs))
-        program = torch.onnx.export(
-            module,
-            inputs,
-            dynamo=True,
-            input_names=[f"x{i}" for i in range(len(inputs))],
-            output_names=[f"y{i}" for i in range(len(outputs))],
-            verbose=False,
-        )
-        model = program.model_proto
+        outputs = [leaf for leaf in tree_leaves(module(*inputs)) if isinstance(leaf, Tensor)]
+        if not outputs:
+            raise ParameterError(f"this {type(module).__name__} returns no tensor, which is all that ONNX can hand on")
+        names["output_names"] = [f"y{i}" for i in range(len(outputs))]
+        try:
+            model = torch.onnx.export(module, inputs, dynamo=True, verbose=False, **names).model_proto
+        except Exception as error:  # the exporter's own sentence says only in which step it was
+            told = reason(error.__cause__ or error)
+            raise BackendError(f"this {type(module).__name__} cannot be exported to ONNX: {told}") from error
     _forget_origin(model)
     return model
 

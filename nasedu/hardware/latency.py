@@ -7,7 +7,6 @@ import os
 import platform
 import statistics
 import warnings
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,8 +15,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nasedu.errors import NaseduError, ParameterError, check_whole
+from nasedu.errors import check_whole
 from nasedu.hardware.backends import BACKENDS, Clock, Program, make_job, onnx_program
+from nasedu.modules import told_of_inputs
 from nasedu.origin import processor
 
 SHORTEST = 2e-4  # seconds that one repeat lasts at least: a thousand times what a clock's tick and reading it cost
@@ -92,7 +92,8 @@ def measure(
     """
     _check(batch, threads, repeats, warmup)
     job = make_job(backend, module, input_shapes, batch, threads, precision, device)
-    with _told_of_inputs(input_shapes), fixed_threads(threads), BACKENDS[backend](job) as program:
+    told = told_of_inputs("the network does not run", input_shapes)
+    with told, fixed_threads(threads), BACKENDS[backend](job) as program:
         return _latency(program, warmup, repeats, batch=batch, threads=threads, backend=backend, precision=precision)
 
 
@@ -116,19 +117,6 @@ def measure_onnx(
     _check(batch, threads, repeats, warmup)
     program = onnx_program(path, input_shapes, batch, threads)
     return _latency(program, warmup, repeats, batch=batch, threads=threads, backend="onnxruntime")
-
-
-@contextmanager
-def _told_of_inputs(input_shapes: Sequence[tuple[int, ...]]) -> Iterator[None]:
-    """Say in one sentence that a network does not run on maps of these shapes."""
-    try:
-        yield
-    except NaseduError:
-        raise
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        shapes = ", ".join(map(str, input_shapes))
-        raise ParameterError(f"the network does not run on inputs of {shapes}: {reason}") from error
 
 
 @dataclass(frozen=True)

@@ -443,7 +443,7 @@ def _places(ax: Axes, name: str, values: Sequence, x: Sequence | None) -> tuple[
     x, values = values if isinstance(values, tuple) else (x, values)
     runs = np.atleast_2d(np.asarray(values, dtype=float))
     at = list(x if x is not None else _index(values, runs.shape[1]))
-    if runs.ndim != 2 or runs.shape[1] != len(at) or not len(runs):
+    if runs.ndim != 2 or runs.shape[1] != len(at) or not runs.size:
         raise ParameterError(f"{name!r} has values of shape {runs.shape} at {len(at)} places")
     if not _names(ax.xaxis, at) and all(float(place).is_integer() for place in at):
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nasedu.errors import NaseduError, ProxyError
+from nasedu.modules import reason
 
 
 def run(model: nn.Module, images: Tensor, advice: str = "") -> object:
@@ -23,10 +24,9 @@ def run(model: nn.Module, images: Tensor, advice: str = "") -> object:
         raise
     except Exception as error:  # a network may raise anything: ViT's is an AssertionError
         shape = " x ".join(str(side) for side in images.shape)
-        reason = str(error).strip().split("\n")[0]
         way_out = f"; {advice}" if advice else ""
         raise ProxyError(
-            f"this {type(model).__name__} cannot run in training mode on {shape}: {reason}{way_out}"
+            f"this {type(model).__name__} cannot run in training mode on {shape}: {reason(error)}{way_out}"
         ) from None
 
 

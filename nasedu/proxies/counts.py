@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from nasedu.errors import ParameterError, ProxyError
 from nasedu.hardware.count import count
 from nasedu.proxies.probe import Probe
 from nasedu.proxies.registry import register
@@ -22,7 +23,10 @@ def macs(probe: Probe) -> float:
 
     Cannot see: what they are spent on; many networks tie.
     """
-    return count(probe.original, tuple(probe.images.shape[1:])).macs
+    try:
+        return count(probe.original, tuple(probe.images.shape[1:])).macs
+    except ParameterError as error:  # it is the network's fault, not the caller's
+        raise ProxyError(str(error)) from None
 
 
 @register("l2_norm", needs="nothing", passes="none")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from nasedu.errors import ParameterError, ProxyError
 from nasedu.modules import copy_of
@@ -85,7 +86,8 @@ class Probe:
             raise ParameterError(f"model must be an nn.Module, got {type(model).__name__}")
         if generator is not None and not (isinstance(generator, torch.Generator) and generator.device.type == "cpu"):
             raise ParameterError("generator must be a torch.Generator on the CPU, so that every device draws the same")
-        self.original, self.given_away = model, given_away
+        self.original = getattr(model, "_orig_mod", model)  # of what torch.compile made, the network itself
+        self.given_away = given_away
         parameter = next(model.parameters(), torch.empty(0, dtype=torch.float32, device="cpu"))
         self.device, self.dtype = parameter.device, parameter.dtype
         self.batch = batch if parameter.is_meta else batch.to(self.device, self.dtype)
@@ -284,11 +286,12 @@ def layer_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     return weights
 
 
-def total(outputs: Tensor | list | tuple | dict) -> Tensor:
-    """The sum of all outputs of a network, which may be one tensor or several."""
-    if isinstance(outputs, Tensor):
-        return outputs.sum()
-    return sum(total(part) for part in (outputs.values() if isinstance(outputs, dict) else outputs))
+def total(outputs: object) -> Tensor:
+    """The sum of all numbers that a network returned, in one tensor or several. Raises `ProxyError` where none is."""
+    parts = [t.sum() for t in tree_leaves(outputs) if isinstance(t, Tensor) and t.is_floating_point() and t.numel()]
+    if not parts:
+        raise ProxyError(f"this proxy needs a network that returns numbers, got {kind(outputs)}")
+    return sum(parts[1:], parts[0])
 
 
 def cross_entropy(logits: Tensor, batch: Batch, reduction: str = "mean") -> Tensor:

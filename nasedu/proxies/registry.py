@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nasedu.errors import NaseduError, ParameterError, ProxyError, UnknownName, check_has, check_name, check_whole
+from nasedu.modules import hidden, reason
 from nasedu.proxies.batch import Batch, as_batch
 from nasedu.proxies.probe import BY_LOSS, NO_LABELS, Probe
 from nasedu.randomness import seeded, stream
@@ -188,8 +189,10 @@ def _check(proxy: Proxy, batch: Batch, options: Mapping) -> None:
 def _value(proxy: Proxy, probe: Probe, options: Mapping) -> float:
     """The proxy's value, whatever the caller's gradient mode or autocast, with the global random state put back.
 
-    Raises `ProxyError` for NaN and +inf, and where the network itself fails.
+    Raises `ProxyError` for NaN and +inf, and where the network itself fails or hides its layers.
     """
+    if why := hidden(probe.original):
+        raise ProxyError(why)
     probe.start(stream(probe.seed, "proxy", proxy.name).initial_seed())  # the same draws whoever runs beside it
     try:
         with (
@@ -201,9 +204,8 @@ def _value(proxy: Proxy, probe: Probe, options: Mapping) -> float:
     except NaseduError:
         raise
     except Exception as error:
-        said = str(error).strip().split("\n")[0]
-        kind = type(probe.original).__name__
-        raise ProxyError(f"{proxy.name} could not run this {kind}: {type(error).__name__}: {said}") from error
+        kind, said = type(probe.original).__name__, f"{type(error).__name__}: {reason(error)}"
+        raise ProxyError(f"{proxy.name} could not run this {kind}: {said}") from error
     if math.isnan(value) or value == math.inf:
         raise ProxyError(f"{proxy.name} is {value} for this {type(probe.original).__name__}")
     return value

@@ -44,12 +44,12 @@ evaluations: int = None  # structures that each search scores
 population: int = None  # structures that it keeps
 mutation: str = None  # rule: uniform (the paper's), origin (the public code's), shared_ratio
 cells: int = None  # networks with a known truth on which combinations are judged
-dataset: str = None  # images for the final training: digits, cifar10, or none to leave it out
+dataset: str = None  # images to train on: digits, cifar10, cifar100, folder, imagenet, or none
 train_size: int = None  # training images; None: all
 epochs: int = None  # of each final training; 0 leaves it out
 recipe: str = None  # of training: short or published
 train_seeds: int = None  # how often every search, random draw and training is repeated
-data_root: str = None  # folder that holds cifar10; None: the one that NASEDU_DATA names, if any
+data_root: str = None  # folder of the images; None: the one that NASEDU_DATA names, if any
 threads: int = None  # CPU threads
 seed: int = None  # of every random choice
 device: str = None  # auto, cpu, cuda, cuda:1 ...
@@ -79,6 +79,7 @@ from nasedu.course.checks.zero_shot import (
     check_taken_off,
 )
 from nasedu.data import benchmark as benchmarks
+from nasedu.data.classification import READERS
 from nasedu.hardware import count
 from nasedu.proxies.deepmad import effectiveness
 from nasedu.randomness import rng as named_rng
@@ -92,7 +93,7 @@ INCORPORATED = {"incorporated_l": "log", "incorporated_s": "sqrt"}
 every_score = [*proxies.names(), *COMPOSITES, *INCORPORATED]
 # what is not among the choices is refused with the nearest valid name
 choices = {"blocks": plainnet.SETS, "mutation": plainnet.RULES, "recipe": ["short", "published"]}
-choices |= {"dataset": ["digits", "cifar10", "none"], "proxy": every_score}
+choices |= {"dataset": [*READERS, "none"], "proxy": every_score}
 cfg = course.setup("09_zero_shot_search", globals(), choices=choices)
 cfg
 
@@ -141,7 +142,7 @@ print("limits:", ", ".join(f"{most:,.10g} {name}" for name, most in limits.items
 
 # %%
 hard = {"distortion": 1.0, "noise": 0.2} if cfg.dataset == "digits" else {}
-root = cfg.data_root / "cifar10" if cfg.data_root and cfg.dataset == "cifar10" else None
+root = None if cfg.dataset == "digits" else cfg.data_root
 classify = partial(data.classification, cfg.dataset, root=root, image_size=cfg.image_size, **hard)
 generator = torch.Generator().manual_seed(cfg.seed)
 batch = torch.randn(cfg.score_batch, 3, cfg.image_size, cfg.image_size, generator=generator)
@@ -157,6 +158,14 @@ if trains:
         classification.published_recipe(cfg.epochs, BATCH, len(train_set))
 scored = proxies.Batch(batch, labels).to(cfg.device)
 print(f"{len(train_set):,} training, {len(test_set):,} test images" if trains else "no training")
+
+# %% [markdown]
+# Images that cannot be read are left out. Where there are such, a table says what is wrong with how many, and names the
+# first.
+
+# %%
+left_out = pd.concat([s.report() for s in (train_set, test_set)]) if trains else []
+left_out if len(left_out) else "no image was left out"
 
 # %% [markdown]
 # ## 1 · The Zen-score

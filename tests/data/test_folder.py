@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
-from nasedu.data import classification
+from nasedu.classification import accuracy, published_augment
+from nasedu.classification.augment import crop_and_flip
+from nasedu.data import classification, folder, splits
+from nasedu.data.image_set import Streamed
 from nasedu.errors import DataError, ParameterError
+from nasedu.storage import identity
+from nasedu.task import Classification
 
 CLASSES = ["n01", "n02", "n10"]
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -116,8 +128,151 @@ def test_what_is_missing_is_said(root):
         classification("folder", "train", root=root, size=25)
 
 
-def test_more_images_than_memory_holds_are_refused(root, monkeypatch):
-    monkeypatch.setattr("nasedu.data.folder.MEMORY", 10 * 12 * 32**2)
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Room for ten images of 32 px."""
+    monkeypatch.setattr("nasedu.data.image_set.MEMORY", 10 * 12 * 32**2)
+
+
+def test_what_memory_does_not_hold_is_streamed_and_is_the_same(root, monkeypatch, small_memory):
+    Path(folder.listed(root, "train")[0][2][0]).write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="1 of 24 images are skipped"):
+        streamed = classification("folder", "train", root=root)
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match="1 of 24 images are skipped"):
+        held = classification("folder", "train", root=root)
+    assert isinstance(streamed.images, Streamed) and len(streamed) == 23 and streamed.report().equals(held.report())
+    assert streamed.images.shape == held.images.shape and torch.equal(streamed.images[3:9], held.images[3:9])
+    assert torch.equal(streamed.labels, held.labels)
+    for a, b in zip(streamed.halves(1), held.halves(1), strict=True):
+        assert torch.equal(a.take(torch.tensor([4, 0])).images[:], b.images[[4, 0]]) and torch.equal(a.labels, b.labels)
+    augment, tasks = crop_and_flip(2), [Classification(s, val=s, batch_size=4) for s in (streamed, held)]
+    tasks = [replace(task, augment=augment) for task in tasks]
+    for split, count in (("train", 5), ("weights", 2), ("val", 6)):
+        batches = [list(task.batches(split, epoch=1)) for task in tasks]
+        assert [len(part) for part in batches] == [count] * 2
+        for (x, y), (a, b) in zip(*batches, strict=True):
+            assert torch.equal(x, a) and torch.equal(y, b)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 3))
+    assert accuracy(model, streamed, batch_size=5) == accuracy(model, held)
+    assert torch.equal(pickle.loads(pickle.dumps(streamed.to("cpu"))).images[-2:], held.images[-2:])
+
+
+def test_a_stored_state_notices_that_a_streamed_file_has_changed(root, small_memory):
+    found = [identity(classification("folder", "train", root=root)) for _ in range(2)]
+    path = max((root / "train" / "n01").glob("*.png"))
+    os.utime(path, (1, 1))
+    found.append(identity(classification("folder", "train", root=root)))
+    found.append(identity(classification("folder", "train", root=root, image_size=33)))
+    assert found[0] == found[1] and len(set(found)) == 3
+
+
+def test_of_what_is_streamed_a_fault_that_shows_late_is_told(root, truncate, small_memory):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    for path in (root / "val").glob("*/0.png"):
+        Image.fromarray(noise).save(path)
+        truncate(path)
+    s = classification("folder", "test", root=root)
+    with pytest.raises(DataError, match=r"0\.png: the image cannot be read .* its header was sound"):
+        list(s.parts(4))
     with pytest.raises(ParameterError, match="ask for size=10 or fewer"):
-        classification("folder", "train", root=root)
-    assert len(classification("folder", "train", root=root, size=10)) == 10
+        classification("folder", "test", root=root, noise=0.1)
+
+
+PEAKS = """
+import resource, sys
+from nasedu.data import classification, image_set
+def read(side):
+    for x, y in classification("folder", "train", root=sys.argv[1], image_size=side).parts(4):
+        assert len(x) == len(y)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
+image_set.MEMORY = 20 << 20
+before, streamed = read(16), read(512)
+image_set.MEMORY = 1 << 40
+print(streamed - before, read(512) - before)
+"""
+
+
+def test_a_set_larger_than_its_limit_needs_no_more_memory_than_its_batches(tmp_path):
+    """67 images of 512 px are 201 MiB as numbers; the limit is a tenth of that."""
+    pytest.importorskip("resource")
+    for i in range(96):
+        path = tmp_path / "ab"[i % 2] / f"{i}.bmp"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40), (i, 9, 9)).save(path)
+    done = subprocess.run([sys.executable, "-c", PEAKS, str(tmp_path)], capture_output=True, text=True, check=True)
+    streamed, held = map(int, done.stdout.split())
+    assert streamed < 100 and held > 150, (streamed, held)
+
+
+def test_one_level_of_class_folders_is_shared_out_once_and_for_all(tmp_path):
+    for name in ("10", "9", "007", ".ipynb_checkpoints"):
+        (tmp_path / name).mkdir()
+        for i in range(10):
+            Image.new("RGB", (8, 8), (20 * i + len(name),) * 3).save(tmp_path / name / f"{i}.{'JPEG' if i else 'BMP'}")
+    for root in (tmp_path, tmp_path / "moved"):
+        sets = [
+            classification("folder", part, root=root, seed=seed)
+            for part, seed in (("train", 0), ("val", 1), ("test", 2))
+        ]
+        assert [len(s) for s in sets] == [21, 3, 6] and sets[0].classes == ["007", "10", "9"]
+        assert sum(torch.stack([s.labels.bincount(minlength=3) for s in sets])).tolist() == [10, 10, 10]
+        files = [{path.split("moved/")[-1] for path, _ in [*folder.listed(root, part)[0]]} for part in splits.NAMES]
+        assert not files[0] & files[1] and not files[0] & files[2] and not files[1] & files[2]
+        if root == tmp_path:
+            (tmp_path / "moved").mkdir()
+            for name in sets[0].classes:
+                (tmp_path / name).rename(tmp_path / "moved" / name)
+
+
+def test_imagenet_is_read_where_its_archive_puts_it(root, tmp_path, monkeypatch):
+    expected = classification("folder", "val", root=root)
+    inner = tmp_path / "data" / "imagenet" / "ILSVRC" / "Data" / "CLS-LOC"
+    inner.mkdir(parents=True)
+    for part in ("train", "val"):
+        (root / part).rename(inner / part)
+    monkeypatch.setenv("NASEDU_DATA", str(tmp_path / "data"))
+    for place in (None, tmp_path / "data" / "imagenet", inner):
+        found = classification("imagenet", "val", root=place)
+        assert found.name == "imagenet" and torch.equal(found.images, expected.images)
+    assert published_augment(found)(found.images, torch.Generator()).shape == found.images.shape
+
+
+def test_folders_by_other_names_and_with_fewer_classes_are_read(root):
+    (root / "val").rename(root / "valid")
+    for path in (root / "valid" / "n02").glob("*"):
+        path.unlink()
+    (root / "valid" / "n02").rmdir()
+    s = classification("folder", "test", root=root)
+    assert s.labels.tolist() == [0] * 4 + [2] * 4 and s.classes == CLASSES
+    for path in (root / "valid").glob("*/*"):
+        path.unlink()
+    with pytest.raises(DataError, match="none of 0 images"):
+        classification("folder", "test", root=root)
+
+
+def test_flat_folders_are_no_classes(tmp_path):
+    for part in ("train", "val"):
+        (tmp_path / part).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / part / "0.png")
+    with pytest.raises(DataError, match=r"needs .*train/CLASS/\*\.jpg"):
+        classification("folder", "train", root=tmp_path)
+
+
+def test_all_that_is_left_out_is_counted_by_kind(root):
+    assert classification("folder", "test", root=root).report().empty
+    for name in ("n01/0.png", "n02/1.png"):
+        (root / "val" / name).write_bytes(b"no image")
+    for name in ("n01/notes.txt", "n10/a.gif", "n10/.DS_Store"):
+        (root / "val" / name).write_bytes(b"")
+    os.mkfifo(root / "val" / "n10" / "pipe.jpg")
+    with pytest.warns(UserWarning, match="5 of 15 images are skipped"):
+        s = classification("folder", "test", root=root)
+    report = s.report()
+    assert list(report.columns) == ["kind", "count", "first"] and len(s) == 10
+    assert dict(zip(report["kind"], report["count"], strict=True)) == {
+        "the image cannot be read": 3,
+        "its name is none of an image": 2,
+    }
+    assert "n01/0.png" in report["first"][0] and report["first"][1].endswith("n01/notes.txt")
+    assert s.take(slice(0, 2)).report().equals(report)

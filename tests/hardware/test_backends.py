@@ -164,3 +164,45 @@ def test_a_latency_table_takes_the_options_of_measure():
         warnings.simplefilter("ignore", NoisyMeasurement)
         with pytest.raises(BackendError, match="onnxruntime backend"):
             LookupTable.build(spaces.create("fbnet:course"), "latency_ms", backend="onnxruntime", device="cuda")
+
+
+class Returns(nn.Module):
+    """A convolution, and what a function makes of its map."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(2, 4, 3), function
+
+    def forward(self, x):
+        return self.function(self.conv(x))
+
+
+@pytest.mark.parametrize("function", [lambda y: {"logits": y, "aux": None}, lambda y: {"a": [y, {"b": (y, None)}]}])
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_networks_that_return_dictionaries_are_timed(function, backend):
+    assert measure(Returns(function), (2, 6, 6), backend=backend, repeats=3).median > 0
+
+
+@pytest.mark.parametrize("function", [lambda y: None, lambda y: {}, lambda y: 3, lambda y: object()])
+def test_what_returns_no_tensor_is_not_exported(function):
+    with pytest.raises(ParameterError, match="this Returns returns no tensor"):
+        measure(Returns(function), (2, 6, 6), backend="onnxruntime")
+    assert measure(Returns(function), (2, 6, 6), repeats=3).median > 0
+
+
+def test_what_cannot_be_exported_says_why_and_not_that_it_does_not_run():
+    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(2, 4, 3)))
+    for module, words in ((scripted, "ScriptModule"), (Returns(lambda y: y[y > 0].tolist()[0] + y), "Returns")):
+        with pytest.raises(BackendError, match=f"{words}.* cannot be exported to ONNX: ") as told:
+            measure(module, (2, 6, 6), backend="onnxruntime")
+        assert len(str(told.value)) < 300 and "\n" not in str(told.value) and "\33" not in str(told.value)
+        assert measure(module, (2, 6, 6), repeats=3).median > 0
+    assert measure(torch.jit.freeze(scripted.eval()), (2, 6, 6), repeats=3).median > 0
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_lazy_layers_are_not_given_a_shape_by_a_measurement(backend):
+    module = nn.Sequential(nn.LazyConv2d(4, 3))
+    with pytest.raises(ParameterError, match="lazy layers without a shape"):
+        measure(module, (2, 6, 6), backend=backend)
+    assert isinstance(module[0], nn.LazyConv2d)

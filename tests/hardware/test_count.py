@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.ops import DeformConv2d
 
 from nasedu import spaces
 from nasedu.blocks import Cost
+from nasedu.errors import ParameterError
 from nasedu.hardware import count
 
 
@@ -180,3 +185,84 @@ def test_networks_without_weights_on_several_inputs():
 
     counted = count(Add(), (2, 3, 3), (2, 3, 3))
     assert (counted.macs, counted.params, counted.moved_bytes, counted.intensity) == (0, 0, 4 * 18 * 3, 0)
+
+
+class Calls(nn.Module):
+    """A function of x, with a matrix (7, 12) and another module at hand."""
+
+    def __init__(self, function, module=None):
+        super().__init__()
+        self.function, self.module, self.w = function, module, nn.Parameter(torch.ones(7, 12))
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+DEFORMED = DeformConv2d(4, 6, 3, padding=1, groups=2)
+ATTENTION = nn.MultiheadAttention(8, 2, batch_first=True)
+PRODUCTS = {
+    "matrix times vector": (Calls(lambda s, x: s.w @ x.flatten()), (3, 2, 2), 7 * 12),
+    "and a sum": (Calls(lambda s, x: torch.addmv(s.w[:, 0], s.w, x.flatten())), (3, 2, 2), 7 * 12),
+    "vector times vector": (Calls(lambda s, x: x.flatten() @ x.flatten()), (3, 2, 2), 12),
+    "matrices summed": (Calls(lambda s, x: torch.addbmm(torch.zeros(1), x, x)), (4, 4), 4**3),
+    "einsum": (Calls(lambda s, x: torch.einsum("oi,bijk->bojk", s.w[:, :3], x)), (3, 2, 2), 7 * 3 * 4),
+    "einsum of a vector": (Calls(lambda s, x: torch.einsum("oi,i->o", s.w, x.flatten())), (3, 2, 2), 7 * 12),
+    "bilinear": (Calls(lambda s, x: s.module(x[..., 0], x[..., 1]), nn.Bilinear(4, 4, 5)), (3, 4, 2), 3 * 5 * 4 * 4),
+    "deformable": (Calls(lambda s, x: s.module(x, torch.zeros(1, 18, 5, 5)), DEFORMED), (4, 5, 5), 25 * 6 * 2 * 9),
+    "attention": (Calls(lambda s, x: F.scaled_dot_product_attention(x, x, x)), (2, 5, 8), 2 * 2 * 5 * 5 * 8),
+    "heads": (Calls(lambda s, x: s.module(x, x, x)[0], ATTENTION), (5, 8), 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8),
+    "LSTM": (nn.LSTM(6, 10, 2, batch_first=True), (4, 6), 4 * (40 * (6 + 10) + 40 * (10 + 10))),
+    "two ways": (nn.LSTM(6, 10, batch_first=True, bidirectional=True), (4, 6), 2 * 4 * 40 * 16),
+    "GRU": (nn.GRU(6, 10, batch_first=True), (4, 6), 4 * 30 * 16),
+    "RNN": (nn.RNN(6, 10, batch_first=True), (4, 6), 4 * 10 * 16),
+    "no product": (nn.Upsample(scale_factor=2, mode="bilinear"), (3, 4, 4), 0),
+}
+
+
+@pytest.mark.parametrize(("module", "shape", "macs"), PRODUCTS.values(), ids=PRODUCTS)
+def test_every_product_is_counted(module, shape, macs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = count(module, shape)
+    assert found.macs == macs == sum(layer.macs for layer in found.layers) and not found.missed
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda s, x: torch.cdist(x, x), "cdist|euclidean_dist"),
+        (lambda s, x: torch.fft.fft2(x).abs(), "fft"),
+        (lambda s, x: torch.linalg.solve(x, x), "linalg_solve"),
+    ],
+)
+def test_what_is_not_counted_is_named(function, name):
+    with pytest.warns(UserWarning, match=f"not counted: .*({name})"):
+        found = count(Calls(function), (30, 30))
+    assert len(found.missed) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (nn.Sequential(nn.LazyConv2d(8, 3), nn.ReLU()), "has lazy layers without a shape"),
+        (torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3))), "TorchScript hides the layers"),
+        (torch.jit.freeze(torch.jit.script(nn.Conv2d(3, 8, 3).eval())), "TorchScript hides the layers"),
+        (nn.Conv2d(4, 8, 3), r"Conv2d cannot be counted.* on inputs of \(3, 16, 16\): .*channel"),
+        (Calls(lambda s, x: x[x > 0].sum()), "Calls cannot be counted, without data"),
+        (Calls(lambda s, x: x if x.sum() > 0 else -x), "Calls cannot be counted, without data"),
+    ],
+)
+def test_what_cannot_be_counted_is_one_sentence(module, words):
+    with pytest.raises(ParameterError, match=words) as told:
+        count(module, (3, 16, 16))
+    assert len(str(told.value)) < 300 and "\n" not in str(told.value)
+
+
+def test_masks_and_computed_weights_count_once():
+    plain = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+    masked = prune.l1_unstructured(copy.deepcopy(plain)[0], "weight", 0.5)
+    masked(torch.ones(1, 3, 8, 8))
+    assert count(masked, (3, 8, 8)) == count(plain, (3, 8, 8))
+    normed = nn.utils.weight_norm(copy.deepcopy(plain)[0])
+    normed(torch.ones(1, 3, 8, 8))  # its weight belongs to a graph from now on
+    assert count(normed, (3, 8, 8)) == Cost(count(plain, (3, 8, 8)).macs, 8 * 27 + 8 + 8)

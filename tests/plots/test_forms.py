@@ -212,3 +212,8 @@ def test_a_logarithmic_axis_within_one_decade_has_numbers_on_it():
     ax = plots.lines({"a": [42.0, 57.0]}, log="y").axes[0]
     ax.figure.draw_without_rendering()
     assert any(label.get_text() for label in ax.yaxis.get_ticklabels(minor=True))
+
+
+def test_a_curve_without_points_is_refused_by_its_name():
+    with pytest.raises(ParameterError, match="'a' has values of shape"):
+        plots.lines({"a": [], "b": [1.0]})

@@ -1,0 +1,179 @@
+"""Images with one label each: in memory, or read when a batch of them is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import starmap
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nasedu.data.notes import Note, Notes
+from nasedu.data.prefetch import prefetched
+from nasedu.errors import DataError
+from nasedu.randomness import stream
+
+MEMORY = 2 << 30  # bytes of the images that are read at once; more are streamed
+Faults = dict[int, tuple[str, str]]  # of what cannot be read, by its place: the kind, and which one it is
+
+
+class Source:
+    """Where images come from, normalised by the `mean` and `std` of their channels."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def side(self) -> int | None:
+        """Pixels of an image's side; None where images are scaled anyway."""
+        return None
+
+    def read(self, index: Tensor, side: int) -> tuple[Tensor, Faults]:
+        """Images (M, 3, side, side), float32 of about zero mean and unit variance; a faulty one's place is blank.
+
+        index: which of the source's images, (M,).
+        side: of the square, in pixels.
+        """
+        raise NotImplementedError
+
+    def look(self, index: Tensor) -> Faults:
+        """What can be seen to be faulty without reading the images at the indices (M,) as a whole."""
+        return {}
+
+    def stamp(self, index: Tensor) -> object:
+        """What tells these images (M,) from others, for a stored state."""
+        return self, index
+
+
+@dataclass(frozen=True)
+class Pixels(Source):
+    """A source in memory: `values` (N, 3, H, H) from 0 to `scale`, normalised by `mean` and `std` of a channel."""
+
+    values: Tensor
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def side(self) -> int:
+        """H."""
+        return self.values.shape[-1]
+
+    def read(self, index: Tensor, side: int) -> tuple[Tensor, Faults]:
+        """As in `Source`; without a fault."""
+        mean, std = (torch.tensor(v)[:, None, None] for v in (self.mean, self.std))
+        return scaled((self.values[index].float() / self.scale - mean) / std, side), {}
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Images (N, 3, S, S) that are read when they are asked for: `streamed[index]` is a tensor (M, 3, S, S).
+
+    Raises `DataError` where one cannot be read: indices must not shift under a training that has begun.
+
+    source: of the images.
+    index: which of its images, (N,).
+    side: S, in pixels.
+    device: where they are put.
+    """
+
+    source: Source
+    index: Tensor
+    side: int
+    device: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        images, faults = self.source.read(self.take(index).index, self.side)
+        for _kind, which in faults.values():
+            raise DataError(f"{which}; its header was sound before: restore it, or take it out of its folder")
+        return images.to(self.device)
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, 3, S, S)."""
+        return torch.Size((len(self), 3, self.side, self.side))
+
+    @property
+    def identity(self) -> list:
+        """What a stored state compares."""
+        return [self.source.stamp(self.index), self.side]
+
+    def take(self, index: Tensor | slice) -> Streamed:
+        """Some of the images: a slice, or indices (M,)."""
+        return replace(self, index=self.index[index.cpu() if isinstance(index, Tensor) else index])
+
+    def to(self, device: torch.device | str) -> Streamed:
+        """The same images on a device, once they are read."""
+        return replace(self, device=device)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with a label each.
+
+    name, split: of the set.
+    classes: their names by label.
+    images: float32 (N, 3, H, W) with about zero mean and unit variance, as a tensor or `Streamed`.
+    labels: (N,).
+    mean, std: with which pixels from 0 to 1 were normalised, by channel.
+    skipped: the kind of fault of every image that was left out, and which one it is.
+    """
+
+    name: str
+    split: str
+    classes: list[str]
+    images: Tensor | Streamed
+    labels: Tensor
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def identity(self) -> list:
+        """What a stored state compares."""
+        return [self.name, self.split, self.classes, self.images, self.labels, self.mean, self.std]
+
+    def to(self, device: torch.device | str) -> ImageSet:
+        """The same images on a device."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def take(self, index: Tensor | slice) -> ImageSet:
+        """Some of the images: a slice, or indices (M,)."""
+        images = self.images[index] if isinstance(self.images, Tensor) else self.images.take(index)
+        return replace(self, images=images, labels=self.labels[index])
+
+    def halves(self, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+        """Two disjoint random halves: one for weights, one for architecture parameters (DARTS, section 2.3)."""
+        order = torch.randperm(len(self), generator=stream(seed, "halves")).to(self.labels.device)
+        return self.take(order[: len(self) // 2]), self.take(order[len(self) // 2 :])
+
+    def parts(self, size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels, so many at a time; what is streamed is read a little ahead.
+
+        size: of a part; the last may be smaller.
+        order: indices (M,); None: all, as they stand.
+        """
+        starts = range(0, len(self) if order is None else len(order), size)
+        places = (slice(i, i + size) if order is None else order[i : i + size] for i in starts)
+        made = ((self.images[place], self.labels[place]) for place in places)
+        return made if isinstance(self.images, Tensor) else prefetched(made)
+
+    def report(self) -> pd.DataFrame:
+        """What was left out, as `Notes.report` tells it."""
+        return Notes(starmap(Note, self.skipped)).report()
+
+
+def scaled(images: Tensor, side: int) -> Tensor:
+    """Square images (N, 3, H, H) as (N, 3, side, side)."""
+    if side == images.shape[-1]:
+        return images
+    return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
