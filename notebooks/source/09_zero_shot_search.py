@@ -164,7 +164,7 @@ print(f"{len(train_set):,} training, {len(test_set):,} test images" if trains el
 # first.
 
 # %%
-left_out = pd.concat([s.report() for s in (train_set, test_set)]) if trains else []
+left_out = pd.concat({s.split: s.report() for s in (train_set, test_set)}) if trains else []
 left_out if len(left_out) else "no image was left out"
 
 # %% [markdown]
