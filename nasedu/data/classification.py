@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nasedu.data import folder, splits
-from nasedu.errors import DataError, ParameterError, check_name, check_whole
+from nasedu.errors import DataError, ParameterError, check_name, check_number, check_whole
 from nasedu.randomness import stream
 from nasedu.registry import Registry
 
@@ -86,8 +86,8 @@ def classification(
     find = READERS[name]
     check_name("split", split, splits.NAMES)
     check_whole("image_size", image_size, 8, 512)
-    if not 0 <= distortion <= 1 or noise < 0:
-        raise ParameterError(f"distortion must lie in [0, 1] and noise be at least 0, got {distortion} and {noise}")
+    check_number("distortion", distortion, most=1)
+    check_number("noise", noise, most=1000)
     found = find(split, root)
     index = _subset(found.labels, size, stream(seed, "subset", split))
     images, kept = found.read(index, image_size)

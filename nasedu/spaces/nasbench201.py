@@ -14,7 +14,7 @@ from functools import partial
 from torch import nn
 
 from nasedu.blocks import ACTIVATIONS, ActConvBN, Add, Classifier, ConvBN, PoolReduction, ReductionBlock, Zero
-from nasedu.errors import ArchitectureError, ParameterError, check_name, check_whole
+from nasedu.errors import ArchitectureError, ParameterError, brief, check_name, check_whole
 from nasedu.spaces.base import Arch, Layer, SearchSpace, Slot, choice
 from nasedu.spaces.macro import Options, Published
 
@@ -53,9 +53,11 @@ class NasBench201Space(SearchSpace):
         self.options = Options(**{"num_classes": 10, "input_size": 32, "stem_stride": 1} | options)
         if isinstance(operations, int):
             operations = OPERATIONS[-check_whole("operations, as a number,", operations, 4, 5) :]
-        if len(set(operations)) != len(operations) or len(operations) < 2:
-            raise ParameterError(f"a cell needs at least two different operations, got {', '.join(operations)}")
-        self.operations = tuple(check_name("operation", name, OPERATIONS) for name in operations)
+        if isinstance(operations, str) or not isinstance(operations, Sequence):
+            raise ParameterError(f"operations are a list of names, 4 or 5, got {brief(operations)}")
+        self.operations = tuple(check_name("operation", name, OPERATIONS) for name in operations[: len(OPERATIONS) + 1])
+        if len(set(self.operations)) != len(operations) or len(operations) < 2:
+            raise ParameterError(f"a cell needs at least two different operations, got {brief(operations)}")
         self.reduce = REDUCTIONS[check_name("reduction", reduction, REDUCTIONS)]
         self.act = self.options.activation or "relu"
         self.input_shape = self.options.input_shape

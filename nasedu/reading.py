@@ -1,0 +1,119 @@
+"""YAML and JSON from anywhere: plain values only, and no more of them than anybody means to write.
+
+A few hundred bytes of YAML aliases, or of brackets, stand for more than a machine holds. So a text is bounded in size
+and depth, aliases are refused, and so is a key that stands twice: which of the two is meant?
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from nasedu.errors import brief
+
+DEEPEST = 30  # lists and mappings within one another
+LARGEST = {"json": 20_000_000, "yaml": 2_000_000, "words": 20_000}  # characters; YAML is read a hundred times as slowly
+_NUMBER = re.compile(r"[+-]?(\d+(_\d+)*|(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?)", re.ASCII)
+_WORDS = {"null": None, "~": None, "": None, "true": True, "false": False}
+
+
+def parse(text: str, form: str = "json") -> object:
+    """What a text holds. Raises `ValueError` with a sentence that says why it cannot be read.
+
+    text: JSON or YAML.
+    form: "json", "yaml", or "words" for YAML whose scalars all stay texts.
+    """
+    if len(text) > LARGEST[form]:
+        raise ValueError(f"it has {len(text):,} characters, more than the {LARGEST[form]:,} that are read")
+    try:
+        return _json(text) if form == "json" else _yaml(text, form)
+    except RecursionError:
+        raise ValueError(f"its lists and mappings are more than {DEEPEST} deep") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ValueError(f"{getattr(error, 'problem', None) or 'it is no YAML'}{where}") from None
+    except (TypeError, LookupError, AttributeError, OverflowError):  # as PyYAML fails on !!bool 7
+        raise ValueError("a value is not what its tag says, or a key is a list") from None
+
+
+def load(path: str | Path, form: str = "json") -> object:
+    """What a file in UTF-8 holds, as `parse`. Raises `ValueError`.
+
+    path: the file.
+    form: as in `parse`.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is no file")
+        if path.stat().st_size > 4 * LARGEST[form]:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes, more than are read")
+        return parse(path.read_text(encoding="utf-8-sig"), form)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise ValueError("it is no text in UTF-8") from None
+
+
+def scalar(text: str) -> object:
+    """The number, true, false or null that a text is to anybody who reads it; else the text: 010 is ten, yes a word."""
+    if _NUMBER.fullmatch(text) and len(text) <= 40:
+        return int(text) if text.lstrip("+-").replace("_", "").isdecimal() else float(text)
+    return _WORDS.get(text.lower(), text)
+
+
+def _json(text: str) -> object:
+    found = json.loads(text, object_pairs_hook=_unique)
+    level = [found]
+    for _ in range(DEEPEST):  # not by recursion
+        level = [inner for item in level for inner in _inside(item)]
+    if any(isinstance(item, dict | list) for item in level):
+        raise RecursionError
+    return found
+
+
+def _inside(item: object) -> Iterable:
+    return item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+
+
+def _yaml(text: str, form: str) -> object:
+    """The one document of a text, whose events are counted before anything is made of them."""
+    depth, loader = 0, _Words if form == "words" else _Plain
+    for event in yaml.parse(text, loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"it has an alias, *{event.anchor:.40}, which is not read")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise RecursionError
+    return yaml.load(text, loader)
+
+
+class _Plain(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Makes plain values of every tag that it knows, and refuses a key that stands twice."""
+
+
+class _Words(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
+    """Makes texts, lists and mappings, whatever the tags say."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        return _unique(self.construct_pairs(node, deep=True))
+
+
+_Plain.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
+    lambda loader, node: _unique(loader.construct_pairs(node, deep=True)),
+)
+
+
+def _unique(pairs: list[tuple]) -> dict:
+    found: dict = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"it holds the key {brief(key)} twice")
+        found[key] = value
+    return found
