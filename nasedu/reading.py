@@ -42,18 +42,27 @@ def parse(text: str, form: str = "json") -> object:
 
 
 def load(path: str | Path, form: str = "json") -> object:
-    """What a file in UTF-8 holds, as `parse`. Raises `ValueError`.
+    """What a file holds, as `parse`. Raises `ValueError`.
 
-    path: the file.
+    path: the file, in UTF-8.
     form: as in `parse`.
+    """
+    return parse(text_of(path, 4 * LARGEST[form]), form)
+
+
+def text_of(path: str | Path, most: int = 4 * LARGEST["json"]) -> str:
+    """The text of a file in UTF-8, with a mark before it or without. Raises `ValueError`.
+
+    path: the file; a pipe, which would be waited for, is none.
+    most: the bytes that are read.
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if path.exists() and not path.is_file():
             raise ValueError("it is no file")
-        if path.stat().st_size > 4 * LARGEST[form]:
-            raise ValueError(f"it has {path.stat().st_size:,} bytes, more than are read")
-        return parse(path.read_text(encoding="utf-8-sig"), form)
+        if path.stat().st_size > most:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes, more than the {most:,} that are read")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
     except UnicodeDecodeError:

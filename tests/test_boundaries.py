@@ -1,7 +1,7 @@
-"""All boundaries against a catalogue of bad values, and a fuzzer: only typed sentences, at once, and nothing left over.
+"""All boundaries against a catalogue of bad values, and a fuzzer: typed sentences only, at once, and nothing is left.
 
-A boundary joins by a line of `CATALOGUE`: its kind, its name, what takes a value, and the values it has to refuse. Where
-a value needs a file, what takes it gets the folder as well. The readers of images have their own catalogue in
+A boundary joins by a line of `CATALOGUE`: its kind, its name, what takes a value, and the values it has to refuse.
+Where a value needs a file, what takes it gets the folder as well. The readers of images have their own catalogue in
 tests/data, with the same helpers (`boundaries.py`).
 """
 
@@ -13,6 +13,7 @@ import importlib.util
 import json
 import math
 import random
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -27,6 +28,7 @@ from nasedu import data, reading, sampling, search, spaces, storage
 from nasedu.course import parameters
 from nasedu.deploy import submission
 from nasedu.deploy.kit import import_kit, run_kit, write
+from nasedu.deploy.kit.read import read_results
 from nasedu.errors import NaseduError, check_name
 from nasedu.tables import Budget, LookupTable, at_most, latency_table
 from nasedu.tables.csv import read_csv, write_csv
@@ -219,8 +221,6 @@ def good_csv():
 
 @functools.cache
 def _folder():
-    import tempfile
-
     return tempfile.mkdtemp()
 
 
@@ -398,10 +398,13 @@ COMMANDS = [
 # ---- kits, rankings, states ----------------------------------------------------------------------------------------
 
 
+SMALL = {"num_classes": 2, "input_size": 8, "width": 0.0625, "depth": 0.2}
+
+
 @functools.cache
 def good_manifest():
     """A kit's table of contents, whose files are not there: nobody who imports it looks at them."""
-    s = space("nasbench201:course")
+    s = spaces.create("nasbench201", **SMALL)
     listed = [
         {"name": p.name, "group": p.group, "option": list(p.option), "entry": f"piece {i}"}
         for i, p in enumerate(pieces(s))
@@ -431,7 +434,7 @@ def good_manifest():
     return json.loads(json.dumps(made))
 
 
-def good_results(manifest):
+def good_results(manifest, lines_of=None):
     header = {"schema": run_kit.RESULTS, "kit": write.manifest_id(manifest), "timer_ms": 1e-4}
     header |= dict.fromkeys(
         ("device", "machine", "system", "governor", "python", "numpy", "onnxruntime", "provider", "date"), "x"
@@ -439,7 +442,7 @@ def good_results(manifest):
     header |= dict.fromkeys(("cores", "threads", "repeats", "warmup"), 2)
     lines = [
         {"id": entry["id"], "median_ms": 2.0 + i % 7, "low_ms": 1.5, "high_ms": 9.5, "noisy": False}
-        for i, entry in enumerate(manifest["entries"])
+        for i, entry in enumerate((lines_of or manifest)["entries"])
         if entry["file"]
     ]
     return [header, *lines]
@@ -455,7 +458,7 @@ def kit(folder, manifest, lines):
 def _import_manifest(change, folder):
     manifest = copy.deepcopy(good_manifest())
     change(manifest)
-    return import_kit(kit(folder, manifest, good_results(manifest)))
+    return import_kit(kit(folder, manifest, good_results(manifest, good_manifest())))
 
 
 def _import_results(change, folder):
@@ -831,7 +834,7 @@ TOKENS = [
     "\ud7ff",
     "é",
 ]
-ROUNDS = 150  # of every parser
+ROUNDS = 300  # of every parser
 
 
 def mutated(text, draw):
@@ -853,8 +856,8 @@ def mutated(text, draw):
     return text
 
 
-def no_evaluation(arch):
-    return 1.0
+def _kit_id():
+    return write.manifest_id(good_manifest())
 
 
 PARSERS = {
@@ -871,7 +874,7 @@ PARSERS = {
         lambda text, folder: read_csv(_file(folder, "t.csv", text), space("fbnet:course"), "macs"),
         good_csv,
     ),
-    "words": (lambda text, folder: parameters.parse("x", text, "list[int]"), lambda: "[1, 2, 3, [4, 5], 1e3]"),
+    "words": (lambda text, folder: parameters.parse("x", text, ""), lambda: "[1, 2, {a: [4, 5]}, 1e3]"),
     "an option": (lambda text, folder: cli.named_space("fbnet:course", [text]), lambda: "num_classes=20"),
     "a ranking": (
         lambda text, folder: submission.read(_file(folder, "f.json", text)),
@@ -879,8 +882,21 @@ PARSERS = {
     ),
     "a ranking's state": (_merge, lambda: "# nasedu-ranking me\nn a 0.5\nm b 0.25\n"),
     "a kit's results": (
-        _lines,
-        lambda: "".join(json.dumps(run_kit.sealed(x)) + "\n" for x in good_results(good_manifest())),
+        lambda text, folder: read_results(_file(folder, "r.jsonl", text), {"id": _kit_id(), **good_manifest()}),
+        lambda: "".join(json.dumps(run_kit.sealed(line)) + "\n" for line in good_results(good_manifest())),
+    ),
+    "a kit's manifest": (
+        lambda text, folder: write.read_manifest(_file(folder, "m.json", text)),
+        lambda: json.dumps({"id": _kit_id(), **good_manifest()}),
+    ),
+    "a table in YAML": (
+        lambda text, folder: read_wzdnas(_file(folder, "t.yaml", text), space("yolo:course")),
+        lambda: "\n".join(
+            f"stage:{stage}-gamma:{width}-depth:{depth}: {{mean: 1.5}}"
+            for stage, slot in enumerate(space("yolo:course").slots, 1)
+            for width in slot.decisions[0].choices
+            for depth in slot.decisions[1].choices
+        ),
     ),
 }
 
@@ -892,13 +908,14 @@ def test_what_was_changed_at_random_is_taken_or_refused_in_one_sentence(name, tm
     draw, text = random.Random(name), good()
     take(text, tmp_path)
     for _ in range(ROUNDS):
-        changed_text, started = mutated(text, draw), time.process_time()
+        changed_text, started, told = mutated(text, draw), time.process_time(), "taken"
         try:
             take(changed_text, tmp_path)
         except NaseduError as error:
-            assert 0 < len(str(error)) < 300 and str(error).isprintable(), changed_text
+            told = str(error)
         except Exception as error:
             pytest.fail(f"{type(error).__name__}: {error} at {changed_text!r}")
+        assert 0 < len(told) < 300 and told.isprintable(), changed_text
         assert time.process_time() - started < common.SECONDS, changed_text
 
 
