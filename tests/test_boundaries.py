@@ -934,3 +934,8 @@ def test_plain_values_survive_their_own_writing():
     nested = {"a": [1, 2.5, None, True, {"b": ["c"] * 100}]}
     assert reading.parse(json.dumps(nested)) == nested == reading.parse(json.dumps(nested), "yaml")
     assert reading.parse("[010, yes, 2001-01-01]", "words") == ["010", "yes", "2001-01-01"]
+    told = ["010: [010, no, 12:30:45]", "a: [2001-01-01, '010', \"true\", true, ~, .5, 1e-3, 1.]"]
+    assert reading.parse("\n".join(told), "yaml") == {
+        10: [10, "no", "12:30:45"],
+        "a": ["2001-01-01", "010", "true", True, None, 0.5, 0.001, 1.0],
+    }
