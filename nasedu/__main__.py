@@ -6,16 +6,18 @@ Exit status: 0 done, 1 something failed, 2 a mistake in what was asked for, 130 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from nasedu.errors import NaseduError, ParameterError, check_name
+from nasedu.errors import NaseduError, ParameterError, brief, check_name, check_whole, sentence
 
 # options of `data.classification` that a ranking may set, and their types
 DRAWN = {"size": "int", "seed": "int", "distortion": "float", "noise": "float", "normalise": "str"}
+MOST_WORKERS = 1024
 NEVER = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
 
 
@@ -56,7 +58,7 @@ def grade(args: argparse.Namespace) -> int:
 
     if not args.folder.is_dir():
         raise ParameterError(f"{args.folder} is no folder")
-    jobs = os.cpu_count() or 1 if args.jobs is None else args.jobs
+    jobs = (os.cpu_count() or 1) if args.jobs is None else args.jobs
     with Bar(desc="grading", unit=" notebooks", delay=0.1) as bar:
         page = grade_folder(args.folder, args.out, args.limit, jobs, bar.show)
     print(f"{page}, {page.with_suffix('.csv')}")
@@ -92,7 +94,7 @@ def kit(args: argparse.Namespace) -> int:
     from nasedu.tables.additivity import FEWEST
 
     space = named_space(args.space, args.settings)
-    workers = (os.cpu_count() or 1) if args.workers is None else args.workers
+    workers = check_whole("workers", os.cpu_count() or 1 if args.workers is None else args.workers, 1, MOST_WORKERS)
     with tqdm(desc=f"exporting {space.name}", unit=" files", delay=0.1) as bar:  # not beside a mistake
 
         def show(done: int, total: int, note: str = "") -> None:
@@ -111,25 +113,11 @@ def kit(args: argparse.Namespace) -> int:
 
 
 def named_space(name: str, settings: list[str]):
-    """The space of this name with the options of `NAME=VALUE` texts, whose values are YAML. Raises `NaseduError`."""
-    import yaml
-
+    """The space of this name with the options of `NAME=VALUE` texts. Raises `NaseduError`."""
     from nasedu import spaces
-    from nasedu.course.parameters import pairs
+    from nasedu.course.parameters import pairs, parse
 
-    options = {}
-    for option, text in pairs(settings):
-        try:
-            options[option] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ParameterError(f"-p {option}={text}: the value is no YAML") from None
-    try:
-        return spaces.create(name, **options)
-    except NaseduError:
-        raise
-    except (TypeError, ValueError) as error:
-        reason = error if isinstance(error, ValueError) else "a value is of the wrong type"
-        raise ParameterError(f"{name} cannot be made with {' '.join(settings)}: {reason}") from None
+    return spaces.create(name, **{option: parse(option, text, "") for option, text in pairs(settings)})
 
 
 def import_kit(args: argparse.Namespace) -> int:
@@ -181,13 +169,14 @@ def ranked(args: argparse.Namespace) -> dict[str, float]:
     if not args.space or not args.weights or not args.state:
         raise ParameterError("a ranking needs --space, --weights and --state, or --merge with the states of its shares")
     share = args.share.split("/")
-    if len(share) != 2 or not all(part.isascii() and part.isdecimal() for part in share):
-        raise ParameterError(f"--share is i/n, as in 2/16, got {args.share!r}")
+    if len(share) != 2 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in share):
+        raise ParameterError(f"--share is i/n, as in 2/16, got {brief(args.share)}")
+    check_whole("workers", args.workers, 1, MOST_WORKERS)
     space = named_space(args.space, args.settings)
     supernet = space.supernet()
     load_weights(supernet, args.weights)
     options = {"root": args.root, "image_size": space.input_shape[-1]}
-    for name, text in pairs(args.images):
+    for name, text in pairs(args.images, "--images"):
         check_name("option of the images", name, DRAWN)
         options[name] = parse(name, text, DRAWN[name])
     parts = [classification(args.data, part, **options) for part in ("train", "test")]
@@ -341,11 +330,16 @@ def add_ranking(commands) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line asks for; a mistake ends in its one sentence. Returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):  # of a terminal that has not all characters: it shows their numbers
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args = parser().parse_args(arguments)
     try:
         return args.function(args)
     except NaseduError as error:
         return fail(error, 2)
+    except OSError as error:  # of a path that no file can have, or a full disk
+        return fail(sentence(f"{error.filename or 'the system says'}: {error.strerror or error}"), 2)
     except KeyboardInterrupt:
         return fail("interrupted; the same command goes on where it was", 130)
 

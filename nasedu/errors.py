@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import operator
+import re
 from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
@@ -17,16 +18,19 @@ from textwrap import shorten
 from typing import TypeVar
 
 Kind = TypeVar("Kind")
+MOST = 299  # characters of a message
+LARGEST = 2**63 - 1
 
 
 class NaseduError(Exception):
-    """Any mistake in what a user handed to nasedu."""
+    """Any mistake in what a user handed to nasedu, told in one line under 300 characters, whatever it quotes."""
+
+    def __str__(self) -> str:
+        return sentence(Exception.__str__(self))
 
 
 class UnknownName(NaseduError, KeyError):
     """A name that is not among the valid ones (a preset, a proxy, a template, a class ...)."""
-
-    __str__ = Exception.__str__  # KeyError would print the repr of the sentence
 
 
 class ParameterError(NaseduError, ValueError):
@@ -81,6 +85,19 @@ class OutputError(NaseduError, OSError):
     """A folder that cannot be written to."""
 
 
+def sentence(text: str) -> str:
+    """A text as one line that any terminal and page can show: control characters escaped, under 300 characters.
+
+    Its longest words are cut first, such as the path of a file, and then what stands before its last 80 characters.
+    """
+    text = text if len(text) < 10_000 else f"{text[:9000]} {text[-900:]}"
+    text = "".join(c if c.isprintable() else " " * (c in "\n\t") or c.encode("unicode_escape").decode() for c in text)
+    for half in (38, 18):
+        if len(text) > MOST:
+            text = re.sub(rf"(\S{{{half}}})\S{{4,}}(\S{{{half}}})", r"\1...\2", text)
+    return text if len(text) <= MOST else f"{text[: MOST - 85]} ... {text[-80:]}"
+
+
 def check_name(kind: str, name: object, valid: Iterable[str]) -> str:
     """Return a name if it is valid; else raise `UnknownName` naming the nearest one.
 
@@ -91,21 +108,27 @@ def check_name(kind: str, name: object, valid: Iterable[str]) -> str:
     valid = list(valid)
     if isinstance(name, Hashable) and name in valid:
         return str(name)
-    close = difflib.get_close_matches(str(name)[:60], valid, n=1, cutoff=0.5)
+    asked = name[:60] if isinstance(name, str) else brief(name)
+    close = difflib.get_close_matches(asked, [word[:60] for word in valid], n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     listed = shorten(", ".join(valid), 150, placeholder=" ...")
     raise UnknownName(f"unknown {kind} {brief(name)}: {hint}valid: {listed}")
 
 
-def brief(value: object) -> str:
+def brief(value: object, depth: int = 3) -> str:
     """What was given, as a message shows it: up to 60 characters, of what is no plain value the name of its class."""
-    if isinstance(value, list | tuple):
-        told = ("[{}]" if isinstance(value, list) else "({})").format(", ".join(map(brief, value[:20])))
+    shape = getattr(value, "shape", None)
+    if isinstance(value, list | tuple) and depth:
+        inside = ", ".join(brief(item, depth - 1) for item in value[:20])
+        told = f"[{inside}]" if isinstance(value, list) else f"({inside})"
     elif isinstance(value, type):
         told = f"the class {value.__name__}"
+    elif isinstance(value, int) and value.bit_length() > 1000:
+        told = f"a number of {value.bit_length()} bits"  # Python refuses to write it
+    elif isinstance(value, str | Real | None):
+        told = repr(value[:60] if isinstance(value, str) else value)
     else:
-        shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
-        told = repr(value) if isinstance(value, str | Real | None) else f"{type(value).__name__}{shape}"
+        told = type(value).__name__ + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) else "")
     return told if len(told) <= 60 else f"{told[:56]} ..."
 
 
@@ -151,20 +174,20 @@ def check_has(name: str, value: object, parts: Iterable[str], wanted: str) -> No
         raise ParameterError(f"{name} must be {wanted}, got {brief(value)}")
 
 
-def check_whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+def check_whole(name: str, value: object, least: int = 1, most: int = LARGEST) -> int:
     """`value` as an int if it is a whole number, NumPy's included; else `ParameterError`.
 
     name: what the message calls it.
     value: what was given.
     least: the lowest that is right.
-    most: the highest; None: there is none.
+    most: the highest; by default what any library can count.
     """
     try:
         number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
-    if number is None or number < least or (most is not None and number > most):
-        limit = f"from {least}" if most is None else f"from {least} to {most}"
+    if number is None or not least <= number <= most:
+        limit = f"from {least}" if most == LARGEST else f"from {least} to {most}"
         raise ParameterError(f"{name} must be a whole number {limit}, got {brief(value)}")
     return number
 
@@ -178,7 +201,10 @@ def check_number(name: str, value: object, least: float = 0.0, most: float = mat
     most: the highest.
     above: whether `least` itself is wrong.
     """
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except (OverflowError, TypeError):  # an int of more digits than a float has
+        number = math.nan
     if not math.isfinite(number) or not least <= number <= most or (above and number == least):
         bound = f" {'above' if above else 'of at least'} {least:g}" if math.isfinite(least) else ""
         bound += f" and at most {most:g}" if math.isfinite(most) else ""

@@ -22,7 +22,7 @@ class Registry(dict):
         """All names, in the order in which they came."""
         return list(self)
 
-    def create(self, name: str, *given, **options):
+    def create(self, name: str, /, *given, **options):
         """What `self[name]` makes. Raises `UnknownName`, also for an option's name.
 
         name: of the thing.

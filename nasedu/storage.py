@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -43,9 +46,10 @@ def load_state(path: str | Path, identity: str) -> dict | None:
     Raises `CheckpointError` when the file is damaged or cut short.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # nor could there be one of that name
         return None
     try:
+        _check_file(path)
         stored = torch.load(io.BytesIO(_payload(path.read_bytes())), map_location="cpu", weights_only=True)
         owner, state = stored["identity"], stored["state"]
     except Exception as error:  # PyTorch raises many types for what it cannot read
@@ -53,10 +57,28 @@ def load_state(path: str | Path, identity: str) -> dict | None:
             f"{path} cannot be read ({type(error).__name__}): it was damaged, cut short or is no state of this nasedu; "
             "delete it to start this phase again"
         ) from None
+    if not isinstance(state, dict) or not isinstance(owner, str):
+        raise CheckpointError(f"{path} holds no state of a search or a training: delete it")
     if owner != identity:
         print(f"{path.name} was stored with other settings, code or data: it is started afresh")
         return None
     return state
+
+
+@contextmanager
+def restoring(path: str | Path) -> Iterator[None]:
+    """Around what takes a loaded state apart: raises `CheckpointError` where it holds something else than it should."""
+    try:
+        yield
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = str(error).split("\n")[0]
+        raise CheckpointError(f"{path} holds the state of something else ({reason}): delete it") from None
+
+
+def _check_file(path: Path) -> None:
+    """Raise `ValueError` for a pipe or a folder: reading it would never end, or not begin."""
+    if not path.is_file():
+        raise ValueError("it is no file")
 
 
 def _payload(content: bytes) -> bytes:
@@ -76,6 +98,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     try:
+        _check_file(path)
         content = path.read_bytes()
         payload = _payload(content) if content.startswith(MARK) else content
         stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from nasedu.errors import (
-    CheckpointError,
     ParameterError,
     TrainingDiverged,
     TrainingStopped,
@@ -37,7 +36,7 @@ from nasedu.errors import (
 )
 from nasedu.progress import Progress, silent
 from nasedu.randomness import seeded, stream
-from nasedu.storage import identity, load_state, save_state
+from nasedu.storage import identity, load_state, restoring, save_state
 
 Losses = dict[str, Tensor]
 Step = Callable[[nn.Module, object, torch.Generator], Losses | Iterable[Losses]]
@@ -359,10 +358,7 @@ def _resume(state: str | Path, owner: str, parts: dict[str, Stateful]) -> list[d
     saved = load_state(state, owner)
     if saved is None:
         return []
-    try:
+    with restoring(state):
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         return saved["history"]
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).split("\n")[0]
-        raise CheckpointError(f"{state} holds the state of another model ({reason}); delete it") from None

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import yaml
-
+from nasedu import reading
 from nasedu.course import places
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, brief, check_name, check_number
 
 PRESETS = ("smoke", "quick", "full", "gpu")
 # Every notebook has these four; a presets file may give them other defaults.
 COMMON = {"preset": None, "seed": 0, "device": "auto", "out_dir": None}
 COMMON_KINDS = {"preset": "str", "seed": "int", "device": "str", "out_dir": "str"}
 SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
+YES_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 def default_preset() -> str:
@@ -34,9 +35,11 @@ def read_presets(notebook: str) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         raise ParameterError(f"notebook {notebook!r} has no presets: expected {places.shown(path)}")
     try:
-        content = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ParameterError(f"{places.shown(path)} is not YAML: {error}") from None
+        content = reading.load(path, "yaml")
+    except ValueError as error:
+        raise ParameterError(f"{places.shown(path)} cannot be read: {error}") from None
+    if not isinstance(content, dict) or not all(isinstance(part, dict | None) for part in content.values()):
+        raise ParameterError(f"{places.shown(path)} must map presets to parameters and their values")
     shared = content.pop("every", None) or {}
     if not set(PRESETS) <= content.keys():
         raise ParameterError(f"{places.shown(path)} needs the sections {', '.join(PRESETS)} (and `every`)")
@@ -85,51 +88,63 @@ def check(name: str, value: Any, kind: str) -> Any:
         if isinstance(value, list | tuple):
             inner = kind[5:-1]
             return [check(name, item, inner) for item in value] if inner else list(value)
-    elif kind == "float" and type(value) is int:
-        return float(value)
+    elif kind == "float" and type(value) in (int, float):
+        return check_number(f"parameter {name!r}", value, -math.inf)
     elif kind not in SCALARS or type(value) is SCALARS[kind]:
         return value
     article = "an" if kind[0] in "aeio" else "a"
-    raise ParameterError(f"parameter {name!r} is {value!r}, which is not {article} {kind}")
+    raise ParameterError(f"parameter {name!r} is {brief(value)}, which is not {article} {kind}")
 
 
 def parse(name: str, text: str, kind: str) -> Any:
     """The value that a text of the command line stands for. Raises `ParameterError` for one of another type.
 
     name: the parameter.
-    text: `null` is None. Where a text is due it stays as it is; everything else is read as YAML, so a list is `[1, 2]`
-        and true is a bool.
-    kind: the type, as in `resolve`.
+    text: `null` is None, a list is `[1, 2]`. Everything is read as the type says: 010 is ten where a number is due,
+        and yes stays a word where a text is.
+    kind: the type, as in `resolve`; "" takes numbers, true and false for what they are, and all else for text.
     """
     if "\0" in text or text != text.encode(errors="replace").decode():  # no file can hold it
-        raise ParameterError(f"{name} must be a text, got {text!r}")
+        raise ParameterError(f"{name} must be a text, got {brief(text)}")
     if text in ("null", "None", ""):
         return None
     if kind == "str":
         return text
     try:
-        value = yaml.safe_load(text)
-        if "float" in kind:
-            value = [_number(item) for item in value] if isinstance(value, list) else _number(value)
-    except (yaml.YAMLError, ValueError):
-        value = text
-    return check(name, value, kind)
+        found = reading.parse(text, "words") if text.lstrip().startswith(tuple("[{\"'")) else text.strip()
+    except ValueError as error:
+        raise ParameterError(f"{name}={brief(text)} cannot be read: {error}") from None
+    return check(name, _typed(found, kind), kind)
 
 
-def pairs(settings: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The names and values of `name=value` texts. Raises `ParameterError` for a text without a value."""
+def _typed(found: Any, kind: str) -> Any:
+    """Texts, and lists and mappings of them, with the texts read as their type says."""
+    if isinstance(found, list):
+        return [_typed(item, kind[5:-1] if kind.startswith("list") else "") for item in found]
+    if isinstance(found, dict):
+        return {key: _typed(value, "") for key, value in found.items()}
+    if kind == "bool":
+        return YES_NO.get(found.lower(), found)
+    return found if kind == "str" else reading.scalar(found)
+
+
+def pairs(settings: Iterable[str], flag: str = "-p") -> Iterator[tuple[str, str]]:
+    """The names and values of `name=value` texts.
+
+    settings: the texts.
+    flag: what stands before them on the command line.
+    Raises `ParameterError` for a text without a value, or a name that is given twice.
+    """
+    known: set[str] = set()
     for setting in settings:
         name, equals, text = setting.partition("=")
-        if not equals:
-            raise ParameterError(f"-p {setting}: expected name=value")
+        if not equals or name in known:
+            told = f"{name} is given twice" if equals else "expected name=value"
+            raise ParameterError(f"{flag} {brief(setting)}: {told}")
+        known.add(name)
         yield name, text
 
 
 def is_path(name: str) -> bool:
     """Whether a parameter's value is a folder or a file, told by its name."""
     return name.endswith(("_dir", "_root", "_file"))
-
-
-def _number(value: Any) -> Any:
-    """YAML takes 1e-3, which has no point, for a text."""
-    return float(value) if isinstance(value, str) else value

@@ -134,6 +134,7 @@ def _execute(notebook: str, values: dict[str, Any], folder: Path) -> nbformat.No
                 progress=progress,
                 progress_bar=False,
                 extra_arguments=kernel.ARGUMENTS,
+                kernel_manager_class=kernel.Quiet,
             )
         )
         tidy(executed)
@@ -174,7 +175,8 @@ def _from_here(name: str, value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    path = Path(value).expanduser()
-    if parameters.is_path(name) or ("/" in value and path.exists()) or (path.suffix and path.is_file()):
+    path = os.path.expanduser(value)
+    file = Path(path).suffix and os.path.isfile(path)  # which are False, not an error, for a name that cannot be
+    if parameters.is_path(name) or ("/" in value and os.path.exists(path)) or file:
         return os.path.abspath(path)
     return value

@@ -65,7 +65,7 @@ def classification(
     check_kind("root", root, (str, os.PathLike, type(None)), "a folder")
     check_whole("image_size", image_size, 8, 512)
     check_number("distortion", distortion, 0, 1)
-    check_number("noise", noise)
+    check_number("noise", noise, most=1000)
     check_whole("seed", seed, 0)
     check_options(name, options, options_of(find)[2:])
     found = find(split, root, **options)

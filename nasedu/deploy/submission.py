@@ -10,12 +10,23 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from nasedu.errors import ArchitectureError, CheckpointError, DataError, ProxyError, brief, check_whole
+from nasedu import reading
+from nasedu.errors import (
+    ArchitectureError,
+    CheckpointError,
+    DataError,
+    NaseduError,
+    ProxyError,
+    brief,
+    check_number,
+    check_whole,
+)
 from nasedu.files import write_atomically
 from nasedu.progress import Progress, silent
 from nasedu.spaces.base import Arch, SearchSpace
@@ -56,7 +67,7 @@ def rank(
     known = _begun(path, identity(evaluate))
     todo = [(name, text, arch) for text, (name, arch) in archs.items() if text not in known]
     done = len(archs) - len(todo)
-    with path.open("a") as lines, Workers(evaluate, executor) as workers:
+    with path.open("a", encoding="utf-8") as lines, Workers(evaluate, executor) as workers:
         try:
             scores = workers.map(arch for *_, arch in todo)
             for (name, text, _), score in zip(todo, scores, strict=True):
@@ -110,9 +121,9 @@ def read(file: str | Path) -> dict[str, str]:
 
 def _loaded(file: str | Path) -> dict[str, dict]:
     try:
-        content = json.loads(Path(file).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file} is no JSON file of architectures: {str(error).splitlines()[0]:.120}") from None
+        content = reading.load(file)
+    except ValueError as error:
+        raise DataError(f"{file} is no JSON file of architectures: {error}") from None
     if not isinstance(content, dict) or not content:
         raise DataError(f'{file} must map names to {{"arch": ..., "acc": 0}}, got {brief(content)}')
     for name, entry in content.items():
@@ -133,7 +144,7 @@ def _part(named: dict[str, str], share: tuple[int, int]) -> dict[str, str]:
 def _parsed(space: SearchSpace, name: str, text: str) -> Arch:
     try:
         return space.parse(text)
-    except ArchitectureError as error:
+    except NaseduError as error:
         raise ArchitectureError(f"{name:.40}: {error}") from None
 
 
@@ -152,10 +163,10 @@ def _checked(score: object, name: str) -> float:
 def _lines(path: Path) -> tuple[str, dict[str, float]]:
     """Whose state it is, and its scores by string. Raises `CheckpointError`."""
     try:
-        first, *lines = path.read_text("utf-8").splitlines(keepends=True) or [""]
+        first, *lines = reading.text_of(path).splitlines(keepends=True) or [""]
         rows = [line.split() for line in lines if line.endswith("\n")]  # without one that a kill cut short
-        found = {unquote(text): float(score) for _, text, score in rows}
-    except (OSError, ValueError) as error:
+        found = {unquote(text): check_number("a score", float(score), -math.inf) for _, text, score in rows}
+    except ValueError as error:
         raise CheckpointError(f"{path} is no state of a ranking ({error}): delete it to start again") from None
     if not first.startswith(MARK):
         raise CheckpointError(f"{path} is no state of a ranking: it must begin with {MARK.strip()!r}")
@@ -164,8 +175,9 @@ def _lines(path: Path) -> tuple[str, dict[str, float]]:
 
 def _begun(path: Path, owner: str) -> dict[str, float]:
     """The scores so far, by string; the state is begun where there is none, and a line that was cut short taken out."""
-    told, known = _lines(path) if path.exists() and (path.is_dir() or path.stat().st_size) else (owner, {})
-    text = path.read_text("utf-8") if path.exists() else ""
+    there = os.path.exists(path) and not (path.is_file() and not path.stat().st_size)
+    told, known = _lines(path) if there else (owner, {})
+    text = path.read_text("utf-8") if there else ""
     if told != owner:
         print(f"{path.name} was stored with other settings, code or data: it is started afresh")
         text, known = "", {}

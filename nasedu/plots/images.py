@@ -23,7 +23,7 @@ def images(image_set, count: int = 20) -> Picture:
     picture, axes = panes(len(names), 10, (0.95, 1.2), f"Images of the classes {', '.join(names)}.")
     for ax, image, name in zip(axes, image_set.images[:count], names, strict=True):
         ax.imshow(image.mean(0).numpy(), cmap="gray", interpolation="nearest")
-        ax.set_title(name, fontsize=9, pad=2)
+        ax.set_title(name, fontsize=9, pad=2, parse_math=False)
     return picture
 
 

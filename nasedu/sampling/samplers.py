@@ -15,13 +15,23 @@ from typing import NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-from nasedu.errors import BudgetError, ParameterError, check_has, check_name, check_number, check_whole
+from nasedu.errors import (
+    BudgetError,
+    ParameterError,
+    brief,
+    check_has,
+    check_kind,
+    check_name,
+    check_number,
+    check_whole,
+)
 from nasedu.registry import Registry
 from nasedu.sampling.gates import MODES, binary_gates
 from nasedu.sampling.relax import annealed, gumbel_softmax, softmax, uniform_logits
-from nasedu.spaces.base import Arch, Path, SearchSpace
-from nasedu.tables.table import LookupTable
+from nasedu.spaces.base import Arch, Path, SearchSpace, check_decided
+from nasedu.tables.table import LookupTable, same_space
 
+MOST = 10_000  # paths of a step
 Logits = Sequence[Tensor] | None  # (n_choices,) per decision; None: every choice equally likely
 
 
@@ -54,7 +64,7 @@ class Uniform(Sampler):
     n: int = 1
 
     def __post_init__(self):
-        check_whole("n, the networks of a step,", self.n)
+        check_whole("n, the networks of a step,", self.n, 1, MOST)
 
     def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Arch]:
         """n architectures."""
@@ -90,7 +100,7 @@ class Sandwich(Sampler):
     n: int = 4
 
     def __post_init__(self):
-        check_whole("n, the networks of a sandwich,", self.n, 2)
+        check_whole("n, the networks of a sandwich,", self.n, 2, MOST)
 
     @property
     def distils(self) -> bool:
@@ -100,7 +110,7 @@ class Sandwich(Sampler):
     def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Arch]:
         """n architectures."""
         between = (_uniform(space, generator) for _ in range(self.n - 2))
-        return [tuple(self.biggest), tuple(self.smallest), *between]
+        return [space.validate(self.biggest), space.validate(self.smallest), *between]
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,7 @@ class Progressive(Sampler):
     fraction: float = 0.0
 
     def __post_init__(self):
-        check_whole("n, the networks of a step,", self.n)
+        check_whole("n, the networks of a step,", self.n, 1, MOST)
         check_number("fraction, of the training,", self.fraction)
 
     def at(self, fraction: float) -> Self:
@@ -155,8 +165,8 @@ class Pairs(Sampler):
     tries: int = 1000
 
     def __post_init__(self):
-        check_whole("n, the pairs of a step,", self.n)
-        check_whole("tries of a pair", self.tries)
+        check_whole("n, the pairs of a step,", self.n, 1, MOST)
+        check_whole("tries of a pair", self.tries, 1, 10**9)
         check_number("above, the distance of a pair,", self.above)
         if self.distance is not None:
             check_has("the distance of pairs", self.distance, ["__call__"], "a function of two architectures")
@@ -195,6 +205,9 @@ class Softmax(Sampler):
 
     logits: Logits = None
     temperature: float = 1.0
+
+    def __post_init__(self):
+        check_number("the temperature", self.temperature, above=True)
 
     def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Path]:
         """One path of weights (n_choices,), the same at every call. Raises `ParameterError` for T <= 0."""
@@ -257,7 +270,7 @@ def names() -> list[str]:
     return _SAMPLERS.names()
 
 
-def create(name: str, space: SearchSpace, **options) -> Sampler:
+def create(name: str, space: SearchSpace, /, **options) -> Sampler:
     """A sampler for a space. Raises `UnknownName`, also for an option's name, and `ParameterError`.
 
     name: one of `names()`.
@@ -267,11 +280,13 @@ def create(name: str, space: SearchSpace, **options) -> Sampler:
         decisions with this text in their name are opened between them, choice by choice, from the dearest on. By
         default depths in the first half and all others in the second, or all from start to end where there are none.
     """
+    check_decided("a sampler", space)
     return _SAMPLERS.create(name, *([space] if name in ("sandwich", "progressive") else []), **options)
 
 
 def _sandwich(space: SearchSpace, n: int = 4, table: LookupTable | None = None) -> Sandwich:
-    return Sandwich(*(table or LookupTable.build(space, "macs")).extremes(), n)
+    check_whole("n, the networks of a sandwich,", n, 2, MOST)
+    return Sandwich(*_priced(table, space).extremes(), n)
 
 
 def _progressive(
@@ -280,14 +295,19 @@ def _progressive(
     table: LookupTable | None = None,
     phases: Sequence[tuple[str, tuple[float, float]]] | None = None,
 ) -> Progressive:
-    table, names = table or LookupTable.build(space, "macs"), [d.name for d in space.decisions]
+    check_whole("n, the networks of a step,", n, 1, MOST)
+    names = [d.name for d in space.decisions]
     if phases is None:
         phases = [("depth", (0.0, 0.5)), ("", (0.5, 1.0))] if any("depth" in name for name in names) else [("", (0, 1))]
+    try:
+        phases = [(str(text), (float(start), float(end))) for text, (start, end) in phases]
+    except (TypeError, ValueError):
+        raise ParameterError(f"phases are pairs of a text and of two shares, got {brief(phases)}") from None
     for text, (start, end) in phases:
         if not any(text in name for name in names) or not 0 <= start <= end <= 1:
             told = f"from {start} to {end} of the training for decisions with {text!r} in their name"
             raise ParameterError(f"phases open decisions of {space.name} between shares from 0 to 1; not {told}")
-    order, opens = [], []
+    table, order, opens = _priced(table, space), [], []
     for d, name in enumerate(names):
         costs = table.of_choices(d)
         start, end = next((span for text, span in phases if text in name), (0.0, 0.0))
@@ -296,8 +316,19 @@ def _progressive(
     return Progressive(tuple(order), tuple(opens), n)
 
 
+def _priced(table: LookupTable | None, space: SearchSpace) -> LookupTable:
+    """The table that is given, if it is one of this space, or that of MACs."""
+    if table is None:
+        return LookupTable.build(space, "macs")
+    same_space([check_kind("the table of a sampler", table, LookupTable, "a LookupTable")], space)
+    return table
+
+
 def _logits(sampler: Softmax | Gumbel | Gates, space: SearchSpace) -> Sequence[Tensor]:
-    return uniform_logits(space.choices) if sampler.logits is None else sampler.logits
+    logits = uniform_logits(space.choices) if sampler.logits is None else sampler.logits
+    if [list(getattr(entry, "shape", ()))[-1:] for entry in logits] != [[n] for n in space.choices]:
+        raise ParameterError(f"logits must be a tensor (n_choices,) per decision of {space.name}, got {brief(logits)}")
+    return logits
 
 
 def _uniform(space: SearchSpace, generator: torch.Generator) -> Arch:

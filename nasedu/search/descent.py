@@ -28,7 +28,7 @@ from nasedu.randomness import stream
 from nasedu.sampling.relax import annealed, check_pair, gumbel_noise
 from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.storage import identity, load_state, save_state
+from nasedu.storage import identity, load_state, restoring, save_state
 from nasedu.tables.budget import Budget
 from nasedu.tables.table import LookupTable, TableStack
 
@@ -278,8 +278,9 @@ def _resume(state: str | Path, owner: str, descent: Descent, optimizer: torch.op
     saved = load_state(state, owner)
     if saved is None:
         return 0
-    descent.theta.copy_(saved["theta"])
-    descent.history.extend(saved["history"])
-    optimizer.load_state_dict(saved["optimizer"])
-    budget.load_state_dict(saved["loss"])
-    return saved["step"]
+    with restoring(state):
+        descent.theta.copy_(saved["theta"])
+        descent.history.extend(saved["history"])
+        optimizer.load_state_dict(saved["optimizer"])
+        budget.load_state_dict(saved["loss"])
+        return check_whole("step", saved["step"], 0)

@@ -22,7 +22,7 @@ from nasedu.randomness import rng
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import Evaluate, Feasible, SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.storage import identity, load_state, save_state
+from nasedu.storage import identity, load_state, restoring, save_state
 from nasedu.tables.table import LookupTable, same_space
 from nasedu.tables.within import Constraint
 from nasedu.workers import LOST, Failed, Workers, lost
@@ -234,8 +234,9 @@ class Search:
         """Load the history where there is a state file, and one of this very search."""
         saved = load_state(self.state, self.identity) if self.state else None
         if saved:
-            self.history = [record | {"arch": self.space.validate(record["arch"])} for record in saved["history"]]
-            self.begin -= saved["seconds"]
+            with restoring(self.state):
+                self.history = [record | {"arch": self.space.validate(record["arch"])} for record in saved["history"]]
+                self.begin -= saved["seconds"]
 
     def _with_costs(self, error: BudgetError) -> BudgetError:
         """The error, with the range of costs that random architectures have."""

@@ -61,7 +61,7 @@ def names(every: bool = False) -> list[str]:
     return list(_EVERY if every else _SPACES)
 
 
-def create(name: str, **options) -> SearchSpace | PlainNetSpace:
+def create(name: str, /, **options) -> SearchSpace | PlainNetSpace:
     """A search space by name, e.g. `create("fbnet")`, with a variant, `create("fbnet:course")`, or with options.
 
     A variant is a detector's template (`yolo:p5`) or, for classification spaces, `course`, which stands for the options

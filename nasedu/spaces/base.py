@@ -16,10 +16,10 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
-from nasedu.errors import ArchitectureError, ParameterError, brief, check_has, check_name
+from nasedu import reading
+from nasedu.errors import ArchitectureError, ParameterError, brief, check_has, check_kind, check_name, check_number
 from nasedu.files import content_hash
 from nasedu.randomness import initialised
 from nasedu.spaces.chain import Link, ways
@@ -28,6 +28,7 @@ from nasedu.supernet.mixed import Entry, MixedOp, Subset
 
 Arch = tuple[int, ...]  # one choice index per decision
 Path = Sequence[Entry]  # per decision: a chosen index, a weight for each choice (n_choices,), or for some of them
+MOST_PIXELS, MOST_CLASSES = 2048, 100_000  # of a network: what is far beyond would ask for more memory than there is
 OF_SUPERNETS = ("semantics", "norm")  # settings that say how choices are held together, not what they are
 
 
@@ -290,6 +291,7 @@ class SearchSpace:
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """A random architecture: every decision uniformly over its choices."""
+        check_kind("rng, which draws,", rng, np.random.Generator, "a numpy.random.Generator")
         return self.canonical(rng.integers(self.choices).tolist())
 
     def mutate(self, arch: Arch, rng: np.random.Generator, p: float = 0.1) -> Arch:
@@ -298,13 +300,18 @@ class SearchSpace:
         arch: the parent.
         rng: of the draws.
         p: the probability that a decision is redrawn.
+
+        Raises `ArchitectureError`, `ParameterError`.
         """
+        check_number("p, a probability,", p, most=1)
+        check_kind("rng, which draws,", rng, np.random.Generator, "a numpy.random.Generator")
+        arch = self.validate(arch)
         redraw, where = rng.random((2, len(self.choices))).tolist()
         parts = zip(arch, redraw, where, self.choices, strict=True)
         return self.canonical([int(u * n) if again < p else old for old, again, u, n in parts])
 
     def crossover(self, a: Arch, b: Arch, rng: np.random.Generator, kind: str = "uniform") -> Arch:
-        """A child of two parents. Raises `UnknownName`.
+        """A child of two parents. Raises `UnknownName`, `ArchitectureError`, `ParameterError`.
 
         a: one parent.
         b: the other one.
@@ -312,6 +319,8 @@ class SearchSpace:
         kind: "uniform" takes every decision from either parent with equal probability, "single_point" the decisions
             before a random cut from `a` and the others from `b`.
         """
+        check_kind("rng, which draws,", rng, np.random.Generator, "a numpy.random.Generator")
+        a, b = self.validate(a), self.validate(b)
         if kind != "uniform":
             check_name("crossover", kind, ("uniform", "single_point"))
             cut = int(rng.integers(1, max(len(a), 2)))
@@ -351,16 +360,19 @@ class SearchSpace:
         """Read what `format` writes, in any order of lines. Raises `ArchitectureError` or `UnknownName`."""
         text = self._text(text)
         try:
-            given = yaml.load(text, yaml.BaseLoader)  # strings only: a choice named 0.5 stays "0.5"
-        except (yaml.YAMLError, RecursionError) as error:
-            problem = getattr(error, "problem", None) or "it cannot be read"  # the error itself is many lines long
-            raise ArchitectureError(
-                f"not a YAML architecture of {self.name}: {problem}, in {text.strip()[:40]!r}"
-            ) from None
+            given = reading.parse(text, "words")  # a choice named 0.5 stays "0.5"
+        except ValueError as error:
+            raise ArchitectureError(f"not a YAML architecture of {self.name}: {error}, in {brief(text)}") from None
         if not isinstance(given, dict):
-            raise ArchitectureError(f"an architecture of {self.name} maps slots to choices, got {text.strip()[:40]!r}")
-        flat = {f"{k}.{axis}": v for k, group in given.items() if isinstance(group, dict) for axis, v in group.items()}
-        flat |= {k: v for k, v in given.items() if not isinstance(v, dict)}
+            raise ArchitectureError(f"an architecture of {self.name} maps slots to choices, got {brief(text)}")
+        flat: dict[str, object] = {}
+        for key, value in given.items():
+            inside = (
+                {f"{key}.{axis}": choice for axis, choice in value.items()} if isinstance(value, dict) else {key: value}
+            )
+            if twice := flat.keys() & inside.keys():
+                raise ArchitectureError(f"the architecture decides {brief(min(twice))} twice")
+            flat |= inside
         for name in flat:
             check_name(f"decision of {self.name}", name, [d.name for d in self.decisions])
         missing = [d.name for d in self.decisions if d.name not in flat]
@@ -369,9 +381,13 @@ class SearchSpace:
         return self.choose([flat[d.name] for d in self.decisions])
 
     def _text(self, text: object) -> str:
-        """`text` if it is any. Raises `ArchitectureError`."""
+        """`text` if it is any, and no longer than any architecture. Raises `ArchitectureError`."""
         if not isinstance(text, str):
             raise ArchitectureError(f"an architecture of {self.name} is read from text, got {brief(text)}")
+        text = str.__str__(text)  # of a subclass, such as NumPy's, the text alone
+        if len(text) > reading.LARGEST["words"]:
+            most = f"at most {reading.LARGEST['words']:,} characters, got {len(text):,}"
+            raise ArchitectureError(f"an architecture of {self.name} is read from {most}")
         return text
 
     def choose(self, names: Sequence[str]) -> Arch:

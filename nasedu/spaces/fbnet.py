@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from nasedu.blocks import FBNetBlock, skip
-from nasedu.errors import check_name
+from nasedu.errors import check_kind, check_name
 from nasedu.spaces.macro import MacroSpace, Outline, Place, Published, Stage
 
 HEADS = {"small": 1504, "large": 1984}
@@ -74,6 +74,7 @@ class FBNetSpace(MacroSpace):
     ):
         check_name("e1", e1, ("keep_expansion", "drop_expansion"))
         check_name("candidates", candidates, ("paper", "mobile-vision"))
+        check_kind("shuffle", shuffle, bool, "True or False")
         self.outline = Outline(16, 0, STAGES, HEADS[check_name("head", head, HEADS)])
         self.separable = candidates == "mobile-vision"
         self.block = partial(FBNetBlock, keep_expansion=e1 == "keep_expansion", shuffle=shuffle)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from torch import nn
 
 from nasedu.blocks import Classifier, ConvBN, MBConv, activation
-from nasedu.errors import check_number, check_whole
-from nasedu.spaces.base import Arch, Layer, SearchSpace, Slot, choice
+from nasedu.errors import check_kind, check_number, check_whole
+from nasedu.spaces.base import MOST_CLASSES, MOST_PIXELS, Arch, Layer, SearchSpace, Slot, choice
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,12 @@ class Options:
     squeeze_excite: bool = False
 
     def __post_init__(self):
-        check_whole("num_classes", self.num_classes)
-        check_whole("input_size", self.input_size, 8)
+        check_whole("num_classes", self.num_classes, 1, MOST_CLASSES)
+        check_whole("input_size", self.input_size, 8, MOST_PIXELS)
         check_number("width", self.width, 0, 8, above=True)
         check_number("depth", self.depth, 0, 8, above=True)
         check_whole("stem_stride", self.stem_stride, 1, 2)
+        check_kind("squeeze_excite", self.squeeze_excite, bool, "True or False")
         if self.activation is not None:
             activation(self.activation)
 

@@ -23,7 +23,7 @@ from torch import nn
 
 from nasedu.blocks import Classifier
 from nasedu.blocks.basic import BasicBlock, Stem
-from nasedu.errors import ArchitectureError, ParameterError, check_name
+from nasedu.errors import ArchitectureError, ParameterError, check_kind, check_name
 from nasedu.spaces.base import Arch, Decision, SearchSpace, Slot
 from nasedu.spaces.macro import Options, Published, make_divisible
 from nasedu.supernet.residual import ElasticBasicBlock, ElasticClassifier, ElasticStem
@@ -84,7 +84,7 @@ class ResNet48Space(SearchSpace):
     course = MappingProxyType({"width": 0.0625, "depth": 1.0, "pool": False})  # all published strings fit, in small
 
     def __init__(self, *, pool: bool = True, **options):
-        self.options, self.pool = Options(**options), pool
+        self.options, self.pool = Options(**options), check_kind("pool", pool, bool, "True or False")
         self.act = check_name("activation of resnet48", self.options.activation or "relu", ACTIVATIONS)
         if self.options.squeeze_excite:
             raise ParameterError("resnet48 has no squeeze-and-excitation")

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from nasedu.blocks import CSP, CSP2, SPPCSP, Bottleneck, Concat, ConvBNAct
-from nasedu.errors import ParameterError, check_name, check_whole
-from nasedu.spaces.base import Arch, Decision, Layer, SearchSpace, Slot
+from nasedu.blocks.common import ACTIVATIONS
+from nasedu.errors import ParameterError, brief, check_name, check_whole
+from nasedu.spaces.base import MOST_CLASSES, MOST_PIXELS, Arch, Decision, Layer, SearchSpace, Slot
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2
 
+MOST_ANCHORS = 100  # on a scale
 Anchors = tuple[tuple[tuple[float, float], ...], ...]  # per scale, per anchor: (width, height) in pixels
 
 
@@ -89,6 +91,19 @@ TEMPLATES: dict[str, Template] = {
 }
 
 
+def _checked(anchors: object, scales: int) -> Tensor:
+    """Anchors as a tensor (scales, anchors of each, 2). Raises `ParameterError` for what are none."""
+    try:
+        found = torch.as_tensor(anchors, dtype=torch.float32).detach().clone()
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        found = torch.empty(0)
+    fits = found.ndim == 3 and found.shape[0] == scales and found.shape[2] == 2 and 1 <= found.shape[1] <= MOST_ANCHORS
+    if not fits or not bool(((found > 0) & (found <= 1e5)).all()):
+        form = f"1 to {MOST_ANCHORS} pairs (w, h) of pixels on each of {scales} scales, equally many"
+        raise ParameterError(f"anchors must be {form}, got {brief(anchors)}")
+    return found
+
+
 class Detect(nn.Module):
     """The head: a 1x1 convolution per scale. Returns raw maps, one per scale, each (B, A, H, W, 5 + classes).
 
@@ -141,15 +156,17 @@ class YoloSpace(SearchSpace):
         act: str | None = None,
     ):
         self.template = TEMPLATES[check_name("template", template, TEMPLATES)]
-        check_whole("num_classes", num_classes)
-        self.image_size = self.template.image_size if image_size is None else check_whole("image_size", image_size)
+        check_whole("num_classes", num_classes, 1, MOST_CLASSES)
+        size = self.template.image_size if image_size is None else image_size
+        self.image_size = check_whole("image_size", size, max(self.template.strides), MOST_PIXELS)
         if self.image_size % max(self.template.strides):
             raise ParameterError(f"image_size must be a multiple of {max(self.template.strides)}, got {image_size}")
         self.name = f"yolo:{template}"
         self.input_shape = (3, self.image_size, self.image_size)
-        self.num_classes, self.semantics, self.act = num_classes, semantics, act or self.template.act
-        self.anchors = torch.tensor(anchors or self.template.anchors)
+        self.num_classes, self.semantics = num_classes, semantics
+        self.act = self.template.act if act is None else check_name("activation", act, ACTIVATIONS)
         self.strides = self.template.strides
+        self.anchors = _checked(self.template.anchors if anchors is None else anchors, len(self.strides))
         self.layers = self._tiny() if template == "tiny" else self._pyramid()
         with torch.device("meta"):  # unknown semantics are refused here, not when a supernet is made
             self.slots[0].make_elastic()

@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import yaml
 
+from nasedu import reading
 from nasedu.errors import TableError, UnknownName, check_name
 from nasedu.files import content_hash, write_atomically
 from nasedu.spaces.base import SearchSpace
@@ -128,38 +128,9 @@ def plain(value: float) -> int | float:
 def parse(path: str | Path, as_yaml: bool = False) -> object:
     """What a file in JSON, or in YAML, holds. Raises `TableError`, also where a key stands twice."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        if as_yaml:
-            return yaml.load(text, _loader(path))  # built on the safe loader
-        return json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path))
-    except TableError:
-        raise
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__  # YAML's are many lines long
-        raise TableError(f"no lookup table can be read from {path}: {reason}") from None
-
-
-def _loader(path: str | Path) -> type:
-    """A safe YAML loader that refuses a key that stands twice, where the usual one silently takes the last."""
-
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        pass
-
-    Loader.add_constructor(
-        yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
-        lambda loader, node: _unique(loader.construct_pairs(node, deep=True), path),
-    )
-    return Loader
-
-
-def _unique(pairs: list[tuple[str, object]], path: str | Path) -> dict:
-    """A mapping of the pairs. Raises `TableError` for a key that stands twice: which one is meant?"""
-    found: dict = {}
-    for key, value in pairs:
-        if key in found:
-            raise TableError(f"{path} holds the key {key!r} twice")
-        found[key] = value
-    return found
+        return reading.load(path, "yaml" if as_yaml else "json")
+    except ValueError as error:
+        raise TableError(f"no lookup table can be read from {path}: {error}") from None
 
 
 def check_unit(metric: object, unit: object, where: str) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from nasedu import spaces
-from nasedu.deploy.kit.run_kit import KIT, RESULTS, intact
-from nasedu.deploy.kit.write import CALL, MANIFEST, manifest_id
-from nasedu.errors import KitError, TableError
+from nasedu import reading, spaces
+from nasedu.deploy.kit.run_kit import RESULTS, intact, is_name
+from nasedu.deploy.kit.write import CALL, MANIFEST, read_manifest
+from nasedu.errors import KitError, NaseduError, TableError, brief
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables.additivity import FEWEST, Additivity, Correction, correct, study
 from nasedu.tables.metrics import METRICS
@@ -22,6 +23,13 @@ from nasedu.tables.table import LookupTable
 
 _TEXTS = ("device", "machine", "system", "governor", "python", "numpy", "onnxruntime", "provider", "date")
 _COUNTS = ("cores", "threads", "repeats", "warmup")
+_CONTENTS: dict[str, Callable[[Any], bool]] = {  # of a manifest, beside its entries, which the runner reads as well
+    "space": lambda value: isinstance(value, dict),
+    "fingerprint": is_name,
+    "batch": lambda value: type(value) is int and 0 < value <= 1024,
+    "versions": lambda value: isinstance(value, dict) and all(map(is_name, value.values())),
+    "pieces": lambda value: isinstance(value, list),
+}
 _PROVENANCE = (*_TEXTS, *_COUNTS, "timer_ms")  # what the device said of itself and of how it measured
 
 
@@ -69,8 +77,7 @@ def import_kit(folder: str | Path, results: str | Path | None = None) -> KitResu
     """
     folder = Path(folder)
     results = Path(results) if results else folder / "results.jsonl"
-    manifest = read_manifest(folder)
-    space = _space(manifest, folder)
+    manifest, space = contents(folder)
     header, lines = read_results(results, manifest)
     table = _table(space, manifest, header, lines)
     networks = _networks(manifest, lines, table)
@@ -89,30 +96,52 @@ def import_kit(folder: str | Path, results: str | Path | None = None) -> KitResu
         return KitResult(**found, correction=correction, note=str(error))
 
 
-def read_manifest(folder: Path) -> dict:
-    """A kit's table of contents, when it is as it was written. Raises `KitError`."""
+def contents(folder: Path) -> tuple[dict, SearchSpace]:
+    """A kit's table of contents, when it is as it was written and holds what it should, and its space.
+
+    Raises `KitError`.
+    """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise KitError(f"{folder} holds no {MANIFEST}: it is no kit, or its export was not finished")
+    manifest = read_manifest(path)
+    for name, fine in _CONTENTS.items():
+        if not fine(manifest.get(name)):
+            raise KitError(f"{path}: {name} cannot be {brief(manifest.get(name))}")
     try:
-        manifest = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise KitError(f"{path} cannot be read: {error}") from None
-    if not isinstance(manifest, dict) or manifest.get("schema") != KIT:
-        raise KitError(f"{path} is no manifest of a kit (schema {KIT!r})")
-    if manifest.get("id") != manifest_id(manifest):
-        raise KitError(f"{path} was changed after it was written: its id is not that of what it holds")
-    return manifest
+        space = _space(manifest, folder)
+        for entry in manifest["entries"]:
+            if entry.get("kind") == "network":
+                space.validate(entry.get("arch"))
+    except NaseduError as error:
+        raise KitError(f"{path}: {error}") from None
+    _check_pieces(manifest, space, path)
+    return manifest, space
+
+
+def _check_pieces(manifest: dict, space: SearchSpace, path: Path) -> None:
+    """Raise `KitError` unless the manifest lists an empty call and an entry for each of the space's pieces."""
+    known = {entry["id"]: entry["file"] for entry in manifest["entries"]}
+    if not known.get(CALL):
+        raise KitError(f"{path} lists no {CALL!r}")
+    listed = [(piece.get("name"), piece.get("entry")) for piece in manifest["pieces"] if isinstance(piece, dict)]
+    if [name for name, _ in listed] != [piece.name for piece in pieces(space)] or len(listed) < len(manifest["pieces"]):
+        raise KitError(f"{path}: its pieces are not those of {space.name}: make the kit again")
+    for name, entry in listed:
+        if not is_name(entry) or entry not in known:
+            raise KitError(f"{path}: {name} is measured by {brief(entry)}, which is no entry")
 
 
 def _space(manifest: dict, folder: Path) -> SearchSpace:
     """The space that a kit was made for, as this nasedu makes it. Raises `KitError` where that is another."""
-    name, options = manifest["space"]["name"], manifest["space"]["options"]
+    name, options = manifest["space"].get("name"), manifest["space"].get("options")
+    if not isinstance(options, dict):
+        raise KitError(f"its space has the options {brief(options)}")
     space = spaces.create(name, **options)
-    if space.fingerprint != manifest["fingerprint"]:
+    if not isinstance(space, SearchSpace) or space.fingerprint != manifest["fingerprint"]:
         raise KitError(
-            f"{folder} was made by nasedu {manifest['versions']['nasedu']} for a {name} with other layers or choices "
-            "than this nasedu has: make the kit again"
+            f"{folder} was made by nasedu {manifest['versions'].get('nasedu')} for a {name} with other layers or "
+            "choices than this nasedu has: make the kit again"
         )
     return space
 
@@ -131,16 +160,17 @@ def spoken(space: SearchSpace) -> str:
 def read_results(path: Path, manifest: dict) -> tuple[dict, dict[str, dict]]:
     """The header of a kit's results, and the line of every entry by its id. Raises `KitError`."""
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise KitError(f"no results can be read from {path}: {reason}") from None
+        text = reading.text_of(path)
+    except ValueError as error:
+        raise KitError(f"no results can be read from {path}: {error}") from None
     rows = text.split("\n")[:-1]  # what follows the last line break was cut short
     header = _line(rows[0], 1, path) if rows else {}
     if header.get("schema") != RESULTS:
         raise KitError(f"{path} holds no results of a kit (its first line needs the schema {RESULTS!r})")
     if header.get("kit") != manifest["id"]:
-        raise KitError(f"{path} was measured with another kit ({header.get('kit')}, this one is {manifest['id']})")
+        raise KitError(
+            f"{path} was measured with another kit ({brief(header.get('kit'))}, this one is {manifest['id']})"
+        )
     _check_header(header, path)
     wanted = [entry["id"] for entry in manifest["entries"] if entry["file"]]
     lines = {}
@@ -148,7 +178,7 @@ def read_results(path: Path, manifest: dict) -> tuple[dict, dict[str, dict]]:
         line = _line(row, number, path)
         name = line.get("id")
         if name not in wanted:
-            raise KitError(f"{path}, line {number}: the kit has no {name!r}")
+            raise KitError(f"{path}, line {number}: the kit has no {brief(name)}")
         if name in lines:
             raise KitError(f"{path}, line {number}: {name!r} is there twice")
         lines[name] = _checked(line, number, path)
@@ -167,21 +197,21 @@ def _check_header(header: dict, path: Path) -> None:
     absent = [name for name in _PROVENANCE if name not in header]
     if absent:
         raise KitError(f"{path}, line 1 does not say {', '.join(absent)}")
-    good = {name: isinstance(header[name], str) for name in _TEXTS}
-    good |= {name: type(header[name]) is int and header[name] > 0 for name in _COUNTS}
+    good = {name: is_name(header[name]) or header[name] == "" for name in _TEXTS}
+    good |= {name: type(header[name]) is int and 0 < header[name] <= 1_000_000 for name in _COUNTS}
     good["timer_ms"] = _is_ms(header["timer_ms"], 0)
     for name in (name for name, fine in good.items() if not fine):
-        raise KitError(f"{path}, line 1: {name} cannot be {header[name]!r:.40}")
+        raise KitError(f"{path}, line 1: {name} cannot be {brief(header[name])}")
 
 
 def _line(row: str, number: int, path: Path) -> dict:
     """What a line says, when it is as it was written; of another schema nothing is known. Raises `KitError`."""
     try:
-        line = json.loads(row)
+        line = reading.parse(row)
     except ValueError:
         line = None
     if not isinstance(line, dict):
-        raise KitError(f"{path}, line {number} cannot be read: {row[:40]!r}")
+        raise KitError(f"{path}, line {number} cannot be read: {brief(row)}")
     if line.get("schema", RESULTS) == RESULTS and not intact(line):
         raise KitError(f"{path}, line {number} was changed after it was written: its hash is not that of what it says")
     return line
@@ -191,19 +221,18 @@ def _checked(line: dict, number: int, path: Path) -> dict:
     """The line, if its times are times in their order. Raises `KitError`."""
     where = f"{path}, line {number}:"
     for name in ("low_ms", "median_ms", "high_ms"):
-        if not (value := line.get(name)) or not _is_ms(value, 0):
-            raise KitError(f"{where} {name} of {line['id']!r} must be a time above 0 ms, got {value!r:.40}")
+        if not _is_ms(line.get(name), 1e-6):
+            raise KitError(f"{where} {name} of {line['id']!r} must be a time above 0 ms, got {brief(line.get(name))}")
     if not line["low_ms"] <= line["median_ms"] <= line["high_ms"]:
         raise KitError(f"{where} the quartiles of {line['id']!r} must lie about its median")
     if type(line.get("noisy")) is not bool:
-        raise KitError(f"{where} noisy of {line['id']!r} must be true or false, got {line.get('noisy')!r:.40}")
+        raise KitError(f"{where} noisy of {line['id']!r} must be true or false, got {brief(line.get('noisy'))}")
     return line
 
 
 def _is_ms(value: object, least: float) -> bool:
-    """Whether a value out of a file is a number of milliseconds that a float can hold."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and least <= value <= sys.float_info.max
+    """Whether a value out of a file is a number of milliseconds: under three hours, and no finer than a nanosecond."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= 1e7
 
 
 def _table(space: SearchSpace, manifest: dict, header: dict, lines: dict[str, dict]) -> LookupTable:

@@ -16,6 +16,7 @@ import math
 import os
 import platform
 import random
+import re
 import statistics
 import sys
 import time
@@ -27,6 +28,7 @@ OLDEST = (1, 18)  # ONNX Runtime that reads the kit's files
 SHORTEST = 0.2  # ms: a block that is faster runs several times in a row, so that the clock's steps do not matter
 NOISE = 0.15  # of the median: quartiles further apart than this mean that something else was running
 ATTEMPTS = 3  # at a noisy block, each after all that wait before it
+FILE = re.compile(r"(call|blocks/[0-9]{1,9}|networks/[0-9]{1,9})\.onnx\.gz")  # what a kit's files are called
 MAY_DIFFER = ("machine", "governor", "timer_ms", "date")  # between the first line of the results and a later run
 
 
@@ -40,7 +42,7 @@ def main(arguments=None):
     try:
         return measure_kit(Path(args.kit), args)
     except Problem as problem:
-        print(f"run_kit: {problem}", file=sys.stderr)
+        print(f"run_kit: {printable(problem)}", file=sys.stderr)
         return 2
     except OSError as error:  # no such folder, a folder in the file's place, a full disk
         print(f"run_kit: {error.filename or 'the results'}: {error.strerror or error}", file=sys.stderr)
@@ -48,6 +50,12 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("\nrun_kit: interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
+
+
+def printable(text):
+    """A text without what a terminal would obey, such as colours and line ends; long ones are cut."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text)[:2000])
+    return text if len(text) < 300 else f"{text[:200]} ... {text[-80:]}"
 
 
 def parser():
@@ -161,23 +169,47 @@ def read_manifest(folder):
     """The kit's table of contents, when every file that it lists is there as it was made."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        entries = [entry for entry in manifest["entries"] if entry["file"]]
-        schema = manifest["schema"]
     except OSError:
         raise Problem(f"{folder} holds no manifest.json: the kit is not finished, or was not copied whole") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError):
         raise Problem(f"{folder / 'manifest.json'} is damaged: copy the kit again") from None
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if schema != KIT:
-        raise Problem(f"this runner reads kits of the schema {KIT}, the kit has {schema}: copy both from one kit")
-    bad = [entry["file"] for entry in entries if digest(folder / entry["file"]) != entry["sha256"]]
+        raise Problem(f"this runner reads kits of the schema {KIT}, the kit has {schema!r:.60}: copy both from one kit")
+    check_entries(manifest)
+    if not is_name(manifest.get("id")):
+        raise Problem("the manifest has no id: copy the kit again")
+    entries = [entry for entry in manifest["entries"] if entry["file"]]
+    bad = [entry["file"] for entry in entries if digest(folder, entry["file"]) != entry["sha256"]]
     if bad:
         raise Problem(f"{len(bad)} of {len(entries)} files are missing or damaged, such as {bad[0]}: copy them again")
     return manifest
 
 
-def digest(path):
-    """The SHA-256 of a file, or None where there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+def check_entries(manifest):
+    """Refuse a manifest whose entries have no names of their own, or name any other file than a kit has."""
+    entries, known = manifest.get("entries"), set()
+    if not isinstance(entries, list):
+        raise Problem("the manifest lists no entries: copy the kit again")
+    for number, entry in enumerate(entries, 1):
+        name, file, content = (entry.get(k, 0) if isinstance(entry, dict) else 0 for k in ("id", "file", "sha256"))
+        if not is_name(name) or name in known:
+            raise Problem(f"entry {number} of the manifest has no name of its own, but {name!r:.60}")
+        known.add(name)
+        if (file, content) != (None, None) and not (is_name(file) and FILE.fullmatch(file) and is_name(content)):
+            raise Problem(f"entry {number} of the manifest names the file {file!r:.60}, which is none of a kit's")
+
+
+def is_name(value):
+    """Whether a value out of a file is a short text that can be printed."""
+    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
+
+
+def digest(folder, name):
+    """The SHA-256 of a file in a folder; None where there is none, or a link leads out of the folder."""
+    path = folder / name
+    inside = folder.resolve() in path.resolve().parents
+    return hashlib.sha256(path.read_bytes()).hexdigest() if inside and path.is_file() else None
 
 
 def describe(kit, args, runtime):
@@ -212,7 +244,7 @@ def device_name():
     named = [line.split(":", 1) for line in read_text("/proc/cpuinfo").splitlines() if ":" in line]
     names = {key.strip(): value.strip() for key, value in named}
     known = board or names.get("model name") or names.get("Hardware")
-    return known or platform.processor() or platform.machine() or "unknown"
+    return printable(known or platform.processor() or platform.machine() or "unknown")[:200]
 
 
 def read_text(path):
@@ -252,7 +284,7 @@ def checked_results(path, lines, header):
         first, *lines = [json.loads(line) for line in lines]
         done = {line["id"]: bool(line["noisy"]) for line in lines}
         damaged = not all(map(intact, [first, *lines]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Problem(f"{path} cannot be read: give another --out, or delete it to measure all again") from None
     if damaged:
         raise Problem(f"{path} was changed after it was written: give another --out, or delete it to measure all again")

@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nasedu import __version__
+from nasedu import __version__, reading
 from nasedu.blocks import Zero
-from nasedu.deploy.kit.run_kit import KIT, digest
-from nasedu.errors import KitError, ParameterError, check_whole, needs
+from nasedu.deploy.kit.run_kit import KIT, Problem, check_entries, digest
+from nasedu.errors import KitError, ParameterError, brief, check_whole, needs
 from nasedu.files import content_hash, write_atomically
 from nasedu.hardware.export import onnx_model
 from nasedu.modules import evaluation_mode
@@ -112,11 +112,12 @@ def write_kit(
 def _plan(space: SearchSpace, networks: int, seed: int, batch: int) -> dict:
     """What a kit is to hold, as JSON reads it back: two kits of one plan are the same."""
     if not isinstance(space, SearchSpace):
-        raise ParameterError(f"{space.name}'s architectures are strings, not choices: no table can be made for it")
+        told = getattr(space, "name", brief(space))
+        raise ParameterError(f"{told}'s architectures are strings, not choices: no table can be made for it")
     if not isinstance(space.made, tuple):
         raise ParameterError(f"a kit names its space, so {space.name} must be made by spaces.create")
-    check_whole("networks", networks, 0)
-    check_whole("batch", batch)
+    check_whole("networks", networks, 0, 10_000)
+    check_whole("batch", batch, 1, 1024)
     check_whole("seed", seed, 0, 2**63 - 1)
     make = space.made[0]
     plan = {
@@ -186,24 +187,36 @@ def _begun(out: Path, plan: dict, jobs: list[Job]) -> dict[str, dict]:
 
     Raises `KitError` for any other folder.
     """
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not out.is_dir():
         raise KitError(f"{out} is a file; a kit is a folder")
-    if not out.exists() or all(path.name.startswith(".") for path in out.iterdir()):
+    if not os.path.exists(out) or all(path.name.startswith(".") for path in out.iterdir()):
         return {}
     there = [out / name for name in (MANIFEST, UNFINISHED) if (out / name).is_file()]
     if not there:
         raise KitError(f"{out} holds other files: name a folder that is empty or does not exist yet")
     try:
-        stored = json.loads(there[0].read_text())
-        entries, changed = {entry["id"]: entry for entry in stored["entries"]}, stored.get("id") != manifest_id(stored)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise KitError(f"{there[0]} cannot be read: name another folder, or delete this one") from None
-    if changed:
-        raise KitError(f"{there[0]} was changed after it was written: name another folder, or delete this one")
+        stored = read_manifest(there[0])
+    except KitError as error:
+        raise KitError(f"{error}: name another folder, or delete this one") from None
+    entries = {entry["id"]: entry for entry in stored["entries"]}
     if {k: stored.get(k) for k in plan} != plan:
         raise KitError(f"{out} holds a kit of another space or with other settings or versions: name another folder")
     known = {job.id: entries[job.id] for job in jobs if job.about.items() <= entries.get(job.id, {}).items()}
-    return {k: e for k, e in known.items() if e["file"] is None or digest(out / e["file"]) == e["sha256"]}
+    return {k: e for k, e in known.items() if e["file"] is None or digest(out, e["file"]) == e["sha256"]}
+
+
+def read_manifest(path: Path) -> dict:
+    """A manifest, finished or not, that is as it was written. Raises `KitError`."""
+    try:
+        manifest = reading.load(path)
+        if not isinstance(manifest, dict) or manifest.get("schema") != KIT:
+            raise ValueError(f"it is no manifest of a kit (schema {KIT!r})")
+        check_entries(manifest)
+    except (ValueError, Problem) as error:
+        raise KitError(f"{path} cannot be read: {error}") from None
+    if manifest.get("id") != manifest_id(manifest):
+        raise KitError(f"{path} was changed after it was written: its id is not that of what it holds")
+    return manifest
 
 
 def manifest_id(manifest: dict) -> str:

@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from nasedu.errors import ArchitectureError, UnknownName, check_name
+from nasedu.errors import ArchitectureError, UnknownName, brief, check_name
 
 MOST_CHARACTERS = 100_000
 MOST_DIGITS = 9
@@ -31,7 +31,8 @@ class Call(NamedTuple):
 def read(text: str) -> list[Call]:
     """The blocks of a structure string, in order. Raises `ArchitectureError`, which says where and what."""
     if not isinstance(text, str):
-        raise ArchitectureError(f"a structure string is text, got {type(text).__name__}")
+        raise ArchitectureError(f"a structure string is text, got {brief(text)}")
+    text = str.__str__(text)  # of a subclass, the text alone
     if len(text) > MOST_CHARACTERS:
         raise ArchitectureError(f"a structure string has at most {MOST_CHARACTERS} characters, got {len(text)}")
     reader, calls = _Reader(text), []
@@ -54,7 +55,7 @@ def check_word(kind: str, name: str, valid: Iterable[str]) -> str:
     valid = list(valid)
     meant = {word.lower(): word for word in valid}.get(name.lower(), name)
     if meant != name and name not in valid:
-        raise UnknownName(f"unknown {kind} {name!r}: did you mean {meant!r}? valid: {', '.join(valid)}")
+        raise UnknownName(f"unknown {kind} {brief(name)}: did you mean {meant!r}? valid: {', '.join(valid)}")
     return check_name(kind, name, valid)
 
 

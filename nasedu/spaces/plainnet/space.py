@@ -15,10 +15,19 @@ import numpy as np
 from torch import nn
 
 from nasedu.blocks import Classifier, Cost, Residual, plain_modules
-from nasedu.errors import ArchitectureError, ParameterError, UnknownName, check_name, check_whole
+from nasedu.errors import (
+    ArchitectureError,
+    ParameterError,
+    UnknownName,
+    brief,
+    check_kind,
+    check_name,
+    check_number,
+    check_whole,
+)
 from nasedu.files import content_hash
 from nasedu.randomness import initialised
-from nasedu.spaces.base import Layer, Network
+from nasedu.spaces.base import MOST_CLASSES, MOST_PIXELS, Layer, Network
 from nasedu.spaces.plainnet import mutation
 from nasedu.spaces.plainnet.families import BASIC, BOTTLENECKS, HEAD, INVERTED, STEMS
 from nasedu.spaces.plainnet.grammar import Call, check_word, read
@@ -86,10 +95,12 @@ class PlainNetSpace:
         self.input_size, self.num_classes, self.threshold = input_size, num_classes, split
         self.squeeze_excite = squeeze_excite
         self._seen: dict[Block, Block] = {}  # blocks that were found to be valid
-        check_whole("num_classes", num_classes)
-        check_whole("input_size", input_size, 8)
+        check_whole("num_classes", num_classes, 1, MOST_CLASSES)
+        check_whole("input_size", input_size, 8, MOST_PIXELS)
         check_whole("max_channels", self.max_channels, SMALLEST, MOST_CHANNELS)
-        check_whole("split", split, 2)
+        check_whole("split", split, 2, MOST_LAYERS)
+        for name in ("squeeze_excite", "fixed_head"):
+            check_kind(name, getattr(self, name), bool, "True or False")
         self.input_shape = (3, input_size, input_size)
         sent = tuple(name for name in self.searched) if all(map(is_published, self.searched.values())) else None
         self._made = {
@@ -123,7 +134,7 @@ class PlainNetSpace:
     def validate(self, arch: Sequence) -> PlainArch:
         """Return `arch` as a tuple of `Block`. Raises `ArchitectureError` when it is none of this space's."""
         if isinstance(arch, str) or not isinstance(arch, Sequence) or not 1 <= len(arch) <= MOST_BLOCKS:
-            raise ArchitectureError(f"an architecture of {self.name} is 1 to {MOST_BLOCKS} blocks, got {arch!r:.40}")
+            raise ArchitectureError(f"an architecture of {self.name} is 1 to {MOST_BLOCKS} blocks, got {brief(arch)}")
         channels, chain = 3, []
         for number, values in enumerate(arch, 1):
             block = self._checked(values, number)
@@ -199,6 +210,10 @@ class PlainNetSpace:
         rule: one of `mutation.RULES`; else raises `UnknownName`.
         """
         fixed, blocks = self._keeps_head(rule), list(self.validate(arch))
+        check_whole("replacements", replacements, 0, MOST_BLOCKS)
+        check_kind("rng of a mutation", rng, np.random.Generator, "a numpy.random.Generator")
+        if p is not None:
+            check_number("p, a probability,", p, most=1)
         drawn = [int(i) for i in rng.integers(len(blocks), size=replacements)]
         if p is not None:
             drawn = np.flatnonzero(rng.random(len(blocks)) < p).tolist() or drawn[:1]
@@ -302,11 +317,11 @@ class PlainNetSpace:
         if type(values) is Block and values in self._seen:  # a search asks for the same blocks over and over
             return self._seen[values]
         if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != len(Block._fields):
-            raise ArchitectureError(f"block {number} is ({', '.join(Block._fields)}), got {values!r:.60}")
+            raise ArchitectureError(f"block {number} is ({', '.join(Block._fields)}), got {brief(values)}")
         name, *numbers = values
         kind = self._kind(name)
         if not all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in numbers):
-            raise ArchitectureError(f"block {number} is a name and whole numbers, got {values!r:.60}")
+            raise ArchitectureError(f"block {number} is a name and whole numbers, got {brief(values)}")
         block = Block(name, *map(int, numbers))
         limits = {"c_in": MOST_CHANNELS, "c_out": MOST_CHANNELS, "stride": MOST_STRIDE, "layers": MOST_LAYERS}
         for field, most in limits.items():
@@ -327,10 +342,10 @@ def _block_set(blocks: str | Sequence[str | PlainBlock]) -> BlockSet:
     if isinstance(blocks, str):
         return SETS[check_name("set of blocks", blocks, SETS)]
     if not isinstance(blocks, Sequence):
-        raise ParameterError(f"blocks are the name of a set or a list of block names, got {blocks!r:.80}")
-    names = [kind.name if isinstance(kind, PlainBlock) else kind for kind in blocks]
+        raise ParameterError(f"blocks are the name of a set or a list of block names, got {brief(blocks)}")
+    names = [kind.name if isinstance(kind, PlainBlock) else check_name("block", kind, KINDS) for kind in blocks]
     if not names or len(set(names)) != len(names) or set(names) & set(STEMS):
-        raise ParameterError(f"blocks are different names, none of them {STEMS[0]} and the like, got {names!r:.80}")
+        raise ParameterError(f"blocks are different names, none of them {STEMS[0]} and the like, got {brief(names)}")
     return BlockSet((tuple(blocks),), 2048, False)
 
 
