@@ -19,6 +19,7 @@ from typing import TypeVar
 
 Kind = TypeVar("Kind")
 MOST = 299  # characters of a message
+LARGEST = 2**63 - 1
 
 
 class NaseduError(Exception):
@@ -173,20 +174,20 @@ def check_has(name: str, value: object, parts: Iterable[str], wanted: str) -> No
         raise ParameterError(f"{name} must be {wanted}, got {brief(value)}")
 
 
-def check_whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+def check_whole(name: str, value: object, least: int = 1, most: int = LARGEST) -> int:
     """`value` as an int if it is a whole number, NumPy's included; else `ParameterError`.
 
     name: what the message calls it.
     value: what was given.
     least: the lowest that is right.
-    most: the highest; None: there is none.
+    most: the highest; by default what any library can count.
     """
     try:
         number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
-    if number is None or number < least or (most is not None and number > most):
-        limit = f"from {least}" if most is None else f"from {least} to {most}"
+    if number is None or not least <= number <= most:
+        limit = f"from {least}" if most == LARGEST else f"from {least} to {most}"
         raise ParameterError(f"{name} must be a whole number {limit}, got {brief(value)}")
     return number
 

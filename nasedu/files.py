@@ -25,8 +25,8 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}{os.getpid()}.")
         _writing.add(temporary)
-    except OSError as error:
-        raise OutputError(f"cannot write to {path.parent}: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise OutputError(f"cannot write to {path.parent}: {getattr(error, 'strerror', error)}") from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -16,7 +16,7 @@ import yaml
 from nasedu.errors import brief
 
 DEEPEST = 30  # lists and mappings within one another
-LARGEST = {"json": 20_000_000, "yaml": 2_000_000, "words": 20_000}  # characters; YAML is read a hundred times as slowly
+LARGEST = {"json": 8_000_000, "yaml": 600_000, "words": 20_000}  # characters; YAML is read a hundred times as slowly
 _NUMBER = re.compile(r"[+-]?(\d+(_\d+)*|(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?)", re.ASCII)
 _WORDS = {"null": None, "~": None, "": None, "true": True, "false": False}
 
@@ -25,7 +25,7 @@ def parse(text: str, form: str = "json") -> object:
     """What a text holds. Raises `ValueError` with a sentence that says why it cannot be read.
 
     text: JSON or YAML.
-    form: "json", "yaml", or "words" for YAML whose scalars all stay texts.
+    form: "json"; "yaml", where what has no quotes is read by `scalar`; or "words", where all scalars stay texts.
     """
     if len(text) > LARGEST[form]:
         raise ValueError(f"it has {len(text):,} characters, more than the {LARGEST[form]:,} that are read")
@@ -37,23 +37,32 @@ def parse(text: str, form: str = "json") -> object:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise ValueError(f"{getattr(error, 'problem', None) or 'it is no YAML'}{where}") from None
-    except (TypeError, LookupError, AttributeError, OverflowError):  # as PyYAML fails on !!bool 7
-        raise ValueError("a value is not what its tag says, or a key is a list") from None
+    except TypeError:
+        raise ValueError("a key of one of its mappings is a list or a mapping") from None
 
 
 def load(path: str | Path, form: str = "json") -> object:
-    """What a file in UTF-8 holds, as `parse`. Raises `ValueError`.
+    """What a file holds, as `parse`. Raises `ValueError`.
 
-    path: the file.
+    path: the file, in UTF-8.
     form: as in `parse`.
+    """
+    return parse(text_of(path, 4 * LARGEST[form]), form)
+
+
+def text_of(path: str | Path, most: int = 4 * LARGEST["json"]) -> str:
+    """The text of a file in UTF-8, with a mark before it or without. Raises `ValueError`.
+
+    path: the file; a pipe, which would be waited for, is none.
+    most: the bytes that are read.
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if path.exists() and not path.is_file():
             raise ValueError("it is no file")
-        if path.stat().st_size > 4 * LARGEST[form]:
-            raise ValueError(f"it has {path.stat().st_size:,} bytes, more than are read")
-        return parse(path.read_text(encoding="utf-8-sig"), form)
+        if path.stat().st_size > most:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes, more than the {most:,} that are read")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
     except UnicodeDecodeError:
@@ -93,21 +102,18 @@ def _yaml(text: str, form: str) -> object:
     return yaml.load(text, loader)
 
 
-class _Plain(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Makes plain values of every tag that it knows, and refuses a key that stands twice."""
-
-
 class _Words(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
-    """Makes texts, lists and mappings, whatever the tags say."""
+    """Makes texts, lists and mappings, whatever the tags say, and refuses a key that stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         return _unique(self.construct_pairs(node, deep=True))
 
 
-_Plain.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
-    lambda loader, node: _unique(loader.construct_pairs(node, deep=True)),
-)
+class _Plain(_Words):
+    """Makes numbers, true, false and null of what has no quotes: those of YAML 1.1 took 010 for 8, and no for false."""
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> object:
+        return node.value if node.style else scalar(node.value)
 
 
 def _unique(pairs: list[tuple]) -> dict:

@@ -49,7 +49,7 @@ def load_state(path: str | Path, identity: str) -> dict | None:
     if not os.path.exists(path):  # nor could there be one of that name
         return None
     try:
-        check_file(path)
+        _check_file(path)
         stored = torch.load(io.BytesIO(_payload(path.read_bytes())), map_location="cpu", weights_only=True)
         owner, state = stored["identity"], stored["state"]
     except Exception as error:  # PyTorch raises many types for what it cannot read
@@ -75,7 +75,7 @@ def restoring(path: str | Path) -> Iterator[None]:
         raise CheckpointError(f"{path} holds the state of something else ({reason}): delete it") from None
 
 
-def check_file(path: Path) -> None:
+def _check_file(path: Path) -> None:
     """Raise `ValueError` for a pipe or a folder: reading it would never end, or not begin."""
     if not path.is_file():
         raise ValueError("it is no file")
@@ -98,7 +98,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     try:
-        check_file(path)
+        _check_file(path)
         content = path.read_bytes()
         payload = _payload(content) if content.startswith(MARK) else content
         stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)

@@ -5,8 +5,9 @@ import importlib as _importlib
 from nasedu.course.bar import Bar
 from nasedu.course.finish import finish
 from nasedu.course.setup import setup
+from nasedu.course.words import words
 
-__all__ = ["Bar", "finish", "predict", "setup"]
+__all__ = ["Bar", "finish", "predict", "setup", "words"]
 
 
 def __getattr__(name: str):

@@ -111,7 +111,7 @@ def parse(name: str, text: str, kind: str) -> Any:
     if kind == "str":
         return text
     try:
-        found = reading.parse(text, "words") if text.lstrip()[:1] in "[{\"'" else text.strip()
+        found = reading.parse(text, "words") if text.lstrip().startswith(tuple("[{\"'")) else text.strip()
     except ValueError as error:
         raise ParameterError(f"{name}={brief(text)} cannot be read: {error}") from None
     return check(name, _typed(found, kind), kind)

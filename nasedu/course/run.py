@@ -134,6 +134,7 @@ def _execute(notebook: str, values: dict[str, Any], folder: Path) -> nbformat.No
                 progress=progress,
                 progress_bar=False,
                 extra_arguments=kernel.ARGUMENTS,
+                kernel_manager_class=kernel.Quiet,
             )
         )
         tidy(executed)

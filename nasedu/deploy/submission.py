@@ -30,7 +30,7 @@ from nasedu.errors import (
 from nasedu.files import write_atomically
 from nasedu.progress import Progress, silent
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.storage import check_file, identity
+from nasedu.storage import identity
 from nasedu.workers import LOST, Failed, Workers, lost
 
 MARK = "# nasedu-ranking "
@@ -163,11 +163,10 @@ def _checked(score: object, name: str) -> float:
 def _lines(path: Path) -> tuple[str, dict[str, float]]:
     """Whose state it is, and its scores by string. Raises `CheckpointError`."""
     try:
-        check_file(path)
-        first, *lines = path.read_text("utf-8").splitlines(keepends=True) or [""]
+        first, *lines = reading.text_of(path).splitlines(keepends=True) or [""]
         rows = [line.split() for line in lines if line.endswith("\n")]  # without one that a kill cut short
         found = {unquote(text): check_number("a score", float(score), -math.inf) for _, text, score in rows}
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path} is no state of a ranking ({error}): delete it to start again") from None
     if not first.startswith(MARK):
         raise CheckpointError(f"{path} is no state of a ranking: it must begin with {MARK.strip()!r}")

@@ -23,7 +23,7 @@ def images(image_set, count: int = 20) -> Picture:
     picture, axes = panes(len(names), 10, (0.95, 1.2), f"Images of the classes {', '.join(names)}.")
     for ax, image, name in zip(axes, image_set.images, names, strict=False):
         ax.imshow(image.mean(0).numpy(), cmap="gray", interpolation="nearest")
-        ax.set_title(name, fontsize=9, pad=2)
+        ax.set_title(name, fontsize=9, pad=2, parse_math=False)
     return picture
 
 
@@ -90,4 +90,6 @@ def _box(ax: Axes, box: Sequence[float], colour: str, line: str, text: str = "")
     ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **shape))
     if text:
         look = {"fontsize": 8, "color": ink(colour), "bbox": {"facecolor": colour, "edgecolor": "none", "pad": 1.0}}
-        ax.text(x1, y1, text, va="bottom" if y1 > 0.08 * ax.get_xlim()[1] else "top", clip_on=True, **look)
+        ax.text(
+            x1, y1, text, parse_math=False, va="bottom" if y1 > 0.08 * ax.get_xlim()[1] else "top", clip_on=True, **look
+        )

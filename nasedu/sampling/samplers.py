@@ -31,6 +31,7 @@ from nasedu.sampling.relax import annealed, gumbel_softmax, softmax, uniform_log
 from nasedu.spaces.base import Arch, Path, SearchSpace, check_decided
 from nasedu.tables.table import LookupTable, same_space
 
+MOST = 10_000  # paths of a step
 Logits = Sequence[Tensor] | None  # (n_choices,) per decision; None: every choice equally likely
 
 
@@ -63,7 +64,7 @@ class Uniform(Sampler):
     n: int = 1
 
     def __post_init__(self):
-        check_whole("n, the networks of a step,", self.n)
+        check_whole("n, the networks of a step,", self.n, 1, MOST)
 
     def paths(self, space: SearchSpace, generator: torch.Generator) -> list[Arch]:
         """n architectures."""
@@ -99,7 +100,7 @@ class Sandwich(Sampler):
     n: int = 4
 
     def __post_init__(self):
-        check_whole("n, the networks of a sandwich,", self.n, 2)
+        check_whole("n, the networks of a sandwich,", self.n, 2, MOST)
 
     @property
     def distils(self) -> bool:
@@ -128,7 +129,7 @@ class Progressive(Sampler):
     fraction: float = 0.0
 
     def __post_init__(self):
-        check_whole("n, the networks of a step,", self.n)
+        check_whole("n, the networks of a step,", self.n, 1, MOST)
         check_number("fraction, of the training,", self.fraction)
 
     def at(self, fraction: float) -> Self:
@@ -164,8 +165,8 @@ class Pairs(Sampler):
     tries: int = 1000
 
     def __post_init__(self):
-        check_whole("n, the pairs of a step,", self.n)
-        check_whole("tries of a pair", self.tries)
+        check_whole("n, the pairs of a step,", self.n, 1, MOST)
+        check_whole("tries of a pair", self.tries, 1, 10**9)
         check_number("above, the distance of a pair,", self.above)
         if self.distance is not None:
             check_has("the distance of pairs", self.distance, ["__call__"], "a function of two architectures")
@@ -284,6 +285,7 @@ def create(name: str, space: SearchSpace, /, **options) -> Sampler:
 
 
 def _sandwich(space: SearchSpace, n: int = 4, table: LookupTable | None = None) -> Sandwich:
+    check_whole("n, the networks of a sandwich,", n, 2, MOST)
     return Sandwich(*_priced(table, space).extremes(), n)
 
 
@@ -293,7 +295,8 @@ def _progressive(
     table: LookupTable | None = None,
     phases: Sequence[tuple[str, tuple[float, float]]] | None = None,
 ) -> Progressive:
-    table, names = _priced(table, space), [d.name for d in space.decisions]
+    check_whole("n, the networks of a step,", n, 1, MOST)
+    names = [d.name for d in space.decisions]
     if phases is None:
         phases = [("depth", (0.0, 0.5)), ("", (0.5, 1.0))] if any("depth" in name for name in names) else [("", (0, 1))]
     try:
@@ -304,7 +307,7 @@ def _progressive(
         if not any(text in name for name in names) or not 0 <= start <= end <= 1:
             told = f"from {start} to {end} of the training for decisions with {text!r} in their name"
             raise ParameterError(f"phases open decisions of {space.name} between shares from 0 to 1; not {told}")
-    order, opens = [], []
+    table, order, opens = _priced(table, space), [], []
     for d, name in enumerate(names):
         costs = table.of_choices(d)
         start, end = next((span for text, span in phases if text in name), (0.0, 0.0))
@@ -323,7 +326,7 @@ def _priced(table: LookupTable | None, space: SearchSpace) -> LookupTable:
 
 def _logits(sampler: Softmax | Gumbel | Gates, space: SearchSpace) -> Sequence[Tensor]:
     logits = uniform_logits(space.choices) if sampler.logits is None else sampler.logits
-    if [getattr(entry, "shape", (0,))[-1] for entry in logits] != space.choices:
+    if [list(getattr(entry, "shape", ()))[-1:] for entry in logits] != [[n] for n in space.choices]:
         raise ParameterError(f"logits must be a tensor (n_choices,) per decision of {space.name}, got {brief(logits)}")
     return logits
 

@@ -46,6 +46,7 @@ class EvolutionConfig(SearchConfig):
         check_name("way to choose parents", self.parents, ("top_k", "tournament"))
         if self.crossover is not None:
             check_name("crossover", self.crossover, ("uniform", "single_point"))
+        check_kind("ageing", self.ageing, bool, "True or False")
         for name in ("population", "children"):
             check_whole(name, getattr(self, name))
         check_whole("k, of the population,", self.k, 1, self.population)

@@ -20,6 +20,7 @@ from nasedu.spaces.macro import Options, Published
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")  # the benchmark's own order
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (node, node that it reads), in the order of its strings
+CELL = re.compile(r"\+".join(r"\|" + "".join(rf"([^|+~\s]+)~{i}\|" for i in range(n)) for n in (1, 2, 3)))
 REDUCTIONS = {"residual": ReductionBlock, "pool": PoolReduction}
 CHANNELS, CELLS = 16, 5  # C of the first stage, N cells in each of the three stages
 
@@ -73,13 +74,12 @@ class NasBench201Space(SearchSpace):
     def parse(self, text: str) -> Arch:
         """Read a string of the benchmark's. Raises `ArchitectureError` or `UnknownName`."""
         text = self._text(text).strip()
-        found = re.findall(r"([^|+~\s]+)~(\d)", text)
-        skeleton = re.sub(r"[^|+~\s]+~", "op~", text)
-        if skeleton != "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|":
+        found = CELL.fullmatch(text)
+        if not found:
             raise ArchitectureError(
-                f"a cell of {self.name} reads |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, got {text[:60]!r}"
+                f"a cell of {self.name} reads |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, got {brief(text)}"
             )
-        return tuple(self.operations.index(check_name("operation", op, self.operations)) for op, _ in found)
+        return tuple(self.operations.index(check_name("operation", op, self.operations)) for op in found.groups())
 
     def _layers(self):
         width = max(1, round(CHANNELS * self.options.width))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from nasedu import reading
 from nasedu.errors import TableError, check_name
 from nasedu.files import write_atomically
 from nasedu.spaces.base import SearchSpace
@@ -75,9 +76,9 @@ def read_csv(path: str | Path, space: SearchSpace, metric: str = "latency_ms") -
 def _rows(path: str | Path) -> list[list[str]]:
     """The cells of all rows that are not empty, without surrounding blanks."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets write a mark at the start
+        text = reading.text_of(path)
         rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), strict=True)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise TableError(f"no lookup table can be read from {path}: {error}") from None
     rows = [row for row in rows if any(row)]
     if not rows:

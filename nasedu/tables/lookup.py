@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -56,7 +57,7 @@ def latency_table(
         return table
     if source == "auto" and (table := stored(space, "latency_ms")) and not _otherwise(table, asked):
         return table
-    if keep and Path(keep).exists():
+    if keep and os.path.exists(keep):
         return _kept(keep, space, asked)
     table = LookupTable.build(space, "latency_ms", progress=progress, **options)
     table.provenance["device_type"] = asked["device_type"]
@@ -137,8 +138,8 @@ def read_table(path: str | Path, space: SearchSpace, metric: str = "latency_ms")
     """
     if not isinstance(path, str | Path):
         raise TableError(f"lookup takes auto, measure, none or a file, got {path!r:.40}")
-    given, path = path, Path(path) if Path(path).is_file() else STORED.parent / path
-    if not path.is_file():
+    given, path = path, Path(path) if os.path.isfile(path) else STORED.parent / path
+    if not os.path.isfile(path):
         raise TableError(f"there is no lookup table {given}; lookup takes auto, measure, none or a file")
     kind = path.suffix.lower()
     if kind == ".csv":

@@ -77,7 +77,7 @@ from nasedu.course.checks.wzdnas import (
     check_precision,
     check_stands,
 )
-from nasedu.errors import ParameterError, check_whole
+from nasedu.errors import BudgetError, ParameterError, check_whole
 from nasedu.sampling import gumbel_softmax, one_hot, softmax, uniform_logits
 from nasedu.supernet.batchnorm import recalibrate
 
@@ -100,6 +100,16 @@ for name, (least, most) in limits.items():
     check_whole(name, getattr(cfg, name), least, most)
 if cfg.image_size is not None and (cfg.image_size < 32 or cfg.image_size % 32):
     raise ParameterError(f"image_size must be a multiple of 32, got {cfg.image_size}")
+photo = cfg.dataset != "digits"
+if cfg.target != "hand":  # one that cannot be read, or met, is told before any image is made
+    counted = {"num_classes": len(cfg.classes or range(20 if photo else 10))}
+    counted |= {"template": cfg.template, "image_size": cfg.image_size or (192 if photo else 128)}
+    sized = spaces.create("yolo", **counted)
+    try:
+        wzdnas.read_target(cfg.target, tables.LookupTable.build(sized, "macs"), sized)
+    except BudgetError:  # of photographs the number of classes, and so the range, may be another
+        if cfg.classes or not photo:
+            raise
 torch.set_num_threads(cfg.threads)
 cfg
 
@@ -126,7 +136,7 @@ for line in train_set.skipped + test_set.skipped:
     print("skipped", line)
 Markdown(
     f"**{len(train_set)} training and {len(test_set)} test images** of {train_set.image_size} px, "
-    f"{len(train_set.classes)} classes: {', '.join(train_set.classes)}."
+    f"{len(train_set.classes)} classes: {course.words(train_set.classes)}."
 )
 
 # %% [markdown]
@@ -292,6 +302,7 @@ noise = f"; {made['noisy_pieces']} pieces were noisy" if made.get("noisy_pieces"
 tool = made.get("backend", "unknown runtime")
 runtime = f"{'PyTorch' if tool == 'torch' else tool}, {made.get('threads', '?')} thread(s)"
 whose = f"{made.get('device', 'unknown device')}, {runtime}, {made.get('date', 'no date')}"
+whose = course.words(whose)
 told = f"**{owner}**: {whose}{noise}." if latency else "**no latency table**: the term is left out."
 Markdown(f"Latency comes from {told}")
 

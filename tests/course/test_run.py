@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,46 @@ def test_a_killed_run_goes_on_in_its_folder(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "continues the interrupted run" in printed
     assert "| a table |" in printed
+
+
+def test_ctrl_c_in_a_busy_cell_is_one_sentence_and_ends_the_kernel_and_its_workers(tmp_path, monkeypatch):
+    shutil.copytree(places.notebooks(), tmp_path / "course")
+    monkeypatch.setenv("NASEDU_NOTEBOOKS", str(tmp_path / "course"))
+    notebook = places.learner("01_tiny")
+    busy = [
+        "import multiprocessing, os, pathlib",
+        "from concurrent.futures import ProcessPoolExecutor",
+        "with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:",
+        "    numbers = [os.getpid(), pool.submit(os.getpid).result()]",
+        "    (cfg.out_dir / 'busy').write_text(' '.join(map(str, numbers)))",
+        "    list(pool.map(time.sleep, [60]))",
+    ]
+    nb = json.loads(notebook.read_text("utf-8"))
+    cell = next(cell for cell in nb["cells"] if "time.sleep" in "".join(cell["source"]))
+    cell["source"] = "\n".join(busy)
+    notebook.write_text(json.dumps(nb), "utf-8")
+    command = [sys.executable, "-m", "nasedu", "run", "01_tiny", "--preset", "smoke", "--out", str(tmp_path / "runs")]
+    pipe = subprocess.PIPE  # not the test's terminal, and a group of its own, as that of a shell
+    process = subprocess.Popen(command, cwd=places.ROOT, start_new_session=True, stdout=pipe, stderr=pipe, text=True)
+    deadline = time.monotonic() + 120
+    while not (marks := list(tmp_path.glob("runs/*/busy"))) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.endswith("nasedu: interrupted; the same command goes on where it was\n")
+    assert "Traceback" not in told and "Error" not in told
+    for number in marks[0].read_text().split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(number), 0)
+
+
+def test_a_terminal_that_is_not_utf_8_gets_numbers_for_what_it_lacks(tmp_path):
+    command = [sys.executable, "-m", "nasedu", "run", "01_tiny", "--preset", "smoke", "--out", str(tmp_path / "é")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict", "LC_ALL": "C"}
+    done = subprocess.run(command, cwd=places.ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "\\xe9/01_tiny" in done.stdout
 
 
 def test_the_beginning_of_one_name_is_enough_and_of_several_is_refused():

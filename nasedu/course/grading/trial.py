@@ -48,6 +48,7 @@ def _run(notebook: str, asked: list[Task], given: Mapping[str, str], limit: floa
     client = NotebookClient(
         nb,
         kernel_name=kernel.NAME,
+        kernel_manager_class=kernel.Quiet,
         allow_errors=True,
         timeout_func=lambda cell: limit if owner[running[0]] in given else REST,
         on_cell_start=lambda cell, cell_index: running.insert(0, cell_index),

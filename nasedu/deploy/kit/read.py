@@ -15,7 +15,6 @@ from nasedu.deploy.kit.run_kit import RESULTS, intact, is_name
 from nasedu.deploy.kit.write import CALL, MANIFEST, read_manifest
 from nasedu.errors import KitError, NaseduError, TableError, brief
 from nasedu.spaces.base import SearchSpace
-from nasedu.storage import check_file
 from nasedu.tables.additivity import FEWEST, Additivity, Correction, correct, study
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.pieces import pieces
@@ -161,11 +160,9 @@ def spoken(space: SearchSpace) -> str:
 def read_results(path: Path, manifest: dict) -> tuple[dict, dict[str, dict]]:
     """The header of a kit's results, and the line of every entry by its id. Raises `KitError`."""
     try:
-        check_file(path)
-        text = path.read_text("utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise KitError(f"no results can be read from {path}: {reason}") from None
+        text = reading.text_of(path)
+    except ValueError as error:
+        raise KitError(f"no results can be read from {path}: {error}") from None
     rows = text.split("\n")[:-1]  # what follows the last line break was cut short
     header = _line(rows[0], 1, path) if rows else {}
     if header.get("schema") != RESULTS:
