@@ -13,7 +13,7 @@ from torch import nn
 from nasedu import spaces
 from nasedu.classification import recipe
 from nasedu.data import ImageSet
-from nasedu.errors import BudgetError, ParameterError, UnknownName
+from nasedu.errors import ArchitectureError, BudgetError, ParameterError, UnknownName
 from nasedu.ranking import hamming
 from nasedu.sampling import (
     Gumbel,
@@ -92,8 +92,10 @@ def test_a_sandwich_is_biggest_smallest_random(space, generator):
         assert biggest == (3, 3, 3) and smallest == (0, 0, 0) and len(others) == 3
         seen |= set(others)
     assert len(seen) > 30
-    assert Sandwich((1,), (0,), n=2).paths(space, generator) == [(1,), (0,)]
-    with pytest.raises(ParameterError, match="from 2, got 1"):
+    assert Sandwich((1, 1, 1), (0, 0, 0), n=2).paths(space, generator) == [(1, 1, 1), (0, 0, 0)]
+    with pytest.raises(ArchitectureError, match="3 decisions, the architecture has 1"):
+        Sandwich((1,), (0,)).paths(space, generator)
+    with pytest.raises(ParameterError, match="from 2 to 10000, got 1"):
         Sandwich((1,), (0,), n=1)
 
 
@@ -106,8 +108,8 @@ def test_the_same_generator_gives_the_same_paths(space):
     assert torch.equal(torch.stack(a), torch.stack(b))
 
 
-def test_gumbel_anneals_with_the_fraction_that_it_is_given(space, generator):
-    logits = [torch.zeros(4)] * 2000
+def test_gumbel_anneals_with_the_fraction_that_it_is_given(toy, generator):
+    logits, space = [torch.zeros(4)] * 2000, toy([4] * 2000)
     sampler = Gumbel(logits, start=5.0, end=0.1)
     peaks = []
     for fraction in (0.0, 0.5, 1.0):
@@ -115,7 +117,7 @@ def test_gumbel_anneals_with_the_fraction_that_it_is_given(space, generator):
         peaks.append(float(torch.stack(path).max(-1).values.mean()))
     assert 0.25 < peaks[0] < 0.45 < peaks[1] < 0.85 < peaks[2]
     assert sampler.at(1.0).temperature == pytest.approx(0.1) and sampler.temperature == 5.0
-    (path,) = Softmax(logits[:1], 2.0).paths(space, generator)
+    (path,) = Softmax(logits, 2.0).paths(space, generator)
     assert path[0].tolist() == [0.25] * 4
 
 

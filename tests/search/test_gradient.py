@@ -341,7 +341,7 @@ def test_bad_settings_are_refused():
         ({"task": None}, "the task must be a task.Classification .* got None"),
         ({"task": sum}, "the task must be a task.Classification .* got builtin_function"),
         ({"hardware": 5}, "hardware must be a tables.Budget or a function .* got 5"),
-        ({"seed": 1.5}, "seed must be a whole number from 0 to .* got 1.5"),
+        ({"seed": 1.5}, "seed must be a whole number from 0, got 1.5"),
         ({"settings": {"epochs": 3}}, "settings of gradient_search must be a GradientConfig, got dict"),
         ({"space": spaces.create("plainnet")}, "space of gradient_search must be .* lists of decisions"),
         ({"hardware": lambda loss, path: 1.0}, "hardware must return a loss, one number with a gradient, got 1.0"),

@@ -155,7 +155,7 @@ def test_blanks_and_labels_are_read_and_not_printed():
         ("SuperConvK3BNRELU(3,8,1,1)\x00", ArchitectureError, "expected a block"),
         ("SuperConvK3BNRELU(SuperConvK3BNRELU(3,8,1,1),8,1,1)", ArchitectureError, "expected a whole number"),
         ("", ArchitectureError, "empty"),
-        (None, ArchitectureError, "text, got NoneType"),
+        (None, ArchitectureError, "text, got None"),
     ],
 )
 def test_a_wrong_structure_string_is_refused_in_one_sentence(text, kind, words):
