@@ -21,7 +21,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | a dozen structures a search, trainings of one epoch: only proves that every cell works | 20 seconds |
-# | `quick` | 3 seeds: 100 structures a search, 12 trainings of 8 epochs | 3 minutes, beside other work |
+# | `quick` | 3 seeds: 100 structures a search, 12 trainings of 8 epochs | 7 minutes, beside other work |
 # | `full` | 10 seeds, 200 structures, 20 epochs: what section 5's stored result ran | not measured |
 # | `gpu` | 1 M parameters at 32 px, 480,000 structures, the published training | not measured |
 #
