@@ -684,8 +684,8 @@ reach = pd.Series(spans, table.space.group_names)
 Markdown(
     # what was kept from before takes no time
     f"{sum(counts.values())} options took **{seconds:.0f} s** (0 s where they were kept), on "
-    f"{course.words(made['device'])} with {made['backend']}, threads: {made['threads']}. The block that matters "
-    f"most, {reach.idxmax()}, moves the total by {reach.max():.2f} ms. The block that matters "
+    f"{course.words(made['device'])} with {made['backend']}, threads: {made['threads']}. "
+    f"The block that matters most, {reach.idxmax()}, moves the total by {reach.max():.2f} ms. The block that matters "
     f"least, {reach.idxmin()}, moves it by {reach.min():.2f} ms."
 )
 
