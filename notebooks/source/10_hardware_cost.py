@@ -685,8 +685,8 @@ Markdown(
     # what was kept from before takes no time
     f"{sum(counts.values())} options took **{seconds:.0f} s** (0 s where they were kept), on "
     f"{course.words(made['device'])} with {made['backend']}, threads: {made['threads']}. "
-    f"The block that matters most, {reach.idxmax()}, moves the total by {reach.max():.2f} ms. The block that matters "
-    f"least, {reach.idxmin()}, moves it by {reach.min():.2f} ms."
+    f"The block that matters most, {reach.idxmax()}, moves the total by {reach.max():.2f} ms. "
+    f"The block that matters least, {reach.idxmin()}, moves it by {reach.min():.2f} ms."
 )
 
 # %% [markdown]
