@@ -680,6 +680,12 @@ def told_of(gains):
     return "; ".join(f"{prior} {verdict(gain)} ({gain})" for prior, gain in gains.items())
 
 
+def who(gains):
+    """The priors that clearly help, of those that a search can have."""
+    found = [prior for prior, gain in gains.items() if gain.low > 0 and prior != "oracle"]
+    return " and ".join(found) or "no prior"
+
+
 lines = [f"- **{text}**: {told_of(gains)}." for text, gains in won["with the truth"].items()]
 beside_it = won["beside the prior"][meaning[chosen]]
 lines.append(f"- Beside its prior, {meaning[chosen]}: {told_of(beside_it)}.")
@@ -690,19 +696,12 @@ Markdown("\n".join(lines))
 # %% [markdown]
 # In a sentence:
 
-
 # %%
-def who(gains):
-    """The priors that clearly help, of those that a search can have."""
-    found = [prior for prior, gain in gains.items() if gain.low > 0 and prior != "oracle"]
-    return " and ".join(found) or "no prior"
-
-
 better, no_copy = who(won["with the truth"][meaning[chosen]]), who(beside_it)
 Markdown(
-    f"With the tuned loss **{better}** made the supernet rank better than ordinary training at equal "
-    f"passes; **{no_copy}** also taught it something beside the prior, so that is no mere copy. "
-    "The other priors are not told apart from no prior, or do harm."
+    f"With the tuned loss **{better}** made the supernet rank better than ordinary training, at "
+    f"equal passes. **{no_copy}** also taught it something beside the prior: that is no mere copy. "
+    "The others are not told apart from no prior, or do harm."
 )
 
 # %% [markdown]
