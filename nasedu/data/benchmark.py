@@ -125,8 +125,8 @@ def load(name: str = "cells_digits") -> Benchmark:
     try:
         meta = json.loads(path.with_name(f"{name}.json").read_text())
         frame = pd.read_csv(path, index_col="arch")
-        about = (meta[key] for key in ("space_name", "space", "task"))
-        return Benchmark(name, frame, *about, tuple(meta["budgets"]), tuple(meta["seeds"]), meta)
+        space_name, options, task = (meta[key] for key in ("space_name", "space", "task"))
+        return Benchmark(name, frame, space_name, options, task, tuple(meta["budgets"]), tuple(meta["seeds"]), meta)
     except UNREADABLE as error:
         raise DataError(f"the benchmark {name} cannot be read from {path.parent}: {error}") from None
 
