@@ -20,10 +20,13 @@ def label(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
 
     Args:
         ax: where the points are drawn already.
-        points: x and y for every name.
+        points: x and y for every name; what is not finite is not drawn, and gets no name.
     """
     ax.figure.draw_without_rendering()  # the layout decides where data lie in pixels
-    drawn = [line.get_xydata() for line in ax.lines]
+    points = {text: point for text, point in points.items() if np.isfinite(np.asarray(point, dtype=float)).all()}
+    drawn = [xy[np.isfinite(xy).all(axis=1)] for xy in (line.get_xydata() for line in ax.lines)]
+    if not points:
+        return
     marks = np.concatenate([np.linspace(*xy, 6) if len(xy) == 2 else xy for xy in drawn])
     taken = [Bbox.from_bounds(*(mark - 5), 10, 10) for mark in ax.transData.transform(marks)]
     frame, ways = ax.get_window_extent(), []

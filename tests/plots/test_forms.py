@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -217,3 +219,13 @@ def test_a_logarithmic_axis_within_one_decade_has_numbers_on_it():
 def test_a_curve_without_points_is_refused_by_its_name():
     with pytest.raises(ParameterError, match="'a' has values of shape"):
         plots.lines({"a": [], "b": [1.0]})
+
+
+@pytest.mark.parametrize(
+    "values", [{"a": math.nan, "b": 0.5, "c": 0.4}, {"a": math.nan, "b": math.nan}, {"a": math.inf}]
+)
+def test_names_stand_beside_points_that_are_drawn(values):
+    """As an average precision is not a number where no object counts."""
+    picture = plots.scatter({name: (i, y) for i, (name, y) in enumerate(values.items())}, named=True)
+    texts = [text.get_text() for ax in picture.axes for text in ax.texts]
+    assert sorted(texts) == [name for name, y in values.items() if math.isfinite(y)]
