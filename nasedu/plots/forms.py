@@ -378,7 +378,8 @@ def _span(ends: Sequence) -> str:
 def _reach(values: object) -> str:
     """The lowest and the highest of some numbers."""
     found = np.asarray(getattr(values, "value", values), dtype=float)
-    return _span((np.nanmin(found), np.nanmax(found)))
+    known = found[~np.isnan(found)]
+    return _span((known.min(), known.max())) if known.size else "not a number"
 
 
 def _listed(values: Sequence) -> str:
