@@ -21,7 +21,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | one seed of 4 passes over 128 images: only proves that every cell works | 30 seconds |
-# | `quick` | five priors, three seeds each, 96 passes over 1,000 digits, 60 networks judged | 16 minutes, beside other work |
+# | `quick` | five priors, 3 seeds each, 96 passes over 1,000 digits, 60 cells judged | 16 minutes, beside other work |
 # | `full` | five seeds of 120 passes, all different cells | not measured |
 # | `gpu` | the same on a GPU | not measured |
 
