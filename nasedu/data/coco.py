@@ -12,7 +12,7 @@ from nasedu.data import splits
 from nasedu.data.images import why
 from nasedu.data.labelled import LAYOUTS, Found, Labelled
 from nasedu.data.notes import Notes, shown
-from nasedu.data.reading import flag, found, inside, number, text, told
+from nasedu.data.reading import flag, found, inside, number, size, text, told
 from nasedu.errors import DataError, brief
 
 
@@ -138,20 +138,13 @@ def _entries(root: Path, file: Path, images: dict[str, str], rows: list[dict], n
     entries: dict[Path, Entry] = {}
     for count, row in enumerate({_key(row["id"]): row for row in rows}.values(), start=1):
         key = _key(row["id"])
-        entry = entries.setdefault(paths[key], Entry(paths[key], int(key) if whole else count, _size(row)))
+        entry = entries.setdefault(
+            paths[key], Entry(paths[key], int(key) if whole else count, size(row.get("width"), row.get("height")))
+        )
         entry.times += 1
         if entry.times > 1:
             notes.add("repaired: image listed twice", entry.path, f"{shown(file)} lists it under several ids")
     return {key: entries[path] for key, path in paths.items()}
-
-
-def _size(row: dict) -> tuple[float, float] | None:
-    """What a file states of an image's width and height; None where it states nothing."""
-    try:
-        width, height = number(row.get("width")), number(row.get("height"))
-    except ValueError:
-        return None
-    return (width, height) if width > 1 and height > 1 else None
 
 
 def _located(root: Path, file: Path, images: dict[str, str], notes: Notes) -> dict[str, Path]:

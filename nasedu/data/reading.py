@@ -78,6 +78,15 @@ def number(value: object) -> float:
     return read
 
 
+def size(width: object, height: object) -> tuple[float, float] | None:
+    """What a file states of an image's width and height in pixels; None where it states nothing that can be one."""
+    try:
+        stated = number(width), number(height)
+    except ValueError:
+        return None
+    return stated if min(stated) > 1 else None
+
+
 def flag(value: object, missing: Callable[[str], None]) -> bool:
     """Whether an object is marked, by a number or a word; what is no such mark is told to `missing`, and is no mark."""
     word = value.strip().lower() if isinstance(value, str) else value

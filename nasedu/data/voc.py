@@ -12,7 +12,7 @@ from nasedu.data import splits
 from nasedu.data.images import why
 from nasedu.data.labelled import LAYOUTS, Found, Labelled
 from nasedu.data.notes import Notes, shown
-from nasedu.data.reading import SUFFIXES, flag, found, inside, listed, number, same, text
+from nasedu.data.reading import SUFFIXES, flag, found, inside, listed, number, same, size, text
 from nasedu.errors import DataError
 
 PLACES = ("", "VOCdevkit/VOC2007", "VOCdevkit/VOC2012", "VOC2007", "VOC2012")
@@ -129,7 +129,9 @@ def _read(files: Files, stem: str, count: int, notes: Notes) -> Labelled | None:
     except BROKEN as reason:
         notes.add("left out: annotation", path, why(reason, "annotation", "does not parse"))
         return None
-    item = Labelled(_image(files, stem, tree, notes), count, stated=_size(tree))
+    item = Labelled(
+        _image(files, stem, tree, notes), count, stated=size(*map(tree.findtext, ("size/width", "size/height")))
+    )
     for node in tree.iterfind("object"):
         try:
             name = node.findtext("name", "").strip()
@@ -158,12 +160,3 @@ def _image(files: Files, stem: str, tree: ElementTree.Element, notes: Notes) -> 
     told = f"it names {shown(stated, 60)}; {shown(path.name, 60)} is used"
     notes.add("noted: <filename> of another name", files.annotation(stem), told)
     return path
-
-
-def _size(tree: ElementTree.Element) -> tuple[float, float] | None:
-    """What the annotation says of its image's width and height; None where it says nothing."""
-    try:
-        width, height = (number(tree.findtext(f"size/{key}")) for key in ("width", "height"))
-    except ValueError:
-        return None
-    return (width, height) if width > 1 and height > 1 else None
