@@ -132,8 +132,8 @@ class Truth:
     def finish(self) -> None:
         """Write one row per network: accuracies of each seed (%), params, MACs, seconds of the fastest training."""
         space, parts = self.made_space(), self.parts()
-        parts = self.row_files()
-        rows = pd.concat(map(pd.read_csv, parts))
+        row_files = self.row_files()
+        rows = pd.concat(map(pd.read_csv, row_files))
         rows = rows.drop_duplicates(["arch", "seed"]).sort_values(["arch", "seed"])
         wanted, counts = set(self.archs(space)), rows.groupby("arch").seed.count()
         if set(counts.index) != wanted or set(counts) != {len(self.seeds)}:
@@ -158,8 +158,8 @@ class Truth:
         meta |= {"task": {"name": "digits", **self.task}, "training": self.training, "budgets": self.budgets}
         text = json.dumps(meta | {"seeds": self.seeds, "provenance": made | describe_device()}, indent=1)
         write_atomically(HERE / f"{self.name}.json", text + "\n")
-        for part in parts:
-            part.unlink()
+        for path in row_files:
+            path.unlink()
 
     def main(self, doc: str, argv: list[str] | None = None) -> None:
         """What the script does on the command line."""
