@@ -21,14 +21,16 @@ _NUMBER = re.compile(r"[+-]?(\d+(_\d+)*|(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d
 _WORDS = {"null": None, "~": None, "": None, "true": True, "false": False}
 
 
-def parse(text: str, form: str = "json") -> object:
+def parse(text: str, form: str = "json", most: int | None = None) -> object:
     """What a text holds. Raises `ValueError` with a sentence that says why it cannot be read.
 
     text: JSON or YAML.
     form: "json"; "yaml", where what has no quotes is read by `scalar`; or "words", where all scalars stay texts.
+    most: the characters that are read; None: those of `LARGEST`.
     """
-    if len(text) > LARGEST[form]:
-        raise ValueError(f"it has {len(text):,} characters, more than the {LARGEST[form]:,} that are read")
+    most = LARGEST[form] if most is None else most
+    if len(text) > most:
+        raise ValueError(f"it has {len(text):,} characters, more than the {most:,} that are read")
     try:
         return _json(text) if form == "json" else _yaml(text, form)
     except RecursionError:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-import yaml
-
+from nasedu import reading
 from nasedu.data import splits
 from nasedu.data.frames import SHARES
 from nasedu.data.images import why
@@ -20,8 +19,8 @@ from nasedu.data.reading import SUFFIXES, found, inside, number, text, told
 from nasedu.errors import DataError, brief
 
 NAMES = ("classes.txt", "obj.names", "classes.names", "labels/classes.txt", "labels.txt")
-CONFIG = 1 << 20  # bytes of data.yaml that are read
-BROKEN = (OSError, ValueError, RecursionError, yaml.YAMLError)
+CONFIG = 1 << 20  # bytes of data.yaml that are read: the names of 21,000 classes are half of it
+BROKEN = (OSError, ValueError)
 ALIASES = {"train": ["train", "train2017"], "val": ["val", "valid", "val2017"], "test": ["test", "test2017"]}
 PLACES = {  # where each split's images are by default
     key: [form.format(name) for form in ("images/{}", "{}/images", "{}", "{}.txt") for name in names]
@@ -45,7 +44,8 @@ class Folder:
             raise DataError(f"no YOLO data in {shown(root)}: expected {LAYOUTS['yolo']}")
         try:
             source = text(self.file, notes, CONFIG)
-            self.config = yaml.load(source, yaml.BaseLoader) if yamls else {"names": source.rstrip().splitlines()}
+            words = reading.parse(source, "words", CONFIG) if yamls else None
+            self.config = words if yamls else {"names": source.rstrip().splitlines()}
         except BROKEN as reason:
             raise DataError(f"{shown(self.file)}: {why(reason, 'file', 'cannot be read')}") from None
         if not isinstance(self.config, dict):

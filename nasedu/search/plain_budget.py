@@ -16,7 +16,7 @@ from nasedu.randomness import seeded
 from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.registry import show
 from nasedu.spaces.plainnet.space import PlainArch, PlainNetSpace
-from nasedu.storage import identity, load_state, save_state
+from nasedu.storage import identity, load_state, restoring, save_state
 
 UNITS = {"params": "parameters", "macs": "MACs", "layers": "layers", "latency_ms": "ms"}
 
@@ -118,8 +118,11 @@ class PlainLatency:
         device = describe_device(self.options.get("device"), self.options.get("backend", "torch"))
         self._owner = identity(self.space, self.options, device)
         saved = load_state(self.keep, self._owner) if self.keep else None
-        self._mark = saved["mark"] if saved else secrets.token_hex(8)
-        self.table |= saved["table"] if saved else {}
+        self._mark = secrets.token_hex(8)
+        if saved is not None:
+            with restoring(self.keep):
+                self._mark = str(saved["mark"])
+                self.table |= {str(key): float(ms) for key, ms in saved["table"].items()}
 
     @property
     def identity(self) -> list:

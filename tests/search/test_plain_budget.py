@@ -10,10 +10,11 @@ import pytest
 
 from nasedu import spaces
 from nasedu.errors import BudgetError, CheckpointError
+from nasedu.hardware.latency import describe_device
 from nasedu.search import ZenConfig, plain_budget, zero_shot
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.spaces.plainnet.published import MACS_SEED
-from nasedu.storage import identity
+from nasedu.storage import identity, save_state
 
 MOBILE = spaces.create("plainnet", blocks="idw", input_size=64, num_classes=10)
 START = MOBILE.parse(MACS_SEED)  # its head of 2048 channels is fixed by all rules but shared_ratio
@@ -107,6 +108,10 @@ def test_kept_latencies_are_those_of_their_settings_and_undamaged(clock, tmp_pat
     keep.write_bytes(keep.read_bytes()[:-1] + b"x")
     with pytest.raises(CheckpointError, match=r"blocks\.pt cannot be read"):
         PlainLatency(MOBILE, keep=keep)
+    for other in ({}, {"mark": "a", "table": [1]}, {"mark": "a", "table": {"block": "fast"}}):
+        save_state(keep, other, identity(MOBILE, {}, describe_device()))
+        with pytest.raises(CheckpointError, match=r"blocks\.pt holds the state of something else"):
+            PlainLatency(MOBILE, keep=keep)
 
 
 def test_a_budget_knows_its_space_cheaply():
