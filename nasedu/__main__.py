@@ -1,4 +1,4 @@
-"""The command line: `nasedu run`, `build`, `lab`, `grade`, `site`, `check-data`, `kit`, `import-kit`, `rank`.
+"""The command line: `nasedu run`, `lab`, `detect`, `count`, `kit` and more; `nasedu --help` lists them.
 
 Exit status: 0 done, 1 something failed, 2 a mistake in what was asked for, 130 interrupted.
 """
@@ -7,250 +7,42 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
-import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from nasedu.errors import NaseduError, ParameterError, brief, check_name, check_whole, sentence
-
-# options of `data.classification` that a ranking may set, and their types
-DRAWN = {"size": "int", "seed": "int", "distortion": "float", "noise": "float", "normalise": "str"}
-MOST_WORKERS = 1024
-NEVER = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run notebooks one after another; the exit status."""
-    from nasedu.course.run import run_all
-
-    rows = run_all(args.notebooks, args.settings, args.preset, args.out and args.out.absolute())
-    if len(rows) > 1:
-        print("\nwhere the time went")
-        for row in rows:
-            verdict = "failed" if row["problem"] else "done"
-            print(f"  {row['notebook']:30} {row['seconds']:6.0f} s  {verdict}")
-    problems = [row["problem"] for row in rows if row["problem"]]
-    statuses = [fail(problem, 2 if isinstance(problem, NaseduError) else 1) for problem in problems]
-    return min(statuses, default=0)
-
-
-def build(args: argparse.Namespace) -> int:
-    """Build notebooks from their sources, or check that they were; the exit status."""
-    from nasedu.course.build import BuildFailed, drifted
-    from nasedu.course.build import build as build_notebooks
-
-    if args.check:
-        stale = drifted(args.notebooks)
-        return fail(f"not what their source says, run make notebooks: {', '.join(stale)}", 1) if stale else 0
-    try:
-        build_notebooks(args.notebooks, args.preset, not args.no_execute)
-    except BuildFailed as failure:
-        return fail(failure, 1)
-    return 0
-
-
-def grade(args: argparse.Namespace) -> int:
-    """Grade handed-in notebooks; the exit status."""
-    from nasedu.course.bar import Bar
-    from nasedu.course.grading import grade as grade_folder
-
-    if not args.folder.is_dir():
-        raise ParameterError(f"{args.folder} is no folder")
-    jobs = (os.cpu_count() or 1) if args.jobs is None else args.jobs
-    with Bar(desc="grading", unit=" notebooks", delay=0.1) as bar:
-        page = grade_folder(args.folder, args.out, args.limit, jobs, bar.show)
-    print(f"{page}, {page.with_suffix('.csv')}")
-    return 0
-
-
-def lab(args: argparse.Namespace) -> int:
-    """Open JupyterLab on a copy of the notebooks; its exit status."""
-    from nasedu.course import places
-    from nasedu.course.desk import lay_out
-
-    desk = args.desk or places.ROOT / "work"
-    places.pick([], places.names())  # outside of a checkout there is nothing to copy, and that is said
-    for path in lay_out(places.make(desk)):
-        print(f"{places.shown(path)} is yours and stays; the course's newer one lies beside it (.new.ipynb)")
-    quiet = ["--LabApp.news_url=None", f"--LabApp.check_for_updates_class={NEVER}"]  # it asks nobody for anything
-    return subprocess.run([sys.executable, "-m", "jupyterlab", f"--notebook-dir={desk}", *quiet, *args.rest]).returncode
-
-
-def site(args: argparse.Namespace) -> int:
-    """Write the course as a static site; the exit status."""
-    from nasedu.course.pages.site import build_site
-
-    print(f"{build_site(args.out)}: open it in a browser")
-    return 0
-
-
-def kit(args: argparse.Namespace) -> int:
-    """Export a space's blocks for another device; the exit status."""
-    from tqdm import tqdm
-
-    from nasedu.deploy.kit import write_kit
-    from nasedu.tables.additivity import FEWEST
-
-    space = named_space(args.space, args.settings)
-    workers = check_whole("workers", os.cpu_count() or 1 if args.workers is None else args.workers, 1, MOST_WORKERS)
-    with tqdm(desc=f"exporting {space.name}", unit=" files", delay=0.1) as bar:  # not beside a mistake
-
-        def show(done: int, total: int, note: str = "") -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        made = write_kit(space, args.out, args.networks, args.seed, args.batch, workers=workers, progress=show)
-    files = [entry["file"] for entry in made["entries"] if entry["file"]]
-    size = sum((args.out / file).stat().st_size for file in files) / 1e6
-    print(f"{args.out}: {len(files)} files, {size:.1f} MB. Copy the folder to the device and run there:")
-    print("  python3 -m venv env && env/bin/pip install numpy onnxruntime    (1.18 or newer)")
-    print("  env/bin/python run_kit.py")
-    if args.networks < FEWEST:
-        print(f"With {args.networks} whole networks there will be no corrected table: that takes {FEWEST} or more.")
-    return 0
-
-
-def named_space(name: str, settings: list[str]):
-    """The space of this name with the options of `NAME=VALUE` texts. Raises `NaseduError`."""
-    from nasedu import spaces
-    from nasedu.course.parameters import pairs, parse
-
-    return spaces.create(name, **{option: parse(option, text, "") for option, text in pairs(settings)})
-
-
-def import_kit(args: argparse.Namespace) -> int:
-    """Make a lookup table of what was measured with a kit; the exit status."""
-    from nasedu.deploy import kit as kits
-
-    found = kits.import_kit(args.folder, args.results)
-    out = args.out or args.folder / "latency_ms.json"
-    found.table.save(out)
-    print(found)
-    print(f"{out}: the table as measured")
-    if found.corrected:
-        corrected = out.with_name(f"{out.stem}_corrected{out.suffix}")
-        found.corrected.save(corrected)
-        print(f"{corrected}: the table with the correction")
-    return 0
-
-
-def rank(args: argparse.Namespace) -> int:
-    """Score a file of architectures with a supernet; the exit status."""
-    from nasedu.deploy import submission
-
-    out = args.out or args.file.with_name(f"{args.file.stem}_ranked.json")
-    if args.merge:
-        scores = submission.merge(args.file, args.merge)
-    else:
-        scores = ranked(args)
-        if args.share != "1/1":
-            print(f"{args.state}: {len(scores)} networks; --merge puts the states of all shares together")
-            return 0
-    submission.write(args.file, scores, out)
-    print(f"{out}: {len(scores)} networks, from {min(scores.values()):.4f} to {max(scores.values()):.4f}")
-    return 0
-
-
-def ranked(args: argparse.Namespace) -> dict[str, float]:
-    """The scores that `nasedu rank` asks for, of its share."""
-    from concurrent.futures import ProcessPoolExecutor
-    from contextlib import nullcontext
-
-    from nasedu.course.bar import Bar
-    from nasedu.course.parameters import pairs, parse
-    from nasedu.data import classification
-    from nasedu.deploy import submission
-    from nasedu.search import SupernetScore
-    from nasedu.storage import load_weights
-    from nasedu.task import Classification
-
-    if not args.space or not args.weights or not args.state:
-        raise ParameterError("a ranking needs --space, --weights and --state, or --merge with the states of its shares")
-    share = args.share.split("/")
-    if len(share) != 2 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in share):
-        raise ParameterError(f"--share is i/n, as in 2/16, got {brief(args.share)}")
-    check_whole("workers", args.workers, 1, MOST_WORKERS)
-    space = named_space(args.space, args.settings)
-    supernet = space.supernet()
-    load_weights(supernet, args.weights)
-    options = {"root": args.root, "image_size": space.input_shape[-1]}
-    for name, text in pairs(args.images, "--images"):
-        check_name("option of the images", name, DRAWN)
-        options[name] = parse(name, text, DRAWN[name])
-    parts = [classification(args.data, part, **options) for part in ("train", "test")]
-    evaluate = SupernetScore(space, supernet, Classification(parts[0], test=parts[1], batch_size=128), "test")
-    pool = ProcessPoolExecutor(args.workers) if args.workers > 1 else nullcontext()
-    with pool as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
-        kept = {
-            "state": args.state,
-            "share": (int(share[0]), int(share[1])),
-            "executor": executor,
-            "progress": bar.show,
-        }
-        return submission.rank(args.file, space, evaluate, **kept)
-
-
-def check_data(args: argparse.Namespace) -> int:
-    """Read every split of a data folder and tell what was found, with a picture of each; the exit status."""
-    import warnings
-
-    from nasedu import data, plots
-    from nasedu.data.notes import shown
-    from nasedu.files import write_atomically
-
-    name = args.dataset or data.guess(args.folder)
-    status = 0
-    for split in ("train", "val", "test"):
-        try:
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
-                found: Any = data.detection(name, split, root=args.folder, image_size=320)
-        except NaseduError as error:
-            status = fail(f"{split}: {error}", 2)
-            continue
-        classes = found.classes[:20] + ["..."] * (len(found.classes) > 20)
-        print(f"{found}\n  classes: {', '.join(shown(one, 40) for one in classes)}")
-        for kind, count, first in found.report().itertuples(index=False):
-            print(f"  {count:6} {kind}; first: {first}")
-        picture = args.out / f"{split}.png"
-        write_atomically(picture, plots.scenes(found).png())
-        print(f"  {picture}: some of its images with their boxes")
-    return status
-
-
-def fail(problem: object, status: int) -> int:
-    """Tell what went wrong on stderr, and return the exit status `status`."""
-    print(f"nasedu: {problem}", file=sys.stderr)
-    return status
-
+from nasedu.commands import fail
+from nasedu.errors import NaseduError, sentence
 
 SETTING: dict[str, Any] = {"dest": "settings", "action": "append", "default": [], "metavar": "NAME=VALUE"}
 
 
 def parser() -> argparse.ArgumentParser:
     """What may stand on the command line."""
-    about = "Run, build and grade the course's notebooks, and time blocks on other devices."
+    about = "Run, build and grade the course's notebooks; use trained detectors; count and time networks."
     top = argparse.ArgumentParser("nasedu", description=about)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     add_running(commands)
     add_teaching(commands)
     add_deploying(commands)
     add_ranking(commands)
+    add_detecting(commands)
+    add_counting(commands)
     return top
 
 
 def add_running(commands) -> None:
     """The commands that run or write notebooks."""
     command = commands.add_parser("run", help="run notebooks and keep their results in runs/NAME-TIME/")
-    command.set_defaults(function=run)
+    command.set_defaults(command="course.run")
     command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="such as 14_wzdnas or 14, or all")
     command.add_argument("--preset", help="smoke, quick, full or gpu (default: $NASEDU_PRESET, else quick)")
     command.add_argument("-p", **SETTING, help="a parameter of the notebook; may be repeated")
     command.add_argument("--out", type=Path, metavar="DIR", help="keep the runs here instead of in runs/")
 
     command = commands.add_parser("build", help="build the notebooks from notebooks/source/, with outputs")
-    command.set_defaults(function=build)
+    command.set_defaults(command="course.build")
     command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 14_wzdnas (default: all)")
     command.add_argument("--preset", default="quick", help="smoke, quick, full or gpu (default: quick)")
     command.add_argument("--check", action="store_true", help="only say which are not what their source says")
@@ -260,12 +52,12 @@ def add_running(commands) -> None:
 def add_teaching(commands) -> None:
     """The commands for those who learn and teach with the course, and bring their own data."""
     command = commands.add_parser("lab", help="open JupyterLab on a copy of the notebooks, which is yours to change")
-    command.set_defaults(function=lab)
+    command.set_defaults(command="course.lab")
     command.add_argument("--desk", type=Path, metavar="DIR", help="where the copy lies (default: work/)")
     command.add_argument("rest", nargs="*", metavar="ARGUMENT", help="JupyterLab's own, behind --")
 
     command = commands.add_parser("grade", help="run the checkers on handed-in notebooks; write grades.csv and a page")
-    command.set_defaults(function=grade)
+    command.set_defaults(command="course.grade")
     command.add_argument("folder", type=Path, metavar="DIR", help="the hand-ins, also in folders below; they stay")
     command.add_argument(
         "--out", type=Path, default=Path("marks"), metavar="DIR", help="where the marks go (default: marks)"
@@ -276,21 +68,21 @@ def add_teaching(commands) -> None:
     command = commands.add_parser(
         "check-data", help="read a folder of images with boxes, and tell what is wrong with it"
     )
-    command.set_defaults(function=check_data)
+    command.set_defaults(command="pictures.check_data")
     command.add_argument("folder", type=Path, metavar="FOLDER", help="the data, in VOC, COCO or YOLO layout")
     command.add_argument("--dataset", help="voc, coco or yolo (default: what the folder looks like)")
     place = "where a picture of each split goes (default: checked)"
     command.add_argument("--out", type=Path, default=Path("checked"), metavar="DIR", help=place)
 
     command = commands.add_parser("site", help="write the whole course as a static site, which opens from disk")
-    command.set_defaults(function=site)
+    command.set_defaults(command="course.site")
     command.add_argument("--out", type=Path, default=Path("site"), metavar="DIR", help="(default: site)")
 
 
 def add_deploying(commands) -> None:
     """The commands that measure on other devices."""
     command = commands.add_parser("kit", help="export a space's blocks, to measure their latency on another device")
-    command.set_defaults(function=kit)
+    command.set_defaults(command="devices.kit")
     command.add_argument("--space", required=True, help="such as yolo:course, fbnet or nasbench201:course")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on with")
     command.add_argument("-p", **SETTING, help="an option of the space, such as num_classes=20; may be repeated")
@@ -301,7 +93,7 @@ def add_deploying(commands) -> None:
     command.add_argument("--workers", type=int, help="processes to export with (default: one per core)")
 
     command = commands.add_parser("import-kit", help="make a latency table of what run_kit.py measured on the device")
-    command.set_defaults(function=import_kit)
+    command.set_defaults(command="devices.import_kit")
     command.add_argument("folder", type=Path, metavar="DIR", help="the kit's folder")
     command.add_argument("--results", type=Path, metavar="FILE", help="what was measured (default: DIR/results.jsonl)")
     command.add_argument("--out", type=Path, metavar="FILE", help="the table (default: DIR/latency_ms.json)")
@@ -310,7 +102,7 @@ def add_deploying(commands) -> None:
 def add_ranking(commands) -> None:
     """The command that ranks a file of architectures."""
     command = commands.add_parser("rank", help="score a file of architectures with a supernet, for a competition")
-    command.set_defaults(function=rank)
+    command.set_defaults(command="ranking.rank")
     command.add_argument("file", type=Path, metavar="FILE.json", help='{"arch1": {"arch": "1322...", "acc": 0}, ...}')
     command.add_argument("--space", help="such as resnet48:course")
     command.add_argument("-p", **SETTING, help="an option of the space, such as num_classes=20; may be repeated")
@@ -328,6 +120,60 @@ def add_ranking(commands) -> None:
     command.add_argument("--out", type=Path, metavar="FILE", help="what is submitted (default: FILE_ranked.json)")
 
 
+def add_detecting(commands) -> None:
+    """The commands that use a trained detector."""
+    folder = "a run of notebook 14, or a detector's own folder"
+    which = "of a run: searched (default), hand-designed or random"
+    for name, about in {
+        "detect": "tell and draw what a trained detector sees in pictures",
+        "evaluate": "test a trained detector on a folder of labelled images",
+        "export": "write a trained detector as one ONNX file",
+    }.items():
+        command = commands.add_parser(name, help=about)
+        command.set_defaults(command=f"pictures.{name}")
+        command.add_argument("run", type=Path, metavar="RUN", help=folder)
+        command.add_argument("--network", metavar="NAME", help=which)
+        if name == "evaluate":
+            command.add_argument("--data", type=Path, metavar="FOLDER", help="the images, in VOC, COCO or YOLO layout")
+            command.add_argument("--dataset", help="voc, coco, yolo or digits (default: what the folder looks like)")
+            command.add_argument("--split", default="test", help="train, val or test (default: test)")
+            views = "look at each image three times: at scale 1, .83 mirrored and .67"
+            command.add_argument("--views", action="store_true", help=views)
+            command.add_argument("--coco", type=Path, metavar="FILE", help="write the detections for COCO's tools")
+            continue
+        command.add_argument("--confidence", type=float, default=0.3, help="least score of an object (default: .3)")
+        overlap = "overlap from which the better box suppresses the other (default: .45)"
+        command.add_argument("--iou", type=float, default=0.45, help=overlap)
+        if name == "detect":
+            command.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="photographs")
+            drawn = "the picture with its boxes, or a folder of them"
+            command.add_argument("--out", type=Path, metavar="FILE", help=drawn)
+            command.add_argument("--json", action="store_true", help="print JSON")
+        else:
+            command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the file")
+            command.add_argument("--opset", type=int, help="version of ONNX's operators, 12 to 23")
+            command.add_argument("--suppress", action="store_true", help="put the suppression of overlaps inside")
+
+
+def add_counting(commands) -> None:
+    """The commands that count and time a network."""
+    for name, about in {"count": "count a network's MACs and parameters", "measure": "time a network here"}.items():
+        command = commands.add_parser(name, help=about)
+        command.set_defaults(command=f"networks.{name}")
+        forms = "a space such as yolo:course, a structure string, torchvision:resnet18, or my_module:make_network"
+        command.add_argument("network", metavar="NETWORK", help=forms)
+        command.add_argument("--arch", metavar="TEXT", help="of a space: an architecture, a file of one, or random")
+        command.add_argument("-p", **SETTING, help="an option of the space, such as num_classes=20; may be repeated")
+        command.add_argument("--image-size", type=int, metavar="PX", help="(default: the space's, else 224)")
+        if name == "count":
+            command.add_argument("--layers", action="store_true", help="a line for every layer")
+        else:
+            command.add_argument("--backend", default="torch", help="torch, compiled, onnxruntime or cuda")
+            command.add_argument("--batch", type=int, default=1, help="images of one run (default: 1)")
+            command.add_argument("--threads", type=int, default=1, help="of the CPU (default: 1)")
+            command.add_argument("--device", help="cpu, cuda ... (default: cpu)")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line asks for; a mistake ends in its one sentence. Returns the exit status."""
     for stream in (sys.stdout, sys.stderr):  # of a terminal that has not all characters: it shows their numbers
@@ -335,7 +181,8 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     args = parser().parse_args(arguments)
     try:
-        return args.function(args)
+        module, _, name = args.command.partition(".")  # loaded by those who ask for it: it takes seconds
+        return getattr(import_module(f"nasedu.commands.{module}"), name)(args)
     except NaseduError as error:
         return fail(error, 2)
     except OSError as error:  # of a path that no file can have, or a full disk

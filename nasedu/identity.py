@@ -40,7 +40,7 @@ CALLED = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | in
 CALLED |= inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
 BY_TEXT = {"getattr", "globals", "vars", "eval", "exec", "__import__"}  # they reach names that code does not mention
 STDLIB = sysconfig.get_path("stdlib")
-NO_RESULTS = {"plots", "widgets", "course", "__main__.py"}  # parts of the package that only show
+NO_RESULTS = {"plots", "widgets", "course", "commands", "__main__.py"}  # parts of the package that only show
 
 
 def identity(*parts: object) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import safetensors.torch as safetensors
 import torch
 from torch import Tensor, nn
 
@@ -92,6 +93,8 @@ def _payload(content: bytes) -> bytes:
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """A network's tensors by name, from a checkpoint of `training.train` (its averaged weights) or a file of PyTorch's.
 
+    A file whose name ends in .safetensors is read as one.
+
     What wraps a model while it is trained on several devices or compiled puts `module.`, `_orig_mod.` or `_layers.`
     before its names; that is taken off, wherever it stands. Only tensors and plain values are read, no code. Raises
     `CheckpointError`.
@@ -100,8 +103,11 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         _check_file(path)
         content = path.read_bytes()
-        payload = _payload(content) if content.startswith(MARK) else content
-        stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            stored = safetensors.load(content)
+        else:
+            payload = _payload(content) if content.startswith(MARK) else content
+            stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         for key in ("state", "ema", "state_dict", "model"):
             inner = stored.get(key)
             stored = inner if isinstance(inner, dict) and inner else stored

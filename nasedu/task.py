@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
-from operator import call
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,10 +22,10 @@ from nasedu.classification.augment import Augment as ImageAugment
 from nasedu.classification.augment import Mix
 from nasedu.data import DetectionDataset, ImageSet
 from nasedu.data.prefetch import Shared, prefetched
-from nasedu.detection import Augment, Batches, DetectionLoss, detect, evaluate
+from nasedu.detection import Augment, Batches, DetectionLoss, evaluate, find
 from nasedu.divergence import cross_entropy
 from nasedu.errors import ParameterError
-from nasedu.modules import evaluation_mode, placed
+from nasedu.modules import placed
 from nasedu.progress import Progress, silent
 from nasedu.randomness import rng
 from nasedu.training import Step, Trained, TrainingConfig, train
@@ -208,21 +207,15 @@ class Detection(_Splits):
             return iter(made)
         return prefetched(self._shared((split, epoch, i), partial(made.__getitem__, i)) for i in range(len(made)))
 
-    @torch.inference_mode()
     def find(self, model: nn.Module, split: str = "val", forward: Forward | None = None, **options) -> list[dict]:
         """Detections for every image of a split, in order: dicts of boxes (k, 4), scores (k,), labels (k,) on the CPU.
 
         model: a detector, or a supernet.
         split: whose images.
         forward: `forward(model, images)` returns raw maps; a supernet's runs a path.
-        options: of `detection.detect`; its defaults are the published test settings.
+        options: of `detection.find`; its defaults are the published test settings.
         """
-        forward, found = forward or call, []
-        with evaluation_mode(model):
-            for images, _ in Batches(self.data(split), 50, shuffle=False):
-                maps = [m.float() for m in forward(model, *placed(model, images))]
-                found += detect(maps, self.judge.anchors.to(maps[0].device), self.judge.strides, **options)
-        return [{name: value.cpu() for name, value in image.items()} for image in found]
+        return find(model, self.data(split), self.judge.anchors, self.judge.strides, forward, **options)
 
     def score(self, model: nn.Module, split: str = "val", forward: Forward | None = None) -> float:
         """Average precision with the published test settings: confidence .001, class-aware NMS at IoU .65.

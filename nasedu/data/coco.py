@@ -53,7 +53,9 @@ def coco(root: Path, split: str, notes: Notes) -> Found:
             raise DataError(f"{shown(files[other])} and {shown(files[first], 60)} list different categories")
     classes = list(dict.fromkeys(tables[first].values()))
     entries = {key: entries for key, (_, entries) in sources.items()}
-    return Found("coco", _divide(entries, split), classes, partial(_read, tables[first]))
+    numbers = {name: int(key) for key, name in reversed(tables[first].items()) if key.isascii() and key.isdecimal()}
+    categories = [numbers[name] for name in classes] if numbers.keys() >= set(classes) else None
+    return Found("coco", _divide(entries, split), classes, partial(_read, tables[first]), categories)
 
 
 def _find(root: Path) -> dict[str, Path]:

@@ -70,6 +70,7 @@ class DetectionDataset(Dataset):
     image_size: the side S in pixels.
     notes: what was left out, repaired or doubtful when it was read; `skipped` has the lines of what was left out.
     cache_bytes: of images that are kept.
+    categories: the classes' numbers in the COCO file that they come from; None: 1, 2, 3 ...
     """
 
     def __init__(
@@ -83,9 +84,11 @@ class DetectionDataset(Dataset):
         image_size: int,
         notes: Sequence[Note] = (),
         cache_bytes: int = ONE_SET_IN_MEMORY,
+        categories: Sequence[int] | None = None,
     ):
         self.name, self.split, self.image_size = name, split, image_size
         self.classes, self.samples, self.notes = list(classes), list(samples), Notes(notes)
+        self.categories = list(categories or range(1, len(self.classes) + 1))
         self._load = load
         self._images: dict[int, Tensor] = {}
         self._room = cache_bytes // (3 * image_size**2)
@@ -123,7 +126,8 @@ class DetectionDataset(Dataset):
 
     def take(self, index: Sequence[int], split: str) -> DetectionDataset:
         """Some of the images, as the set `split`; they are read through this one."""
-        sizes, samples = {"image_size": self.image_size, "cache_bytes": 0}, [self.samples[i] for i in index]
+        sizes = {"image_size": self.image_size, "cache_bytes": 0, "categories": self.categories}
+        samples = [self.samples[i] for i in index]
         return DetectionDataset(self.name, split, self.classes, samples, lambda i: self._image(index[i]), **sizes)
 
     @property

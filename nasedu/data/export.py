@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import torch
 import yaml
+from torchvision.ops import box_convert
 from torchvision.transforms.v2.functional import to_pil_image
 from tqdm import tqdm
 
 from nasedu.data.dataset import DetectionDataset
+from nasedu.data.images import header, opened, unletterbox, upright_size
 from nasedu.errors import OutputError
 from nasedu.files import write_atomically
 from nasedu.registry import Registry
@@ -41,6 +46,27 @@ def export(dataset: DetectionDataset, folder: str | Path, layout: str = "coco") 
     except OSError as reason:
         raise OutputError(f"cannot write to {folder}: {reason}") from reason
     return write(dataset, folder, names)
+
+
+def coco_results(dataset: DetectionDataset, found: Sequence[Mapping]) -> list[dict]:
+    """Detections as COCO's results file lists them, in pixels of the image files; of built-in scenes, of the squares.
+
+    dataset: of the images.
+    found: one dict of boxes (k, 4), scores and labels per image, in pixels of its square.
+    """
+    rows = []
+    for sample, image in zip(dataset.samples, found, strict=True):
+        boxes = torch.as_tensor(image["boxes"]).float().reshape(-1, 4)
+        if os.path.isfile(sample.file):
+            with opened(sample.file) as file:
+                about = header(file)
+            width, height = upright_size(about.size, about.orientation)
+            boxes = unletterbox(boxes, (height, width), dataset.image_size)
+        boxes = box_convert(boxes, "xyxy", "xywh")
+        for box, label, score in zip(boxes.tolist(), image["labels"].tolist(), image["scores"].tolist(), strict=True):
+            number = dataset.categories[label]
+            rows.append({"image_id": sample.image_id, "category_id": number, "bbox": box, "score": score})
+    return rows
 
 
 def _coco(dataset: DetectionDataset, folder: Path, names: list[str]) -> Path:

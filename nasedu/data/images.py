@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
+from torchvision.ops import clip_boxes_to_image
 from torchvision.transforms.v2 import functional as F
 
 from nasedu.data.notes import shown
@@ -108,15 +110,33 @@ def letterbox(image_or_boxes, original: tuple[int, int], side: int):
     return F.pad(resized, [left, top, side - width - left, side - height - top], fill=GREY)
 
 
+def unletterbox(boxes: Tensor, original: tuple[int, int], side: int) -> Tensor:
+    """Boxes (n, 4) of a letterboxed square in pixels of the image that it was made of, cut at its edges.
+
+    boxes: x1 y1 x2 y2 in pixels of the square.
+    original: (height, width) of the image.
+    side: of the square in pixels.
+    """
+    (height, width), (rows, columns) = original, _fitted(original, side)
+    corner = torch.tensor([(side - columns) // 2, (side - rows) // 2]).repeat(2)
+    scale = torch.tensor([width / columns, height / rows]).repeat(2)
+    return clip_boxes_to_image((boxes - corner) * scale, original)
+
+
 def read_image(path: str | Path, side: int) -> Tensor:
     """An image file, upright, as a letterboxed square, uint8 (3, side, side). Raises one of UNREADABLE."""
+    return read_square(path, side)[0]
+
+
+def read_square(path: str | Path, side: int) -> tuple[Tensor, tuple[int, int]]:
+    """As `read_image`, and the upright image's (height, width)."""
     with opened(path) as image:
         found = header(image)
         width, height = upright_size(found.size, found.orientation)
         fitted = _fitted(found.size[::-1], side)
         image.draft("RGB", fitted[::-1])  # JPEG only: decode at 1/2, 1/4 or 1/8 where that is large enough
         pixels = F.pil_to_tensor(upright(image))
-    return letterbox(pixels, (height, width), side)
+    return letterbox(pixels, (height, width), side), (height, width)
 
 
 def _fitted(original: tuple[int, int], side: int) -> tuple[int, int]:

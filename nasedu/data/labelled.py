@@ -46,13 +46,14 @@ class Found(NamedTuple):
     """What a folder holds of a split: its layout's name, its images, and the classes of all splits.
 
     `read(item, number, notes)` makes a `Labelled` of one of the images, the `number`-th that is taken, or None where
-    it cannot; what is wrong joins the notes.
+    it cannot; what is wrong joins the notes. `categories`: the classes' numbers in COCO's files.
     """
 
     name: str
     items: Sequence
     classes: Sequence[str]
     read: Callable[[Any, int, Notes], Labelled | None]
+    categories: Sequence[int] | None = None
 
 
 def choose_classes(wanted: Sequence[str] | None, every: Sequence[str]) -> list[str]:
@@ -92,7 +93,8 @@ def read_folder(
         larger one it raises DataError when first wanted: indices must not shift under a training that has begun.
     """
     notes = Notes()
-    name, *_ = found = find(Path(root), split, notes)
+    found = find(Path(root), split, notes)
+    name = found.name
     chosen = choose_classes(classes, found.classes)
     picked = splits.pick(found.items, size, seed, split)
     if not picked:
@@ -104,7 +106,9 @@ def read_folder(
     _check(f"{name} {split}", len(picked), samples, notes)
     load = lambda index: images[index] if fits else _read_later(samples[index].file, image_size)  # noqa: E731
     room = 0 if fits else cache_bytes  # what is decoded already needs no second copy
-    return DetectionDataset(name, split, chosen, samples, load, image_size=image_size, notes=notes, cache_bytes=room)
+    made = {"image_size": image_size, "notes": notes, "cache_bytes": room}
+    numbers = found.categories and [found.categories[found.classes.index(one)] for one in chosen]
+    return DetectionDataset(name, split, chosen, samples, load, categories=numbers, **made)
 
 
 def _check(name: str, picked: int, samples: Sequence[Sample], notes: Notes) -> None:

@@ -1,17 +1,27 @@
-"""The trained detector leaves PyTorch: one ONNX file from image to boxes and scores, compared and timed."""
+"""The trained detector leaves PyTorch: one ONNX file from image to boxes, which says of itself how it is used."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from nasedu.detection import Predictor
+from nasedu.files import write_atomically
 from nasedu.hardware import Latency
-from nasedu.hardware.export import export_onnx, onnx_difference
+from nasedu.hardware.export import example_inputs, onnx_difference, onnx_model
 from nasedu.hardware.latency import measure_onnx
-from nasedu.spaces.base import SearchSpace
+from nasedu.registry import check_options
+from nasedu.wzdnas.saved import Detector
+
+if TYPE_CHECKING:
+    import onnx
+
+SUPPRESSION = {"confidence": 0.3, "iou": 0.45, "max_detections": 300}
 
 
 @dataclass(frozen=True)
@@ -24,18 +34,95 @@ class ExportedDetector:
     latency: Latency
 
 
-def export_detector(space: SearchSpace, network: nn.Module, file: str | Path, images: Tensor) -> ExportedDetector:
-    """Export a detector with its decoded head (`detection.Predictor`), compare it with PyTorch and time it.
+def export_detector(
+    detector: Detector,
+    file: str | Path,
+    images: Tensor | None = None,
+    *,
+    opset: int | None = None,
+    suppression: Mapping[str, float] | None = None,
+) -> ExportedDetector:
+    """Export a detector with its decoded head as ONNX, compare it with PyTorch and time it.
 
-    The file maps one image x0 (1, 3, S, S) to boxes y0 (1, N, 4) and scores y1 (1, N, classes); suppression of
-    overlapping boxes is left to whoever runs it (`detection.postprocess.suppress`).
+    The file maps `image` (1, 3, S, S), RGB from 0 to 1, to `boxes` (1, N, 4), x1 y1 x2 y2 in pixels of that square, and
+    `scores` (1, N, classes). With a suppression inside it gives `boxes` (k, 4), `scores` (k,) and `labels` (k,), best
+    first, as `Detector.detect` does. Its metadata hold, each as JSON, what `Detector.settings` says, such as
+    `classes`, and `suppression`. Raises `BackendError` without the extra `deploy`, `ParameterError`, `OutputError`.
 
-    space: the space of the network: it knows the anchors and strides.
-    network: the detector, which stays as it is.
-    file: where the ONNX file goes.
-    images: (B, 3, S, S) on any device, to compare on, one by one.
+        detector: what is exported.
+        file: where the ONNX file goes.
+        images: (B, 3, S, S) on any device, to compare on, one by one; None: noise.
+        opset: 12 to 23, the version of the operators; boards' tools lag behind. None: the exporter's own choice.
+        suppression: None leaves it to whoever runs the file; else a dict, with any of confidence, iou and
+            max_detections, puts it inside.
     """
-    predictor = Predictor(network, space.anchors, space.strides).to(next(network.parameters()).device)
-    export_onnx(predictor, file, space.input_shape)
-    boxes, scores = onnx_difference(predictor, file, images)
+    space, inside = detector.space, suppression is not None
+    check_options("a suppression", suppression or {}, SUPPRESSION)
+    settings = SUPPRESSION | dict(suppression or {})
+    device = next(detector.network.parameters()).device
+    predictor = Predictor(detector.network, space.anchors, space.strides, multi_label=not inside).to(device)
+    named = {"inputs": ["image"], "outputs": ["boxes", "scores"]}
+    model = onnx_model(predictor, space.input_shape, opset=opset, **named)
+    images = example_inputs([space.input_shape])[0].sigmoid() if images is None else images
+    boxes, scores = onnx_difference(predictor, model.SerializeToString(), images)
+    if inside:
+        _suppress_inside(model, space.num_classes, settings)
+    _describe(model, detector.settings() | {"suppression": settings if inside else "outside"})
+    write_atomically(file, model.SerializeToString(deterministic=True))
     return ExportedDetector(Path(file), max(boxes / images.shape[-1], scores), measure_onnx(file, space.input_shape))
+
+
+def _describe(model: onnx.ModelProto, settings: Mapping) -> None:
+    from onnx import helper
+
+    helper.set_model_props(model, {key: json.dumps(value, ensure_ascii=False) for key, value in settings.items()})
+
+
+def _suppress_inside(model: onnx.ModelProto, classes: int, settings: Mapping[str, float]) -> None:
+    """Append suppression to a graph that ends in `boxes` and `scores`, with operators that opset 12 knows already."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph, most = model.graph, int(settings["max_detections"])
+    whole = {name: f"all_{name}" for name in ("boxes", "scores")}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [whole.get(name, name) for name in names]
+    constants = {
+        "flat": np.array([-1, 4]),
+        "rows": np.array([classes, -1]),
+        "most": np.array([most]),
+        "iou": np.array([settings["iou"]], np.float32),
+        "confidence": np.array([settings["confidence"]], np.float32),
+        "one": np.array(1),
+        "two": np.array(2),
+        "first": np.array([1]),
+        "last": np.array([3]),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, f"nms_{name}") for name, value in constants.items())
+
+    def add(kind: str, inputs: str, outputs: str, **attributes) -> None:
+        ends = ("all_boxes", "all_scores", "boxes", "scores", "labels")
+        sides = [[name if name in ends else f"nms_{name}" for name in side.split()] for side in (inputs, outputs)]
+        graph.node.append(helper.make_node(kind, *sides, **attributes))
+
+    add("Transpose", "all_scores", "by_class", perm=[0, 2, 1])
+    add("NonMaxSuppression", "all_boxes by_class most iou confidence", "chosen")  # image, class, place
+    add("Gather", "chosen one", "chosen_class", axis=1)
+    add("Gather", "chosen two", "chosen_place", axis=1)
+    add("Slice", "chosen first last first", "class_and_place")
+    add("Reshape", "all_boxes flat", "every_box")
+    add("Reshape", "by_class rows", "every_score")
+    add("GatherND", "every_score class_and_place", "chosen_scores")
+    add("Shape", "chosen_scores", "count")
+    add("Min", "count most", "kept")
+    add("TopK", "chosen_scores kept", "scores order", axis=0)
+    add("Gather", "chosen_place order", "places", axis=0)
+    add("Gather", "every_box places", "boxes", axis=0)
+    add("Gather", "chosen_class order", "labels", axis=0)
+    del graph.output[:]
+    shapes = {"boxes": ["k", 4], "scores": ["k"], "labels": ["k"]}
+    kinds = {"labels": TensorProto.INT64}
+    graph.output.extend(
+        helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), shape) for name, shape in shapes.items()
+    )

@@ -11,16 +11,19 @@ from nasedu.detection.augment import Augment
 from nasedu.detection.average_precision import Metrics, evaluate
 from nasedu.detection.batches import Batches
 from nasedu.detection.losses import DetectionLoss
-from nasedu.detection.postprocess import Predictor, detect
+from nasedu.detection.postprocess import THREE_VIEWS, Predictor, View, detect, find
 
 __all__ = [
+    "THREE_VIEWS",
     "Augment",
     "Batches",
     "DetectionLoss",
     "Metrics",
     "Predictor",
+    "View",
     "best_possible_recall",
     "detect",
     "evaluate",
+    "find",
     "fit_anchors",
 ]

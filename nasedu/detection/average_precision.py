@@ -34,7 +34,8 @@ class Metrics:
     """Means over the classes that occur, NaN where none does. `per_class` has the same names by class.
 
     ap: COCO AP .50:.95. ap50, ap75: COCO AP at one IoU. voc11_50, voc_all_50: VOC AP at IoU .50 over
-    11 recalls and over every recall. backend: what computed the COCO numbers.
+    11 recalls and over every recall. precision, recall: at IoU .50, of the detections whose score is at least
+    `confidence`, the score at which the mean F1 over the classes is highest. backend: what computed the COCO numbers.
     """
 
     ap: float
@@ -43,14 +44,18 @@ class Metrics:
     voc11_50: float
     voc_all_50: float
     per_class: dict[str, dict[str, float]]
+    precision: float = nan
+    recall: float = nan
+    confidence: float = nan
     backend: str = field(default="pycocotools", compare=False, repr=False)
 
 
 class Curve(NamedTuple):
-    """Recall and precision (k,) of one class after each detection that counts, and how many objects count."""
+    """Recall, precision and score (k,) of one class after each detection that counts, and how many objects count."""
 
     recall: np.ndarray
     precision: np.ndarray
+    score: np.ndarray
     objects: int
 
 
@@ -118,7 +123,8 @@ def evaluate(
         "voc_all_50": np.array([average_precision_all(curve) for curve in curves]),
     }
     per_class = {name: {key: float(scores[key][i]) for key in scores} for i, name in enumerate(names)}
-    return Metrics(**{key: _mean(scores[key]) for key in scores}, per_class=per_class, backend=backend)
+    means = {key: _mean(scores[key]) for key in scores} | operating_point(curves)
+    return Metrics(**means, per_class=per_class, backend=backend)
 
 
 def _check(images: Sequence[dict], what: str, keys: Sequence[str]) -> None:
@@ -172,10 +178,35 @@ def precision_recall(objects: Columns, found: Columns, classes: int, iou: float 
     ends = np.searchsorted(found.label[order], np.arange(1, classes))
     counts = np.bincount(objects.label[~objects.ignore], minlength=classes).tolist()
     curves = []
-    for verdict, count in zip(np.split(verdicts[order], ends), counts, strict=True):
+    parts = np.split(verdicts[order], ends), np.split(found.score[order], ends), counts
+    for verdict, score, count in zip(*parts, strict=True):
         right = np.cumsum(verdict)
-        curves.append(Curve(right / max(count, 1), right / np.arange(1, len(right) + 1), count))
+        curves.append(Curve(right / max(count, 1), right / np.arange(1, len(right) + 1), score, count))
     return curves
+
+
+def operating_point(curves: Sequence[Curve]) -> dict[str, float]:
+    """The score at which the mean F1 of the classes that occur is highest, and the means of precision and recall there.
+
+    The dict has `precision`, `recall` and `confidence`. Where nothing is left of a class, its precision counts as 0.
+    Scores are told apart to the third decimal.
+
+    curves: of every class.
+    """
+    present = [curve for curve in curves if curve.objects]
+    scores = np.concatenate([np.zeros(0), *(curve.score for curve in present)])
+    levels = np.unique(np.floor(1000 * scores) / 1000)  # of 5,000 images each score would be too many
+    if not len(levels):
+        return {"precision": nan, "recall": 0.0 if present else nan, "confidence": nan}
+    rows = []
+    for curve in present:
+        kept = np.searchsorted(-curve.score, -levels, side="right")  # how many reach each level
+        rows.append([np.concatenate([[0.0], column])[kept] for column in (curve.precision, curve.recall)])
+    precision, recall = np.array(rows).transpose(1, 0, 2)  # (classes, levels) each
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    best = int(f1.mean(axis=0).argmax())
+    means = {"precision": precision, "recall": recall}
+    return {key: float(value[:, best].mean()) for key, value in means.items()} | {"confidence": float(levels[best])}
 
 
 def _verdicts(objects: Columns, found: Columns, iou: float) -> np.ndarray:

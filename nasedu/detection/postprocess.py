@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import call
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
+from nasedu.detection.augment import GREY
+from nasedu.detection.batches import Batches
 from nasedu.detection.boxes import decode
+from nasedu.modules import evaluation_mode, placed
+
+
+class View(NamedTuple):
+    """How a network is shown an image: its sides times `scale`, mirrored or not."""
+
+    scale: float = 1.0
+    mirrored: bool = False
+
+
+ONE_VIEW = (View(),)
+THREE_VIEWS = (View(), View(0.83, True), View(0.67))  # the public code's test-time augmentation
 
 
 class Predictor(nn.Module):
@@ -20,16 +37,18 @@ class Predictor(nn.Module):
     network: the detector.
     anchors: (scales, A, 2) in pixels.
     strides: of each scale.
+    multi_label: False leaves each place only its best class; the others' scores are 0.
     """
 
-    def __init__(self, network: nn.Module, anchors: Tensor, strides: Sequence[int]):
+    def __init__(self, network: nn.Module, anchors: Tensor, strides: Sequence[int], multi_label: bool = True):
         super().__init__()
-        self.network, self.strides = network, tuple(strides)
+        self.network, self.strides, self.multi_label = network, tuple(strides), multi_label
         self.register_buffer("anchors", anchors)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes and scores of `images`, as the class says."""
-        return _predictions(self.network(images), self.anchors, self.strides)
+        boxes, scores = _predictions(self.network(images), self.anchors, self.strides)
+        return boxes, scores if self.multi_label else scores * (scores == scores.amax(-1, keepdim=True))
 
 
 def detect(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int], **options) -> list[dict[str, Tensor]]:
@@ -47,6 +66,66 @@ def _predictions(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]
     predictions = decode(maps, anchors, strides)
     size = (maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0])
     return clip_boxes_to_image(predictions[..., :4], size), predictions[..., 4:5] * predictions[..., 5:]
+
+
+def predict(
+    network: Callable[[Tensor], Sequence[Tensor]],
+    images: Tensor,
+    anchors: Tensor,
+    strides: Sequence[int],
+    views: Sequence[View] = ONE_VIEW,
+) -> tuple[Tensor, Tensor]:
+    """Boxes (B, N, 4) in pixels of the images and scores (B, N, classes), those of all views below one another.
+
+    network: from images to raw maps.
+    images: (B, 3, S, S), 0 to 1.
+    anchors: (scales, A, 2) in pixels.
+    strides: of each scale.
+    views: how the network is shown the images.
+    """
+    side, found = images.shape[-1], []
+    for view in views:
+        pixels = round(side * view.scale)
+        shown = images.flip(-1) if view.mirrored else images
+        if pixels != side:
+            shown = F.interpolate(shown, (pixels, pixels), mode="bilinear", antialias=True, align_corners=False)
+            shown = F.pad(shown, [0, -pixels % max(strides)] * 2, value=GREY / 255)
+        boxes, scores = _predictions([raw.float() for raw in network(shown)], anchors, strides)
+        boxes = boxes * (side / pixels)
+        if view.mirrored:
+            boxes = torch.stack([side - boxes[..., 2], boxes[..., 1], side - boxes[..., 0], boxes[..., 3]], -1)
+        found.append((clip_boxes_to_image(boxes, (side, side)), scores))
+    boxes, scores = zip(*found, strict=True)
+    return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
+
+
+@torch.inference_mode()
+def find(
+    model: nn.Module,
+    dataset: Sequence,
+    anchors: Tensor,
+    strides: Sequence[int],
+    forward: Callable[[nn.Module, Tensor], Sequence[Tensor]] | None = None,
+    views: Sequence[View] = ONE_VIEW,
+    **options,
+) -> list[dict[str, Tensor]]:
+    """Detections for every image of a data set, in order, as `suppress` returns them, on the CPU.
+
+    model: a detector, or a supernet.
+    dataset: a detection data set.
+    anchors: (scales, A, 2) in pixels.
+    strides: of each scale.
+    forward: `forward(model, images)` returns raw maps; None calls the model.
+    views: how the model is shown an image.
+    options: of `suppress`; its defaults are the published test settings.
+    """
+    found, run = [], forward or call
+    with evaluation_mode(model):
+        for images, _ in Batches(dataset, 50, shuffle=False):
+            (images,) = placed(model, images)
+            network = lambda shown: run(model, shown)  # noqa: E731
+            found += suppress(*predict(network, images, anchors.to(images.device), strides, views), **options)
+    return [{name: value.cpu() for name, value in image.items()} for image in found]
 
 
 @torch.no_grad()

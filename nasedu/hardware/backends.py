@@ -133,7 +133,7 @@ def export_job(job: Job, path: Path) -> None:
 
 
 def onnx_program(path: str | Path, input_shapes: Sequence[tuple[int, ...]], batch: int, threads: int) -> Program:
-    """An ONNX file with inputs x0, x1 ... in ONNX Runtime, on the CPU. Raises `BackendError`.
+    """An ONNX file in ONNX Runtime, on the CPU. Raises `BackendError`.
 
     path: the file.
     input_shapes: of each input, (C, H, W).
@@ -141,7 +141,8 @@ def onnx_program(path: str | Path, input_shapes: Sequence[tuple[int, ...]], batc
     threads: of the CPU.
     """
     session = onnx_session(path, threads)
-    inputs = {f"x{i}": x.numpy() for i, x in enumerate(example_inputs(input_shapes, batch))}
+    maps = zip(session.get_inputs(), example_inputs(input_shapes, batch), strict=True)
+    inputs = {x.name: drawn.numpy() for x, drawn in maps}
     return Program(lambda: session.run(None, inputs))
 
 

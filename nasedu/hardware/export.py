@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from nasedu.errors import BackendError, ParameterError, needs
+from nasedu.errors import BackendError, ParameterError, check_whole, needs
 from nasedu.files import write_atomically
 from nasedu.modules import copy_of, evaluation_mode, reason
 from nasedu.randomness import stream
@@ -35,34 +35,60 @@ def example_inputs(input_shapes: Sequence[tuple[int, ...]], batch: int = 1, seed
     return tuple(torch.randn(batch, *shape, generator=generator) for shape in input_shapes)
 
 
-def onnx_model(module: nn.Module, *input_shapes: tuple[int, ...], batch: int = 1) -> onnx.ModelProto:
-    """A network, in eval mode, as an ONNX model whose inputs `x0`, `x1` ... are (batch, C, H, W).
+OPSETS = range(12, 24)  # versions of ONNX's operators
+TRACED = 18  # the exporter of whole programs writes this one or a newer; older ones are traced
 
-    Outputs are `y0`, `y1` ... in the order in which a nested result lists its tensors. The model says nothing of where
-    it was made: the exporter's notes hold this machine's paths. Raises `BackendError` without the extra `deploy` and
-    for a network that cannot be exported, `ParameterError` for one that returns no tensor.
+
+def onnx_model(
+    module: nn.Module,
+    *input_shapes: tuple[int, ...],
+    batch: int = 1,
+    opset: int | None = None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+) -> onnx.ModelProto:
+    """A network, in eval mode, as an ONNX model whose inputs are (batch, C, H, W).
+
+    Outputs stand in the order in which a nested result lists its tensors. The model says nothing of where it was made:
+    the exporter's notes hold this machine's paths. Raises `BackendError` without the extra `deploy` and for a network
+    that cannot be exported, `ParameterError` for one that returns no tensor, and for an opset that is not offered.
 
     module: the network, on any device; it stays as it was.
     input_shapes: of each input, (C, H, W).
     batch: the batch size, which is fixed.
+    opset: of `OPSETS`, the version of the operators; None: the exporter's own choice.
+    inputs: their names; none: x0, x1 ...
+    outputs: their names; none: y0, y1 ...
     """
     with needs("deploy"):
         import onnxscript  # noqa: F401 - the exporter asks for it late
+    if opset is not None:
+        check_whole("opset", opset, OPSETS[0], OPSETS[-1])
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    inputs = tuple(x.to(device) for x in example_inputs(input_shapes, batch))
-    names = {"input_names": [f"x{i}" for i in range(len(inputs))]}
+    maps = tuple(x.to(device) for x in example_inputs(input_shapes, batch))
     with evaluation_mode(module), torch.no_grad(), _quiet():
-        outputs = [leaf for leaf in tree_leaves(module(*inputs)) if isinstance(leaf, Tensor)]
-        if not outputs:
+        results = [leaf for leaf in tree_leaves(module(*maps)) if isinstance(leaf, Tensor)]
+        if not results:
             raise ParameterError(f"this {type(module).__name__} returns no tensor, which is all that ONNX can hand on")
-        names["output_names"] = [f"y{i}" for i in range(len(outputs))]
+        names = {"input_names": list(inputs) or [f"x{i}" for i in range(len(maps))]}
+        names["output_names"] = list(outputs) or [f"y{i}" for i in range(len(results))]
         try:
-            model = torch.onnx.export(module, inputs, dynamo=True, verbose=False, **names).model_proto
+            model = _exported(module, maps, opset, names)
         except Exception as error:  # the exporter's own sentence says only in which step it was
             told = reason(error.__cause__ or error)
             raise BackendError(f"this {type(module).__name__} cannot be exported to ONNX: {told}") from error
     _forget_origin(model)
     return model
+
+
+def _exported(module: nn.Module, maps: tuple[Tensor, ...], opset: int | None, names: dict) -> onnx.ModelProto:
+    if opset is None or opset >= TRACED:
+        return torch.onnx.export(module, maps, dynamo=True, verbose=False, opset_version=opset, **names).model_proto
+    import onnx
+
+    file = io.BytesIO()
+    torch.onnx.export(module, maps, file, dynamo=False, opset_version=opset, **names)
+    return onnx.load_from_string(file.getvalue())
 
 
 def export_onnx(module: nn.Module, path: str | Path, *input_shapes: tuple[int, ...], batch: int = 1) -> None:
@@ -87,13 +113,13 @@ def onnx_session(path: str | Path | bytes, threads: int = 1):
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def onnx_difference(module: nn.Module, path: str | Path, *inputs: Tensor) -> list[float]:
+def onnx_difference(module: nn.Module, path: str | Path | bytes, *inputs: Tensor) -> list[float]:
     """The largest absolute difference of each output between a network, in eval mode, and its ONNX file.
 
     Both compute on the CPU, wherever network and inputs lie: a GPU rounds otherwise, TF32 by a thousandth.
 
     module: the network; it stays as it was.
-    path: its ONNX file.
+    path: its ONNX file, or the bytes of one.
     inputs: (N, C, H, W) each; they go through in parts of the file's batch size.
     """
     session, module = onnx_session(path), copy_of(module).cpu().eval()
@@ -102,7 +128,7 @@ def onnx_difference(module: nn.Module, path: str | Path, *inputs: Tensor) -> lis
     for part in parts:
         with torch.no_grad():
             expected = [y.float().numpy() for y in tree_leaves(module(*part))]
-        got = session.run(None, {f"x{i}": x.numpy() for i, x in enumerate(part)})
+        got = session.run(None, {x.name: given.numpy() for x, given in zip(session.get_inputs(), part, strict=True)})
         rows.append([float(np.abs(a - b).max()) for a, b in zip(expected, got, strict=True)])
     return np.max(rows, axis=0).tolist()
 

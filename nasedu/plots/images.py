@@ -63,6 +63,26 @@ def detections(dataset: Sequence, found: Sequence[dict]) -> Picture:
     return picture
 
 
+def seen(image, objects: Sequence) -> Picture:
+    """A picture with what a detector sees in it: class and score at every box.
+
+    Args:
+        image: pixels, uint8 (height, width, 3).
+        objects: names, scores and boxes, as `wzdnas.Detector.detect` returns them.
+    """
+    height, width = image.shape[:2]
+    scale = 7 / max(height, width)
+    named = ", ".join(f"{name} {score:.2f}" for name, score, _ in objects) or "nothing"
+    alt = f"A picture with a box around all that was seen: {named}."
+    picture, (ax,) = panes(1, 1, (width * scale, height * scale), alt)
+    ax.imshow(image, extent=(0, width, height, 0))
+    ax.set(xlim=(0, width), ylim=(height, 0))
+    classes = sorted({name for name, *_ in objects})
+    for name, score, box in objects:
+        _box(ax, box, COLOURS[classes.index(name) % len(COLOURS)], "-", f"{name} {score:.2f}".replace(" 0.", " ."))
+    return picture
+
+
 def _scenes(dataset: Sequence) -> tuple[Picture, list[Axes]]:
     """A picture with the first eight images, and their axes."""
     picture, axes = panes(min(8, len(dataset)), 4, (2.5, 2.5), "")

@@ -129,7 +129,8 @@ class Detect(nn.Module):
 
     def forward(self, *features: Tensor) -> list[Tensor]:
         maps = [conv(x) for conv, x in zip(self.convs, features, strict=True)]
-        return [m.unflatten(1, (self.anchors, self.outputs)).permute(0, 1, 3, 4, 2) for m in maps]
+        shapes = [(len(m), self.anchors, self.outputs, *m.shape[2:]) for m in maps]
+        return [m.reshape(shape).permute(0, 1, 3, 4, 2) for m, shape in zip(maps, shapes, strict=True)]
 
 
 class YoloSpace(SearchSpace):

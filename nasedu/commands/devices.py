@@ -1,0 +1,48 @@
+"""Commands that take blocks to another device, and its measurements back."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from tqdm import tqdm
+
+from nasedu.commands.named import MOST_WORKERS, named_space
+from nasedu.deploy import kit as kits
+from nasedu.errors import check_whole
+from nasedu.tables.additivity import FEWEST
+
+
+def kit(args: argparse.Namespace) -> int:
+    """Export a space's blocks for another device; the exit status."""
+    space = named_space(args.space, args.settings)
+    workers = check_whole("workers", os.cpu_count() or 1 if args.workers is None else args.workers, 1, MOST_WORKERS)
+    with tqdm(desc=f"exporting {space.name}", unit=" files", delay=0.1) as bar:  # not beside a mistake
+
+        def show(done: int, total: int, note: str = "") -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        made = kits.write_kit(space, args.out, args.networks, args.seed, args.batch, workers=workers, progress=show)
+    files = [entry["file"] for entry in made["entries"] if entry["file"]]
+    size = sum((args.out / file).stat().st_size for file in files) / 1e6
+    print(f"{args.out}: {len(files)} files, {size:.1f} MB. Copy the folder to the device and run there:")
+    print("  python3 -m venv env && env/bin/pip install numpy onnxruntime    (1.18 or newer)")
+    print("  env/bin/python run_kit.py")
+    if args.networks < FEWEST:
+        print(f"With {args.networks} whole networks there will be no corrected table: that takes {FEWEST} or more.")
+    return 0
+
+
+def import_kit(args: argparse.Namespace) -> int:
+    """Make a lookup table of what was measured with a kit; the exit status."""
+    found = kits.import_kit(args.folder, args.results)
+    out = args.out or args.folder / "latency_ms.json"
+    found.table.save(out)
+    print(found)
+    print(f"{out}: the table as measured")
+    if found.corrected:
+        corrected = out.with_name(f"{out.stem}_corrected{out.suffix}")
+        found.corrected.save(corrected)
+        print(f"{corrected}: the table with the correction")
+    return 0

@@ -1,0 +1,63 @@
+"""The command that ranks a file of architectures."""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+
+from nasedu.commands.named import MOST_WORKERS, named_space
+from nasedu.course.bar import Bar
+from nasedu.course.parameters import pairs, parse
+from nasedu.data import classification
+from nasedu.deploy import submission
+from nasedu.errors import ParameterError, brief, check_name, check_whole
+from nasedu.search import SupernetScore
+from nasedu.storage import load_weights
+from nasedu.task import Classification
+
+# options of `data.classification` that a ranking may set, and their types
+DRAWN = {"size": "int", "seed": "int", "distortion": "float", "noise": "float", "normalise": "str"}
+
+
+def rank(args: argparse.Namespace) -> int:
+    """Score a file of architectures with a supernet; the exit status."""
+    out = args.out or args.file.with_name(f"{args.file.stem}_ranked.json")
+    if args.merge:
+        scores = submission.merge(args.file, args.merge)
+    else:
+        scores = ranked(args)
+        if args.share != "1/1":
+            print(f"{args.state}: {len(scores)} networks; --merge puts the states of all shares together")
+            return 0
+    submission.write(args.file, scores, out)
+    print(f"{out}: {len(scores)} networks, from {min(scores.values()):.4f} to {max(scores.values()):.4f}")
+    return 0
+
+
+def ranked(args: argparse.Namespace) -> dict[str, float]:
+    """The scores that `nasedu rank` asks for, of its share."""
+    if not args.space or not args.weights or not args.state:
+        raise ParameterError("a ranking needs --space, --weights and --state, or --merge with the states of its shares")
+    share = args.share.split("/")
+    if len(share) != 2 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in share):
+        raise ParameterError(f"--share is i/n, as in 2/16, got {brief(args.share)}")
+    check_whole("workers", args.workers, 1, MOST_WORKERS)
+    space = named_space(args.space, args.settings)
+    supernet = space.supernet()
+    load_weights(supernet, args.weights)
+    options = {"root": args.root, "image_size": space.input_shape[-1]}
+    for name, text in pairs(args.images, "--images"):
+        check_name("option of the images", name, DRAWN)
+        options[name] = parse(name, text, DRAWN[name])
+    parts = [classification(args.data, part, **options) for part in ("train", "test")]
+    evaluate = SupernetScore(space, supernet, Classification(parts[0], test=parts[1], batch_size=128), "test")
+    pool = ProcessPoolExecutor(args.workers) if args.workers > 1 else nullcontext()
+    with pool as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
+        kept = {
+            "state": args.state,
+            "share": (int(share[0]), int(share[1])),
+            "executor": executor,
+            "progress": bar.show,
+        }
+        return submission.rank(args.file, space, evaluate, **kept)
