@@ -10,6 +10,7 @@ would have ended. What layers draw (dropout, say) depends on (seed, epoch, batch
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import os
 import threading
@@ -54,8 +55,8 @@ class Stateful(Protocol):
 class TrainingConfig:
     """The defaults are Scaled-YOLOv4's, SGD with Nesterov momentum; see `schedule` for the learning rate.
 
-    Ours and not the public training's: the gradient is clipped, weight decay is not scaled to a nominal batch of 64,
-    and the warm-up has a fixed number of steps.
+    Ours and not the public training's, unless a recipe sets it: the gradient is clipped, every batch is a step, and the
+    warm-up has a fixed number of batches. What is left of an epoch's batches makes a step of its own.
 
     The averaged weights move by 1 - ema_decay * (1 - exp(-t / ema_ramp)) at step t. Raises `ParameterError` for a
     number below 0, lr, ema_ramp and clip also for 0, momenta and ema_decay above 1, and for what is no finite number
@@ -74,6 +75,8 @@ class TrainingConfig:
     ema_decay: float = 0.9999
     ema_ramp: float = 2000
     clip: float = 10.0  # largest norm of the gradient; infinity leaves it alone
+    accumulate: int = 1  # batches whose gradients make one step; from 1 up to it during the warm-up
+    summed: bool = False  # the loss grows with the batch, so gradients of batches add up; else their mean counts
     precision: str = "float32"  # or bfloat16: autocast on an accelerator
     save_seconds: float = 10.0  # at least so long between two checkpoints
 
@@ -83,7 +86,7 @@ class TrainingConfig:
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
             if field.type == "int":
-                check_whole(name, value, 0)
+                check_whole(name, value, int(name == "accumulate"))
             elif field.type == "float" and (name, value) != ("clip", math.inf):
                 most = 1 if name in ("momentum", "warmup_momentum", "ema_decay") else math.inf
                 check_number(name, value, most=most, above=name in ("lr", "ema_ramp", "clip"))
@@ -121,7 +124,8 @@ def train(
     seed: of `generator`, and of what layers draw.
     state: a checkpoint from which a killed training goes on; where anything that it depends on has changed, it starts
         afresh and says so. One that ends early leaves the model as it was before, so that the same call goes on.
-    beside: what `step` changes beside the model; it is stored with it.
+    beside: what `step` changes beside the model; it is stored with it. Where it has a method `after`, that is called
+        after every epoch with (epochs done, epochs, averaged model), and what it returns joins the epoch's record.
     progress: hears after every epoch of (epochs done, epochs, mean loss).
 
     Raises `CheckpointError` where `state` is damaged, `ParameterError`, and `TrainingDiverged`.
@@ -134,13 +138,16 @@ def train(
     ema = AveragedModel(model, multi_avg_fn=_averaging(config), use_buffers=True)
     ema.module.eval()
     changed = {"model": model} | ({"beside": beside} if beside else {})
-    parts = changed | {"ema": ema, "optimizer": optimizer}
+    seen = _Seen()
+    parts = changed | {"ema": ema, "optimizer": optimizer, "seen": seen}
     with _undone_where_it_fails(model, changed) if state else nullcontext():
         history, saved = _resume(state, owner, parts) if state else [], time.monotonic()
         model.train()  # also where nothing is left to do
         for epoch in range(len(history), config.epochs):
-            losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, seed)
+            losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, seed, seen)
             history.append({"epoch": epoch + 1} | losses)
+            if hasattr(beside, "after"):
+                history[-1] |= beside.after(epoch + 1, config.epochs, ema.module)
             if state and (epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds):
                 save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, owner)
                 saved = time.monotonic()
@@ -200,7 +207,7 @@ def schedule(config: TrainingConfig, step: int, epoch: int) -> tuple[float, floa
     down from `warmup_bias_lr` instead, and momentum up from `warmup_momentum` (Scaled-YOLOv4's public training).
 
     config: the settings.
-    step: from 0, over all epochs.
+    step: from 0, over the batches of all epochs.
     epoch: from 0.
     """
     f = config.final_lr
@@ -254,33 +261,85 @@ class _Turns:
         return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(self.device)] if on_cuda else [])
 
 
-def _epoch(model, ema, optimizer, batches, step, config, epoch, seed) -> dict[str, float]:
+def together(config: TrainingConfig, step: int) -> int:
+    """How many batches make one step of the optimizer: from 1 at the start up to `accumulate` after the warm-up.
+
+    config: the settings.
+    step: from 0, over the batches of all epochs.
+    """
+    ramp = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
+    return max(1, round(1 + ramp * (config.accumulate - 1)))
+
+
+class _Seen:
+    """How many batches were seen, over all epochs."""
+
+    batches = 0
+
+    def state_dict(self) -> dict:
+        return {"batches": self.batches}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.batches = int(state["batches"])
+
+
+def _groups(batches: Iterable, config: TrainingConfig, seen: _Seen) -> Iterator[list]:
+    """The batches of every step of the optimizer; what is left at an epoch's end is one, too."""
+    group = []
+    for batch in batches:
+        group.append(batch)
+        seen.batches += 1
+        if len(group) >= together(config, seen.batches - 1):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+class _Record:
+    """The mean of every named loss over the parts of steps that have it, on the model's device until the end."""
+
+    def __init__(self):
+        self.sums: dict[str, Tensor | float] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, losses: Losses) -> None:
+        self.sums |= {name: self.sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
+        self.counts |= {name: self.counts.get(name, 0) + 1 for name in losses}
+
+    def means(self) -> dict[str, float]:
+        return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+
+
+def _epoch(model, ema, optimizer, batches, step, config, epoch, seed, seen) -> dict[str, float]:
     """One pass: returns the mean of every named loss, over all batches and parts of steps that have it."""
     model.train()
     generator, turns = stream(seed, "paths", epoch), _Turns(seed, epoch, _device(model))
     step = step.at(epoch, config.epochs) if hasattr(step, "at") else step  # a sampler that anneals
     # once an epoch: a supernet has a thousand modules to walk through, most of which do not run in a step
     parameters, follow = list(model.parameters()), _following(ema, model)
-    sums: dict[str, Tensor | float] = {}
-    counts: dict[str, int] = {}
-    stop = getattr(_local, "stop", None)
-    for i, batch in enumerate(batches):
+    record, stop, number = _Record(), getattr(_local, "stop", None), itertools.count()
+    for group in _groups(batches, config, seen):
         if stop and stop.is_set():
             raise TrainingStopped("another training beside this one failed or was interrupted")
-        _set_rates(optimizer, schedule(config, int(ema.n_averaged), epoch))
-        with turns.step(i):
-            for part, losses in enumerate(_parts(step, model, batch, generator, config.precision)):
-                if part == 0:  # not earlier: what leads up to the first loss may leave gradients of its own behind
-                    optimizer.zero_grad(set_to_none=True)
-                losses["total"].backward()
-                sums |= {name: sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
-                counts |= {name: counts.get(name, 0) + 1 for name in losses}
+        _set_rates(optimizer, schedule(config, seen.batches - 1, epoch))
+        fresh = True
+        for batch in group:
+            with turns.step(next(number)):
+                for losses in _parts(step, model, batch, generator, config.precision):
+                    if fresh:  # not earlier: what leads up to the first loss may leave gradients of its own behind
+                        optimizer.zero_grad(set_to_none=True)
+                    losses["total"].backward()
+                    record.add(losses)
+                    fresh = False
+        if len(group) > 1 and not config.summed:
+            torch._foreach_div_([p.grad for p in parameters if p.grad is not None], len(group))
         nn.utils.clip_grad_norm_(parameters, config.clip)
         optimizer.step()
         follow()
-    if not sums:
+    if not record.sums:
         raise ParameterError(f"there is no batch in epoch {epoch + 1}")
-    means = {name: float(total) / counts[name] for name, total in sums.items()}
+    means = record.means()
     finite = {"loss is": all(map(math.isfinite, means.values()))}
     finite["weights are"] = all(bool(p.detach().isfinite().all()) for p in parameters)
     for what in (what for what, fine in finite.items() if not fine):

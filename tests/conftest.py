@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from nasedu import spaces, wzdnas
 from nasedu.spaces import SearchSpace, Slot
 from nasedu.spaces.base import Decision
 from nasedu.tables import LookupTable
@@ -75,3 +76,15 @@ def facts():
         return result.best, result.score, result.costs, history
 
     return strip
+
+
+@pytest.fixture(scope="session")
+def detector():
+    """One that sees something: its head's biases are drawn anew."""
+    anchors = [[[9.0, 12.0], [20.0, 16.0]]] * 3
+    space = spaces.create("yolo:course", num_classes=3, image_size=64, anchors=anchors)
+    network, generator = space.build(space.hand_designed, seed=0).eval(), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for conv in network.parts["detect"].convs:
+            conv.bias.add_(2 * torch.randn(conv.bias.shape, generator=generator))
+    return wzdnas.Detector(space, space.hand_designed, ["ant", "<b>bee</b>", "Käfer"], network)

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from nasedu.errors import ParameterError, TrainingDiverged, TrainingStopped, UnknownName
 from nasedu.hardware.latency import fixed_threads
 from nasedu.randomness import seeded
-from nasedu.training import TrainingConfig, schedule, side_by_side, train
+from nasedu.training import TrainingConfig, schedule, side_by_side, together, train
 
 CONFIG = TrainingConfig(epochs=6, lr=0.05, warmup_steps=5, ema_ramp=5, ema_decay=0.9, save_seconds=0)
 
@@ -454,3 +454,62 @@ def test_the_average_is_that_of_pytorchs_own_update():
     own.update_parameters(trained.model)
     assert int(own.n_averaged) == taken == 20 and trained.ema.state_dict().keys() == own.module.state_dict().keys()
     assert all(torch.equal(value, own.module.state_dict()[name]) for name, value in trained.ema.state_dict().items())
+
+
+def accumulated(many: int, summed: bool, batches: int = 4, **changes):
+    """The weights after one epoch of `batches` batches of 8, and how often the optimizer stepped."""
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    data = [torch.randn(8, 4, generator=torch.Generator().manual_seed(i)) for i in range(4)]
+    if batches == 1:
+        data = [torch.cat(data)]
+
+    def step(model, x, generator):
+        loss = (model(x) - x.sum(1, keepdim=True)).square()
+        return {"total": loss.sum() if summed else loss.mean()}
+
+    plain = {"epochs": 1, "lr": 0.01, "warmup_steps": 0, "clip": math.inf, "ema_decay": 0.5, "ema_ramp": 1}
+    config = TrainingConfig(**plain | {"accumulate": many, "summed": summed} | changes)
+    trained = train(model, lambda epoch: data, step, config)
+    return [p.detach() for p in trained.model.parameters()], trained
+
+
+@pytest.mark.parametrize("summed", [False, True])
+def test_accumulated_batches_make_the_step_of_the_large_one(summed):
+    whole, _ = accumulated(1, summed, batches=1)
+    parts, _ = accumulated(4, summed)
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other)
+    wrong, _ = accumulated(4, False) if summed else accumulated(1, False)
+    assert not torch.allclose(wrong[0], whole[0], atol=1e-4), "neither the mean of sums nor four steps"
+
+
+def test_an_epochs_left_batches_make_a_step():
+    """4 batches by threes: a step of three, one of one. The averaged weights move once for each."""
+    _, three = accumulated(3, False)
+    _, alone = accumulated(1, False)
+    assert len(three.history) == 1 and not torch.equal(three.model.weight, alone.model.weight)
+
+
+def test_accumulation_starts_at_one_and_grows_with_the_warm_up():
+    config = TrainingConfig(accumulate=4, warmup_steps=100)
+    assert [together(config, step) for step in (0, 20, 50, 100, 5000)] == [1, 2, 2, 4, 4]
+    assert together(TrainingConfig(accumulate=4, warmup_steps=0), 0) == 4
+    with pytest.raises(ParameterError, match="accumulate"):
+        TrainingConfig(accumulate=0)
+
+
+@pytest.mark.parametrize("kill_after", [1, 2])
+def test_a_killed_training_counts_its_batches_on(tmp_path, kill_after):
+    """The warm-up is counted in batches, of which an accumulating training makes fewer steps."""
+
+    def kill(done, total, note=""):
+        if done == kill_after:
+            raise Killed
+
+    config = replace(CONFIG, accumulate=3, epochs=3, warmup_steps=25)
+    whole = train(*task(), config)
+    with pytest.raises(Killed):
+        train(*task(), config, state=tmp_path / "state.pt", progress=kill)
+    resumed = train(*task(), config, state=tmp_path / "state.pt")
+    assert resumed.history == whole.history

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,10 @@ def export(args: argparse.Namespace) -> int:
     detector = wzdnas.load(args.run, args.network)
     suppression = {"confidence": args.confidence, "iou": args.iou} if args.suppress else None
     made = deploy.export_detector(detector, args.out, opset=args.opset, suppression=suppression)
+    script = made.file.with_name("use_it.py")
+    if not script.exists():  # somebody may have changed theirs
+        write_atomically(script, Path(deploy.__file__).with_name("use_it.py").read_text())
     print(f"{made.file}: {made.file.stat().st_size / 1e6:.2f} MB, {made.latency} in ONNX Runtime")
     print(f"  largest difference from PyTorch: {made.difference:.1e}")
+    print(f"{script}: sees what it sees, without PyTorch: python {script.name} {made.file.name} photo.jpg")
     return 0

@@ -97,30 +97,47 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray((values * (255 / white)).round().astype(np.uint8))
 
 
-def letterbox(image_or_boxes, original: tuple[int, int], side: int):
-    """Scale an image, or boxes, to fit a square, and pad evenly with grey.
+def letterbox(boxes: Tensor, original: tuple[int, int], side: int) -> Tensor:
+    """Boxes (n, 4) of an image in pixels of the square that `square` makes of it.
 
-    image_or_boxes: the image may have been decoded at a reduced scale already.
-    original: (height, width) of the file, which alone decide where it lands.
+    boxes: x1 y1 x2 y2 in pixels of the image.
+    original: (height, width) of the image.
     side: of the square in pixels.
     """
-    height, width = _fitted(original, side)
-    top, left = (side - height) // 2, (side - width) // 2
-    resized = F.resize(image_or_boxes, [height, width], antialias=True)
-    return F.pad(resized, [left, top, side - width - left, side - height - top], fill=GREY)
+    scale, corner = _placement(original, side)
+    return boxes * scale + corner
 
 
 def unletterbox(boxes: Tensor, original: tuple[int, int], side: int) -> Tensor:
-    """Boxes (n, 4) of a letterboxed square in pixels of the image that it was made of, cut at its edges.
+    """The way back: boxes (n, 4) of a square in pixels of its image, cut at the image's edges.
 
     boxes: x1 y1 x2 y2 in pixels of the square.
     original: (height, width) of the image.
     side: of the square in pixels.
     """
+    scale, corner = _placement(original, side)
+    return clip_boxes_to_image((boxes - corner) / scale, original)
+
+
+def _placement(original: tuple[int, int], side: int) -> tuple[Tensor, Tensor]:
+    """The scale and the upper left corner of an image in its square, both (4,) as boxes take them."""
     (height, width), (rows, columns) = original, _fitted(original, side)
-    corner = torch.tensor([(side - columns) // 2, (side - rows) // 2]).repeat(2)
-    scale = torch.tensor([width / columns, height / rows]).repeat(2)
-    return clip_boxes_to_image((boxes - corner) * scale, original)
+    scale = torch.tensor([columns / width, rows / height])
+    corner = torch.tensor([(side - columns) // 2, (side - rows) // 2])
+    return scale.repeat(2), corner.repeat(2)
+
+
+def square(image: Image.Image, side: int, original: tuple[int, int] | None = None) -> Tensor:
+    """An upright image, scaled to fit a square and padded evenly with grey: uint8 (3, side, side).
+
+    image: it may have been decoded at a reduced scale already.
+    side: of the square in pixels.
+    original: (height, width) of the file, which alone decide where it lands; None: the image's own.
+    """
+    rows, columns = _fitted(original or image.size[::-1], side)
+    canvas = Image.new("RGB", (side, side), (GREY,) * 3)
+    canvas.paste(image.resize((columns, rows), Image.Resampling.BILINEAR), ((side - columns) // 2, (side - rows) // 2))
+    return F.pil_to_tensor(canvas)
 
 
 def read_image(path: str | Path, side: int) -> Tensor:
@@ -133,10 +150,8 @@ def read_square(path: str | Path, side: int) -> tuple[Tensor, tuple[int, int]]:
     with opened(path) as image:
         found = header(image)
         width, height = upright_size(found.size, found.orientation)
-        fitted = _fitted(found.size[::-1], side)
-        image.draft("RGB", fitted[::-1])  # JPEG only: decode at 1/2, 1/4 or 1/8 where that is large enough
-        pixels = F.pil_to_tensor(upright(image))
-    return letterbox(pixels, (height, width), side), (height, width)
+        image.draft("RGB", _fitted(found.size[::-1], side)[::-1])  # JPEG only: decode at 1/2, 1/4 or 1/8 where enough
+        return square(upright(image), side, (height, width)), (height, width)
 
 
 def _fitted(original: tuple[int, int], side: int) -> tuple[int, int]:

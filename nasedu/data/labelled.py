@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.tv_tensors import BoundingBoxes
 from tqdm import tqdm
 
 from nasedu.data import splits
@@ -195,8 +194,9 @@ def _sample(
         if max(abs(a - b) for a, b in zip(inside, (x1, y1, x2, y2), strict=True)) > 1.5:
             notes.add("repaired: box cut at the image's edge", item.path, f"{told} sticks out of {width}x{height}")
     clipped, labels, ignore = zip(*kept, strict=True) if kept else ((), (), ())
-    placed_boxes: BoundingBoxes = letterbox(make_boxes(clipped, (height, width)), (height, width), side)
-    return Sample(str(item.path), item.image_id, placed_boxes, torch.tensor(labels).long(), torch.tensor(ignore).bool())
+    corners = letterbox(torch.tensor(clipped).float().reshape(-1, 4), (height, width), side)
+    boxed = make_boxes(corners.tolist(), (side, side))
+    return Sample(str(item.path), item.image_id, boxed, torch.tensor(labels).long(), torch.tensor(ignore).bool())
 
 
 def _read_later(path: str, side: int) -> Tensor:

@@ -6,7 +6,7 @@ scales of raw maps (B, A, H, W, 5 + classes): B images, A anchors, the last axis
 classes. The targets of a batch are one tensor (n, 6): image index, class, x1, y1, x2, y2.
 """
 
-from nasedu.detection.anchors import best_possible_recall, fit_anchors
+from nasedu.detection.anchors import best_possible_recall, evolve_anchors, fit_anchors
 from nasedu.detection.augment import Augment
 from nasedu.detection.average_precision import Metrics, evaluate
 from nasedu.detection.batches import Batches
@@ -24,6 +24,7 @@ __all__ = [
     "best_possible_recall",
     "detect",
     "evaluate",
+    "evolve_anchors",
     "find",
     "fit_anchors",
 ]

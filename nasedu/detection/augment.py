@@ -28,7 +28,10 @@ class Augment:
     zoom is uniform in 1 - scale .. 1 + scale. hsv: largest relative change of hue, saturation and value.
     flip: probability of a mirror image (0 for data with a reading direction, such as digits).
     A box cut by the window is clipped; it is dropped when less than `min_area` of its (zoomed) area is left
-    or when a side is left with `min_size` pixels or less: what can no longer be recognised is not taught.
+    or when a side is left with `min_size` pixels or less, or one side is longer than the other by `max_aspect` or more:
+    what can no longer be recognised is not taught. mixup: probability that a second such image is mixed into an output
+    of `Batches`, by a share from Beta(8, 8), with the objects of both (Scaled-YOLOv4's public training; there colour
+    and mirror are drawn once for both).
     Raises `ParameterError` for a setting out of its range.
     """
 
@@ -39,9 +42,12 @@ class Augment:
     flip: float = 0.5
     min_area: float = 0.2
     min_size: float = 2.0
+    max_aspect: float = 20.0
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("mosaic", "flip", "translate", "min_area"):
+        check_number("max_aspect of the augmentation", self.max_aspect, 1)
+        for name in ("mosaic", "flip", "translate", "min_area", "mixup"):
             check_number(f"{name} of the augmentation", getattr(self, name), most=1)
         if not 0 <= self.scale < 1 or len(self.hsv) != 3 or not all(0 <= gain <= 1 for gain in self.hsv):
             raise ParameterError(
@@ -89,7 +95,8 @@ class Augment:
         points = points * zoom[output, None] + (0.5 + shift[output, None]) * side
         boxes = torch.cat([points.amin(dim=1), points.amax(dim=1)], dim=1)
         clipped = clip_boxes_to_image(boxes, (side, side))
-        keep = (clipped[:, 2:] - clipped[:, :2] > self.min_size).all(dim=1)
+        sides = clipped[:, 2:] - clipped[:, :2]
+        keep = (sides > self.min_size).all(dim=1) & (sides.amax(dim=1) < self.max_aspect * sides.amin(dim=1))
         keep &= box_area(clipped) >= self.min_area * box_area(boxes)
         return torch.cat([output[:, None], targets[row, 1:2], clipped], dim=1)[keep]
 

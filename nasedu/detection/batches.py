@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -68,7 +69,17 @@ def _augmented(dataset: Sequence, chunk: np.ndarray, augment: Augment, drawn: np
     others = drawn.integers(len(dataset), size=3 * len(chunk) if augment.mosaic else 0)
     images, targets = collate([dataset[int(j)] for j in [*chunk, *others]])
     tiles = torch.arange(len(images)).view(4 if augment.mosaic else 1, -1).T
-    return augment(images, targets, drawn, tiles)
+    images, targets = augment(images, targets, drawn, tiles)
+    mixed = np.flatnonzero(drawn.random(len(chunk)) < augment.mixup) if augment.mixup else []
+    if len(mixed):
+        second = drawn.integers(len(dataset), size=len(mixed))
+        more, joining = _augmented(dataset, second, replace(augment, mixup=0.0), drawn)
+        share = torch.from_numpy(drawn.beta(8, 8, (len(mixed), 1, 1, 1))).float()
+        place = torch.from_numpy(mixed)
+        images[place] = share * images[place] + (1 - share) * more
+        joining = torch.cat([place[joining[:, 0].long(), None].float(), joining[:, 1:]], dim=1)
+        targets = torch.cat([targets, joining])
+    return images, targets
 
 
 def collate(samples: Sequence[tuple[Tensor, dict]]) -> Batch:

@@ -94,7 +94,9 @@ def predict(
         boxes = boxes * (side / pixels)
         if view.mirrored:
             boxes = torch.stack([side - boxes[..., 2], boxes[..., 1], side - boxes[..., 0], boxes[..., 3]], -1)
-        found.append((clip_boxes_to_image(boxes, (side, side)), scores))
+        boxes = clip_boxes_to_image(boxes, (side, side))
+        within = (boxes[..., 2:] > boxes[..., :2]).all(-1, keepdim=True)  # not in the grey that a view is padded with
+        found.append((boxes, scores if pixels == side else scores * within))
     boxes, scores = zip(*found, strict=True)
     return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
 

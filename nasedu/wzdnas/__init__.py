@@ -7,6 +7,7 @@
 """
 
 from nasedu.proxies.per_block import PROXIES, zero_cost_map
+from nasedu.wzdnas.authors import read_authors, write_authors
 from nasedu.wzdnas.compare import contestants, report
 from nasedu.wzdnas.detector import anchors_for, detection_task
 from nasedu.wzdnas.loss import PUBLISHED, four_terms
@@ -29,11 +30,13 @@ __all__ = [
     "detection_task",
     "four_terms",
     "load",
+    "read_authors",
     "read_target",
     "recipe",
     "report",
     "search",
     "terms_of",
     "warm_up",
+    "write_authors",
     "zero_cost_map",
 ]

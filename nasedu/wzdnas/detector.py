@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nasedu.data import DetectionDataset
-from nasedu.detection import Augment, DetectionLoss, best_possible_recall, fit_anchors
+from nasedu.detection import Augment, DetectionLoss, best_possible_recall, evolve_anchors, fit_anchors
 from nasedu.spaces.base import SearchSpace
 from nasedu.task import Detection
 from nasedu.training import TrainingConfig
@@ -25,11 +25,18 @@ class DetectorConfig:
     box: float = 0.05
     obj: float = 1.0
     cls: float = 0.5
+    generations: int = 0  # of anchors that are fitted to the data: see `detection.evolve_anchors`
     ratio: float = 4.0  # an anchor takes the objects whose sides differ from its own by less than this factor
     pooled: bool = False  # means over the positives of all scales at once; see `DetectionLoss`
 
 
-def anchors_for(data: DetectionDataset, space: SearchSpace, ratio: float = 4.0, least_recall: float = 0.98) -> Tensor:
+def anchors_for(
+    data: DetectionDataset,
+    space: SearchSpace,
+    ratio: float = 4.0,
+    least_recall: float = 0.98,
+    generations: int = 0,
+) -> Tensor:
     """The space's anchors when they reach nearly all boxes of `data`, else anchors fitted to them.
 
     As the public training's autoanchor. Shape (scales, anchors, 2), pixels.
@@ -38,12 +45,13 @@ def anchors_for(data: DetectionDataset, space: SearchSpace, ratio: float = 4.0, 
         space: whose anchors.
         ratio: the recipe's, see `DetectorConfig`.
         least_recall: refit where the best possible recall is below it.
+        generations: of mutation after the fit, 1,000 in the public training.
     """
     boxes = torch.cat([data[i][1]["boxes"].as_subclass(Tensor) for i in range(len(data))])
     sizes = boxes[:, 2:] - boxes[:, :2]
     if best_possible_recall(sizes, space.anchors, ratio) >= least_recall:
         return space.anchors
-    return fit_anchors(sizes, *space.anchors.shape[:2])
+    return evolve_anchors(sizes, fit_anchors(sizes, *space.anchors.shape[:2]), generations, ratio=ratio)
 
 
 def detection_task(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 
 from nasedu.detection import Augment
@@ -10,9 +11,16 @@ from nasedu.registry import check_options
 from nasedu.training import TrainingConfig
 from nasedu.wzdnas.detector import DetectorConfig
 
+NOMINAL = 64  # images whose gradients make a step of the public training
+PUBLIC = TrainingConfig(summed=True, clip=math.inf)  # which does not clip
+
 RECIPES = {
-    # Scaled-YOLOv4's scratch settings: SGD, mosaic always, CIoU.
-    "published": DetectorConfig(augment=Augment(translate=0.5, scale=0.5)),
+    # Scaled-YOLOv4's scratch settings: SGD, mosaic always, CIoU; the defaults of its public training.
+    "published": DetectorConfig(training=PUBLIC, augment=Augment(translate=0.5, scale=0.5), generations=1000),
+    # WZDNAS's published rows were trained with these (its README's hyp.finetune), from scratch all the same.
+    "finetune": DetectorConfig(
+        training=PUBLIC, augment=Augment(translate=0.5, scale=0.8, mixup=0.2), generations=1000
+    ),
     # Few epochs: AdamW, no mosaic, anchors that take only objects of about their own size.
     "short": DetectorConfig(
         training=TrainingConfig(
@@ -29,12 +37,16 @@ RECIPES = {
 }  # fmt: skip
 
 
-def recipe(name: str, *, epochs: int, flip: bool = True, **changes) -> DetectorConfig:
+def recipe(name: str, *, epochs: int, flip: bool = True, images: int | None = None, **changes) -> DetectorConfig:
     """A named recipe. Raises `UnknownName` for another recipe or field.
+
+    The public training, "published" and "finetune", makes a step of about 64 images, scales the weight decay to their
+    number, and warms up over 3 epochs, or 1,000 batches where that is more.
 
     name: one of `RECIPES`.
     epochs: how long.
     flip: False for data with a reading direction, such as digits.
+    images: of the training set, by which a public training's warm-up is counted; None: 1,000 batches.
     changes: fields of `DetectorConfig` or of its `TrainingConfig`, e.g. `iou="iou"` for the warm-up; None leaves a
         field alone.
     """
@@ -44,4 +56,14 @@ def recipe(name: str, *, epochs: int, flip: bool = True, **changes) -> DetectorC
     check_options("a recipe", changes, [*(f.name for f in fields(base)), *of_training])
     training = {name: changes.pop(name) for name in of_training if name in changes}
     augment = base.augment if flip else replace(base.augment, flip=0.0)
+    if base.training.summed:
+        training = _nominal(changes.get("batch_size", base.batch_size), images, base.training) | training
     return replace(base, **{"training": replace(base.training, **training), "augment": augment} | changes)
+
+
+def _nominal(batch_size: int, images: int | None, training: TrainingConfig) -> dict:
+    """What of a public training depends on the size of its batches."""
+    accumulate = max(1, round(NOMINAL / batch_size))
+    decay = training.weight_decay * batch_size * accumulate / NOMINAL
+    warmup = max(1000, round(3 * images / batch_size)) if images else 1000
+    return {"accumulate": accumulate, "weight_decay": decay, "warmup_steps": warmup}

@@ -13,11 +13,10 @@ import safetensors.torch as safetensors
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as F
 
 from nasedu import reading, spaces
 from nasedu.data import DetectionDataset
-from nasedu.data.images import GREY, UNREADABLE, letterbox, read_square, unletterbox, upright, why
+from nasedu.data.images import GREY, UNREADABLE, read_square, square, unletterbox, upright, why
 from nasedu.detection import Metrics, Predictor, View, evaluate, find
 from nasedu.detection.postprocess import ONE_VIEW, predict, suppress
 from nasedu.errors import CheckpointError, DataError, NaseduError, ParameterError, brief, check_kind, check_name
@@ -114,27 +113,30 @@ class Detector:
             (found,) = suppress(boxes, scores, confidence=confidence, iou=iou, **options)
         boxes = unletterbox(found["boxes"].cpu(), size, self.space.image_size)
         rows = zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
-        return [Seen(self.classes[label], score, tuple(box)) for box, score, label in rows]
+        seen = [Seen(self.classes[label], score, tuple(box)) for box, score, label in rows]
+        return [one for one in seen if one.box[0] < one.box[2] and one.box[1] < one.box[3]]  # nothing in the grey
 
     def find(self, data: DetectionDataset, views: Sequence[View] = ONE_VIEW, **options) -> list[dict[str, Tensor]]:
         """Detections for every image of a data set, in pixels of its squares: see `detection.find`.
+
+        Raises `ParameterError` where its classes are others.
 
         data: with the image size of the detector.
         views: how the network is shown an image: `detection.THREE_VIEWS` is the public test-time augmentation.
         options: of `detection.postprocess.suppress`.
         """
+        if list(data.classes) != list(self.classes):
+            ours, theirs = brief(list(self.classes)), brief(data.classes)
+            raise ParameterError(f"the detector knows the classes {ours}, the data has {theirs}")
         return find(self.network, data, *self._head(), views=views, **options)
 
     def evaluate(self, data: DetectionDataset, views: Sequence[View] = ONE_VIEW, **options) -> Metrics:
-        """Average precision, precision and recall on a data set. Raises `ParameterError` where its classes are others.
+        """Average precision, precision and recall on a data set. Raises `ParameterError`, as `find`.
 
         data: as in `find`.
         views: as in `find`.
         options: as in `find`.
         """
-        if list(data.classes) != list(self.classes):
-            ours, theirs = brief(list(self.classes)), brief(data.classes)
-            raise ParameterError(f"the detector knows the classes {ours}, the data has {theirs}")
         return evaluate(data, self.find(data, views, **options))
 
     def _head(self, device: torch.device | None = None) -> tuple[Tensor, Sequence[int]]:
@@ -192,13 +194,15 @@ def _square(picture: Picture, side: int) -> tuple[Tensor, tuple[int, int]]:
     try:
         if isinstance(picture, str | Path):
             return read_square(picture, side)
-        pixels = F.pil_to_tensor(upright(picture)) if isinstance(picture, Image.Image) else picture
+        image = upright(picture) if isinstance(picture, Image.Image) else _image(picture)
     except UNREADABLE as reason:
         raise DataError(f"{brief(str(picture))}: {why(reason, 'picture', 'cannot be read')}") from None
-    if isinstance(pixels, np.ndarray) and pixels.ndim == 3:
-        pixels = torch.from_numpy(pixels).permute(2, 0, 1)
-    if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8 or pixels.ndim != 3 or len(pixels) != 3:
+    return square(image, side), image.size[::-1]
+
+
+def _image(pixels: np.ndarray | Tensor) -> Image.Image:
+    array = pixels.permute(1, 2, 0).cpu().numpy() if isinstance(pixels, Tensor) and pixels.ndim == 3 else pixels
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         kinds = "a file, a PIL image, an uint8 array (height, width, 3) or an uint8 tensor (3, height, width)"
-        raise DataError(f"a picture is {kinds}, got {brief(picture)}")
-    size = pixels.shape[1], pixels.shape[2]
-    return letterbox(pixels, size, side), size
+        raise DataError(f"a picture is {kinds}, got {brief(pixels)}")
+    return Image.fromarray(np.ascontiguousarray(array))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nasedu.detection import best_possible_recall, fit_anchors
+from nasedu.detection import best_possible_recall, evolve_anchors, fit_anchors
 from nasedu.detection.anchors import assign
 from nasedu.errors import DataError
 
@@ -99,3 +99,21 @@ def test_fewer_sizes_than_anchors_are_all_anchors_and_so_are_smaller_and_larger_
 def test_anchors_of_no_box_are_refused():
     with pytest.raises(DataError, match="no box"):
         fit_anchors(torch.zeros(0, 2), 3, 3)
+
+
+def test_evolved_anchors_meet_the_boxes_better_and_never_worse():
+    sizes = 10 * torch.exp(torch.randn(300, 2, generator=torch.Generator().manual_seed(0)))
+    start = fit_anchors(sizes, 3, 3)
+
+    def fitness(anchors):
+        met = torch.minimum(sizes[:, None] / anchors.view(-1, 2), anchors.view(-1, 2) / sizes[:, None]).amin(-1).amax(1)
+        return float((met * (met > 0.25)).mean())
+
+    evolved = evolve_anchors(sizes, start, 300)
+    assert evolved.shape == start.shape and fitness(evolved) > fitness(start) + 0.005
+    assert torch.equal(evolved, evolve_anchors(sizes, start, 300)), "the same draws"
+    assert torch.equal(evolve_anchors(sizes, start, 0), start)
+    areas = evolved.view(-1, 2).prod(1)
+    assert (areas.diff() >= 0).all() and evolved.min() >= 2
+    with pytest.raises(DataError, match="no box"):
+        evolve_anchors(torch.zeros(0, 2), start)

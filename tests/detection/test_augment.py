@@ -146,3 +146,13 @@ def test_the_generator_is_the_only_randomness_and_inputs_stay():
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ParameterError, match=next(iter(bad))):
         Augment(**bad)
+
+
+def test_slivers_are_not_taught():
+    """A box of 60 x 2.5 px is longer by 24 than it is wide; one of 60 x 4 by 15."""
+    images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    boxes = torch.tensor([[0, 0, 2, 2, 62, 4.5], [0, 1, 2, 20, 62, 24]])
+    still = {"mosaic": 0.0, "translate": 0.0, "scale": 0.0, "hsv": (0, 0, 0), "flip": 0.0}
+    for most, labels in ((20.0, [1]), (30.0, [0, 1])):
+        _, targets = Augment(**still, max_aspect=most)(images, boxes, np.random.default_rng(0))
+        assert targets[:, 1].tolist() == labels

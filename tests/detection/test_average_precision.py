@@ -282,3 +282,24 @@ def test_wrong_keys_are_refused(found, message):
 def test_lists_and_empty_images_are_fine():
     empty = {"boxes": [], "scores": [], "labels": []}
     assert evaluate([GOOD, empty], [GOOD, empty]).ap == pytest.approx(1)
+
+
+def test_precision_and_recall_are_those_at_the_best_mean_f1():
+    """Two classes: at .6 one has 2 of 2 right of 2, the other 1 of 1 of 2; below, a wrong one more for each."""
+    truths = [truth(A, B, FAR, (80, 80, 90, 90), labels=[0, 0, 1, 1])]
+    boxes = (A, B, FAR, (1, 50, 9, 58), (50, 1, 58, 9))
+    found = [detected(*boxes, scores=[0.9, 0.7, 0.65, 0.3, 0.2], labels=[0, 0, 1, 0, 1])]
+    metrics = evaluate(truths, found)
+    assert (metrics.precision, metrics.recall) == (1.0, 0.75) and 0.3 < metrics.confidence <= 0.65
+    worse = [detected(*boxes, scores=[0.1, 0.1, 0.65, 0.3, 0.2], labels=[0, 0, 1, 0, 1])]
+    metrics = evaluate(truths, worse)  # nothing of class 0 is above .3, and there it is wrong
+    assert 0.09 < metrics.confidence < 0.11 and metrics.recall == 0.75
+    assert metrics.precision == pytest.approx((2 / 3 + 1 / 2) / 2)
+
+
+def test_precision_and_recall_without_detections_or_objects():
+    nothing = detected(scores=[])
+    metrics = evaluate([truth(A)], [nothing])
+    assert isnan(metrics.precision) and metrics.recall == 0 and isnan(metrics.confidence)
+    metrics = evaluate([truth()], [detected(A, scores=[0.5])], classes=["cat"])
+    assert isnan(metrics.precision) and isnan(metrics.recall)

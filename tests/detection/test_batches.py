@@ -72,3 +72,28 @@ def test_augmented_batches_keep_the_order_and_mosaics_draw_on_the_whole_data_set
 def test_a_batch_size_that_gives_no_batch_is_refused_at_once(scenes, size):
     with pytest.raises(ParameterError, match="1 to 11"):
         Batches(scenes, size)
+
+
+def test_mixup_joins_two_images_and_the_objects_of_both(scenes):
+    """Every image is grey of its own level, so a mixed one tells its share; shares are from Beta(8, 8)."""
+    still = {"mosaic": 0.0, "translate": 0.0, "scale": 0.0, "hsv": (0, 0, 0), "flip": 0.0}
+    for probability, low, high in ((0.0, 0, 0), (0.2, 0.1, 0.3), (1.0, 1, 1)):
+        mixed = total = 0
+        for number in range(40):
+            plain = epoch(scenes, number=number, augment=Augment(**still))
+            found = epoch(scenes, number=number, augment=Augment(**still, mixup=probability))
+            for (before, few), (after, many) in zip(plain, found, strict=True):
+                centre = slice(None), 0, 16, 16
+                mixed += int((before[centre] != after[centre]).sum())
+                total += len(after)
+                own = many[: len(few)]
+                assert torch.equal(own, few) and (many[len(few) :, 0] < len(after)).all()
+        assert low <= mixed / total <= high + 1e-9 or (probability == 1 and mixed / total > 0.8)
+
+
+def test_the_shares_of_a_mixture_add_up_to_one():
+    white = [(torch.full((3, 64, 64), 255, dtype=torch.uint8), {"boxes": torch.zeros(0, 4)})] * 4
+    white = [(i, t | {"labels": torch.zeros(0).long(), "ignore": torch.zeros(0).bool()}) for i, t in white]
+    still = {"mosaic": 0.0, "translate": 0.0, "scale": 0.0, "hsv": (0, 0, 0), "flip": 0.0}
+    images, _ = Batches(white, 4, augment=Augment(**still, mixup=1.0))[0]
+    torch.testing.assert_close(images, torch.ones_like(images))

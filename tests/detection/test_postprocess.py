@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nasedu.detection import Predictor, detect
-from nasedu.detection.postprocess import suppress
+from nasedu.detection.postprocess import View, predict, suppress
 
 STRIDES = (8, 16)
 
@@ -108,3 +108,31 @@ class Fixed(torch.nn.Module):
 
     def forward(self, images):
         return self.maps
+
+
+def cells(images):
+    """A network that sees the brightest: a map whose objectness is the mean brightness of each 8 px cell."""
+    bright = torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), 8)
+    raw = torch.zeros(*bright.shape[:2], *bright.shape[2:], 6)
+    raw[..., 4], raw[..., 5] = 20 * (bright - 0.7), 9.0
+    return [raw]
+
+
+@pytest.mark.parametrize("view", [View(), View(1.0, True), View(0.5), View(0.75, True), View(1.5, True)])
+def test_every_view_finds_an_object_where_it_is(view):
+    images, anchors = torch.zeros(2, 3, 128, 128), torch.tensor([[[12.0, 12.0]]])
+    images[0, :, 72:88, 40:56] = 1.0
+    boxes, scores = predict(cells, images, anchors, [8], [view])
+    best = boxes[0, scores[0, :, 0].argmax()]
+    centre = (best[:2] + best[2:]) / 2
+    assert 32 <= centre[0] <= 64 and 64 <= centre[1] <= 96
+    torch.testing.assert_close(best[2:] - best[:2], torch.full((2,), 12 / view.scale))
+    assert boxes.min() >= 0 and boxes.max() <= 128
+
+
+def test_views_stand_below_one_another():
+    images, anchors = torch.rand(1, 3, 64, 64), torch.tensor([[[12.0, 12.0]]])
+    views = [View(), View(0.5, True)]
+    parts = [predict(cells, images, anchors, [8], [view]) for view in views]
+    boxes, scores = predict(cells, images, anchors, [8], views)
+    assert torch.equal(boxes, torch.cat([part[0] for part in parts], 1)) and len(scores[0]) == 64 + 16
