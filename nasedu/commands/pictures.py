@@ -57,8 +57,9 @@ def detect(args: argparse.Namespace) -> int:
                 print(f"  {shown(name, 40):20} {score:.2f}  {', '.join(f'{v:.0f}' for v in box)}")
         if args.out:
             several = len(args.pictures) > 1
+            drawn = [(f"{name} {score:.2f}", box) for name, score, box in seen]
             file = args.out / f"{path.stem}.png" if several or args.out.is_dir() else args.out
-            write_atomically(file, plots.seen(pixels, seen).png())
+            write_atomically(file, plots.boxes({"": (pixels, drawn)}).png())
             if not args.json:
                 print(f"  {file}: the picture with its boxes")
     if args.json:

@@ -37,7 +37,7 @@ def scenes(dataset: Sequence) -> Picture:
     told = []
     for ax, (_, target) in zip(axes, dataset, strict=False):
         for box, label, ignore in _rows(target, "boxes", "labels", "ignore"):
-            _box(ax, box, COLOURS[label % len(COLOURS)], ":" if ignore else "-", dataset.classes[label])
+            outline(ax, box, COLOURS[label % len(COLOURS)], ":" if ignore else "-", dataset.classes[label])
         told.append(_classes(dataset, target))
     picture.alt = f"{len(axes)} scenes with a box around every object: {'; '.join(told)}."
     return picture
@@ -54,32 +54,37 @@ def detections(dataset: Sequence, found: Sequence[dict]) -> Picture:
     told = []
     for ax, (_, target), result in zip(axes, dataset, found, strict=False):
         for (box,) in _rows(target, "boxes"):
-            _box(ax, box, "white", "--")
+            outline(ax, box, "white", "--")
         for box, label, score in _rows(result, "boxes", "labels", "scores"):
             text = f"{dataset.classes[label]} {score:.2f}".replace(" 0.", " .")
-            _box(ax, box, COLOURS[label % len(COLOURS)], "-", text)
+            outline(ax, box, COLOURS[label % len(COLOURS)], "-", text)
         told.append(f"{_classes(dataset, result)} ({_classes(dataset, target)})")
     picture.alt = f"{len(axes)} scenes with a box around all that was found. Found (and there): {'; '.join(told)}."
     return picture
 
 
-def seen(image, objects: Sequence) -> Picture:
-    """A picture with what a detector sees in it: class and score at every box.
+def boxes(panels: Mapping[str, tuple], columns: int = 4) -> Picture:
+    """Pictures with named boxes; the first word decides the colour, a name in brackets, or "()", has a dashed box.
 
     Args:
-        image: pixels, uint8 (height, width, 3).
-        objects: names, scores and boxes, as `wzdnas.Detector.detect` returns them.
+        panels: by title, pixels, uint8 (height, width, 3), and the boxes, as pairs of a name and corners in pixels.
+        columns: pictures in a row, at most.
     """
-    height, width = image.shape[:2]
-    scale = 7 / max(height, width)
-    named = ", ".join(f"{name} {score:.2f}" for name, score, _ in objects) or "nothing"
-    alt = f"A picture with a box around all that was seen: {named}."
-    picture, (ax,) = panes(1, 1, (width * scale, height * scale), alt)
-    ax.imshow(image, extent=(0, width, height, 0))
-    ax.set(xlim=(0, width), ylim=(height, 0))
-    classes = sorted({name for name, *_ in objects})
-    for name, score, box in objects:
-        _box(ax, box, COLOURS[classes.index(name) % len(COLOURS)], "-", f"{name} {score:.2f}".replace(" 0.", " ."))
+    kinds = dict.fromkeys(name.split(" ")[0].strip("()") for _, found in panels.values() for name, _ in found)
+    place = {kind: COLOURS[i % len(COLOURS)] for i, kind in enumerate(kinds)}
+    height, width = next(iter(panels.values()))[0].shape[:2]
+    scale = (5 if len(panels) == 1 else 10 / min(columns, len(panels))) / max(height, width)
+    told = [f"{t}: " * bool(t) + (", ".join(n for n, _ in f if n != "()") or "nothing") for t, (_, f) in panels.items()]
+    alt = f"A picture with a box around each of these. {'; '.join(told)}."
+    picture, axes = panes(len(panels), columns, (width * scale, height * scale), alt)
+    for ax, (title, (image, found)) in zip(axes, panels.items(), strict=True):
+        rows, across = image.shape[:2]
+        ax.imshow(image, extent=(0, across, rows, 0), interpolation="nearest")
+        ax.set(xlim=(0, across), ylim=(rows, 0))
+        ax.set_title(title, fontsize=9, pad=2, parse_math=False)
+        for name, box in found:
+            line = "--" if name.startswith("(") else "-"
+            outline(ax, box, place[name.split(" ")[0].strip("()")], line, name.strip("()"))
     return picture
 
 
@@ -102,11 +107,11 @@ def _classes(dataset: Sequence, target: Mapping) -> str:
     return ", ".join(sorted(dataset.classes[label] for label in target["labels"].tolist())) or "nothing"
 
 
-def _box(ax: Axes, box: Sequence[float], colour: str, line: str, text: str = "") -> None:
+def outline(ax: Axes, box: Sequence[float], colour: str, line: str, text: str = "") -> None:
     """A box in pixels, outlined so that it stands out from any background, and its text at the upper left."""
     x1, y1, x2, y2 = box
-    outline = [effects.withStroke(linewidth=3, foreground="black", alpha=0.6)]
-    shape = {"fill": False, "edgecolor": colour, "linestyle": line, "linewidth": 1.5, "path_effects": outline}
+    halo = [effects.withStroke(linewidth=3, foreground="black", alpha=0.6)]
+    shape = {"fill": False, "edgecolor": colour, "linestyle": line, "linewidth": 1.5, "path_effects": halo}
     ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **shape))
     if text:
         look = {"fontsize": 8, "color": ink(colour), "bbox": {"facecolor": colour, "edgecolor": "none", "pad": 1.0}}

@@ -1,5 +1,6 @@
 """Interactive figures: small widgets that draw into an HTML value, so they also work under strict notebook tests."""
 
+from nasedu.widgets.boxes import BoxWidget
 from nasedu.widgets.evolution import EvolutionWidget
 from nasedu.widgets.gumbel import GumbelWidget
 from nasedu.widgets.hardware_cost import BlockCostWidget
@@ -9,5 +10,13 @@ from nasedu.widgets.ranking import RankingWidget
 from nasedu.widgets.space import SpaceWidget
 from nasedu.widgets.wzdnas import SearchWidget
 
-__all__ = ["BlockCostWidget", "BudgetWidget", "EvolutionWidget", "GumbelWidget", "ProxyMixWidget", "RankingWidget"]
-__all__ += ["SearchWidget", "SpaceWidget"]
+__all__ = [
+    "BlockCostWidget",
+    "BoxWidget",
+    "BudgetWidget",
+    "EvolutionWidget",
+    "GumbelWidget",
+    "ProxyMixWidget",
+    "RankingWidget",
+]
+__all__ += ["RankingWidget", "SearchWidget", "SpaceWidget"]

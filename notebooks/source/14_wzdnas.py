@@ -907,19 +907,35 @@ check_precision(precision)
 # %% [markdown]
 # ### Out of PyTorch
 #
-# On a phone or in a camera nobody wants to run PyTorch. Each network goes out as one **ONNX** file, from an image to
-# boxes and scores. The file decodes the head; the suppression of overlapping boxes is left to whoever runs it. A file
-# is of use only if it computes what the network computes. So both look at four training images on the CPU:
+# A detector is more than weights: architecture, anchors, classes and image size belong to it. Each goes into a folder
+# of its own in `detectors`, as a text that people can read and weights that hold no code; `wzdnas.load` reads it back.
+#
+# On a phone or in a camera nobody wants to run PyTorch. So each network goes out as one **ONNX** file, too, from an
+# image to boxes and scores. The file decodes the head; the suppression of overlapping boxes is left to whoever runs it.
+# A file is of use only if it computes what the network computes. So both look at four training images on the CPU:
 
 # %%
 deployed = {}
 for name, result in trained.items():
-    file = cfg.out_dir / f"{name}.onnx"
-    deployed[name] = deploy.export_detector(space, result.ema, file, images[:4])
+    detector = wzdnas.Detector(space, archs[name], train_set.classes, result.ema)
+    folder = detector.save(cfg.out_dir / "detectors" / name)
+    deployed[name] = deploy.export_detector(detector, folder / "detector.onnx", images[:4])
     same = deployed[name].difference < 1e-4
     assert same, "the file must give the boxes and scores of the network"
 largest = max(one.difference for one in deployed.values())
 Markdown(f"Largest difference in any box, as a share of the image's side, or score: {largest:.1e}.")
+
+# %% [markdown]
+# What can be done with it, on the command line:
+#
+# ```
+# python -m nasedu detect RUN photo.jpg --out seen.png    # RUN is this notebook's output folder
+# python -m nasedu evaluate RUN --data FOLDER              # AP, precision and recall on labelled images
+# python -m nasedu export RUN --out detector.onnx --suppress --opset 13
+# ```
+#
+# The last one also writes a script that needs nothing but NumPy, Pillow and ONNX Runtime. Notebook 13 explains every
+# step from the network's output to these boxes.
 
 # %% [markdown]
 # ### Time, with bars
