@@ -67,6 +67,11 @@ class Truth:
     def row_files(self) -> list[Path]:
         return sorted(HERE.glob(f"{self.name}.rows*.csv"))
 
+    def rows(self) -> pd.DataFrame:
+        """All whole rows so far, of every share. An architecture of digits alone is a text, too."""
+        texts = ["".join(self.whole_rows(path)) for path in self.row_files()]
+        return pd.concat([pd.read_csv(io.StringIO(text), dtype={"arch": str}) for text in texts])
+
     def made_space(self) -> spaces.SearchSpace:
         name, options = self.space
         return spaces.create(name, **options)
@@ -106,22 +111,18 @@ class Truth:
         return [text, seed, *(scores[column] for column in self.columns[2:-1]), seconds]
 
     def whole_rows(self, path: Path) -> list[str]:
-        """The lines of the table so far, which is begun where there is none, without a row that a kill cut short."""
+        """The lines of a table so far, its head first, without a row that was cut short or is being written."""
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         whole = [line for line in lines[1:] if line.endswith("\n") and line.count(",") == len(self.columns) - 1]
-        kept = [",".join(self.columns) + "\n", *whole]
-        if kept != lines:
-            write_atomically(path, "".join(kept))
-        return kept
+        return [",".join(self.columns) + "\n", *whole]
 
     def go_on(self, minutes: float, share: tuple[int, int] = (0, 1)) -> None:
         """Train what is not done yet: of every `share[1]` trainings the one of `share[0]`, for so many minutes."""
         torch.set_num_threads(1)
         space, parts, end = self.made_space(), self.parts(), time.monotonic() + 60 * minutes
         done = self.done.with_stem(f"{self.name}.rows_{share[0]}of{share[1]}") if share[1] > 1 else self.done
-        self.whole_rows(done)
-        others = [pd.read_csv(part) for part in self.row_files()]  # another share may have been cut otherwise
-        finished = set(pd.concat(others)[["arch", "seed"]].itertuples(index=False, name=None))
+        write_atomically(done, "".join(self.whole_rows(done)))
+        finished = set(self.rows()[["arch", "seed"]].itertuples(index=False, name=None))
         asked = itertools.islice(itertools.product(self.seeds, self.archs(space)), share[0], None, share[1])
         with done.open("a", newline="") as out:
             for seed, text in asked:
@@ -132,9 +133,7 @@ class Truth:
     def finish(self) -> None:
         """Write one row per network: accuracies of each seed (%), params, MACs, seconds of the fastest training."""
         space, parts = self.made_space(), self.parts()
-        row_files = self.row_files()
-        rows = pd.concat(map(pd.read_csv, row_files))
-        rows = rows.drop_duplicates(["arch", "seed"]).sort_values(["arch", "seed"])
+        rows = self.rows().drop_duplicates(["arch", "seed"]).sort_values(["arch", "seed"])
         wanted, counts = set(self.archs(space)), rows.groupby("arch").seed.count()
         if set(counts.index) != wanted or set(counts) != {len(self.seeds)}:
             raise SystemExit(f"{len(rows)} of {len(wanted) * len(self.seeds)} trainings are done: go on first")
@@ -158,7 +157,7 @@ class Truth:
         meta |= {"task": {"name": "digits", **self.task}, "training": self.training, "budgets": self.budgets}
         text = json.dumps(meta | {"seeds": self.seeds, "provenance": made | describe_device()}, indent=1)
         write_atomically(HERE / f"{self.name}.json", text + "\n")
-        for path in row_files:
+        for path in self.row_files():
             path.unlink()
 
     def main(self, doc: str, argv: list[str] | None = None) -> None:

@@ -1,9 +1,10 @@
-"""Makes `verdicts.json`: what notebooks 04, 06 and 11 say of their searches at a larger size than a reader's.
+"""Makes `verdicts.json`: what notebooks 04, 06, 11 and 13 say of their experiments at a larger size than a reader's.
 
-    python datasets/verdicts.py   # goes on where it was; about an hour on one core in all
+    python datasets/verdicts.py   # goes on where it was; about two hours on one core in all
 
 The notebooks themselves do it, with the parameters below (everything else at preset smoke). A run that is done is kept
-in `runs/verdicts`, and a search that was killed goes on from its state.
+in `runs/verdicts`, and a search that was killed goes on from its state. What the file holds with these parameters
+already is not made again: delete it from there to have it anew.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ SIZES = {  # 04 searches once a run, so each of its seeds is a run
             "train_size": 1000,
         },
     ],
+    "13_detection": [  # each of its seeds is a run
+        {"seed": seed, "image_size": 96, "train_size": 600, "test_size": 300, "epochs": 24} for seed in range(8)
+    ],
 }
 
 
@@ -51,14 +55,18 @@ def main() -> None:
     """Run what has not ended, then store every run's verdict."""
     os.environ["OMP_NUM_THREADS"] = "1"
     made = {"made_by": "datasets/verdicts.py", "date": datetime.date.today().isoformat(), "threads": 1}
-    stored: dict = {"provenance": made | describe_device()}
+    path, stored = HERE / "verdicts.json", {"provenance": made | describe_device()}
+    before = json.loads(path.read_text()) if path.exists() else {}
     for notebook, sizes in SIZES.items():
+        stored[notebook] = before.get(notebook, [])
+        if [run["parameters"] for run in stored[notebook]] == sizes:
+            continue
         stored[notebook] = []
         for size in sizes:
             result = found(notebook, size)
             kept = {"seconds": round(result["seconds"]), "verdict": result["results"]["verdict"]}
             stored[notebook].append({"parameters": size, **kept})
-    write_atomically(HERE / "verdicts.json", json.dumps(stored, indent=1) + "\n")
+    write_atomically(path, json.dumps(stored, indent=1) + "\n")
 
 
 if __name__ == "__main__":

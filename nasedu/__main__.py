@@ -12,8 +12,235 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+<<<<<<< HEAD
 from nasedu.commands import fail
 from nasedu.errors import NaseduError, sentence
+=======
+from nasedu.errors import NaseduError, ParameterError, brief, check_name, check_whole, sentence
+
+# options of `data.classification` that a ranking may set, and their types
+DRAWN = {"size": "int", "seed": "int", "distortion": "float", "noise": "float", "normalise": "str"}
+MOST_WORKERS = 1024
+NEVER = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run notebooks one after another; the exit status."""
+    from nasedu.course.run import run_all
+
+    rows = run_all(args.notebooks, args.settings, args.preset, args.out and args.out.absolute())
+    if len(rows) > 1:
+        print("\nwhere the time went")
+        for row in rows:
+            verdict = "failed" if row["problem"] else "done"
+            print(f"  {row['notebook']:30} {row['seconds']:6.0f} s  {verdict}")
+    problems = [row["problem"] for row in rows if row["problem"]]
+    statuses = [fail(problem, 2 if isinstance(problem, NaseduError) else 1) for problem in problems]
+    return min(statuses, default=0)
+
+
+def build(args: argparse.Namespace) -> int:
+    """Build notebooks from their sources, or check that they were; the exit status."""
+    from nasedu.course.build import BuildFailed, drifted
+    from nasedu.course.build import build as build_notebooks
+
+    if args.check:
+        stale = drifted(args.notebooks)
+        return fail(f"not what their source says, run make notebooks: {', '.join(stale)}", 1) if stale else 0
+    try:
+        build_notebooks(args.notebooks, args.preset, not args.no_execute)
+    except BuildFailed as failure:
+        return fail(failure, 1)
+    return 0
+
+
+def grade(args: argparse.Namespace) -> int:
+    """Grade handed-in notebooks; the exit status."""
+    from nasedu.course.bar import Bar
+    from nasedu.course.grading import grade as grade_folder
+
+    if not args.folder.is_dir():
+        raise ParameterError(f"{args.folder} is no folder")
+    jobs = (os.cpu_count() or 1) if args.jobs is None else args.jobs
+    with Bar(desc="grading", unit=" notebooks", delay=0.1) as bar:
+        page = grade_folder(args.folder, args.out, args.limit, jobs, bar.show)
+    print(f"{page}, {page.with_suffix('.csv')}")
+    return 0
+
+
+def lab(args: argparse.Namespace) -> int:
+    """Open JupyterLab on a copy of the notebooks; its exit status."""
+    from nasedu.course import places
+    from nasedu.course.desk import lay_out
+
+    desk = args.desk or places.ROOT / "work"
+    places.pick([], places.names())  # outside of a checkout there is nothing to copy, and that is said
+    for path in lay_out(places.make(desk)):
+        print(f"{places.shown(path)} is yours and stays; the course's newer one lies beside it (.new.ipynb)")
+    quiet = ["--LabApp.news_url=None", f"--LabApp.check_for_updates_class={NEVER}"]  # it asks nobody for anything
+    return subprocess.run([sys.executable, "-m", "jupyterlab", f"--notebook-dir={desk}", *quiet, *args.rest]).returncode
+
+
+def site(args: argparse.Namespace) -> int:
+    """Write the course as a static site; the exit status."""
+    from nasedu.course.pages.site import build_site
+
+    print(f"{build_site(args.out)}: open it in a browser")
+    return 0
+
+
+def kit(args: argparse.Namespace) -> int:
+    """Export a space's blocks for another device; the exit status."""
+    from tqdm import tqdm
+
+    from nasedu.deploy.kit import write_kit
+    from nasedu.tables.additivity import FEWEST
+
+    space = named_space(args.space, args.settings)
+    workers = check_whole("workers", os.cpu_count() or 1 if args.workers is None else args.workers, 1, MOST_WORKERS)
+    with tqdm(desc=f"exporting {space.name}", unit=" files", delay=0.1) as bar:  # not beside a mistake
+
+        def show(done: int, total: int, note: str = "") -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        made = write_kit(space, args.out, args.networks, args.seed, args.batch, workers=workers, progress=show)
+    files = [entry["file"] for entry in made["entries"] if entry["file"]]
+    size = sum((args.out / file).stat().st_size for file in files) / 1e6
+    print(f"{args.out}: {len(files)} files, {size:.1f} MB. Copy the folder to the device and run there:")
+    print("  python3 -m venv env && env/bin/pip install numpy onnxruntime    (1.18 or newer)")
+    print("  env/bin/python run_kit.py")
+    if args.networks < FEWEST:
+        print(f"With {args.networks} whole networks there will be no corrected table: that takes {FEWEST} or more.")
+    return 0
+
+
+def named_space(name: str, settings: list[str]):
+    """The space of this name with the options of `NAME=VALUE` texts. Raises `NaseduError`."""
+    from nasedu import spaces
+    from nasedu.course.parameters import pairs, parse
+
+    return spaces.create(name, **{option: parse(option, text, "") for option, text in pairs(settings)})
+
+
+def import_kit(args: argparse.Namespace) -> int:
+    """Make a lookup table of what was measured with a kit; the exit status."""
+    from nasedu.deploy import kit as kits
+
+    found = kits.import_kit(args.folder, args.results)
+    out = args.out or args.folder / "latency_ms.json"
+    found.table.save(out)
+    print(found)
+    print(f"{out}: the table as measured")
+    if found.corrected:
+        corrected = out.with_name(f"{out.stem}_corrected{out.suffix}")
+        found.corrected.save(corrected)
+        print(f"{corrected}: the table with the correction")
+    return 0
+
+
+def rank(args: argparse.Namespace) -> int:
+    """Score a file of architectures with a supernet; the exit status."""
+    from nasedu.deploy import submission
+
+    out = args.out or args.file.with_name(f"{args.file.stem}_ranked.json")
+    if args.merge:
+        scores = submission.merge(args.file, args.merge)
+    else:
+        scores = ranked(args)
+        if args.share != "1/1":
+            print(f"{args.state}: {len(scores)} networks; --merge puts the states of all shares together")
+            return 0
+    submission.write(args.file, scores, out)
+    print(f"{out}: {len(scores)} networks, from {min(scores.values()):.4f} to {max(scores.values()):.4f}")
+    return 0
+
+
+def ranked(args: argparse.Namespace) -> dict[str, float]:
+    """The scores that `nasedu rank` asks for, of its share."""
+    from concurrent.futures import ProcessPoolExecutor
+    from contextlib import nullcontext
+
+    from torch import set_num_threads
+
+    from nasedu.course.bar import Bar
+    from nasedu.course.parameters import pairs, parse
+    from nasedu.course.setup import pick_device
+    from nasedu.data import classification
+    from nasedu.deploy import submission
+    from nasedu.search import SupernetScore
+    from nasedu.spaces.base import check_decided
+    from nasedu.storage import load_weights
+    from nasedu.task import Classification
+
+    if not args.space or not args.weights or not args.state:
+        raise ParameterError("a ranking needs --space, --weights and --state, or --merge with the states of its shares")
+    share, space = args.share.split("/"), named_space(args.space, args.settings)
+    check_decided("a ranking", space)
+    if len(share) != 2 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in share):
+        raise ParameterError(f"--share is i/n, as in 2/16, got {brief(args.share)}")
+    check_whole("workers", args.workers, 1, MOST_WORKERS)
+    device = pick_device(args.device)
+    if args.workers > 1 and device.type != "cpu":
+        raise ParameterError("several workers share the CPU alone: on another device take --workers 1 and --share")
+    supernet = space.supernet()
+    load_weights(supernet, args.weights)
+    options = {"root": args.root, "image_size": space.input_shape[-1]}
+    for name, text in pairs(args.images, "--images"):
+        check_name("option of the images", name, DRAWN)
+        options[name] = parse(name, text, DRAWN[name])
+    parts = [classification(args.data, part, **options).to(device) for part in ("train", "test")]
+    known = len(parts[0].classes)
+    if (wanted := getattr(getattr(space, "options", None), "num_classes", known)) != known:
+        raise ParameterError(f"the space has {wanted} classes, the images of {args.data} {known}: see -p num_classes")
+    supernet.to(device)
+    evaluate = SupernetScore(space, supernet, Classification(parts[0], test=parts[1], batch_size=128), "test")
+    threads = max(1, (os.cpu_count() or 1) // args.workers)
+    made = {"initializer": set_num_threads, "initargs": (threads,)}
+    pool = ProcessPoolExecutor(args.workers, **made) if args.workers > 1 else nullcontext()
+    with pool as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
+        kept = {
+            "state": args.state,
+            "share": (int(share[0]), int(share[1])),
+            "executor": executor,
+            "progress": bar.show,
+        }
+        return submission.rank(args.file, space, evaluate, **kept)
+
+
+def check_data(args: argparse.Namespace) -> int:
+    """Read every split of a data folder and tell what was found, with a picture of each; the exit status."""
+    import warnings
+
+    from nasedu import data, plots
+    from nasedu.data.notes import shown
+    from nasedu.files import write_atomically
+
+    name = args.dataset or data.guess(args.folder)
+    status = 0
+    for split in ("train", "val", "test"):
+        try:
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                found: Any = data.detection(name, split, root=args.folder, image_size=320)
+        except NaseduError as error:
+            status = fail(f"{split}: {error}", 2)
+            continue
+        classes = found.classes[:20] + ["..."] * (len(found.classes) > 20)
+        print(f"{found}\n  classes: {', '.join(shown(one, 40) for one in classes)}")
+        for kind, count, first in found.report().itertuples(index=False):
+            print(f"  {count:6} {kind}; first: {first}")
+        picture = args.out / f"{split}.png"
+        write_atomically(picture, plots.scenes(found).png())
+        print(f"  {picture}: some of its images with their boxes")
+    return status
+
+
+def fail(problem: object, status: int) -> int:
+    """Tell what went wrong on stderr, and return the exit status `status`."""
+    print(f"nasedu: {problem}", file=sys.stderr)
+    return status
+
+>>>>>>> main
 
 SETTING: dict[str, Any] = {"dest": "settings", "action": "append", "default": [], "metavar": "NAME=VALUE"}
 
@@ -116,7 +343,8 @@ def add_ranking(commands) -> None:
     )
     command.add_argument("--share", default="1/1", metavar="i/n", help="only the i-th of n parts of the file")
     command.add_argument("--merge", type=Path, nargs="+", metavar="FILE", help="put the states of all parts together")
-    command.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    command.add_argument("--workers", type=int, default=1, help="processes on the CPU (default: 1)")
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda ...")
     command.add_argument("--out", type=Path, metavar="FILE", help="what is submitted (default: FILE_ranked.json)")
 
 

@@ -124,7 +124,7 @@ def load(name: str = "cells_digits") -> Benchmark:
     path = FOLDER / f"{check_name('benchmark', name, STORED)}.csv.gz"
     try:
         meta = json.loads(path.with_name(f"{name}.json").read_text())
-        frame = pd.read_csv(path, index_col="arch")
+        frame = pd.read_csv(path, dtype={"arch": str}).set_index("arch")  # digits alone are no number
         space_name, options, task = (meta[key] for key in ("space_name", "space", "task"))
         return Benchmark(name, frame, space_name, options, task, tuple(meta["budgets"]), tuple(meta["seeds"]), meta)
     except UNREADABLE as error:

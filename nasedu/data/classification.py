@@ -128,7 +128,7 @@ def _cifar(name: str, split: str, root: Root, *, normalise: str = "measured") ->
 def _folder(name: str, split: str, root: Root) -> Found:
     if not root and name == "folder":
         raise DataError("a folder of images by class is read from its root: give root=...")
-    places = _places(name, root)
+    places = _places(name, root) if root else _places(name, root)[:1]  # not all that NASEDU_DATA holds is a class
     place = next((inner for each in places for inner in (each / folder.IMAGENET, each) if inner.is_dir()), places[-1])
     items, classes, others = folder.listed(place, split)
     files = folder.Files([path for path, _ in items])

@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
+
+from filelock import FileLock, Timeout
 
 from nasedu import reading
 from nasedu.errors import (
@@ -22,6 +25,7 @@ from nasedu.errors import (
     CheckpointError,
     DataError,
     NaseduError,
+    OutputError,
     ProxyError,
     brief,
     check_number,
@@ -53,31 +57,52 @@ def rank(
     space: whose strings they are.
     evaluate: an evaluator, such as `search.SupernetScore`. A string that occurs again is not scored again.
     state: a file of lines "name string score", from which a killed ranking goes on, also with another file; one of
-        another evaluator starts afresh and says so.
+        another evaluator (other weights, images, code or library versions) is kept as NAME.old, which is said.
     share: (i, n): the i-th of n parts of the file in order, counted from 1; the last one has what is left over.
     executor: scores on its workers, which get the evaluator once each.
     progress: hears of every score.
 
     Raises `DataError` for what is no such file, `ArchitectureError` for a string that is none of the space's,
-    `ParameterError` for a share, `ProxyError` where a network cannot be scored, `WorkersLost`.
+    `ParameterError` for a share, `ProxyError` where a network cannot be scored, `WorkersLost`, `OutputError` where
+    another process ranks with this state.
     """
     named = _part(read(file), share)
     archs = {text: (name, _parsed(space, name, text)) for name, text in named.items()}
     path = Path(state)
-    known = _begun(path, identity(evaluate))
-    todo = [(name, text, arch) for text, (name, arch) in archs.items() if text not in known]
-    done = len(archs) - len(todo)
-    with path.open("a", encoding="utf-8") as lines, Workers(evaluate, executor) as workers:
+    with _alone(path):
+        known = _begun(path, identity(evaluate))
+        todo = [(name, text, arch) for text, (name, arch) in archs.items() if text not in known]
+        _go_on(path, known, todo, len(archs), Workers(evaluate, executor), progress)
+    return {name: known[text] for name, text in named.items()}
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Locks a state: two processes would each lose the other's lines. Raises `OutputError`."""
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise OutputError(f"{path} is in use by another ranking: wait for it, or give another state") from None
+    except OSError as error:
+        raise OutputError(f"cannot write to {path.parent}: {error.strerror or error}") from None
+
+
+def _go_on(path: Path, known: dict, todo: list, total: int, several: Workers, progress: Progress) -> None:
+    """Score what is left to do, a line for each; the scores join the known ones."""
+    done = total - len(todo)
+    with path.open("a", encoding="utf-8") as lines, several as workers:
         try:
             scores = workers.map(arch for *_, arch in todo)
             for (name, text, _), score in zip(todo, scores, strict=True):
                 known[text], done = _checked(score, name), done + 1
                 lines.write(f"{name} {quote(text, KEPT)} {known[text]!r}\n")
                 lines.flush()
-                progress(done, len(archs))
+                progress(done, total)
         except LOST:
-            raise lost(done, "networks", state) from None
-    return {name: known[text] for name, text in named.items()}
+            raise lost(done, "networks", path) from None
 
 
 def merge(file: str | Path, states: Sequence[str | Path]) -> dict[str, float]:
@@ -90,7 +115,8 @@ def merge(file: str | Path, states: Sequence[str | Path]) -> dict[str, float]:
     """
     named, parts = read(file), [_lines(Path(state)) for state in states]
     if len({owner for owner, _ in parts}) > 1:
-        raise CheckpointError("these states are of several evaluators: all shares must be ranked by the same weights")
+        same = "the same weights, images, code and versions of the libraries"
+        raise CheckpointError(f"these states are of several evaluators: all shares must be ranked with {same}")
     found = {text: score for _, scores in parts for text, score in scores.items()}
     missing = [name for name, text in named.items() if text not in found]
     if missing:
@@ -179,7 +205,9 @@ def _begun(path: Path, owner: str) -> dict[str, float]:
     told, known = _lines(path) if there else (owner, {})
     text = path.read_text("utf-8") if there else ""
     if told != owner:
-        print(f"{path.name} was stored with other settings, code or data: it is started afresh")
+        kept = path.with_name(f"{path.name}.old")
+        os.replace(path, kept)
+        print(f"{path.name} was stored with other settings, code or data: it is kept as {kept.name}, and begun afresh")
         text, known = "", {}
     whole = text[: text.rfind("\n") + 1] or f"{MARK}{owner}\n"
     write_atomically(path, whole)

@@ -132,10 +132,10 @@ def concordance(scores: Sequence[float], truth: Sequence[float]) -> float:
 def partial(scores: Sequence[float], truth: Sequence[float], given: Sequence[float], kind: str = "kendall") -> float:
     """How far `scores` know the truth beyond what `given` knows: the partial correlation (Kendall 1942).
 
-    (c_st - c_sg c_tg) / sqrt((1 - c_sg^2) (1 - c_tg^2)); nan where one of them has no order or holds a nan, or the
-    scores or the truth order as `given` does. Kendall's is small, but not 0, for a score that knows no more than
-    `given` and errs. Of a supernet that was taught a prior it tells what it has learnt beside the prior. Raises
-    `UnknownName`, `ParameterError`.
+    (c_st - c_sg c_tg) / sqrt((1 - c_sg^2) (1 - c_tg^2)); nan where one of them has no order, or the scores or the truth
+    order as `given` does. Kendall's is small, but not 0, for a score that knows no more than `given` and errs. Failures
+    of scores and of `given` (nan, -inf) rank last, as in `correlation`; "pearson" refuses them. Of a supernet that was
+    taught a prior it tells what it has learnt beside the prior. Raises `UnknownName`, `ParameterError`.
 
     scores: what is judged (n,).
     truth: what they should know (n,), in the same order.
@@ -146,6 +146,10 @@ def partial(scores: Sequence[float], truth: Sequence[float], given: Sequence[flo
     s, t, g = (np.asarray(values, float) for values in (scores, truth, given))
     _check(s, t, 0.5)
     _check(g, t, 0.5)
+    if kind == "pearson":
+        check_finite(np.concatenate([s, g]))
+    else:
+        s, g = (scipy.stats.rankdata(np.where(np.isnan(values), -np.inf, values)) for values in (s, g))
     st, sg, tg = (coefficient(kind, x, y) for x, y in ((s, t), (s, g), (t, g)))
     free = (1 - sg**2) * (1 - tg**2)
     return float((st - sg * tg) / np.sqrt(free)) if free > 1e-12 else float("nan")

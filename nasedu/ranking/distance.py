@@ -32,9 +32,15 @@ class GroupDistance:
 
 
 def group_distance(space: SearchSpace) -> GroupDistance:
-    """The distance whose groups are choices with weights and choices without, as a skip or a pool is.
+    """The distance whose groups are operations with weights and operations without, as a skip or a pool is.
 
-    It tells operations apart; where a decision is a width or a depth, all of its choices have weights.
+    A decision that shares its blocks with others, as widths and depths do, chooses no operation: its choices are one
+    group.
     """
     weights = LookupTable.build(space, "params")
-    return GroupDistance(tuple(tuple((weights.of_choices(d) > 0).int().tolist()) for d in range(len(space.choices))))
+    alone = {group[0] for group in space.groups if len(group) == 1} - {d for g in space.groups if len(g) > 1 for d in g}
+    groups = [
+        tuple((weights.of_choices(d) > 0).int().tolist()) if d in alone else (0,) * n
+        for d, n in enumerate(space.choices)
+    ]
+    return GroupDistance(tuple(groups))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nasedu.errors import check_name, check_number
+from nasedu.errors import check_has, check_name, check_number
 from nasedu.registry import Registry
 from nasedu.spaces.base import Arch
 
@@ -24,7 +24,9 @@ DETACH = ("none", "worse", "first")
 TIES = ("skip", "first")
 
 # Of d, the loss of the network that should be better less the other's, and w > 0, by how much the prior prefers it.
-# Every one but `tanh_product` is 0, or nearly, where d is far below 0 (LandmarkReg's and RD-NAS's public code).
+# Every one but `tanh_product` is 0, or nearly, where d is far below 0 (LandmarkReg's and RD-NAS's public code). Those
+# that weigh by w need a prior of about the losses' size: a gap of a million MACs makes "weighted_hinge" a million times
+# as steep, and "sigmoid" flat.
 LOSSES: Registry = Registry(
     "ranking loss",
     {
@@ -117,6 +119,8 @@ class RankingLoss:
         check_name("ties", self.ties, TIES)
         check_number("weight", self.weight)
         check_number("margin", self.margin)
+        check_number("fraction, of the training,", self.fraction, most=1)
+        check_has("the prior of a ranking loss", self.prior, ["__call__"], "an evaluator, such as a lookup table")
         if not isinstance(self.prior, Cached):
             object.__setattr__(self, "prior", Cached(self.prior))
 

@@ -150,7 +150,7 @@ class Progressive(Sampler):
 class Pairs(Sampler):
     """The paths of another sampler, if any, then pairs of architectures for a loss of their order (RD-NAS).
 
-    n: pairs of a step.
+    n: pairs of a step, of all choices: a base that opens choices one after the other is refused.
     base: what runs before them; if it distils, its first path teaches its others.
     distance: of two architectures; `ranking.hamming`, or what `ranking.group_distance` makes.
     above: how far from the first network the second must be: it is drawn again until it is (RD-NAS's margin subnet
@@ -172,6 +172,10 @@ class Pairs(Sampler):
             check_has("the distance of pairs", self.distance, ["__call__"], "a function of two architectures")
         if self.base is not None:
             check_has("what runs before pairs", self.base, ("paths", "at", "distils"), "a sampler")
+            if isinstance(self.base, Progressive):
+                raise ParameterError(
+                    "pairs are drawn from all choices, which progressive shrinking keeps shut at first"
+                )
 
     @property
     def distils(self) -> bool:

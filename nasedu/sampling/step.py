@@ -108,7 +108,7 @@ def supernet_step(
         sampler: which paths.
         task: what for.
         teacher: a trained network from which paths that learn from labels learn as well, both equally (Once-for-All);
-            it stays as it is.
+            pairs, whose losses are compared, do not. It stays as it is.
         divergence: from the teacher's probabilities, such as `nasedu.divergence.alpha_divergence`.
         ranking: the loss of pairs, for a sampler of `Pairs`.
 

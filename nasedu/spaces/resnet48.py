@@ -23,7 +23,7 @@ from torch import nn
 
 from nasedu.blocks import Classifier
 from nasedu.blocks.basic import BasicBlock, Stem
-from nasedu.errors import ArchitectureError, ParameterError, check_kind, check_name
+from nasedu.errors import ArchitectureError, ParameterError, check_kind, check_name, check_number
 from nasedu.spaces.base import Arch, Decision, SearchSpace, Slot
 from nasedu.spaces.macro import Options, Published, make_divisible
 from nasedu.supernet.residual import ElasticBasicBlock, ElasticClassifier, ElasticStem
@@ -88,6 +88,7 @@ class ResNet48Space(SearchSpace):
         self.act = check_name("activation of resnet48", self.options.activation or "relu", ACTIVATIONS)
         if self.options.squeeze_excite:
             raise ParameterError("resnet48 has no squeeze-and-excitation")
+        check_number("depth of resnet48, whose strings have room for the published blocks,", self.options.depth, most=1)
         self.input_shape = self.options.input_shape
         self.blocks = [max(FEWEST, math.ceil(n * self.options.depth - 1e-9)) for n in BLOCKS]
         self.widths = [[self._channels(c, ratio) for ratio in RATIOS] for c in CHANNELS]

@@ -96,7 +96,7 @@ archs = [space.parse(text) for text in goal.index]
 print(f"{len(truth.distinct)} different cells, of which {len(goal)} are ranked here")
 
 # %% [markdown]
-# A **prior** is any score that is known before the supernet is trained. Five of them:
+# A **prior** is any score that is known before the supernet is trained. Four of them, and none:
 #
 # - `MACs` counts operations; `NASWOT` compares codes of an untrained network (notebook 08);
 # - `random` is a fixed random number for each cell: it knows nothing;
@@ -161,10 +161,12 @@ losses = {arch: loss_of(arch) for arch in archs}
 print(f"losses of {len(losses)} cells: {min(losses.values()):.2f} to {max(losses.values()):.2f}")
 
 # %% [markdown]
-# Now pairs of them, the cell with more MACs first: that is the one which the prior holds to be better.
+# Now pairs of them, the cell with more MACs first: that is the one which the prior holds to be better. Pairs that it
+# ties teach nothing, and are left out.
 
 # %%
 pairs = list(itertools.combinations(archs, 2))[:: max(1, len(archs) // 6)]
+pairs = [(a, b) for a, b in pairs if priors["MACs"](a) != priors["MACs"](b)]
 # a table of MACs is an evaluator as any other
 ordered = [sorted(pair, key=priors["MACs"], reverse=True) for pair in pairs]
 better, worse = np.array([[losses[arch] for arch in pair] for pair in ordered]).T
@@ -248,10 +250,10 @@ pd.DataFrame(rows).T
 #
 # ## 3 · Which pairs?
 #
-# A prior is least sure of networks that are alike. RD-NAS therefore trains on pairs that are far apart: its **margin
-# sampler** draws the second network again until it is. Two distances: **Hamming** counts the edges that differ. The
-# **group distance** asks how: 0.5 for two operations of one kind (both with weights, or both without), 2 for one of
-# each.
+# RD-NAS holds that a prior is least sure of networks that are alike. So it trains on pairs that are far apart: its
+# **margin sampler** draws the second network again until it is. Two distances: **Hamming** counts the edges that
+# differ. The **group distance** asks how: 0.5 for two operations of one kind (both with weights, or both without), 2
+# for one of each.
 #
 # How often does the prior order a pair right, by the pair's distance? The share of pairs that a score and the truth
 # order alike is the **concordant pair ratio**:
@@ -270,7 +272,8 @@ assert abs(ours - theirs) < 1e-12, "both count the same pairs"
 print(f"MACs, all pairs: from scratch {ours:.4f}, package {theirs:.4f}")
 
 # %% [markdown]
-# And by distance, over the pairs that the score does not tie: MACs tie often.
+# That is about one half, although MACs order well: the ratio counts a tie as a failure, and MACs tie often. So by
+# distance only the pairs count that the score does not tie.
 
 # %%
 every = list(itertools.combinations(range(len(archs)), 2))
@@ -286,6 +289,16 @@ look = {"xlabel": "edges in which the two cells differ", "ylabel": "share of pai
 figures["by_distance"] = plots.lines(shares, **look)
 figures["by_distance"].guide(y=0.5, label="chance")
 figures["by_distance"]
+
+# %% [markdown]
+# Is the idea right here? The near and the far half of the distances, as means:
+
+# %%
+near, far = steps[: len(steps) // 2], steps[len(steps) // 2 :]
+halves = {name: (found[near].mean(), found[far].mean()) for name, found in shares.items()}
+halves = pd.DataFrame(halves, ["near pairs", "far pairs"]).T
+halves["more often right"] = np.where(halves["far pairs"] > halves["near pairs"], "far", "near")
+halves.round(2)
 
 # %% [markdown]
 # ### Exercise 12.2: the group distance
@@ -459,25 +472,21 @@ table = pd.DataFrame(told).T
 table
 
 # %% [markdown]
-# Your prediction, answered by the mean over the seeds:
-
-# %%
-means = {name: float(found.mean()) for name, found in with_truth.items()}
-best = max(means, key=means.get)
-guess.came(best, f"Its mean τ is {means[best]:.2f}; ordinary training has {means['none']:.2f}.")
-
-# %% [markdown]
+# Your prediction is answered in section 6, by more seeds than these.
+#
 # ## 5 · Does it rank, or does it copy?
 #
 # A supernet that was taught MACs may agree with the truth only because MACs do. Plot its agreement with the *prior*
 # against its agreement with the *truth*: on the diagonal it knows both equally well. Far to the right it has learnt the
-# prior and little else.
+# prior and little else. Ordinary supernets stand beside them, by their agreement with MACs, which nobody taught them.
 
 # %%
 with_prior = {}
 for name in priors:
     with_prior[name] = np.array([tau(scores[f"{name} {s}"], values[name]) for s in seeds])
-points = {name: (with_prior[name], with_truth[name]) for name in priors}
+untaught = np.array([tau(scores[f"none {s}"], values["MACs"]) for s in seeds])
+points = {"none (against MACs)": (untaught, with_truth["none"])}
+points |= {name: (with_prior[name], with_truth[name]) for name in priors}
 look = {"xlabel": "τ with its prior", "ylabel": "τ with the truth", "diagonal": True}
 figures["copies"] = plots.scatter(points, **look)
 figures["copies"]
@@ -488,7 +497,8 @@ figures["copies"]
 #
 # $$\tau_{st \mid g} = \frac{\tau_{st} - \tau_{sg}\,\tau_{tg}}{\sqrt{(1 - \tau_{sg}^2)(1 - \tau_{tg}^2)}}$$
 #
-# It is what the supernet knows of the truth *beside* the prior.
+# It is what the supernet knows of the truth *beside* the prior. (Kendall's is only about 0 for a score that knows no
+# more than its prior. So below we compare with copies of the prior, made noisy.)
 #
 # ### Exercise 12.4: what is known beside the prior
 # *Difficulty 2 of 3, about 10 min; fault.* A colleague's function returns `(st - sg * tg) / (1 - sg * tg)`. Find the
@@ -514,15 +524,29 @@ check_partial_tau(partial_tau)
 
 # %% [markdown]
 # All supernets, each given the prior that it was taught. Beside it, what an ordinary supernet knows beside the same
-# prior. If the taught one knows *less*, the lesson was a copy.
+# prior, and what a mere copy would seem to know: the prior plus noise, so much that it agrees with the prior as the
+# taught supernets do.
+
 
 # %%
+def noisy_copy(prior, wanted, draws=20):
+    """The mean partial τ of noisy copies of a prior, whose τ with it is as wanted."""
+    rng, exact = randomness.rng(cfg.seed, "copies"), (prior - prior.mean()) / prior.std()
+    for level in np.linspace(0.1, 6, 60):
+        # the first level of noise that is high enough
+        copies = [exact + level * rng.normal(size=len(exact)) for _ in range(draws)]
+        if np.mean([tau(copy, prior) for copy in copies]) <= wanted:
+            break
+    return float(np.mean([ranking.partial(copy, goal, prior) for copy in copies]))
+
+
 rows = {}
 for name in [prior for prior in priors if prior != "oracle"]:
     # the oracle is left out: given the truth, nothing is left to know
     own = [ranking.partial(scores[f"{name} {s}"], goal, values[name]) for s in seeds]
     plain = [ranking.partial(scores[f"none {s}"], goal, values[name]) for s in seeds]
     rows[name] = {"taught": np.mean(own), "ordinary": np.mean(plain)}
+    rows[name]["a noisy copy"] = noisy_copy(values[name], with_prior[name].mean())
     rows[name]["gain"] = ranking.paired(own, plain)
 beside = {
     name: {key: str(round(value, 2)) if key != "gain" else str(value) for key, value in row.items()}
@@ -535,7 +559,9 @@ pd.DataFrame(beside).T.rename_axis("partial τ, given")
 #
 # Perhaps the loss was only set badly? What follows was computed once by `datasets/verdict_ranking.py` and is stored.
 # Twelve forms of the loss were compared on three seeds, with MACs and with NASWOT. The best form then taught every
-# prior on ten *other* seeds, beside the paper's form. Who tunes and judges on the same seeds finds luck.
+# prior on ten *other* seeds, beside the paper's form. Who tunes and judges on the same seeds finds luck. (The judges
+# were five seeds at first. After a look at most of their results they were made ten: a second look, which widens what
+# chance can do. No form was chosen by them.)
 
 # %%
 shown_as = {"macs": "MACs", "naswot": "NASWOT", "random": "random", "oracle": "oracle"}
@@ -659,13 +685,13 @@ def gains_of(form, measure):
 print("MACs, the paper's form:", gains_of("paper", "with the truth")["MACs"])
 
 # %% [markdown]
-# On the left what each prior changes in τ with the truth, on the right in the partial τ, given the prior. Bars are
-# Student's 95 % intervals of the mean.
+# What each prior changes: on the left in τ with the truth, in the middle in τ with the prior itself (was the lesson
+# learnt at all?), on the right in the partial τ, beside the prior. Bars are Student's 95 % intervals of the mean.
 
 # %%
 forms = {meaning[form]: form for form in dict.fromkeys(("paper", chosen))}
 won = {}
-for measure in ("with the truth", "beside the prior"):
+for measure in ("with the truth", "with the prior", "beside the prior"):
     won[measure] = {text: gains_of(form, measure) for text, form in forms.items()}
 figures["judged"] = plots.dots(won, xlabel="gain in τ over ordinary training", share="xy")
 figures["judged"].guide(x=0)
@@ -680,10 +706,10 @@ def told_of(gains):
     return "; ".join(f"{prior} {verdict(gain)} ({gain})" for prior, gain in gains.items())
 
 
-def who(gains):
-    """The priors that clearly help, of those that a search can have."""
-    found = [prior for prior, gain in gains.items() if gain.low > 0 and prior != "oracle"]
-    return " and ".join(found) or "no prior"
+def those_that(what, gains):
+    """The priors with this verdict, each with its gain and interval."""
+    found = [f"{prior} ({gain})" for prior, gain in gains.items() if verdict(gain) == what]
+    return ", ".join(found) or "none"
 
 
 lines = [f"- **{text}**: {told_of(gains)}." for text, gains in won["with the truth"].items()]
@@ -694,21 +720,37 @@ lines.append(f"- Ordinary training has a mean τ of {mean:.2f} on these seeds.")
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# In a sentence:
+# In sentences:
 
 # %%
-better, no_copy = who(won["with the truth"][meaning[chosen]]), who(beside_it)
+tuned_gains, counted_macs = (won[m][meaning[chosen]] for m in ("with the truth", "with the prior"))
+helped, harmed = those_that("helps", tuned_gains), those_that("harms", tuned_gains)
+open_ones = those_that("not told apart from none", tuned_gains)
+learnt = verdict(counted_macs["MACs"])
 Markdown(
-    f"With the tuned loss **{better}** made the supernet rank better than ordinary training, at "
-    f"equal passes. **{no_copy}** also taught it something beside the prior: that is no mere copy. "
-    "The others are not told apart from no prior, or do harm."
+    f"In pairs of {len(judged)} seeds, over {len(cells)} cells and at equal passes, the tuned loss "
+    f"helped with **{helped}**. It was not told apart from ordinary training with {open_ones}, and "
+    f"did harm with {harmed}. The oracle is a bound: no search has it. Beside its prior, the "
+    f"supernet knew more with {those_that('helps', beside_it)}: that is no mere copy. Did it learn "
+    f"to count MACs? Taught MACs, its τ with MACs changed by {counted_macs['MACs']}: "
+    + ("it learnt that, too." if learnt == "helps" else "not even that lesson can be seen.")
+    + " The intervals are not widened for their number."
 )
+
+# %% [markdown]
+# Your prediction, answered by these seeds:
+
+# %%
+clear = {prior: gain.value for prior, gain in tuned_gains.items() if verdict(gain) == "helps"}
+winner = max(clear, key=clear.get, default="none")
+guess.came(winner, "By its mean gain, of those whose interval lies above 0.")
 
 # %% [markdown]
 # ## 7 · When to teach: schedules of λ
 #
-# Early losses say nothing, and a strong ranking loss then teaches the prior before there is anything to rank. The
-# public code has four schedules. The authors' tutorial shows three of them as pictures and prefers the third; the code
+# Early losses say nothing. So the authors fear that a strong ranking loss teaches the prior before there is anything to
+# rank. (In section 6 the forms whose λ rises can be compared with the constant one.) The public code has four
+# schedules. The authors' tutorial shows three of them as pictures and prefers the third; the code
 # that runs uses a linear rise.
 
 # %%
@@ -728,6 +770,8 @@ figures["schedules"]
 # In a sandwich (notebook 05) the largest network teaches the others by cross-entropy. Cross-entropy punishes a student
 # most where it gives too little to what the teacher holds likely, and less where it is sure of what the teacher rules
 # out. **AlphaNet** takes, image by image, the larger of two divergences, of which one punishes each mistake:
+#
+# With $p_i$ and $q_i$ the probabilities that teacher and student give to class $i$,
 #
 # $$D_\alpha(p \Vert q) = \frac{\sum_i q_i (p_i / q_i)^\alpha - 1}{\alpha(\alpha - 1)}, \quad D_1 = \mathrm{KL}$$
 #
@@ -763,9 +807,10 @@ figures["divergences"]
 # %% [markdown]
 # ## 9 · The competition
 #
-# Its space is a residual network of four stages, `resnet48`: how many blocks run, and how wide each convolution is. An
-# architecture is a string of 52 digits. All blocks of a stage end in one width, because each adds its input to its
-# output, so not every string is a network.
+# The CVPR 2022 NAS workshop's first track asked for the order of 45,000 networks, judged by Pearson's |r|
+# (leaderboard A) and Kendall's τ (B). Its space is a residual network of four stages, `resnet48`: how many blocks
+# run, and how wide each convolution is. An architecture is a string of 52 digits. All blocks of a stage end in one
+# width, because each adds its input to its output, so not every string is a network.
 
 # %% tags=["nbval-check-output"]
 official = spaces.create("resnet48")
@@ -774,7 +819,8 @@ print(f"{official.size:,} networks")
 print(official.format(largest))
 
 # %% [markdown]
-# Counts are exact, and Paddle's own way of counting is a metric of the table, for the authors' figures are in it:
+# Counts are exact. The competition ran on Paddle, a framework that counts normalisation, too; that is a metric of the
+# table, for the authors' figures are in it:
 
 # %%
 small_space = spaces.create("resnet48:course", depth=0.4)
@@ -782,6 +828,34 @@ counted = {m: LookupTable.build(small_space, m) for m in ("macs", "paddle_flops"
 most, least = counted["macs"].extremes()
 found = {name: {"largest": t(most), "smallest": t(least)} for name, t in counted.items()}
 pd.DataFrame(found).astype(int)
+
+# %% [markdown]
+# The competition told nobody its truth. At the course's size it is known: 150 networks, drawn evenly over the range of
+# MACs, were trained alone on digits of 32 pixels, with three seeds each (`datasets/resnet48_digits.py`). How well do
+# counts order them, without any supernet?
+
+# %%
+known_nets = benchmark.load("resnet48_digits")
+course_space = spaces.create(known_nets.space_name, **known_nets.space_options)
+trained_alone = known_nets.scores("test")
+frame = known_nets.frame
+look = {"xlabel": "MACs (millions)", "ylabel": "test accuracy, mean of 3 seeds (%)"}
+figures["truth"] = plots.scatter({"": (frame.macs / 1e6, trained_alone)}, **look)
+figures["truth"]
+
+# %% [markdown]
+# The competition's first leaderboard was judged by Pearson's |r|, the second by Kendall's τ. Is there anything to rank?
+# The spread of the networks must be larger than that of the seeds.
+
+# %%
+by_seed = pd.DataFrame({s: known_nets.scores("test", seed=s) for s in known_nets.seeds})
+noise = np.sqrt(by_seed.var(axis=1).mean())
+print(f"standard deviation: {trained_alone.std():.2f} points over networks, {noise:.2f} over seeds")
+rows = {}
+for name, column in {"MACs": frame.macs, "parameters": frame.params}.items():
+    found = [ranking.correlation(column, trained_alone, kind) for kind in ("pearson", "kendall")]
+    rows[name] = {"leaderboard A": str(found[0]), "leaderboard B": str(found[1])}
+pd.DataFrame(rows).T
 
 # %% [markdown]
 # What is submitted is a JSON file: names, strings, and a score for each. `submission.rank` appends a line to its state
@@ -807,7 +881,8 @@ print(state.read_text().splitlines()[1])
 # %% [markdown]
 # ### A detective's table
 #
-# The authors' figures, as printed. Read them against one another.
+# The authors' figures, as printed. "SPOS with a teacher" is uniform training (notebook 05) beside a trained network;
+# the Zen-score is a proxy (notebook 08). Read the figures against one another.
 
 # %%
 # read off the competition's report, the paper and the notes beside the code
@@ -836,7 +911,8 @@ pd.DataFrame(told, columns=columns).set_index("system")
 # know `sd`, the standard deviation of the paired gain over seeds. With n seeds, Student's 95 % interval of the mean
 # gain reaches $t_{n-1}\, \mathrm{sd} / \sqrt n$ to either side, $t_{n-1}$ its 97.5 % quantile. Return the least n, at
 # least 2, for which this is below `difference`. How many seeds does a difference of 0.05 need if the gain varies by
-# 0.04? And by 0.1?
+# 0.04? And by 0.1? (If the true gain is just the difference, about every second trial will still miss it. Plan with
+# room.)
 #
 # <details><summary>Hint 1</summary><code>scipy.stats.t.ppf(0.975, n - 1)</code> is the quantile.</details>
 # <details><summary>Hint 2</summary>With 1.96 in place of t you promise too much: with 3 seeds t is 4.3.</details>
@@ -877,15 +953,16 @@ Markdown(
 #
 # - A ranking loss pulls the losses of two networks into a prior's order. Zero when they agree; the public form teaches
 #   the second network only, and raises the loss of a weaker one.
-# - Pairs that are far apart are safer lessons where a prior errs on networks that are alike: look at it by distance.
+# - Pairs that are far apart are safer lessons only where a prior errs on networks that are alike. Look at it by
+#   distance: it need not be so.
 # - Judge a taught supernet *given its prior*: τ with the truth cannot tell ranking from copying.
 # - Compare at equal passes, in pairs of seeds, with an interval.
 #
 # **Pitfalls**
 #
 # - *A prior as truth.* What the prior gets wrong is taught as well.
-# - *λ too large or too early.* The loss then orders networks that have learnt nothing.
-# - *One seed.* The spread over seeds is as large as most published gains.
+# - *λ, margin and schedule as beliefs.* Compare them, on seeds that do not judge.
+# - *One seed.* Look at the dots of section 4: equal trainings lie far apart.
 # - *Loops without an end.* A sampler that redraws must count its tries.
 #
 # **Further reading**

@@ -13,7 +13,7 @@ from nasedu import spaces
 from nasedu.classification import recipe
 from nasedu.data import classification
 from nasedu.deploy import submission
-from nasedu.errors import ArchitectureError, CheckpointError, DataError, ParameterError, ProxyError
+from nasedu.errors import ArchitectureError, CheckpointError, DataError, OutputError, ParameterError, ProxyError
 from nasedu.sampling import Uniform, supernet_step
 from nasedu.storage import load_weights, read_weights
 from nasedu.task import Classification, fit
@@ -77,12 +77,27 @@ def test_strings_of_several_lines_are_kept_and_merged(tmp_path):
     assert submission.merge(tmp_path / "fbnet.json", [state]) == found
 
 
-def test_other_weights_start_afresh(space, file, tmp_path, capsys):
-    other = Digits()
+def test_other_weights_start_afresh_and_the_old_scores_are_kept(space, file, tmp_path, capsys):
+    other, state = Digits(), tmp_path / "state.txt"
     other.identity = "others"
-    submission.rank(file, space, Digits(), state=tmp_path / "state.txt")
-    submission.rank(file, space, other, state=tmp_path / "state.txt")
+    submission.rank(file, space, Digits(), state=state)
+    before = state.read_text()
+    submission.rank(file, space, other, state=state)
     assert "afresh" in capsys.readouterr().out and other.left == 10**9 - 11
+    assert (tmp_path / "state.txt.old").read_text() == before != state.read_text()
+
+
+def test_two_rankings_do_not_share_a_state(space, file, tmp_path):
+    """The second would replace the file that the first one writes to."""
+    state, told = tmp_path / "state.txt", []
+
+    def second(done, total, note=""):
+        with pytest.raises(OutputError, match=r"state\.txt is in use by another ranking"):
+            submission.rank(file, space, Digits(), state=state)
+        told.append(done)
+
+    first = submission.rank(file, space, Digits(), state=state, progress=second)
+    assert told and len(state.read_text().splitlines()) == 1 + len(set(submission.read(file).values())) and first
 
 
 def test_shares_are_merged(space, file, tmp_path):

@@ -11,7 +11,7 @@ from scipy import stats
 
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.ranking import correlation
-from nasedu.ranking.correlation import pools, resampled
+from nasedu.ranking.correlation import partial, pools, resampled
 
 X, Y = [1, 2, 3, 4, 5], [1, 3, 2, 5, 4]
 
@@ -127,3 +127,14 @@ def test_pearson_is_scipys_and_its_resamples_too():
     with pytest.raises(ParameterError, match="drop"):
         correlation([1.0, np.nan, 2.0], [1, 2, 3], "pearson")
     assert correlation([1.0, np.nan, 2.0], [1, 2, 3], "pearson", failures="drop").n == 2
+
+
+def test_failures_rank_last_in_a_partial_correlation_as_well():
+    truth, given = [1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 3.0, 5.0, 4.0]
+    plain = partial([0.0, 2.0, 1.0, 4.0, 3.0], truth, given)
+    for failure in (float("nan"), float("-inf")):
+        assert partial([failure, 2.0, 1.0, 4.0, 3.0], truth, given) == plain
+        lowest = [2.0, failure, 3.0, 5.0, 4.0]
+        assert partial([0.0, 2.0, 1.0, 4.0, 3.0], truth, lowest) == plain
+        with pytest.raises(ParameterError, match="finite"):
+            partial([failure, 2.0, 1.0, 4.0, 3.0], truth, given, "pearson")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nasedu import spaces
+from nasedu import sampling, spaces
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.ranking import Cached, RankingLoss, correlation, hamming
 from nasedu.ranking.correlation import concordance, partial
@@ -167,3 +167,24 @@ def test_what_a_score_knows_beside_the_prior():
     tau = [correlation(a, b).value for a, b in ((adds, truth), (adds, known), (truth, known))]
     by_hand = (tau[0] - tau[1] * tau[2]) / np.sqrt((1 - tau[1] ** 2) * (1 - tau[2] ** 2))
     assert partial(adds, truth, known) == pytest.approx(by_hand)
+
+
+def test_widths_and_depths_are_no_operations():
+    """Their choices are one group: 0.5 apart, however large the step."""
+    space = spaces.create("resnet48:course")
+    apart = group_distance(space)
+    largest, smallest = [n - 1 for n in space.choices], [0] * len(space.choices)
+    assert apart(tuple(largest), tuple(smallest)) == 0.5 * sum(n > 1 for n in space.choices)
+
+
+def test_what_no_pair_can_learn_from_is_refused():
+    space = spaces.create("nasbench201:course")
+    shrinking = sampling.create("progressive", space)
+    with pytest.raises(ParameterError, match="progressive shrinking"):
+        sampling.Pairs(base=shrinking)
+    for wrong in ("macs", None):
+        with pytest.raises(ParameterError, match="prior"):
+            RankingLoss(wrong)
+    for fraction in (float("nan"), -0.1, 1.5):
+        with pytest.raises(ParameterError, match="fraction"):
+            RankingLoss(prior).at(fraction)

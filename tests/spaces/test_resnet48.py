@@ -65,6 +65,7 @@ def test_paddles_count_of_the_largest(full):
     layers = hardware.count(network, full.input_shape).layers
     by_hand = sum(layer.macs + 2 * np.prod(layer.shape) * (layer.kind == "BatchNorm2d") for layer in layers) + 50 * 512
     assert by_hand == 5_292_349_440
+    assert LookupTable.build(full, "paddle_flops")(full.parse(LARGEST)) == by_hand
 
 
 def test_tables_are_exact_in_every_metric(course):
@@ -195,3 +196,9 @@ def test_the_course_holds_every_published_string_and_less_deep_spaces_fewer(cour
     assert len(text) == 52
     with pytest.raises(ArchitectureError, match="stage 1 has 2 to 3 blocks, the string says 5"):
         course.parse(LARGEST)
+
+
+def test_a_depth_that_no_string_has_room_for_is_refused():
+    for depth in (1.2, 2, float("nan")):
+        with pytest.raises(ParameterError, match="depth"):
+            spaces.create("resnet48", depth=depth)

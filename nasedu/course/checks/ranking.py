@@ -105,7 +105,7 @@ def check_partial_tau(partial_tau: Callable[[float, float, float], float]) -> No
     swaps = [(0.5 / 0.9, "1 - sg tg is no norm: each of both correlations with the prior has a factor of its own")]
     expect(number(partial_tau(0.6, 0.5, 0.2)), 0.5 / (0.75 * 0.96) ** 0.5, formula, swaps)
     expect(number(partial_tau(0.5, 0.5, 0.5)), 1 / 3, "with all three at 0.5 it is 1/3")
-    expect(number(partial_tau(0.1, 0.2, 0.5)), 0.0, "scores that know what the prior knows, and no more, are at 0")
+    expect(number(partial_tau(0.1, 0.2, 0.5)), 0.0, "where st is sg times tg, nothing is left beside the prior: 0")
     sharper = "a prior that the scores ignore still explains a part of the truth"
     expect(number(partial_tau(-0.3, 0.0, 0.9)), -0.3 / 0.19**0.5, sharper)
     for case in ((0.5, 1.0, 0.5), (0.5, 0.5, -1.0)):
