@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
+
+import torch
 
 from nasedu.commands.named import MOST_WORKERS, named_space
 from nasedu.course.bar import Bar
 from nasedu.course.parameters import pairs, parse
+from nasedu.course.setup import pick_device
 from nasedu.data import classification
 from nasedu.deploy import submission
 from nasedu.errors import ParameterError, brief, check_name, check_whole
 from nasedu.search import SupernetScore
+from nasedu.spaces.base import check_decided
 from nasedu.storage import load_weights
 from nasedu.task import Classification
 
@@ -39,20 +44,29 @@ def ranked(args: argparse.Namespace) -> dict[str, float]:
     """The scores that `nasedu rank` asks for, of its share."""
     if not args.space or not args.weights or not args.state:
         raise ParameterError("a ranking needs --space, --weights and --state, or --merge with the states of its shares")
-    share = args.share.split("/")
+    share, space = args.share.split("/"), named_space(args.space, args.settings)
+    check_decided("a ranking", space)
     if len(share) != 2 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in share):
         raise ParameterError(f"--share is i/n, as in 2/16, got {brief(args.share)}")
     check_whole("workers", args.workers, 1, MOST_WORKERS)
-    space = named_space(args.space, args.settings)
+    device = pick_device(args.device)
+    if args.workers > 1 and device.type != "cpu":
+        raise ParameterError("several workers share the CPU alone: on another device take --workers 1 and --share")
     supernet = space.supernet()
     load_weights(supernet, args.weights)
     options = {"root": args.root, "image_size": space.input_shape[-1]}
     for name, text in pairs(args.images, "--images"):
         check_name("option of the images", name, DRAWN)
         options[name] = parse(name, text, DRAWN[name])
-    parts = [classification(args.data, part, **options) for part in ("train", "test")]
+    parts = [classification(args.data, part, **options).to(device) for part in ("train", "test")]
+    known = len(parts[0].classes)
+    if (wanted := getattr(getattr(space, "options", None), "num_classes", known)) != known:
+        raise ParameterError(f"the space has {wanted} classes, the images of {args.data} {known}: see -p num_classes")
+    supernet.to(device)
     evaluate = SupernetScore(space, supernet, Classification(parts[0], test=parts[1], batch_size=128), "test")
-    pool = ProcessPoolExecutor(args.workers) if args.workers > 1 else nullcontext()
+    threads = max(1, (os.cpu_count() or 1) // args.workers)
+    made = {"initializer": torch.set_num_threads, "initargs": (threads,)}
+    pool = ProcessPoolExecutor(args.workers, **made) if args.workers > 1 else nullcontext()
     with pool as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
         kept = {
             "state": args.state,
