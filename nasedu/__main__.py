@@ -214,13 +214,15 @@ def check_data(args: argparse.Namespace) -> int:
     from nasedu.files import write_atomically
 
     name = args.dataset or data.guess(args.folder)
-    status = 0
+    status, told = 0, set()
+    warnings.simplefilter("ignore", UserWarning)  # all of it is reported below
     for split in ("train", "val", "test"):
         try:
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
-                found: Any = data.detection(name, split, root=args.folder, image_size=320)
+            found: Any = data.detection(name, split, root=args.folder, image_size=320)
         except NaseduError as error:
-            status = fail(f"{split}: {error}", 2)
+            reason = str(error).replace(f"{name} {split}: ", "")
+            status = fail(sentence(f"{split}: {reason}"), 2) if reason not in told else 2
+            told.add(reason)
             continue
         classes = found.classes[:20] + ["..."] * (len(found.classes) > 20)
         print(f"{found}\n  classes: {', '.join(shown(one, 40) for one in classes)}")

@@ -79,7 +79,7 @@ def scalar(text: str) -> object:
 
 
 def _json(text: str) -> object:
-    found = json.loads(text, object_pairs_hook=_unique)
+    found = json.loads(text, object_pairs_hook=unique)
     level = [found]
     for _ in range(DEEPEST):  # not by recursion
         level = [inner for item in level for inner in _inside(item)]
@@ -108,7 +108,7 @@ class _Words(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[mis
     """Makes texts, lists and mappings, whatever the tags say, and refuses a key that stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        return _unique(self.construct_pairs(node, deep=True))
+        return unique(self.construct_pairs(node, deep=True))
 
 
 class _Plain(_Words):
@@ -118,7 +118,8 @@ class _Plain(_Words):
         return node.value if node.style else scalar(node.value)
 
 
-def _unique(pairs: list[tuple]) -> dict:
+def unique(pairs: list[tuple]) -> dict:
+    """A mapping of these keys and values. Raises `ValueError` for a key that stands twice."""
     found: dict = {}
     for key, value in pairs:
         if key in found:
