@@ -58,8 +58,8 @@ def text_of(path: str | Path, most: int = 4 * LARGEST["json"]) -> str:
     path: the file; a pipe, which would be waited for, is none.
     most: the bytes that are read.
     """
-    path = Path(path)
     try:
+        path = Path(path)
         if path.exists() and not path.is_file():
             raise ValueError("it is no file")
         if path.stat().st_size > most:
@@ -67,6 +67,8 @@ def text_of(path: str | Path, most: int = 4 * LARGEST["json"]) -> str:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
+    except TypeError:
+        raise ValueError(f"{brief(path)} is no path") from None
     except UnicodeDecodeError:
         raise ValueError("it is no text in UTF-8") from None
 
