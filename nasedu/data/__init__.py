@@ -80,6 +80,7 @@ def detection(
     """
     reader = READERS[name]
     check_name("split", split, splits.NAMES)
+    check_kind("root", root, (str, os.PathLike, type(None)), "a folder")
     check_whole("image_size", image_size, 32, 2048)
     check_whole("seed", seed, 0)
     if size is not None:
