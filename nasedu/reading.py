@@ -58,8 +58,8 @@ def text_of(path: str | Path, most: int = 4 * LARGEST["json"]) -> str:
     path: the file; a pipe, which would be waited for, is none.
     most: the bytes that are read.
     """
-    path = Path(path)
     try:
+        path = Path(path)
         if path.exists() and not path.is_file():
             raise ValueError("it is no file")
         if path.stat().st_size > most:
@@ -67,6 +67,8 @@ def text_of(path: str | Path, most: int = 4 * LARGEST["json"]) -> str:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
+    except TypeError:
+        raise ValueError(f"{brief(path)} is no path") from None
     except UnicodeDecodeError:
         raise ValueError("it is no text in UTF-8") from None
 
@@ -79,7 +81,7 @@ def scalar(text: str) -> object:
 
 
 def _json(text: str) -> object:
-    found = json.loads(text, object_pairs_hook=_unique)
+    found = json.loads(text, object_pairs_hook=unique)
     level = [found]
     for _ in range(DEEPEST):  # not by recursion
         level = [inner for item in level for inner in _inside(item)]
@@ -108,7 +110,7 @@ class _Words(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[mis
     """Makes texts, lists and mappings, whatever the tags say, and refuses a key that stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        return _unique(self.construct_pairs(node, deep=True))
+        return unique(self.construct_pairs(node, deep=True))
 
 
 class _Plain(_Words):
@@ -118,7 +120,8 @@ class _Plain(_Words):
         return node.value if node.style else scalar(node.value)
 
 
-def _unique(pairs: list[tuple]) -> dict:
+def unique(pairs: list[tuple]) -> dict:
+    """A mapping of these keys and values. Raises `ValueError` for a key that stands twice."""
     found: dict = {}
     for key, value in pairs:
         if key in found:

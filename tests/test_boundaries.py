@@ -1,8 +1,8 @@
 """All boundaries against a catalogue of bad values, and a fuzzer: typed sentences only, at once, and nothing is left.
 
 A boundary joins by a line of `CATALOGUE`: its kind, its name, what takes a value, and the values it has to refuse.
-Where a value needs a file, what takes it gets the folder as well. The readers of images have their own catalogue in
-tests/data, with the same helpers (`boundaries.py`).
+Where a value needs a file, what takes it gets the folder as well. Folders of images have tests of their own in
+tests/data; the fuzzer changes their files here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 import random
 import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -22,14 +23,17 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nasedu import __main__ as cli
 from nasedu import data, reading, sampling, search, spaces, storage
+from nasedu.commands.named import named_space
 from nasedu.course import parameters
 from nasedu.deploy import submission
 from nasedu.deploy.kit import import_kit, run_kit, write
 from nasedu.deploy.kit.read import read_results
 from nasedu.errors import NaseduError, check_name
+from nasedu.hardware import count
 from nasedu.tables import Budget, LookupTable, at_most, latency_table
 from nasedu.tables.csv import read_csv, write_csv
 from nasedu.tables.foreign import read_ofa, read_wzdnas
@@ -323,6 +327,9 @@ def _file(folder, name, text):
 
 
 NOT_UTF8 = [b"\xff\xfe\x00", b"\x80abc"]
+NO_PATHS = [None, 5, [], 2.5]
+NO_SHAPES = [5, None, "x", (3, -8, 8), (3, "a", 8), (3, 8.5, 8), (3, 10**9, 10**9), (4, 8, 8), (3, True, 8)]
+NO_SIZES = [None, "x", -5, 2.5, math.nan, True]
 PATHS = ["/nonexistent/" + LONG, "x" * 300, "\x00", "/dev/null", "/", HOSTILE]
 
 
@@ -643,7 +650,7 @@ CATALOGUE = [
         "names",
         "spaces.create",
         spaces.create,
-        [*NO_NAMES, "yolo:", "yolo:nonsense", "fbnet:x", "plainnet:course"][:-4],
+        [*NO_NAMES, "yolo:nonsense", "fbnet:x", "plainnet:course"],
     ),
     Boundary(
         "names",
@@ -717,13 +724,24 @@ CATALOGUE = [
     ),
     Boundary("paths", "LookupTable.load", lambda v: LookupTable.load(v, space("fbnet:course")), PATHS),
     Boundary("paths", "weights", storage.read_weights, PATHS),
+    Boundary("paths", "tables in YAML", lambda v: read_wzdnas(v, space("yolo:course")), [*PATHS, *NO_PATHS]),
+    Boundary("paths", "tables in CSV", lambda v: read_csv(v, space("fbnet:course")), [*PATHS, *NO_PATHS]),
+    Boundary("paths", "folders of kits", import_kit, NO_PATHS),
+    Boundary("names", "the space of a table in YAML", lambda v: read_wzdnas("t.yaml", v), [None, 5, "fbnet"]),
+    Boundary("names", "the space of a table in CSV", lambda v: read_csv("t.csv", v), [None, 5, "fbnet"]),
+    Boundary("names", "what is counted", lambda v: count(v, (3, 8, 8)), [None, 5, "conv", torch.nn.Conv2d]),
+    Boundary("options", "shapes that are counted", lambda v: count(torch.nn.Conv2d(3, 4, 1), v), NO_SHAPES),
+    Boundary(
+        "options", "detection, cache_bytes", lambda v: data.detection("voc", "val", root=".", cache_bytes=v), NO_SIZES
+    ),
+    Boundary("names", "guess", data.guess, [None, 5, [], 2.5]),
     Boundary("paths", "rankings", submission.read, PATHS),
     Boundary("paths", "kits", import_kit, PATHS),
     *(
         Boundary("parameters", kind, lambda v, k=kind: parameters.parse("x", v, k), values)
         for kind, values in VALUES.items()
     ),
-    Boundary("command line", "kit -p", lambda v: cli.named_space("fbnet", [v]), KIT_OPTIONS),
+    Boundary("command line", "kit -p", lambda v: named_space("fbnet", [v]), KIT_OPTIONS),
     Boundary("kits", "manifests", _import_manifest, NO_MANIFEST, folder=True),
     Boundary("kits", "results", _import_results, NO_RESULTS, folder=True),
     Boundary("kits", "results' texts", _lines, [*NO_LINES, *NOT_UTF8], folder=True),
@@ -739,11 +757,14 @@ CATALOGUE = [
 
 
 @pytest.mark.parametrize("boundary", CATALOGUE, ids=lambda boundary: f"{boundary.kind}: {boundary.name}")
-def test_what_is_wrong_is_refused_in_one_sentence(boundary, tmp_path):
+def test_what_is_wrong_is_refused_in_one_sentence(boundary, tmp_path, tmp_path_factory, monkeypatch):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
     def take(value):
         return boundary.take(value, tmp_path) if boundary.folder else boundary.take(value)
 
-    common.refusals(take, boundary.values)
+    monkeypatch.chdir(elsewhere)
+    common.refusals(take, boundary.values, elsewhere)
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments)[:50])
@@ -860,6 +881,43 @@ def _kit_id():
     return write.manifest_id(good_manifest())
 
 
+XML = (
+    "<annotation><filename>a.png</filename><size><width>16</width><height>12</height></size><object><name>dog</name>"
+    "<difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox></object></annotation>"
+)
+INSTANCES = {
+    "images": [{"id": 1, "file_name": "a.png", "width": 16, "height": 12}],
+    "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 8, 6], "area": 48, "iscrowd": 0}],
+    "categories": [{"id": 1, "name": "dog"}],
+}
+LABELLED = {  # a file of each layout that describes images, where it stands, and a sound one
+    "voc": ("Annotations/a.xml", XML),
+    "coco": ("annotations/instances_train.json", json.dumps(INSTANCES)),
+    "yolo": ("data.yaml", "train: images\nnames: {0: dog, 1: cat}\n"),
+    "yolo's labels": ("labels/a.txt", "0 0.5 0.5 0.25 0.5\n1 0.1 0.1 0.9 0.1 0.5 0.9\n"),
+    "voc's lists": ("ImageSets/Main/train.txt", "a\nJPEGImages/a.png\n"),
+}
+
+
+def _labelled(name):
+    """What reads a folder of one layout, one of whose files holds a text."""
+    place, layout = LABELLED[name][0], name.split("'")[0]
+
+    def read(text, folder):
+        for other, good in ((p, g) for n, (p, g) in LABELLED.items() if n.split("'")[0] == layout):
+            (folder / other).parent.mkdir(parents=True, exist_ok=True)
+            _file(folder, other, text if other == place else good)
+        images = folder / {"voc": "JPEGImages"}.get(layout, "images")
+        images.mkdir(exist_ok=True)
+        if not (images / "a.png").exists():
+            Image.new("RGB", (16, 12)).save(images / "a.png")
+        with warnings.catch_warnings(action="ignore"):
+            found = data.detection(layout, "train", root=folder, image_size=32)
+        assert len(found) and all(note.text.isprintable() for note in found.notes)
+
+    return read
+
+
 PARSERS = {
     **{
         f"parse of {name}": (
@@ -875,7 +933,7 @@ PARSERS = {
         good_csv,
     ),
     "words": (lambda text, folder: parameters.parse("x", text, ""), lambda: "[1, 2, {a: [4, 5]}, 1e3]"),
-    "an option": (lambda text, folder: cli.named_space("fbnet:course", [text]), lambda: "num_classes=20"),
+    "an option": (lambda text, folder: named_space("fbnet:course", [text]), lambda: "num_classes=20"),
     "a ranking": (
         lambda text, folder: submission.read(_file(folder, "f.json", text)),
         lambda: '{"a1": {"arch": "1132", "acc": 0.5}}',
@@ -889,6 +947,7 @@ PARSERS = {
         lambda text, folder: write.read_manifest(_file(folder, "m.json", text)),
         lambda: json.dumps({"id": _kit_id(), **good_manifest()}),
     ),
+    **{f"a file of {name}": (_labelled(name), lambda n=name: LABELLED[n][1]) for name in LABELLED},
     "a table in YAML": (
         lambda text, folder: read_wzdnas(_file(folder, "t.yaml", text), space("yolo:course")),
         lambda: "\n".join(

@@ -63,3 +63,16 @@ def test_a_row_that_was_cut_short_is_no_training(truth):
     with pytest.raises(SystemExit, match="3 of 4 trainings are done"):
         made.finish()
     assert path.exists()
+
+
+@pytest.mark.parametrize("cut", [2, 5, 15])
+def test_whole_rows_are_those_that_end_and_have_all_columns(truth, cut):
+    """As a kill leaves them: a row without its end, once with the next run's first row behind."""
+    made, _, folder = truth
+    path, head = folder / "some.csv", ",".join(made.columns) + "\n"
+    assert made.whole_rows(path) == [head]
+    rows = [f"{i:052d},{i}," + ",".join("1234") + ",2.125\r\n" for i in range(4)]
+    whole = [head, *(row.replace("\r\n", "\n") for row in rows[:2])]
+    for text in ([*rows[:2], rows[2][:-cut]], [*rows[:2], rows[2][:-cut], rows[3]]):
+        path.write_text("".join([head, *text]), newline="")
+        assert made.whole_rows(path) == whole

@@ -15,20 +15,22 @@ from nasedu.commands import fail
 from nasedu.data.export import coco_results
 from nasedu.data.images import UNREADABLE, opened, upright, why
 from nasedu.data.notes import shown
-from nasedu.errors import DataError, NaseduError, ParameterError
+from nasedu.errors import DataError, NaseduError, ParameterError, sentence
 from nasedu.files import write_atomically
 
 
 def check_data(args: argparse.Namespace) -> int:
     """Read every split of a data folder and tell what was found, with a picture of each; the exit status."""
     name = args.dataset or data.guess(args.folder)
-    status = 0
+    status, told = 0, set()
+    warnings.simplefilter("ignore", UserWarning)  # all of it is reported below
     for split in ("train", "val", "test"):
         try:
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
-                found: Any = data.detection(name, split, root=args.folder, image_size=320)
+            found: Any = data.detection(name, split, root=args.folder, image_size=320)
         except NaseduError as error:
-            status = fail(f"{split}: {error}", 2)
+            reason = str(error).replace(f"{name} {split}: ", "")
+            status = fail(sentence(f"{split}: {reason}"), 2) if reason not in told else 2
+            told.add(reason)
             continue
         classes = found.classes[:20] + ["..."] * (len(found.classes) > 20)
         print(f"{found}\n  classes: {', '.join(shown(one, 40) for one in classes)}")

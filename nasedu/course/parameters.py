@@ -87,6 +87,8 @@ def check(name: str, value: Any, kind: str) -> Any:
     if kind.startswith("list"):
         if isinstance(value, list | tuple):
             inner = kind[5:-1]
+            if inner and None in value:
+                raise ParameterError(f"parameter {name!r} is {brief(value)}, but null may only stand for all of it")
             return [check(name, item, inner) for item in value] if inner else list(value)
     elif kind == "float" and type(value) in (int, float):
         return check_number(f"parameter {name!r}", value, -math.inf)

@@ -66,11 +66,11 @@ def setup(notebook: str, values: Mapping[str, Any], *, choices: Mapping | None =
     absolute = {name: places.ROOT / Path(path).expanduser() for name, path in paths.items()}
     config: dict[str, Any] = resolved | absolute
     config["device"] = pick_device(resolved["device"])
+    check_whole("seed", resolved["seed"], 0, 2**32 - 1)
     config["out_dir"] = places.make(config["out_dir"] or work_folder(notebook, resolved))
     _keep(config["out_dir"])
     if resolved["out_dir"] is None and any(path.name[0] != "." for path in config["out_dir"].iterdir()):
         print(f"goes on from {places.shown(config['out_dir'])}: delete that folder to start afresh")
-    check_whole("seed", resolved["seed"], 0, 2**32 - 1)
     seed_everything(resolved["seed"])
     record.clear()
     style.use()
@@ -112,7 +112,7 @@ def pick_device(name: str) -> Device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(1, device=name).item()
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
         raise ParameterError(f"this machine has no device {name!r}: use auto, cpu, cuda or cuda:N") from None
     return torch.device(name)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable
 
@@ -14,4 +13,4 @@ def words(named: str | Iterable[str]) -> str:
     """
     text = named if isinstance(named, str) else ", ".join(map(str, named))
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$])", lambda sign: f"&#{ord(sign[1])};", html.escape(shown))
+    return re.sub(r"""[\\`*_{}\[\]()#+!|~$<>&"']""", lambda sign: f"&#{ord(sign[0])};", shown)

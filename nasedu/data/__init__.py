@@ -6,9 +6,9 @@ import os
 from functools import partial
 from pathlib import Path
 
-from nasedu.data import splits
+from nasedu.data import reading, splits
 from nasedu.data.classification import classification
-from nasedu.data.coco import coco
+from nasedu.data.coco import ROBOFLOW, coco
 from nasedu.data.dataset import DetectionDataset
 from nasedu.data.digits import digits
 from nasedu.data.export import export
@@ -16,8 +16,8 @@ from nasedu.data.image_set import ImageSet
 from nasedu.data.labelled import LAYOUTS, read_folder
 from nasedu.data.notes import shown
 from nasedu.data.voc import PLACES, voc
-from nasedu.data.yolo import yolo
-from nasedu.errors import DataError, ParameterError, check_name, check_whole
+from nasedu.data.yolo import NAMES, yolo
+from nasedu.errors import DataError, ParameterError, check_kind, check_name, check_whole
 from nasedu.registry import Registry, check_options, options_of
 
 __all__ = ["ImageSet", "classification", "detection", "export", "guess", "names"]
@@ -32,11 +32,26 @@ def names() -> list[str]:
 
 
 def guess(root: str | Path) -> str:
-    """The name of the reader that a folder looks made for."""
-    root = Path(root)
-    if any((root / "annotations").glob("instances*.json")):
+    """The name of the reader that a folder looks made for. Raises `DataError` where it looks made for none.
+
+    root: the folder.
+    """
+    root = Path(check_kind("root", root, (str, os.PathLike), "a folder"))
+    there = reading.names(root)
+    if any((root / "annotations").glob("instances*.json")) or any((root / n / ROBOFLOW).is_file() for n in there):
         return "coco"
-    return "voc" if any((root / place / "Annotations").is_dir() for place in PLACES) else "yolo"
+    if any((root / place / "Annotations").is_dir() for place in PLACES):
+        return "voc"
+    suffixes = {Path(name).suffix.lower() for name in there}
+    if not os.path.isdir(root) or suffixes & {".yaml", ".yml", ".names"} or {"images", "labels", *NAMES} & set(there):
+        return "yolo"
+    seen = {".xml": "XML files beside images or alone", ".json": "a JSON file of another kind"}
+    inner = {Path(name).suffix.lower() for place in there[:20] for name in reading.names(root / place)[:50]}
+    told = [what for suffix, what in seen.items() if suffix in suffixes | inner]
+    if any(os.path.isdir(root / name) for name in there) and inner & set(reading.SUFFIXES) and not told:
+        told = ["folders of images, as classes without boxes have them (dataset=folder)"]
+    wanted = "Annotations and JPEGImages (VOC), annotations/instances*.json (COCO) or data.yaml (YOLO)"
+    raise DataError(f"{shown(root, 60)} has {' and '.join(told) or 'no file that describes images'}, but no {wanted}")
 
 
 def detection(
@@ -65,6 +80,7 @@ def detection(
     """
     reader = READERS[name]
     check_name("split", split, splits.NAMES)
+    check_kind("root", root, (str, os.PathLike, type(None)), "a folder")
     check_whole("image_size", image_size, 32, 2048)
     check_whole("seed", seed, 0)
     if size is not None:

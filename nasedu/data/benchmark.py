@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from nasedu import resources
-from nasedu.errors import ArchitectureError, DataError, ParameterError, check_name
+from nasedu.errors import ArchitectureError, DataError, ParameterError, check_has, check_kind, check_name
 
 FOLDER = resources.folder("datasets")
 STORED = ("cells_digits",)
@@ -82,7 +83,7 @@ class Benchmark:
         epochs: likewise.
         seed: likewise.
         """
-        return self._known(self.scores(part, epochs, seed), text.strip())
+        return self._known(self.scores(part, epochs, seed), check_kind("an architecture", text, str, "a text").strip())
 
     def _known(self, values: Mapping[str, float] | pd.Series, text: str) -> float:
         try:
@@ -102,6 +103,7 @@ class Benchmark:
 
         An architecture that the table lacks raises `ArchitectureError`.
         """
+        check_has("the space of a benchmark's evaluator", space, ["choices", "format"], "one of its own kind")
         values = dict(self.scores(part, epochs, seed))
         ends = [0] * len(space.choices), [n - 1 for n in space.choices]
         whole = space.size == len(self) and all(space.format(arch) in values for arch in ends)
@@ -143,8 +145,11 @@ def nasbench201(root: str | Path | None = None) -> Benchmark:
         raise DataError(f"NAS-Bench-201 needs the file {path}: set NASEDU_DATA to the folder that holds nb201")
     try:
         stored = pd.read_csv(path).set_index("arch")
-        frame = pd.DataFrame({f"{part}_200_s0": stored["c10_test_200"] for part in PARTS})
-        frame["params"], frame["macs"] = 1e6 * stored["c10_params_M"], 1e6 * stored["c10_flops_M"] - 10
+        figures = stored[["c10_test_200", "c10_params_M", "c10_flops_M"]].astype(float)
+        if not len(figures) or not figures.index.is_unique or not np.isfinite(figures.to_numpy()).all():
+            raise ValueError("it needs one row for each cell, whose figures are finite")
+        frame = pd.DataFrame({f"{part}_200_s0": figures["c10_test_200"] for part in PARTS})
+        frame["params"], frame["macs"] = 1e6 * figures["c10_params_M"], 1e6 * figures["c10_flops_M"] - 10
     except UNREADABLE as error:
         raise DataError(f"NAS-Bench-201 cannot be read from {path}: {error}") from None
     source = "NAS-Bench-201's authors, mean over their seeds"

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from nasedu.data import cifar, folder, image_set, splits
 from nasedu.data.image_set import ImageSet, Pixels, Source, Streamed, scaled
+from nasedu.data.notes import Notes, shown
 from nasedu.errors import DataError, ParameterError, brief, check_kind, check_name, check_number, check_whole
 from nasedu.randomness import stream
 from nasedu.registry import Registry, check_options, options_of
@@ -77,13 +78,13 @@ def classification(
 
 class Found(NamedTuple):
     """What a reader found of a split: the `source` of its images, the `labels` (N,) of them all, their `classes`, and
-    the kinds and paths of files that it left out.
+    what it left out.
     """
 
     source: Source
     labels: Tensor
     classes: list[str]
-    skipped: tuple[tuple[str, str], ...] = ()
+    notes: Notes = Notes()
 
 
 def _read(told: str, found: Found, index: Tensor, side: int, distortion: float, noise: float) -> ImageSet:
@@ -96,14 +97,19 @@ def _read(told: str, found: Found, index: Tensor, side: int, distortion: float, 
         raise ParameterError(f"images are distorted in memory: ask for size={most} or fewer of these {len(index)}")
     else:
         images, faults = Streamed(source, index, side), source.look(index)
-    skipped = (*faults.values(), *found.skipped)
-    first = f"; first: {skipped[0][1]}" if skipped else ""
+    notes = Notes()
+    for path, reason in faults.values():
+        notes.add("left out: image", path, reason)
+    notes += found.notes
+    first = f"; first: {shown(notes[0].text, 150)}" if notes else ""
+    if not len(index):
+        raise DataError(f"{told}: no image is left for this split: it needs more of them{first}")
     if len(faults) == len(index):
         raise DataError(f"{told}: none of {len(index)} images can be read{first}")
-    if skipped:
-        every = len(index) + len(found.skipped)
-        warnings.warn(f"{told}: {len(skipped)} of {every} images are skipped{first}", stacklevel=3)
-    made = ImageSet("", "", found.classes, images, found.labels[index], source.mean, source.std, skipped)
+    if notes:
+        every = len(index) + len(found.notes)
+        warnings.warn(f"{told}: {len(notes)} of {every} files are left out{first}", stacklevel=3)
+    made = ImageSet("", "", found.classes, images, found.labels[index], source.mean, source.std, tuple(notes))
     return made.take(torch.tensor([i for i in range(len(index)) if i not in faults])) if faults else made
 
 
@@ -130,10 +136,10 @@ def _folder(name: str, split: str, root: Root) -> Found:
         raise DataError("a folder of images by class is read from its root: give root=...")
     places = _places(name, root) if root else _places(name, root)[:1]  # not all that NASEDU_DATA holds is a class
     place = next((inner for each in places for inner in (each / folder.IMAGENET, each) if inner.is_dir()), places[-1])
-    items, classes, others = folder.listed(place, split)
+    notes = Notes()
+    items, classes = folder.listed(place, split, notes)
     files = folder.Files([path for path, _ in items])
-    skipped = tuple(("its name is none of an image", path) for path in others)
-    return Found(files, torch.tensor([label for _, label in items], dtype=torch.long), classes, skipped)
+    return Found(files, torch.tensor([label for _, label in items], dtype=torch.long), classes, notes)
 
 
 def _places(name: str, root: Root) -> list[Path]:

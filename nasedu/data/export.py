@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from nasedu.data.dataset import DetectionDataset
 from nasedu.data.images import header, opened, unletterbox, upright_size
-from nasedu.errors import OutputError
+from nasedu.errors import OutputError, brief
 from nasedu.files import write_atomically
 from nasedu.registry import Registry
 
@@ -39,6 +39,12 @@ def export(dataset: DetectionDataset, folder: str | Path, layout: str = "coco") 
     write, folder = WRITERS[layout], Path(folder)
     images = folder / PLACES[layout].format(split=dataset.split)
     names = [f"{dataset.split}_{index:06d}" if layout == "voc" else f"{index:06d}" for index in range(len(dataset))]
+    others = {path.name for path in images.glob(f"{dataset.split}_*.png" if layout == "voc" else "*.png")}
+    if others - {f"{name}.png" for name in names}:
+        raise OutputError(f"{images} holds more images than this set has: they would be taken for its own; empty it")
+    for name in dataset.classes:
+        if not name.isprintable():
+            raise OutputError(f"the class {brief(name)} has characters that such files cannot hold")
     try:
         images.mkdir(parents=True, exist_ok=True)
         for index, name in enumerate(tqdm(names, desc=f"writing {folder}", delay=2, leave=False)):

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension, make_dataset
 from torchvision.transforms.v2 import functional as F
 from tqdm import tqdm
 
 from nasedu.data import splits
 from nasedu.data.image_set import Faults, Source
 from nasedu.data.images import UNREADABLE, opened, upright, why
-from nasedu.errors import DataError
+from nasedu.data.notes import Notes, shown
+from nasedu.data.reading import SUFFIXES, names, walk
+from nasedu.errors import DataError, brief
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels, 0 to 1
 SHOWN = 224 / 256  # of the shorter side, the part that is cut out, as where ImageNet is tested
 IMAGENET = "ILSVRC/Data/CLS-LOC"  # where the images lie in ImageNet's own archive
-PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}  # how folders are called
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,11 @@ class Files(Source):
 
 
 def _fault(one: Callable[[int, str], None], asked: tuple[int, str]) -> tuple[str, str] | None:
-    """The kind of fault of a file with which this cannot be done, and its path with the reason."""
+    """A file with which this cannot be done, and why."""
     try:
         one(*asked)
     except UNREADABLE as error:
-        told = why(error, "image", "cannot be read")
-        return told.split(" (")[0], f"{asked[1]}: {told}"
+        return asked[1], why(error, "image", "cannot be read")
     return None
 
 
@@ -85,8 +84,8 @@ def _middle(path: str | Path, side: int) -> Tensor:
     return F.normalize(pixels, [*MEAN], [*STD])
 
 
-def listed(root: Path, split: str) -> tuple[list[tuple[str, int]], list[str], list[str]]:
-    """The images of a split with their labels, the classes, and the files that are no images by their names.
+def listed(root: Path, split: str, notes: Notes) -> tuple[list[tuple[str, int]], list[str]]:
+    """The images of a split with their labels, and the classes.
 
     The classes are the names of the folders that images lie in, in order. Where there are no other parts beside train,
     or no parts at all, the images are shared out; where test is missing, val is the test; where either is, a fifth of
@@ -94,40 +93,38 @@ def listed(root: Path, split: str) -> tuple[list[tuple[str, int]], list[str], li
 
     root: the folder, which holds train/CLASS/*.jpg and val or test likewise, or CLASS/*.jpg.
     split: "train", "val" or "test".
+    notes: what is left out joins them.
 
     Raises `DataError` where there are no class folders, or a part has classes that train has not.
     """
-    parts = {part: root / name for part, names in PARTS.items() for name in names if _classes(root / name)}
-    classes = _classes(parts.get("train", root))
-    if not set(classes) - {name for names in PARTS.values() for name in names}:
-        raise DataError(f"an image folder needs {root / 'train'}/CLASS/*.jpg, or {root}/CLASS/*.jpg")
+    parts = {part: root / name for part, name in splits.named(_folders(root)).items() if _folders(root / name)}
+    classes = _folders(parts.get("train", root))
+    if not classes or len(splits.named(classes)) == len(classes):
+        raise DataError(f"an image folder needs {shown(root, 80)}/train/CLASS/*.jpg, or CLASS/*.jpg in it")
     if not parts.keys() - {"train"}:
-        shared, others = _images(parts.get("train", root), classes)
-        return splits.shares(shared)[split], classes, others
+        return splits.shares(_images(parts.get("train", root), classes, notes))[split], classes
     whole = {"val", "test"} <= parts.keys()
     part = "train" if split == "val" and not whole else "val" if split == "test" and "test" not in parts else split
-    if "train" not in parts or not set(_classes(parts[part])) <= set(classes):
-        raise DataError(f"{root / part} has other class folders than {root / 'train'}")
-    items, others = _images(parts[part], classes)
-    return items if whole or part != "train" else splits.complete(items, None, [])[split], classes, others
+    if "train" not in parts:
+        raise DataError(f"{shown(root, 80)} has {' and '.join(path.name for path in parts.values())}, but no train")
+    if other := sorted(set(_folders(parts[part])) - set(classes)):
+        raise DataError(f"{shown(parts[part], 80)} has the class folder {brief(other[0])}, which train has not")
+    items = _images(parts[part], classes, notes)
+    return items if whole or part != "train" else splits.complete(items, None, [])[split], classes
 
 
-def _classes(folder: Path) -> list[str]:
-    """The names of the folders in a folder, in order, but for hidden ones; none where there is no folder."""
-    try:
-        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and _shows(entry.name))
-    except (OSError, ValueError):  # such as a name that is too long, or holds a zero
-        return []
+def _folders(folder: Path) -> list[str]:
+    """The names of the folders in a folder, in order; none where there is no folder."""
+    return [name for name in names(folder) if os.path.isdir(folder / name)]
 
 
-def _images(folder: Path, classes: list[str]) -> tuple[list[tuple[str, int]], list[str]]:
-    """The image files of the classes, with their labels, and all others."""
-    labels = {name: label for label, name in enumerate(classes)}
-    files = make_dataset(str(folder), labels, is_valid_file=_shows, allow_empty=True)
-    images = [item for item in files if has_file_allowed_extension(item[0], IMG_EXTENSIONS)]
-    return images, [path for path, _ in files if not has_file_allowed_extension(path, IMG_EXTENSIONS)]
-
-
-def _shows(path: str) -> bool:
-    """Whether a file or folder is one that people see."""
-    return not os.path.basename(path).startswith((".", "__MACOSX"))
+def _images(folder: Path, classes: list[str], notes: Notes) -> list[tuple[str, int]]:
+    """The image files of the classes, with their labels."""
+    images = []
+    for label, name in enumerate(classes):
+        for path in walk(folder / name):
+            if path.suffix.lower() in SUFFIXES:
+                images.append((str(path), label))
+            else:
+                notes.add("left out: file whose name is none of an image", path, f"its suffix is {brief(path.suffix)}")
+    return images

@@ -20,7 +20,9 @@ STATED = "noted: a stated size that is wrong, since the boxes reach beyond it"
 TURNED = "repaired: boxes turned upright with their photo"
 
 
-def placed(boxes: Sequence[Box], stated: Size | None, image: Header) -> tuple[list[Box], list[tuple[str, str]]]:
+def placed(
+    boxes: Sequence[Box], stated: Size | None, image: Header, trusted: bool = True
+) -> tuple[list[Box], list[tuple[str, str]]]:
     """Boxes in pixels of the upright image, and the kind and the text of each thing that was done or assumed.
 
     Raises ValueError where the stated size is of another shape than the image.
@@ -28,6 +30,7 @@ def placed(boxes: Sequence[Box], stated: Size | None, image: Header) -> tuple[li
     boxes: corners (x1, y1, x2, y2) as the annotation has them.
     stated: (width, height) that the annotation gives of the image; None: it gives none.
     image: what the file says.
+    trusted: False where another image of the set shows that this stated size is copied from somewhere; see `beyond`.
     """
     stands = upright_size(image.size, image.orientation)
     if stated == SHARES:
@@ -35,7 +38,7 @@ def placed(boxes: Sequence[Box], stated: Size | None, image: Header) -> tuple[li
     frame, done, boxes = _frame(stated, stands, image.size), [], list(boxes)
     if stated and max(abs(a - b) for a, b in zip(stated, frame, strict=True)) > 1:
         told = f"its annotation states {_told(stated)} px, but it has {_told(frame)}"
-        wrong = not _fit(boxes, stated) and _fit(boxes, frame)
+        wrong = (not _fit(boxes, stated) or not trusted) and _fit(boxes, frame)
         done.append((STATED if wrong else SCALED, told))
         factors = frame[0] / stated[0], frame[1] / stated[1]
         boxes = boxes if wrong else [_scaled(box, factors) for box in boxes]
@@ -45,6 +48,18 @@ def placed(boxes: Sequence[Box], stated: Size | None, image: Header) -> tuple[li
     elif image.orientation > 1 and boxes and (not stated or image.orientation < 5 or image.size == stands):
         done.append((ASSUMED, "the annotation does not tell whether it is of the photo as stored or upright"))
     return boxes, done if boxes else []
+
+
+def beyond(boxes: Sequence[Box], stated: Size | None, image: Header) -> bool:
+    """Whether boxes show that a stated size is wrong: they reach beyond it, but not beyond the image.
+
+    boxes: as the annotation has them.
+    stated: as in `placed`.
+    image: what the file says.
+    """
+    if not stated or stated == SHARES or stated in (image.size, upright_size(image.size, image.orientation)):
+        return False
+    return not _fit(boxes, stated) and _fit(boxes, upright_size(image.size, image.orientation))
 
 
 def _frame(stated: Size | None, upright: Size, stored: Size) -> Size:

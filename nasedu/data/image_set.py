@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import starmap
 
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nasedu.data.notes import Note, Notes
+from nasedu.data.notes import Note, Notes, shown
 from nasedu.data.prefetch import prefetched
 from nasedu.errors import DataError
 from nasedu.randomness import stream
 
 MEMORY = 2 << 30  # bytes of the images that are read at once; more are streamed
-Faults = dict[int, tuple[str, str]]  # of what cannot be read, by its place: the kind, and which one it is
+Faults = dict[int, tuple[str, str]]  # of what cannot be read, by its place: the file, and why
 
 
 class Source:
@@ -90,8 +89,10 @@ class Streamed:
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         images, faults = self.source.read(self.take(index).index, self.side)
-        for _kind, which in faults.values():
-            raise DataError(f"{which}; its header was sound before: restore it, or take it out of its folder")
+        for path, reason in faults.values():
+            raise DataError(
+                f"{shown(path, 90)}: {reason}; its header was sound before: restore it, or take it out of its folder"
+            )
         return images.to(self.device)
 
     @property
@@ -122,7 +123,7 @@ class ImageSet:
     images: float32 (N, 3, H, W) with about zero mean and unit variance, as a tensor or `Streamed`.
     labels: (N,).
     mean, std: with which pixels from 0 to 1 were normalised, by channel.
-    skipped: the kind of fault of every image that was left out, and which one it is.
+    notes: what was left out.
     """
 
     name: str
@@ -132,7 +133,7 @@ class ImageSet:
     labels: Tensor
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -169,7 +170,7 @@ class ImageSet:
 
     def report(self) -> pd.DataFrame:
         """What was left out, as `Notes.report` tells it."""
-        return Notes(starmap(Note, self.skipped)).report()
+        return Notes(self.notes).report()
 
 
 def scaled(images: Tensor, side: int) -> Tensor:

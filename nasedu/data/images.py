@@ -57,8 +57,10 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
 
 def header(image: Image.Image) -> Header:
     """What an opened image says of itself; a damaged orientation counts as none."""
+    # of a PNG it may stand behind the pixels: that is not worth decoding them all
+    late = image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys()
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        orientation = None if late else image.getexif().get(ExifTags.Base.Orientation)
     except UNREADABLE:
         orientation = None
     orientation = orientation if isinstance(orientation, int) and orientation in range(2, 9) else 1

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from nasedu.data import splits
 from nasedu.data.dataset import ONE_SET_IN_MEMORY, DetectionDataset, Sample, make_boxes
-from nasedu.data.frames import Box, Size, placed
+from nasedu.data.frames import Box, Size, beyond, placed
 from nasedu.data.images import UNREADABLE, Header, header, letterbox, opened, read_image, upright_size, why
 from nasedu.data.notes import Notes, shown
-from nasedu.errors import DataError, ParameterError, brief, check_name
+from nasedu.errors import DataError, ParameterError, brief, check_kind, check_name, check_whole
 
 LAYOUTS = {
     "voc": "Annotations/*.xml, ImageSets/Main/{train,val,trainval,test}.txt and JPEGImages/*.jpg",
@@ -59,6 +59,8 @@ def choose_classes(wanted: Sequence[str] | None, every: Sequence[str]) -> list[s
     """The wanted names in their order, or all. Raises `UnknownName`, and `ParameterError` for a name given twice."""
     if not wanted:
         return list(every)
+    if not isinstance(wanted, str):
+        check_kind("classes", wanted, Sequence, "a list of names")
     wanted = [wanted] if isinstance(wanted, str) else [str(name) for name in wanted]
     if len(set(wanted)) < len(wanted):
         raise ParameterError(f"classes {brief(wanted)} name a class twice")
@@ -91,6 +93,7 @@ def read_folder(
     cache_bytes: of decoded images that are kept. A set that fits is decoded here, and a truncated image skipped; of a
         larger one it raises DataError when first wanted: indices must not shift under a training that has begun.
     """
+    check_whole("cache_bytes", cache_bytes, 0)
     notes = Notes()
     found = find(Path(root), split, notes)
     name = found.name
@@ -128,17 +131,22 @@ def _opened(
     listed: Iterable[Labelled], classes: Sequence[str], side: int, decode: bool, notes: Notes
 ) -> tuple[list[Sample], list[Tensor]]:
     """A sample for each image that can be opened, and its pixels where it is to be decoded now."""
-    samples, images, spans = [], [], []
+    samples, images, spans, sound = [], [], [], []
     for item in listed:
         try:
             with opened(item.path) as image:
                 found = header(image)
-            pixels = [read_image(item.path, side)] if decode else []
+            sound.append((item, found, [read_image(item.path, side)] if decode else []))
         except UNREADABLE as reason:
             notes.add("left out: image", item.path, why(reason, "image", "cannot be read"))
-            continue
+        _once_each(item, notes)
+    copied = {
+        item.stated for item, found, _ in sound if beyond([box for _, box, _ in item.objects], item.stated, found)
+    }
+    for item, found, pixels in sound:
         try:
-            boxes, done = placed([box for _, box, _ in item.objects], item.stated, found)
+            corners = [box for _, box, _ in item.objects]
+            boxes, done = placed(corners, item.stated, found, item.stated not in copied)
         except ValueError as reason:
             notes.add("left out: image of another shape than is stated", item.path, str(reason))
             continue
@@ -150,6 +158,18 @@ def _opened(
         samples.append(_sample(item, boxes, classes, found, side, notes))
     _check_units(spans, notes)
     return samples, images
+
+
+def _once_each(item: Labelled, notes: Notes) -> None:
+    """Leave out objects that an image lists twice, as files do that were merged with themselves."""
+    kept: dict = {}
+    for one in item.objects:
+        if one in kept:
+            name, box, _ = one
+            told = f"{shown(name, 40)} at ({', '.join(f'{v:g}' for v in box)})"
+            notes.add("left out: object that is listed twice", item.path, told)
+        kept[one] = None
+    item.objects[:] = kept
 
 
 def _check_units(spans: Sequence[tuple[Box, Path, Size]], notes: Notes) -> None:

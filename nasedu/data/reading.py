@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Real
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +16,7 @@ from nasedu.data.notes import Notes, shown
 from nasedu.errors import DataError, brief
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pfm")
+UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".svg", ".dng", ".raw")  # images, but not decoded
 SMALL = 1 << 26  # bytes: the most of a list, a label file or an annotation of one image
 DECLARED = re.compile(
     rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']((?:iso|windows|cp|koi8|gb|big5|euc|shift|mac)[\w.-]{0,30})", re.I
@@ -107,8 +108,9 @@ def inside(name: str, of: Path) -> str:
     name: as it was given.
     of: the file that gives it.
     """
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if ".." in parts or parts[:1] == ("/",) or re.fullmatch("[A-Za-z]:", "".join(parts[:1])):
+    slashed = name.replace("\\", "/")
+    parts = PurePosixPath(slashed).parts
+    if ".." in parts or slashed.startswith("/") or re.fullmatch("[A-Za-z]:", "".join(parts[:1])):
         named = brief(name)
         raise DataError(f"{shown(of)} names {named}: only files within its own folder are read, by relative names")
     return "/".join(parts) or "."
@@ -119,26 +121,59 @@ def same(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def names(folder: Path) -> list[str]:
+    """The names in a folder, but for hidden ones, in order; a missing folder is empty. Raises `DataError`."""
+    try:
+        return sorted(name for name in os.listdir(folder) if visible(name)) if os.path.isdir(folder) else []
+    except OSError as error:
+        raise DataError(f"{shown(folder)} cannot be listed: {error.strerror}") from None
+
+
+def visible(name: str) -> bool:
+    """Whether a file or folder is one that people see."""
+    return not name.startswith((".", "__MACOSX"))
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """All files below a folder, in order, but for hidden ones. Raises `DataError`.
+
+    Links are followed, but never to a folder that was seen, or that the folder itself lies in.
+
+    folder: a missing one is empty.
+    """
+    seen = {str(place) for place in Path(os.path.realpath(folder)).parents}
+    left = [Path(folder)]
+    while left:
+        place = left.pop()
+        if (real := os.path.realpath(place)) in seen:
+            continue
+        seen.add(real)
+        inner = [place / name for name in names(place)]
+        yield from (path for path in inner if not os.path.isdir(path))
+        left += [path for path in reversed(inner) if os.path.isdir(path)]
+
+
 def listed(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """The files of a folder by name without suffix; of several with one name, that whose suffix comes first.
 
     folder: a missing one is empty.
     suffixes: in small letters; files may have them in any case.
     """
-    files = [Path(entry.path) for entry in os.scandir(folder)] if os.path.isdir(folder) else []
+    files = [folder / name for name in names(folder)]
     rank = {suffix: place for place, suffix in enumerate(suffixes)}
     ranked = sorted((f for f in files if f.suffix.lower() in rank), key=lambda f: (-rank[f.suffix.lower()], f.name))
     return {same(file.stem): file for file in ranked}
 
 
-def found(path: Path, folders: dict[Path, dict[str, Path]]) -> Path | None:
-    """The image of this name, be its suffix written otherwise; None where there is none.
+def found(path: Path, folders: dict[Path, dict[str, Path]], suffixes: tuple[str, ...] = SUFFIXES) -> Path | None:
+    """The file of this name, be its suffix or its accents written otherwise; None where there is none.
 
     path: as it is named.
-    folders: the images of folders that were listed before; grows.
+    folders: the files of folders that were listed before, by these suffixes; grows.
+    suffixes: that it may have.
     """
     if os.path.exists(path):
         return path
     if path.parent not in folders:
-        folders[path.parent] = listed(path.parent, SUFFIXES)
+        folders[path.parent] = listed(path.parent, suffixes)
     return folders[path.parent].get(same(path.stem))

@@ -6,15 +6,22 @@ seeds never train on each other's test images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
 
+from nasedu.data.notes import Notes
 from nasedu.randomness import rng
 
 T = TypeVar("T")
 NAMES = ("train", "val", "test")
+WORDS = {  # how people call them, in any case, perhaps with a year behind
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 TRAIN, VAL = 0.7, 0.1  # of a set that comes as one list; the rest is for testing
 HELD_OUT = 0.2  # of the training images, where no validation list exists
 
@@ -28,13 +35,44 @@ def shares(items: Sequence[T]) -> dict[str, list[T]]:
     return dict(zip(NAMES, map(sorted, parts), strict=True))
 
 
-def complete(train: Sequence[T], val: Sequence[T] | None, test: Sequence[T] | None) -> dict[str, list[T]]:
+def named(names: Iterable[str]) -> dict[str, str]:
+    """Which of some names stand for a split, by the split; of several for one, the first."""
+    found: dict[str, str] = {}
+    for name in names:
+        word = re.sub(r"(19|20)\d\d$", "", name.lower())
+        part = next((part for part, words in WORDS.items() if word in words), None)
+        if part:
+            found.setdefault(part, name)
+    return found
+
+
+def complete(
+    train: Sequence[T],
+    val: Sequence[T] | None,
+    test: Sequence[T] | None,
+    notes: Notes | None = None,
+    where: object = "",
+) -> dict[str, list[T]]:
     """All three lists; of images in two of them, train keeps none.
 
     train: the training images.
-    val: None: a fifth held out of train.
-    test: None: those of val.
+    val: None, or all of the training images: a fifth held out of train.
+    test: None: those of val; all of the training images: likewise.
+    notes: what is taken out of train joins them; None: it goes without saying.
+    where: the file or folder that the lists are of.
     """
+    given, lists = set(train), {"val": val, "test": test}
+    for part, items in lists.items():
+        if items is not None and given and given <= set(items):
+            lists[part] = None
+            if notes is not None:
+                told = f"{part} holds all training images, so it is drawn from train instead"
+                notes.add("noted: a split that is the training set", where, told)
+    val, test = lists["val"], lists["test"]
+    both = given & {*(val or ()), *(test or ())}
+    if both and notes is not None:
+        told = f"{len(both)} of {len(given)} are in val or test as well, and are not trained on"
+        notes.add("noted: training images of another split", where, told)
     if val is None:
         others = sorted(set(train) - set(test or ()))
         val = sorted(_shuffled(others)[: max(round(len(others) * HELD_OUT), int(len(others) > 1))])

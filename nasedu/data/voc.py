@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,8 @@ from nasedu.data.reading import SUFFIXES, flag, found, inside, listed, number, s
 from nasedu.errors import DataError
 
 PLACES = ("", "VOCdevkit/VOC2007", "VOCdevkit/VOC2012", "VOC2007", "VOC2012")
-PARTS = ("Annotations", "ImageSets/Main", "JPEGImages")
+PARTS = ("Annotations", "JPEGImages")
+LISTS = "ImageSets/Main"
 BROKEN = (OSError, ElementTree.ParseError, ValueError, LookupError, TypeError, RecursionError)  # it is no annotation
 
 
@@ -33,7 +35,7 @@ class Files(NamedTuple):
 
     def image(self, stem: str) -> Path | None:
         """With any suffix; None where there is none."""
-        return found(self.folder / PARTS[2] / f"{stem}{SUFFIXES[0]}", self.images)
+        return found(self.folder / PARTS[1] / f"{stem}{SUFFIXES[0]}", self.images)
 
 
 def voc(root: Path, split: str, notes: Notes) -> Found:
@@ -41,7 +43,8 @@ def voc(root: Path, split: str, notes: Notes) -> Found:
 
     Classes are all object names in the annotations of all splits, in alphabetical order. `difficult` becomes `ignore`.
     Missing lists: train falls back to trainval, val to a fixed fifth held out from train, test (VOC2012 keeps
-    its own secret) to val; images of val and test never stay in train.
+    its own secret) to val; images of val and test never stay in train. Without any list of these, as LabelImg and CVAT
+    leave a folder, all annotations are divided, 70 : 10 : 20.
     VOC counts pixels from 1 and includes the last, so corners become (xmin - 1, ymin - 1, xmax, ymax).
     Raises DataError for a missing folder or list; broken files are left out.
 
@@ -57,7 +60,7 @@ def voc(root: Path, split: str, notes: Notes) -> Found:
 
 
 def _find(root: Path) -> Path:
-    """The folder that holds Annotations, ImageSets and JPEGImages."""
+    """The folder that holds Annotations and JPEGImages."""
     folders = [root / place for place in PLACES]
     for folder in folders:
         if all((folder / part).is_dir() for part in PARTS):
@@ -72,7 +75,7 @@ def _find(root: Path) -> Path:
 
 def _lists(files: Files, notes: Notes) -> dict[str, list[str]]:
     """The image names of each split."""
-    main, given = files.folder / PARTS[1], {}
+    main, given = files.folder / LISTS, {}
     for name in ("train", "trainval", "val", "test"):
         path = main / f"{name}.txt"
         if path.exists():
@@ -82,9 +85,13 @@ def _lists(files: Files, notes: Notes) -> dict[str, list[str]]:
                 raise DataError(f"{shown(path)}: {why(reason, 'list', 'cannot be read')}") from None
             given[name] = list(dict.fromkeys(_stem(files, line.strip(), path) for line in lines if line.strip()))
     train = given.get("train", given.get("trainval"))
+    if not given:
+        notes.add("noted: folder without lists", main, "all of its annotations are divided, 70 : 10 : 20")
+        return splits.shares(list(files.annotations))
     if train is None:
         raise DataError(f"{shown(main)} has neither train.txt nor trainval.txt to list the training images")
-    return splits.complete(train, given.get("val"), given.get("test"))
+    told = notes if "train" in given else None  # trainval holds val: that is no finding
+    return splits.complete(train, given.get("val"), given.get("test"), told, main)
 
 
 def _stem(files: Files, line: str, path: Path) -> str:
@@ -140,6 +147,8 @@ def _read(files: Files, stem: str, count: int, notes: Notes) -> Labelled | None:
             )
             if not name:
                 raise ValueError("its name is empty")
+            if len(node.findall("bndbox")) > 1:
+                notes.add("left out: box", path, f"an object {shown(name, 40)} has several boxes; the first is taken")
         except ValueError as reason:
             notes.add("left out: object", path, f"an object without a readable name or box ({reason})")
             continue
@@ -152,9 +161,10 @@ def _read(files: Files, stem: str, count: int, notes: Notes) -> Labelled | None:
 def _image(files: Files, stem: str, tree: ElementTree.Element, notes: Notes) -> Path:
     """The image of an annotation: the one of its own name, else the one that its <filename> gives."""
     stated = PurePosixPath(tree.findtext("filename", "").strip().replace("\\", "/"))
-    own, missing = files.image(stem), files.folder / PARTS[2] / f"{stem}{SUFFIXES[0]}"
+    own, missing = files.image(stem), files.folder / PARTS[1] / f"{stem}{SUFFIXES[0]}"
     if not stated.name or PurePosixPath(stem).name in (same(stated.name), same(stated.stem)):
-        return own or missing
+        exact = missing.with_name(stated.name) if stated.name else missing  # of a.jpg and a.png that which is meant
+        return exact if stated.suffix and os.path.exists(exact) else own or missing
     free = same(stated.stem) not in files.annotations  # else it is another annotation's image
     path = own or (files.image(stated.stem) if free else None) or missing
     told = f"it names {shown(stated, 60)}; {shown(path.name, 60)} is used"

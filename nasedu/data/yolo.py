@@ -15,17 +15,12 @@ from nasedu.data.frames import SHARES
 from nasedu.data.images import why
 from nasedu.data.labelled import LAYOUTS, Found, Labelled
 from nasedu.data.notes import Notes, shown
-from nasedu.data.reading import SUFFIXES, found, inside, number, text, told
+from nasedu.data.reading import SUFFIXES, UNREAD, found, inside, names, number, text, told, walk
 from nasedu.errors import DataError, brief
 
 NAMES = ("classes.txt", "obj.names", "classes.names", "labels/classes.txt", "labels.txt")
 CONFIG = 1 << 20  # bytes of data.yaml that are read: the names of 21,000 classes are half of it
 BROKEN = (OSError, ValueError)
-ALIASES = {"train": ["train", "train2017"], "val": ["val", "valid", "val2017"], "test": ["test", "test2017"]}
-PLACES = {  # where each split's images are by default
-    key: [form.format(name) for form in ("images/{}", "{}/images", "{}", "{}.txt") for name in names]
-    for key, names in ALIASES.items()
-}
 
 
 class Folder:
@@ -36,22 +31,37 @@ class Folder:
     """
 
     def __init__(self, root: Path, notes: Notes):
-        self.root, self.notes, self.folders = root, notes, {}
-        yamls = sorted((*root.glob("*.yaml"), *root.glob("*.yml")), key=lambda path: (path.stem != "data", path.name))
-        classes = [*(root / name for name in NAMES if (root / name).exists()), *sorted(root.glob("*.names"))]
-        self.file = next(iter([*yamls, *classes]), None)
-        if self.file is None:
-            raise DataError(f"no YOLO data in {shown(root)}: expected {LAYOUTS['yolo']}")
-        try:
-            source = text(self.file, notes, CONFIG)
-            words = reading.parse(source, "words", CONFIG) if yamls else None
-            self.config = words if yamls else {"names": source.rstrip().splitlines()}
-        except BROKEN as reason:
-            raise DataError(f"{shown(self.file)}: {why(reason, 'file', 'cannot be read')}") from None
-        if not isinstance(self.config, dict):
-            raise DataError(f"{shown(self.file)} must map names to values, such as train, val and names")
+        self.root, self.notes, self.folders, self.labels = root, notes, {}, {}
+        self.file, self.config = self._config()
         self.names = self._names(self.config.get("names"))
         self.base = self._base(self.config.get("path") or ".")
+
+    def _config(self) -> tuple[Path, dict]:
+        """The file that describes the data: the first YAML file that has `names`, data.yaml first, or classes."""
+        there = names(self.root)
+        yamls = sorted((n for n in there if n.lower().endswith((".yaml", ".yml"))), key=lambda n: (n != "data.yaml", n))
+        found = [(self.root / name, self._mapping(self.root / name)) for name in yamls]
+        if found:
+            return next((one for one in found if "names" in one[1]), found[0])
+        for name in [*NAMES, *(name for name in there if name.endswith(".names"))]:
+            if (file := self.root / name).exists():
+                return file, {"names": self._read(file).rstrip().splitlines()}
+        raise DataError(f"no YOLO data in {shown(self.root)}: expected {LAYOUTS['yolo']}")
+
+    def _read(self, file: Path) -> str:
+        try:
+            return text(file, self.notes, CONFIG)
+        except BROKEN as reason:
+            raise DataError(f"{shown(file)}: {why(reason, 'file', 'cannot be read')}") from None
+
+    def _mapping(self, file: Path) -> dict:
+        try:
+            found = reading.parse(self._read(file), "words", CONFIG)
+        except ValueError as reason:
+            raise DataError(f"{shown(file)}: {why(reason, 'file', 'cannot be read')}") from None
+        if not isinstance(found, dict):
+            raise DataError(f"{shown(file)} must map names to values, such as train, val and names")
+        return {key: None if value in ("null", "~", "") else value for key, value in found.items()}
 
     def _names(self, given: object) -> dict[int, str]:
         """The classes by index, each as it is written: 7 and yes are names, too."""
@@ -87,15 +97,12 @@ class Folder:
         if name.startswith("../") and os.path.exists(self.root / name[3:]):  # so Roboflow writes it
             self.notes.add("repaired: name with ../", self.file, f"{key}: {brief(name)} is read as {brief(name[3:])}")
             name = name[3:]
-        if Path(name).is_absolute() and Path(os.path.normpath(name)).is_relative_to(os.path.normpath(self.root)):
-            name = os.path.relpath(name, self.root)
-        name = inside(name, self.file)
+        name = inside(self._relative(name), self.file)
         place = next((start / name for start in (self.base, self.root) if os.path.exists(start / name)), None)
         if place is None:
             raise DataError(f"{shown(self.file)}: {key}: there is no {brief(given)} in {shown(self.base)}")
         if place.is_dir():
-            files = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
-            return [path.relative_to(self.root).as_posix() for path in files]
+            return self._images(place)
         try:
             lines = text(place, self.notes).splitlines()
         except BROKEN as reason:
@@ -104,30 +111,50 @@ class Folder:
 
     def _line(self, line: str, place: Path) -> str:
         """An image that a list names: from the root, the list's folder, or, as CVAT writes it, with data/ before it."""
-        name = inside(line, place)
+        name = inside(self._relative(line), place)
         starts = [(self.root, name), (self.base, name), (place.parent, name), (self.root, name.removeprefix("data/"))]
         image = next((path for start, rest in starts if (path := found(start / rest, self.folders))), self.root / name)
         return image.relative_to(self.root).as_posix()
+
+    def _relative(self, name: str) -> str:
+        """A name from the root, where it is absolute but lies within it, as Darknet writes its lists."""
+        here = os.path.normpath(self.root)
+        within = Path(name).is_absolute() and Path(os.path.normpath(name)).is_relative_to(here)
+        return os.path.relpath(name, here) if within else name
+
+    def _images(self, place: Path) -> list[str]:
+        """The images below a folder, from the root; those of formats that are not read are left out."""
+        images = []
+        for path in walk(place):
+            if path.suffix.lower() in SUFFIXES:
+                images.append(path.relative_to(self.root).as_posix())
+            elif path.suffix.lower() in UNREAD:
+                self.notes.add("left out: image of a format that is not read", path, f"{path.suffix} is not decoded")
+        return images
+
+    def _usual(self) -> dict[str, str]:
+        """Where the images of every split are by the usual names, in any case: images/train, train/images ..."""
+        found: dict[str, str] = {}
+        for base, tail, end in (("images", "", ""), ("", "images", ""), ("", "", ""), ("", "", ".txt")):
+            stems = {name.removesuffix(end): name for name in names(self.root / base) if name.endswith(end)}
+            for part, stem in splits.named(stems).items():
+                place = str(PurePosixPath(base, stems[stem], tail))
+                if os.path.exists(self.root / place):
+                    found.setdefault(part, place)
+        return found
 
     def lists(self) -> dict[str, list[str]]:
         """The images of every split."""
         stated = {key: self.config.get(key) or self.config.get("valid" * (key == "val")) for key in splits.NAMES}
         if not any(stated.values()):
-            there = {key: [p for p in PLACES[key] if os.path.exists(self.root / p)] for key in splits.NAMES}
-            stated = {key: places[0] if places else None for key, places in there.items()}
+            stated = self._usual()
         given = {key: self.images(key, value) for key, value in stated.items() if value}
         if not given:
             places = [place for place in ("images", "obj_train_data", ".") if os.path.isdir(self.root / place)]
             return splits.shares(next(filter(None, (self.images("images", place) for place in places)), []))
         if "train" not in given:
             raise DataError(f"{shown(self.file)} says where {' and '.join(given)} are, but not train")
-        for key in ("val", "test"):
-            if key in given and not set(given["train"]) - set(given[key]):
-                self.notes.add(
-                    "noted: a split that is the training set", self.file, f"{key} is drawn from train instead"
-                )
-                del given[key]
-        return splits.complete(given["train"], given.get("val"), given.get("test"))
+        return splits.complete(given["train"], given.get("val"), given.get("test"), self.notes, self.file)
 
     def label(self, image: str) -> Path:
         """Where an image's labels are: in labels where it is in images, else beside it."""
@@ -135,7 +162,7 @@ class Folder:
         if "images" in parts[:-1]:
             parts[len(parts) - 2 - parts[-2::-1].index("images")] = "labels"
         place, beside = self.root.joinpath(*parts), (self.root / image).with_suffix(".txt")
-        return place if os.path.exists(place) or not os.path.exists(beside) else beside
+        return next((path for one in (place, beside) if (path := found(one, self.labels, (".txt",)))), place)
 
     def read(self, image: str, count: int, notes: Notes) -> Labelled | None:
         """An image's labels; None where its file of them cannot be read.
@@ -189,10 +216,16 @@ def yolo(root: Path, split: str, notes: Notes) -> Found:
     """
     folder = Folder(root, notes)
     lists = folder.lists()
-    labels = {folder.label(image) for images in lists.values() for image in images}
+    owners: dict[Path, str] = {}
+    for image in dict.fromkeys(image for images in lists.values() for image in images):
+        first = owners.setdefault(folder.label(image), image)
+        if first != image:
+            notes.add(
+                "noted: one label file for several images", root / image, f"{shown(first, 80)} has its labels, too"
+            )
     kept = {*NAMES, *(f"{key}.txt" for key in (*splits.NAMES, "valid"))}
     for place in dict.fromkeys(folder.label(image).parent for image in lists[split]):
-        for path in sorted(set(place.glob("*.txt")) - labels):
+        for path in sorted({place / name for name in names(place) if name.lower().endswith(".txt")} - owners.keys()):
             if path.name not in kept:
                 notes.add("left out: labels without an image", path, "there is no image of this name")
     return Found("yolo", lists[split], list(dict.fromkeys(folder.names.values())), folder.read)

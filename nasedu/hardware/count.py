@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasedu.blocks import Cost
-from nasedu.errors import ParameterError
+from nasedu.errors import ParameterError, brief, check_kind, check_whole
 from nasedu.modules import evaluation_mode, held_tensors, hidden, told_of_inputs
 
 # Products that PyTorch's counter leaves out, by the shapes of what goes in: FLOPs, two for a multiply-accumulate. A
@@ -34,6 +34,7 @@ MORE_FLOPS = {
     aten.vdot: lambda vector, _other, **_: 2 * math.prod(vector),
     aten.addbmm: lambda _sum, left, right, **_: 2 * math.prod(left) * right[-1],
     aten._trilinear: lambda left, weight, right, *_, **__: 2 * left[0] * math.prod(weight),
+    aten.conv_tbc: lambda _x, w, *_, out_shape, **__: 2 * math.prod(out_shape) * math.prod(w[:2]),
     torch.ops.torchvision.deform_conv2d: lambda _x, w, *_, out_shape, **__: 2 * math.prod(out_shape) * math.prod(w[1:]),
 }
 UNKNOWN = re.compile(r"aten::.*(linalg_(?!vector_norm|check)|fft_|cdist|euclid|rnn|solve|_transformer)|(?!aten|prim)")
@@ -125,6 +126,11 @@ def count(module: nn.Module, *input_shapes: tuple[int, ...]) -> Count:
     are, too; `module` stays as it is. Hooks on `module` do not run. Raises `ParameterError` for a network whose layers
     are hidden, or that does not run so, as a detector whose operations depend on the data. Warns of what was `missed`.
     """
+    check_kind("what is counted", module, nn.Module, "a network, as a torch.nn.Module")
+    for shape in input_shapes:
+        check_kind("an input's shape", shape, (tuple, list), "(C, H, W)")
+        for length in shape:
+            check_whole(f"each number of the input's shape {brief(shape)}", length, 1, 2**24)
     if why := hidden(module):
         raise ParameterError(why)
     stored = {id(t) for t in module.state_dict(keep_vars=True).values() if isinstance(t, Tensor)}

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.patheffects as effects
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
 
+from nasedu.data.notes import shown
 from nasedu.plots.diagram import panes
 from nasedu.plots.picture import COLOURS, Picture, ink
 
@@ -37,7 +39,7 @@ def scenes(dataset: Sequence) -> Picture:
     told = []
     for ax, (_, target) in zip(axes, dataset, strict=False):
         for box, label, ignore in _rows(target, "boxes", "labels", "ignore"):
-            outline(ax, box, COLOURS[label % len(COLOURS)], ":" if ignore else "-", dataset.classes[label])
+            outline(ax, box, COLOURS[label % len(COLOURS)], ":" if ignore else "-", _name(dataset, label))
         told.append(_classes(dataset, target))
     picture.alt = f"{len(axes)} scenes with a box around every object: {'; '.join(told)}."
     return picture
@@ -56,7 +58,7 @@ def detections(dataset: Sequence, found: Sequence[dict]) -> Picture:
         for (box,) in _rows(target, "boxes"):
             outline(ax, box, "white", "--")
         for box, label, score in _rows(result, "boxes", "labels", "scores"):
-            text = f"{dataset.classes[label]} {score:.2f}".replace(" 0.", " .")
+            text = f"{_name(dataset, label)} {score:.2f}".replace(" 0.", " .")
             outline(ax, box, COLOURS[label % len(COLOURS)], "-", text)
         told.append(f"{_classes(dataset, result)} ({_classes(dataset, target)})")
     picture.alt = f"{len(axes)} scenes with a box around all that was found. Found (and there): {'; '.join(told)}."
@@ -96,6 +98,13 @@ def _scenes(dataset: Sequence) -> tuple[Picture, list[Axes]]:
         ax.imshow(image.permute(1, 2, 0).numpy(), extent=(0, side, side, 0), interpolation="nearest")
         ax.set(xlim=(0, side), ylim=(side, 0))
     return picture, axes
+
+
+def _name(dataset: Sequence, label: int) -> str:
+    """A class's name as the font can write it; its number where it cannot."""
+    text = shown(dataset.classes[label], 30)
+    font = get_font(findfont(FontProperties()))
+    return text if all(font.get_char_index(ord(letter)) for letter in text) else f"class {label}"
 
 
 def _rows(target: Mapping, *keys: str) -> zip:

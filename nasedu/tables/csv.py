@@ -13,7 +13,7 @@ import torch
 from nasedu import reading
 from nasedu.errors import TableError, check_name
 from nasedu.files import write_atomically
-from nasedu.spaces.base import SearchSpace
+from nasedu.spaces.base import SearchSpace, check_decided
 from nasedu.tables.file import number, options, plain
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.table import LookupTable
@@ -53,6 +53,7 @@ def read_csv(path: str | Path, space: SearchSpace, metric: str = "latency_ms") -
     where the header names them, as `write_csv` does. Raises `TableError`, `UnknownName`.
     """
     check_name("metric", metric, METRICS)
+    check_decided("read_csv", space)
     rows = _rows(path)
     _check_about(rows[0][0], path, space, metric)
     header, names, cells, fixed = _parts(rows, path)

@@ -12,14 +12,14 @@ from torch import nn
 
 from nasedu.blocks import Classifier, ConvBNAct, MBConv
 from nasedu.errors import TableError
-from nasedu.spaces.base import SearchSpace
+from nasedu.spaces.base import SearchSpace, check_decided
 from nasedu.tables.file import number, parse
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.pieces import Piece, pieces
 from nasedu.tables.pricing import add_up
 from nasedu.tables.table import LookupTable
 
-_WZDNAS = re.compile(r"stage:(\d+)-gamma:(\d+(?:\.\d+)?)-depth:(\d+)")
+_WZDNAS = re.compile(r"stage:(\d{1,6})-gamma:(\d{1,6}(?:\.\d{1,12})?)-depth:(\d{1,6})")
 _OFA = re.compile(
     r"[A-Za-z]\w*-input:\d+(?:x\d+)*-output:\d+(?:x\d+)*(?:-expand:\d+-kernel:\d+-stride:\d+-idskip:[01])?"
 )
@@ -32,6 +32,7 @@ def read_wzdnas(path: str | Path, space: SearchSpace) -> LookupTable:
     The format covers the searchable blocks alone, so the fixed part is 0, and records neither device settings nor
     template. Raises `TableError` unless stages, width ratios and depths are exactly those of `space`.
     """
+    check_decided("read_wzdnas", space)
     if any([d.name.split(".")[-1] for d in slot.decisions] != ["width", "depth"] for slot in space.slots):
         raise TableError(f"{path}: WZDNAS's tables are of yolo spaces, not of {space.name}")
     found = {}

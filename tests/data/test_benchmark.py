@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -220,18 +218,3 @@ def test_stored_scores_that_are_damaged_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "FOLDER", tmp_path)
     with pytest.raises(DataError, match="cannot be read"):
         benchmark.proxy_scores()
-
-
-@pytest.mark.parametrize("cut", [2, 5, 15])
-def test_making_the_table_goes_on_after_a_row_that_was_cut_short(tmp_path, cut, monkeypatch):
-    """As a kill leaves it: a row without its end, once with the next run's first row behind."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "datasets")
-    script = importlib.import_module("cells_digits").TRUTH
-    path = tmp_path / "runs" / "trained.csv"
-    assert script.whole_rows(path) == [",".join(script.columns) + "\n"] == path.read_text().splitlines(keepends=True)
-    rows = [f"|none~{i}|,{i}," + ",".join("123456") + ",2.125\r\n" for i in range(4)]
-    path.write_text("".join([*script.whole_rows(path), *rows[:2], rows[2][:-cut]]), newline="")
-    whole = [",".join(script.columns) + "\n", *(row.replace("\r\n", "\n") for row in rows[:2])]
-    assert script.whole_rows(path) == whole
-    path.write_text("".join([*whole, rows[2][:-cut], rows[3]]), newline="")
-    assert script.whole_rows(path) == whole

@@ -20,6 +20,7 @@ from nasedu.classification import accuracy, published_augment
 from nasedu.classification.augment import crop_and_flip
 from nasedu.data import classification, folder, splits
 from nasedu.data.image_set import Streamed
+from nasedu.data.notes import Notes
 from nasedu.errors import DataError, ParameterError
 from nasedu.storage import identity
 from nasedu.task import Classification
@@ -94,7 +95,7 @@ def test_the_middle_is_cut_out_of_the_upright_image(tmp_path):
 def test_only_as_many_images_as_are_asked_for_are_opened(root):
     for path in sorted((root / "train").glob("*/*.png"))[:29]:
         path.write_bytes(b"no image")
-    with pytest.warns(UserWarning, match="of 24 images are skipped; first: .*n0"):
+    with pytest.warns(UserWarning, match="of 24 files are left out; first: .*n0"):
         assert len(classification("folder", "train", root=root)) == 1
     half = classification("folder", "test", root=root, size=6, seed=1)
     assert half.labels.bincount().tolist() == [2, 2, 2]
@@ -104,7 +105,7 @@ def test_only_as_many_images_as_are_asked_for_are_opened(root):
 
 def test_an_image_that_is_skipped_takes_its_label_along(root):
     (root / "val" / "n01" / "2.png").write_bytes(b"no image")
-    with pytest.warns(UserWarning, match="1 of 12 images are skipped"):
+    with pytest.warns(UserWarning, match="1 of 12 files are left out"):
         s = classification("folder", "test", root=root)
     assert s.labels.tolist() == [0] * 3 + [1] * 4 + [2] * 4 and levels(s)[2:4] == [103, 120]
 
@@ -112,7 +113,7 @@ def test_an_image_that_is_skipped_takes_its_label_along(root):
 def test_postscript_named_jpg_is_not_handed_to_another_program(root):
     (root / "val" / "n01" / "0.png").unlink()
     (root / "val" / "n01" / "0.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
-    with pytest.warns(UserWarning, match="1 of 12 images are skipped; first: .*0.jpg"):
+    with pytest.warns(UserWarning, match="1 of 12 files are left out; first: .*0.jpg"):
         assert len(classification("folder", "test", root=root)) == 11
 
 
@@ -122,7 +123,7 @@ def test_what_is_missing_is_said(root):
     with pytest.raises(DataError, match="nowhere/train/CLASS"):
         classification("folder", "train", root=root / "nowhere")
     (root / "val" / "n03").mkdir()
-    with pytest.raises(DataError, match="other class folders"):
+    with pytest.raises(DataError, match="has the class folder 'n03', which train has not"):
         classification("folder", "test", root=root)
     with pytest.raises(ParameterError, match="24"):
         classification("folder", "train", root=root, size=25)
@@ -135,11 +136,11 @@ def small_memory(monkeypatch):
 
 
 def test_what_memory_does_not_hold_is_streamed_and_is_the_same(root, monkeypatch, small_memory):
-    Path(folder.listed(root, "train")[0][2][0]).write_bytes(b"no image")
-    with pytest.warns(UserWarning, match="1 of 24 images are skipped"):
+    Path(folder.listed(root, "train", Notes())[0][2][0]).write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="1 of 24 files are left out"):
         streamed = classification("folder", "train", root=root)
     monkeypatch.undo()
-    with pytest.warns(UserWarning, match="1 of 24 images are skipped"):
+    with pytest.warns(UserWarning, match="1 of 24 files are left out"):
         held = classification("folder", "train", root=root)
     assert isinstance(streamed.images, Streamed) and len(streamed) == 23 and streamed.report().equals(held.report())
     assert streamed.images.shape == held.images.shape and torch.equal(streamed.images[3:9], held.images[3:9])
@@ -223,7 +224,8 @@ def test_one_level_of_class_folders_is_shared_out_once_and_for_all(tmp_path):
         ]
         assert [len(s) for s in sets] == [21, 3, 6] and sets[0].classes == ["007", "10", "9"]
         assert sum(torch.stack([s.labels.bincount(minlength=3) for s in sets])).tolist() == [10, 10, 10]
-        files = [{path.split("moved/")[-1] for path, _ in [*folder.listed(root, part)[0]]} for part in splits.NAMES]
+        found = [folder.listed(root, part, Notes())[0] for part in splits.NAMES]
+        files = [{path.split("moved/")[-1] for path, _ in items} for items in found]
         assert not files[0] & files[1] and not files[0] & files[2] and not files[1] & files[2]
         if root == tmp_path:
             (tmp_path / "moved").mkdir()
@@ -253,7 +255,7 @@ def test_folders_by_other_names_and_with_fewer_classes_are_read(root):
     assert s.labels.tolist() == [0] * 4 + [2] * 4 and s.classes == CLASSES
     for path in (root / "valid").glob("*/*"):
         path.unlink()
-    with pytest.raises(DataError, match="none of 0 images"):
+    with pytest.raises(DataError, match="no image is left for this split"):
         classification("folder", "test", root=root)
 
 
@@ -272,13 +274,13 @@ def test_all_that_is_left_out_is_counted_by_kind(root):
     for name in ("n01/notes.txt", "n10/a.gif", "n10/.DS_Store"):
         (root / "val" / name).write_bytes(b"")
     os.mkfifo(root / "val" / "n10" / "pipe.jpg")
-    with pytest.warns(UserWarning, match="5 of 15 images are skipped"):
+    with pytest.warns(UserWarning, match="5 of 15 files are left out"):
         s = classification("folder", "test", root=root)
     report = s.report()
     assert list(report.columns) == ["kind", "count", "first"] and len(s) == 10
     assert dict(zip(report["kind"], report["count"], strict=True)) == {
-        "the image cannot be read": 3,
-        "its name is none of an image": 2,
+        "left out: image": 3,
+        "left out: file whose name is none of an image": 2,
     }
-    assert "n01/0.png" in report["first"][0] and report["first"][1].endswith("n01/notes.txt")
+    assert "n01/0.png" in report["first"][0] and "n01/notes.txt" in report["first"][1]
     assert s.take(slice(0, 2)).report().equals(report)

@@ -51,7 +51,7 @@ def write(root, layout: str, name: str, stated, boxes, label="dog") -> None:
         (root / "Annotations" / f"{name}.xml").write_text(f"<annotation>{size}{things}</annotation>")
         names = sorted(path.stem for path in (root / "Annotations").iterdir())
         for part in ("train", "val", "test"):
-            (root / "ImageSets" / "Main" / f"{part}.txt").write_text("\n".join(names))
+            (root / "ImageSets" / "Main" / f"{part}.txt").write_text("\n".join(names if part != "train" else []))
         return
     image = next(path.name for path in (root / "images").iterdir() if path.stem == name)
     path = root / "annotations" / "instances_train.json"

@@ -64,7 +64,7 @@ def test_official_places_below_the_root(voc_folder, tmp_path, place):
     assert len(read(tmp_path / "root")) == 3
 
 
-@pytest.mark.parametrize("part", ["Annotations", "JPEGImages", "ImageSets"])
+@pytest.mark.parametrize("part", ["Annotations", "JPEGImages"])
 def test_an_incomplete_folder_is_refused_with_what_is_missing(voc_folder, part):
     shutil.rmtree(voc_folder.root / part)
     with pytest.raises(DataError, match=rf"has no {part}.*expected Annotations/\*\.xml"):
@@ -193,8 +193,14 @@ def test_missing_lists_fall_back_without_mixing_train_and_test(voc_folder):
     (main / "test.txt").unlink()
     assert stems(read(voc_folder, "test")) == val
     (main / "trainval.txt").unlink()
+    (main / "val.txt").write_text("a\n")
     with pytest.raises(DataError, match=r"neither train\.txt nor trainval\.txt"):
         read(voc_folder)
+    shutil.rmtree(main)  # as LabelImg leaves a folder
+    parts = [stems(read(voc_folder, part)) for part in ("train", "val", "test")]
+    assert sorted(stem for part in parts for stem in part) == sorted([*everything, "e"]) and [
+        len(part) for part in parts
+    ] == [18, 2, 5]
 
 
 def test_an_image_listed_for_training_and_test_is_only_tested(voc_folder):

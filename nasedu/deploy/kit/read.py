@@ -13,7 +13,7 @@ import pandas as pd
 from nasedu import reading, spaces
 from nasedu.deploy.kit.run_kit import RESULTS, intact, is_name
 from nasedu.deploy.kit.write import CALL, MANIFEST, read_manifest
-from nasedu.errors import KitError, NaseduError, TableError, brief
+from nasedu.errors import KitError, NaseduError, TableError, brief, check_kind
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables.additivity import FEWEST, Additivity, Correction, correct, study
 from nasedu.tables.metrics import METRICS
@@ -75,7 +75,7 @@ def import_kit(folder: str | Path, results: str | Path | None = None) -> KitResu
 
     Raises `KitError` when either is cut short, damaged or of another kit, holds an id twice or what is no time.
     """
-    folder = Path(folder)
+    folder = Path(check_kind("the kit's folder", folder, (str, os.PathLike), "a path"))
     results = Path(results) if results else folder / "results.jsonl"
     manifest, space = contents(folder)
     header, lines = read_results(results, manifest)
