@@ -161,23 +161,40 @@ def ranked(args: argparse.Namespace) -> dict[str, float]:
     from torch import set_num_threads
 
     from nasedu.course.bar import Bar
+    from nasedu.deploy import submission
+
+    if not args.space or not args.weights or not args.state:
+        raise ParameterError("a ranking needs --space, --weights and --state, or --merge with the states of its shares")
+    share = args.share.split("/")
+    if len(share) != 2 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in share):
+        raise ParameterError(f"--share is i/n, as in 2/16, got {brief(args.share)}")
+    check_whole("workers", args.workers, 1, MOST_WORKERS)
+    space, evaluate = judge(args)
+    threads = max(1, (os.cpu_count() or 1) // args.workers)
+    made = {"initializer": set_num_threads, "initargs": (threads,)}
+    pool = ProcessPoolExecutor(args.workers, **made) if args.workers > 1 else nullcontext()
+    with pool as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
+        kept = {
+            "state": args.state,
+            "share": (int(share[0]), int(share[1])),
+            "executor": executor,
+            "progress": bar.show,
+        }
+        return submission.rank(args.file, space, evaluate, **kept)
+
+
+def judge(args: argparse.Namespace):
+    """The space of a ranking, and the supernet that judges its networks on the images."""
     from nasedu.course.parameters import pairs, parse
     from nasedu.course.setup import pick_device
     from nasedu.data import classification
-    from nasedu.deploy import submission
     from nasedu.search import SupernetScore
     from nasedu.spaces.base import check_decided
     from nasedu.storage import load_weights
     from nasedu.task import Classification
 
-    if not args.space or not args.weights or not args.state:
-        raise ParameterError("a ranking needs --space, --weights and --state, or --merge with the states of its shares")
-    share, space = args.share.split("/"), named_space(args.space, args.settings)
+    space, device = named_space(args.space, args.settings), pick_device(args.device)
     check_decided("a ranking", space)
-    if len(share) != 2 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in share):
-        raise ParameterError(f"--share is i/n, as in 2/16, got {brief(args.share)}")
-    check_whole("workers", args.workers, 1, MOST_WORKERS)
-    device = pick_device(args.device)
     if args.workers > 1 and device.type != "cpu":
         raise ParameterError("several workers share the CPU alone: on another device take --workers 1 and --share")
     supernet = space.supernet()
@@ -190,19 +207,8 @@ def ranked(args: argparse.Namespace) -> dict[str, float]:
     known = len(parts[0].classes)
     if (wanted := getattr(getattr(space, "options", None), "num_classes", known)) != known:
         raise ParameterError(f"the space has {wanted} classes, the images of {args.data} {known}: see -p num_classes")
-    supernet.to(device)
-    evaluate = SupernetScore(space, supernet, Classification(parts[0], test=parts[1], batch_size=128), "test")
-    threads = max(1, (os.cpu_count() or 1) // args.workers)
-    made = {"initializer": set_num_threads, "initargs": (threads,)}
-    pool = ProcessPoolExecutor(args.workers, **made) if args.workers > 1 else nullcontext()
-    with pool as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
-        kept = {
-            "state": args.state,
-            "share": (int(share[0]), int(share[1])),
-            "executor": executor,
-            "progress": bar.show,
-        }
-        return submission.rank(args.file, space, evaluate, **kept)
+    task = Classification(parts[0], test=parts[1], batch_size=128)
+    return space, SupernetScore(space, supernet.to(device), task, "test")
 
 
 def check_data(args: argparse.Namespace) -> int:
