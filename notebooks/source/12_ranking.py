@@ -21,7 +21,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | one seed of 4 passes over 128 images: only proves that every cell works | 30 seconds |
-# | `quick` | five priors, 3 seeds each, 96 passes over 1,000 digits, 60 cells judged | 16 minutes, beside other work |
+# | `quick` | five priors, 3 seeds each, 96 passes over 1,000 digits, 60 cells judged | 7 minutes |
 # | `full` | five seeds of 120 passes, all different cells | not measured |
 # | `gpu` | the same on a GPU | not measured |
 
@@ -860,13 +860,13 @@ print(f"two seeds correlate by {between:.2f}; at best a score has r = {reliable*
 # What counts know of it, as both leaderboards would have judged them, but with their sign:
 
 # %%
-rows = {}
+by_count = {}
 for name, column in {"MACs": frame.macs, "parameters": frame.params}.items():
     found = [ranking.correlation(column, trained_alone, kind) for kind in ("pearson", "kendall")]
-    rows[name] = {"Pearson": str(found[0]), "Kendall": str(found[1])}
+    by_count[name] = {"Pearson": str(found[0]), "Kendall": str(found[1])}
 low = found[1].high < 0
 print("trained as briefly as here, the larger networks come last" * low + "size helps" * (not low))
-pd.DataFrame(rows).T
+pd.DataFrame(by_count).T
 
 # %% [markdown]
 # What is submitted is a JSON file: names, strings, and a score for each. `submission.rank` appends a line to its state
