@@ -17,7 +17,7 @@ from nasedu.data import classification
 from nasedu.deploy import submission
 from nasedu.errors import ParameterError, brief, check_name, check_whole
 from nasedu.search import SupernetScore
-from nasedu.spaces.base import check_decided
+from nasedu.spaces.base import SearchSpace, check_decided
 from nasedu.storage import load_weights
 from nasedu.task import Classification
 
@@ -44,12 +44,28 @@ def ranked(args: argparse.Namespace) -> dict[str, float]:
     """The scores that `nasedu rank` asks for, of its share."""
     if not args.space or not args.weights or not args.state:
         raise ParameterError("a ranking needs --space, --weights and --state, or --merge with the states of its shares")
-    share, space = args.share.split("/"), named_space(args.space, args.settings)
-    check_decided("a ranking", space)
+    share = args.share.split("/")
     if len(share) != 2 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in share):
         raise ParameterError(f"--share is i/n, as in 2/16, got {brief(args.share)}")
     check_whole("workers", args.workers, 1, MOST_WORKERS)
-    device = pick_device(args.device)
+    space, evaluate = judge(args)
+    threads = max(1, (os.cpu_count() or 1) // args.workers)
+    made = {"initializer": torch.set_num_threads, "initargs": (threads,)}
+    pool = ProcessPoolExecutor(args.workers, **made) if args.workers > 1 else nullcontext()
+    with pool as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
+        kept = {
+            "state": args.state,
+            "share": (int(share[0]), int(share[1])),
+            "executor": executor,
+            "progress": bar.show,
+        }
+        return submission.rank(args.file, space, evaluate, **kept)
+
+
+def judge(args: argparse.Namespace) -> tuple[SearchSpace, SupernetScore]:
+    """The space of a ranking, and the supernet that judges its networks on the images."""
+    space, device = named_space(args.space, args.settings), pick_device(args.device)
+    check_decided("a ranking", space)
     if args.workers > 1 and device.type != "cpu":
         raise ParameterError("several workers share the CPU alone: on another device take --workers 1 and --share")
     supernet = space.supernet()
@@ -62,16 +78,5 @@ def ranked(args: argparse.Namespace) -> dict[str, float]:
     known = len(parts[0].classes)
     if (wanted := getattr(getattr(space, "options", None), "num_classes", known)) != known:
         raise ParameterError(f"the space has {wanted} classes, the images of {args.data} {known}: see -p num_classes")
-    supernet.to(device)
-    evaluate = SupernetScore(space, supernet, Classification(parts[0], test=parts[1], batch_size=128), "test")
-    threads = max(1, (os.cpu_count() or 1) // args.workers)
-    made = {"initializer": torch.set_num_threads, "initargs": (threads,)}
-    pool = ProcessPoolExecutor(args.workers, **made) if args.workers > 1 else nullcontext()
-    with pool as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
-        kept = {
-            "state": args.state,
-            "share": (int(share[0]), int(share[1])),
-            "executor": executor,
-            "progress": bar.show,
-        }
-        return submission.rank(args.file, space, evaluate, **kept)
+    task = Classification(parts[0], test=parts[1], batch_size=128)
+    return space, SupernetScore(space, supernet.to(device), task, "test")

@@ -192,7 +192,8 @@ def ciou(boxes, others):
 
 # %% tags=["solution"]
 def ciou(boxes, others):
-    low, high = torch.maximum(boxes[:, :2], others[:, :2]), torch.minimum(boxes[:, 2:], others[:, 2:])
+    low = torch.maximum(boxes[:, :2], others[:, :2])
+    high = torch.minimum(boxes[:, 2:], others[:, 2:])
     sides = [b[:, 2:] - b[:, :2] for b in (boxes, others)]
     both = (high - low).clamp(min=0).prod(1)
     overlap = both / (sides[0].prod(1) + sides[1].prod(1) - both)
@@ -246,7 +247,8 @@ assert torch.allclose(mine, theirs), "both must decode the same box"
 # %%
 RATIO = 2.0
 every = torch.cat([torch.as_tensor(s.boxes) for s in train_set.samples])  # (objects, 4)
-owner = torch.arange(len(train_set)).repeat_interleave(torch.tensor([len(s.boxes) for s in train_set.samples]))
+counts = torch.tensor([len(s.boxes) for s in train_set.samples])
+owner = torch.arange(len(train_set)).repeat_interleave(counts)
 kinds = torch.cat([s.labels for s in train_set.samples])
 objects = torch.cat([owner[:, None], kinds[:, None], every], 1)  # (objects, 6): image, class, box
 sizes = every[:, 2:] - every[:, :2]
@@ -274,9 +276,9 @@ figures["anchors"]
 work = {}
 for name, some in anchors.items():
     takes = (side_ratio(sizes, some.view(-1, 2)) < RATIO).float().mean(0)
-    work[name] = dict(zip([f"{w:.0f} × {h:.0f}" for w, h in some.view(-1, 2)], takes.tolist(), strict=True))
-idle = {name: sum(share < 0.01 for share in shares.values()) for name, shares in work.items()}
-table = pd.DataFrame({name: list(shares.values()) for name, shares in work.items()})
+    work[name] = takes.tolist()
+idle = {name: sum(share < 0.01 for share in shares) for name, shares in work.items()}
+table = pd.DataFrame(work)
 table.index = pd.MultiIndex.from_product([("stride 8", "stride 16", "stride 32"), (1, 2, 3)])
 table.style.format("{:.0%}").set_caption("share of all boxes that each anchor may take")
 
@@ -308,14 +310,16 @@ def owner_cells(box, some, stride):
 
 grids = list(zip((8, 16, 32), anchors["fitted"], strict=True))
 # an object that many cells own
-where = max(range(len(every)), key=lambda i: sum(len(owner_cells(every[i].tolist(), a, s)) > 0 for s, a in grids))
-place = int(objects[where, 0])
-pixels, name = train_set[place][0].permute(1, 2, 0).numpy(), train_set.classes[int(objects[where, 1])]
-panels = {}
+boxes = every[:200].tolist()
+owned = [sum(bool(owner_cells(box, a, s)) for s, a in grids) for box in boxes]
+most = int(np.argmax(owned))
+place, kind = objects[most, :2].int().tolist()
+pixels, panels = train_set[place][0].permute(1, 2, 0).numpy(), {}
 for stride, some in grids:
-    mine = owner_cells(every[where].tolist(), some, stride)
-    squares = [("()", [c * stride, r * stride, (c + 1) * stride, (r + 1) * stride]) for r, c in mine]
-    panels[f"stride {stride}: {len(mine)} cells"] = (pixels, [(name, every[where].tolist()), *squares])
+    mine = np.array(owner_cells(boxes[most], some, stride)).reshape(-1, 2)[:, ::-1]
+    squares = [("()", [*(stride * cell), *(stride * (cell + 1))]) for cell in mine]
+    shown = [(train_set.classes[kind], boxes[most]), *squares]
+    panels[f"stride {stride}: {len(mine)} cells"] = (pixels, shown)
 figures["owners"] = plots.boxes(panels, columns=3)
 figures["owners"]
 
@@ -426,7 +430,8 @@ watch = Watch(contest(("fitted", "ciou"), cfg.seed)[2])
 # The training itself. The networks train side by side, one on each core.
 
 # %%
-jobs = {f"{way[0]}, {way[1]}, {seed}": (way, seed) for way in ways for seed in range(cfg.seed, cfg.seed + cfg.repeats)}
+seeds = range(cfg.seed, cfg.seed + cfg.repeats)
+jobs = {f"{way[0]}, {way[1]}, {seed}": (way, seed) for way in ways for seed in seeds}
 bars = {name: course.Bar(total=cfg.epochs, desc=name, unit="epoch") for name in jobs}
 
 
@@ -477,7 +482,8 @@ figures["objectness"]
 scores = {}
 for name, (way, seed) in jobs.items():
     task = contest(way, seed)[2]
-    scores.setdefault(f"{way[0]} anchors, {way[1]}", []).append(task.score(trained[name].ema, "test"))
+    found = task.score(trained[name].ema, "test")
+    scores.setdefault(f"{way[0]} anchors, {way[1]}", []).append(found)
 figures["experiment"] = plots.dots(scores, xlabel="AP on the test images")
 figures["experiment"]
 
@@ -639,7 +645,8 @@ from nasedu.detection.average_precision import columns, precision_recall
 
 answers = task.find(trained[best].ema, "test")
 truths = [s.target() for s in test_set.samples]
-judged = [precision_recall(columns(truths), columns(answers), len(names), t) for t in np.arange(0.5, 1, 0.05)]
+both, levels = (columns(truths), columns(answers)), np.arange(0.5, 1, 0.05)
+judged = [precision_recall(*both, len(names), level) for level in levels]
 common = int(np.argmax([curve.objects for curve in judged[0]]))
 one = judged[0][common]
 stairs = np.maximum.accumulate(one.precision[::-1])[::-1]
@@ -650,11 +657,13 @@ panels = {
         "best beyond (VOC 2010)": (one.recall, stairs),
         "11 recalls (VOC 2007)": (np.arange(11) / 10, np.array(eleven)),
     },
-    "COCO's thresholds": {
-        f"IoU {0.5 + 0.05 * i:.2f}": (judged[i][common].recall, judged[i][common].precision) for i in (0, 3, 6, 9)
-    },
 }
-look = {"xlabel": "recall", "ylabel": "precision", "xlim": (0, 1), "ylim": (0, 1.02), "legend": "each"}
+panels["COCO's thresholds"] = {
+    f"IoU {levels[i]:.2f}": (judged[i][common].recall, judged[i][common].precision)
+    for i in (0, 3, 6, 9)
+}
+look = {"xlabel": "recall", "ylabel": "precision", "xlim": (0, 1), "ylim": (0, 1.02)}
+look["legend"] = "each"
 figures["precision"] = plots.lines(panels, **look)
 figures["precision"]
 
@@ -698,7 +707,8 @@ check_coco_ap(coco_ap)
 
 # %%
 metrics = detection.evaluate(test_set, answers)
-picked = {"AP": "ap", "AP50": "ap50", "AP75": "ap75", "VOC 11-point": "voc11_50", "VOC every-point": "voc_all_50"}
+picked = {"AP": "ap", "AP50": "ap50", "AP75": "ap75"}
+picked |= {"VOC 11-point": "voc11_50", "VOC every-point": "voc_all_50"}
 picked |= {"precision": "precision", "recall": "recall", "at the score": "confidence"}
 pd.DataFrame({best: {name: getattr(metrics, key) for name, key in picked.items()}}).T.round(3)
 
@@ -798,7 +808,9 @@ course.finish(
     results={
         "verdict": scores,
         "gains": {name: [gain.value, gain.low, gain.high] for name, gain in gains.items()},
-        "best_possible_recall": {n: detection.best_possible_recall(sizes, a, RATIO) for n, a in anchors.items()},
+        "best_possible_recall": {
+            name: detection.best_possible_recall(sizes, some, RATIO) for name, some in anchors.items()
+        },
         "idle_anchors": idle,
         "metrics": {name: getattr(metrics, key) for name, key in picked.items()},
     },

@@ -218,3 +218,26 @@ def test_stored_scores_that_are_damaged_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "FOLDER", tmp_path)
     with pytest.raises(DataError, match="cannot be read"):
         benchmark.proxy_scores()
+
+
+def test_the_ranking_truth_is_spread_over_macs_and_is_no_mere_noise():
+    truth = benchmark.load("resnet48_digits")
+    space = spaces.create(truth.space_name, **truth.space_options)
+    assert truth.meta["fingerprint"] == space.fingerprint and space.name == "resnet48"
+    assert len(truth) >= 150 and truth.frame.index.is_unique and not truth.frame.isna().any().any()
+    archs = [space.parse(text) for text in truth.frame.index]
+    assert [space.format(arch) for arch in archs] == list(truth.frame.index)
+    for metric in ("params", "macs"):
+        table = LookupTable.build(space, metric)
+        assert [table(arch) for arch in archs] == list(truth.frame[metric])
+    low, high = LookupTable.build(space, "macs").bounds()
+    sixths = np.floor(6 * (truth.frame.macs - low) / (high - low)).clip(0, 5)
+    assert (sixths.value_counts() == len(truth) / 6).all() and len(sixths.unique()) == 6
+    by_seed = pd.concat([truth.scores("test", seed=s) for s in truth.seeds], axis=1)
+    assert len(truth.seeds) == 3 and by_seed.corr().to_numpy()[np.triu_indices(3, 1)].min() > 0.3
+    evaluate = truth.evaluator(space)
+    assert evaluate(archs[0]) == truth.scores("val").iloc[0]
+    with pytest.raises(ArchitectureError, match="has no architecture"):
+        evaluate(next(a for a in (space.sample(np.random.default_rng(s)) for s in range(9)) if a not in archs))
+    with pytest.raises(ParameterError, match="another space"):
+        truth.evaluator(spaces.create("resnet48:course", depth=0.4))
