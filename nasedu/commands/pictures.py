@@ -23,22 +23,22 @@ def check_data(args: argparse.Namespace) -> int:
     """Read every split of a data folder and tell what was found, with a picture of each; the exit status."""
     name = args.dataset or data.guess(args.folder)
     status, told = 0, set()
-    warnings.simplefilter("ignore", UserWarning)  # all of it is reported below
-    for split in ("train", "val", "test"):
-        try:
-            found: Any = data.detection(name, split, root=args.folder, image_size=320)
-        except NaseduError as error:
-            reason = str(error).replace(f"{name} {split}: ", "")
-            status = fail(sentence(f"{split}: {reason}"), 2) if reason not in told else 2
-            told.add(reason)
-            continue
-        classes = found.classes[:20] + ["..."] * (len(found.classes) > 20)
-        print(f"{found}\n  classes: {', '.join(shown(one, 40) for one in classes)}")
-        for kind, count, first in found.report().itertuples(index=False):
-            print(f"  {count:6} {kind}; first: {first}")
-        picture = args.out / f"{split}.png"
-        write_atomically(picture, plots.scenes(found).png())
-        print(f"  {picture}: some of its images with their boxes")
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # all of it is reported
+        for split in ("train", "val", "test"):
+            try:
+                found: Any = data.detection(name, split, root=args.folder, image_size=320)
+            except NaseduError as error:
+                reason = str(error).replace(f"{name} {split}: ", "")
+                status = fail(sentence(f"{split}: {reason}"), 2) if reason not in told else 2
+                told.add(reason)
+                continue
+            classes = found.classes[:20] + ["..."] * (len(found.classes) > 20)
+            print(f"{found}\n  classes: {', '.join(shown(one, 40) for one in classes)}")
+            for kind, count, first in found.report().itertuples(index=False):
+                print(f"  {count:6} {kind}; first: {first}")
+            picture = args.out / f"{split}.png"
+            write_atomically(picture, plots.scenes(found).png())
+            print(f"  {picture}: some of its images with their boxes")
     return status
 
 

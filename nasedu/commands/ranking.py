@@ -50,9 +50,9 @@ def ranked(args: argparse.Namespace) -> dict[str, float]:
     check_whole("workers", args.workers, 1, MOST_WORKERS)
     space, evaluate = judge(args)
     threads = max(1, (os.cpu_count() or 1) // args.workers)
-    made = {"initializer": torch.set_num_threads, "initargs": (threads,)}
-    pool = ProcessPoolExecutor(args.workers, **made) if args.workers > 1 else nullcontext()
-    with pool as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
+    several, limit = args.workers > 1, torch.set_num_threads
+    pool = ProcessPoolExecutor(args.workers, initializer=limit, initargs=(threads,)) if several else None
+    with pool or nullcontext() as executor, Bar(desc="ranking", unit=" networks", delay=0.1) as bar:
         kept = {
             "state": args.state,
             "share": (int(share[0]), int(share[1])),

@@ -101,7 +101,7 @@ def _read(told: str, found: Found, index: Tensor, side: int, distortion: float, 
     for path, reason in faults.values():
         notes.add("left out: image", path, reason)
     notes += found.notes
-    first = f"; first: {shown(notes[0].text, 150)}" if notes else ""
+    first = f"; first: {shown(notes[0].text, 200)}" if notes else ""
     if not len(index):
         raise DataError(f"{told}: no image is left for this split: it needs more of them{first}")
     if len(faults) == len(index):

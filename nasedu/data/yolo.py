@@ -40,9 +40,17 @@ class Folder:
         """The file that describes the data: the first YAML file that has `names`, data.yaml first, or classes."""
         there = names(self.root)
         yamls = sorted((n for n in there if n.lower().endswith((".yaml", ".yml"))), key=lambda n: (n != "data.yaml", n))
-        found = [(self.root / name, self._mapping(self.root / name)) for name in yamls]
-        if found:
-            return next((one for one in found if "names" in one[1]), found[0])
+        refused = None
+        for file in (self.root / name for name in yamls):
+            try:
+                found = self._mapping(file)
+            except DataError as error:  # of another tool, perhaps
+                refused = refused or error
+                continue
+            if "names" in found:
+                return file, found
+        if refused or yamls:
+            raise refused or DataError(f"{shown(self.root / yamls[0])} gives no names of classes")
         for name in [*NAMES, *(name for name in there if name.endswith(".names"))]:
             if (file := self.root / name).exists():
                 return file, {"names": self._read(file).rstrip().splitlines()}

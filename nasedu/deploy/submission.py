@@ -79,15 +79,18 @@ def rank(
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Locks a state: two processes would each lose the other's lines. Raises `OutputError`."""
-    lock = path.with_name(f".{path.name}.lock")
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=0):
-            yield
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout:
         raise OutputError(f"{path} is in use by another ranking: wait for it, or give another state") from None
     except OSError as error:
         raise OutputError(f"cannot write to {path.parent}: {error.strerror or error}") from None
+    try:  # what fails within is not the lock's fault
+        yield
+    finally:
+        lock.release()
 
 
 def _go_on(path: Path, known: dict, todo: list, total: int, several: Workers, progress: Progress) -> None:

@@ -113,7 +113,7 @@ def _rows(target: Mapping, *keys: str) -> zip:
 
 def _classes(dataset: Sequence, target: Mapping) -> str:
     """The classes of some boxes, in words."""
-    return ", ".join(sorted(dataset.classes[label] for label in target["labels"].tolist())) or "nothing"
+    return ", ".join(sorted(shown(dataset.classes[label], 30) for label in target["labels"].tolist())) or "nothing"
 
 
 def outline(ax: Axes, box: Sequence[float], colour: str, line: str, text: str = "") -> None:

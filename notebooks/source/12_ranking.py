@@ -484,6 +484,7 @@ table
 with_prior = {}
 for name in priors:
     with_prior[name] = np.array([tau(scores[f"{name} {s}"], values[name]) for s in seeds])
+# what ordinary supernets know of a prior that nobody taught them
 untaught = np.array([tau(scores[f"none {s}"], values["MACs"]) for s in seeds])
 points = {"none (against MACs)": (untaught, with_truth["none"])}
 points |= {name: (with_prior[name], with_truth[name]) for name in priors}
@@ -723,6 +724,7 @@ Markdown("\n".join(lines))
 # In sentences:
 
 # %%
+# of the tuned form alone
 tuned_gains, counted_macs = (won[m][meaning[chosen]] for m in ("with the truth", "with the prior"))
 helped, harmed = those_that("helps", tuned_gains), those_that("harms", tuned_gains)
 open_ones = those_that("not told apart from none", tuned_gains)

@@ -278,7 +278,7 @@ def test_coco_as_roboflow_writes_it(tmp_path):
 def test_sound_yolo_folders_are_not_refused(tmp_path):
     files = ["images/train/a.jpg", "images/val/b.jpg"]
     yolo(tmp_path, files, "train: list.txt\nval: images/val\ntest: null\nnames: [dog]\n")
-    (tmp_path / "args.yaml").write_text("epochs: 3\n")
+    (tmp_path / "args.yaml").write_text("epochs: &n 3\nagain: *n\n")  # of another tool, and not read
     (tmp_path / ".pre-commit-config.yaml").write_text("repos: []\n")
     (tmp_path / "list.txt").write_text(str(tmp_path / "images" / "train" / "a.jpg"))
     (tmp_path / "data.yaml").rename(tmp_path / "dataset.yaml")

@@ -191,7 +191,7 @@ def test_what_returns_no_tensor_is_not_exported(function):
 
 
 def test_what_cannot_be_exported_says_why_and_not_that_it_does_not_run():
-    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(2, 4, 3)))
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(6, 4)))
     for module, words in ((scripted, "ScriptModule"), (Returns(lambda y: y[y > 0].tolist()[0] + y), "Returns")):
         with pytest.raises(BackendError, match=f"{words}.* cannot be exported to ONNX: ") as told:
             measure(module, (2, 6, 6), backend="onnxruntime")
