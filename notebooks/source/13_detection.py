@@ -532,8 +532,7 @@ def verdict(gain):
 size = stored[0]["parameters"]
 words = [f"**{name}** {verdict(gain)} ({gain})" for name, gain in changes.items()]
 Markdown(
-    f"With {len(stored)} seeds, {size['train_size']} scenes and {size['epochs']} epochs: "
-    f"{' and '.join(words)}, in AP."
+    f"With {len(stored)} seeds, {size['train_size']} scenes and {size['epochs']} epochs: {' and '.join(words)}, in AP."
 )
 
 # %% [markdown]
@@ -659,8 +658,7 @@ panels = {
     },
 }
 panels["COCO's thresholds"] = {
-    f"IoU {levels[i]:.2f}": (judged[i][common].recall, judged[i][common].precision)
-    for i in (0, 3, 6, 9)
+    f"IoU {levels[i]:.2f}": (judged[i][common].recall, judged[i][common].precision) for i in (0, 3, 6, 9)
 }
 look = {"xlabel": "recall", "ylabel": "precision", "xlim": (0, 1), "ylim": (0, 1.02)}
 look["legend"] = "each"
