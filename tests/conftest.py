@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -80,11 +81,20 @@ def facts():
 
 @pytest.fixture(scope="session")
 def detector():
-    """One that sees something: its head's biases are drawn anew."""
+    """One that sees something: its weights let the picture through, and its head's biases are drawn anew."""
     anchors = [[[9.0, 12.0], [20.0, 16.0]]] * 3
     space = spaces.create("yolo:course", num_classes=3, image_size=64, anchors=anchors)
     network, generator = space.build(space.hand_designed, seed=0).eval(), torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
     with torch.no_grad():
         for conv in network.parts["detect"].convs:
             conv.bias.add_(2 * torch.randn(conv.bias.shape, generator=generator))
     return wzdnas.Detector(space, space.hand_designed, ["ant", "<b>bee</b>", "Käfer"], network)
+
+
+@pytest.fixture(scope="session")
+def photo():
+    """60 pixels high, 100 wide, of coloured squares."""
+    return np.kron(np.random.default_rng(1).integers(0, 256, (6, 10, 3), np.uint8), np.ones((10, 10, 1), np.uint8))

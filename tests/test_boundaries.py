@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 
 from nasedu import __main__ as cli
-from nasedu import data, reading, sampling, search, spaces, storage
+from nasedu import data, reading, sampling, search, spaces, storage, wzdnas
 from nasedu.commands.named import named_space
 from nasedu.course import parameters
 from nasedu.deploy import submission
@@ -620,6 +620,71 @@ def _weights(content, folder):
     return storage.read_weights(_file(folder, "weights", content))
 
 
+@functools.cache
+def good_detector():
+    """Settings and weights of a detector, as `Detector.save` writes them."""
+    yolo, folder = spaces.create("yolo:course", num_classes=2, image_size=64), Path(_folder())
+    arch = yolo.hand_designed
+    wzdnas.Detector(yolo, arch, ["dog", "cat"], yolo.build(arch, seed=0)).save(folder)
+    return (folder / "detector.json").read_text(), (folder / "weights.safetensors").read_bytes()
+
+
+def _detector(settings, folder):
+    _file(folder, "detector.json", settings)
+    _file(folder, "weights.safetensors", good_detector()[1])
+    return wzdnas.load(folder)
+
+
+def _tensors(content, folder):
+    _file(folder, "detector.json", good_detector()[0])
+    _file(folder, "weights.safetensors", content)
+    return wzdnas.load(folder)
+
+
+def no_detectors():
+    good = json.loads(good_detector()[0])
+    space = good["space"]
+    changes = [
+        *({"format": value} for value in (None, 5, "nasedu-detector-9")),
+        *({"architecture": value} for value in (None, 5, [], "", LONG, "1 2 3", HOSTILE)),
+        *({"classes": value} for value in (None, 5, "dogcat", [], ["dog"], [1, 2], ["dog", None], [LONG])),
+        *({"space": value} for value in (None, 5, [], {}, space | {"evil": 1})),
+        *({"space": space | {"template": value}} for value in (None, 5, "", "nonsense", LONG, ["course"])),
+        *({"space": space | {"num_classes": value}} for value in (0, -1, 2.5, "2", None, 10**12, True)),
+        *({"space": space | {"image_size": value}} for value in (0, -64, 63, 2.5, "64", 10**12, True)),
+        *({"space": space | {"anchors": value}} for value in (5, "x", [], [[1, 2]], [[[0, 1]] * 3] * 3, [[["a"]]])),
+        *({"space": space | {"act": value}} for value in (5, "nonsense", LONG)),
+    ]
+    return [*(json.dumps(good | change) for change in changes), "", "{", "[]", "5", "null", DEEP, '{"format": NaN}']
+
+
+def no_tensors():
+    good = good_detector()[1]
+    huge, many = (10**15).to_bytes(8, "little"), b'{"a":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4]}}'
+    return [
+        b"",
+        b"x",
+        good[:-1],
+        good[:100],
+        good + b"x",
+        huge + good[8:],
+        good[:8] + b"[" * 100 + good[108:],
+        len(many).to_bytes(8, "little") + many + b"abcd",
+        good.replace(b'"F32"', b'"F16"'),
+        good.replace(b'"F32"', b'"EVL"', 1),
+    ]
+
+
+def good_net():
+    yolo, path = spaces.create("yolo:p5", num_classes=2), Path(_folder()) / "net.yaml"
+    wzdnas.write_authors(yolo, yolo.hand_designed, path)
+    return path.read_text()
+
+
+def _net(text, folder):
+    return wzdnas.read_authors(_file(folder, "net.yaml", text))
+
+
 def _options(name, option):
     return lambda value: spaces.create(name, **{option: value})
 
@@ -751,6 +816,11 @@ CATALOGUE = [
     ),
     Boundary("rankings", "strings", _rank, [v for v in NO_ARCH if type(v) is str and v != "\udcff"], folder=True),
     Boundary("rankings", "states", _merge, NO_STATE, folder=True),
+    Boundary("paths", "detectors", wzdnas.load, [*PATHS, *NO_PATHS]),
+    Boundary("paths", "authors' networks", wzdnas.read_authors, [*PATHS, *NO_PATHS]),
+    Boundary("detectors", "settings", _detector, [*no_detectors(), *NOT_UTF8], folder=True),
+    Boundary("detectors", "weights", _tensors, no_tensors(), folder=True),
+    Boundary("detectors", "authors' networks", _net, [*NO_YAML, *NOT_UTF8], folder=True),
     Boundary("states", "load_state", _state, no_states(), folder=True),
     Boundary("states", "read_weights", _weights, [*no_states(), b""], folder=True),
 ]
@@ -948,6 +1018,8 @@ PARSERS = {
         lambda: json.dumps({"id": _kit_id(), **good_manifest()}),
     ),
     **{f"a file of {name}": (_labelled(name), lambda n=name: LABELLED[n][1]) for name in LABELLED},
+    "a detector's settings": (_detector, lambda: good_detector()[0]),
+    "an authors' network": (_net, good_net),
     "a table in YAML": (
         lambda text, folder: read_wzdnas(_file(folder, "t.yaml", text), space("yolo:course")),
         lambda: "\n".join(

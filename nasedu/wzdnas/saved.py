@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,9 +150,9 @@ def load(run: str | Path, network: str | None = None) -> Detector:
         run: the detector's own folder, or that of a run, which holds several in `detectors`.
         network: which of these; None: "searched", or the only one.
 
-    Raises `CheckpointError` where there is none, or a damaged one, and `UnknownName`.
+    Raises `CheckpointError` where there is none, or a damaged one, `UnknownName` and `ParameterError`.
     """
-    folder = _folder(Path(run), network)
+    folder = _folder(Path(check_kind("the run's folder", run, (str, os.PathLike), "a path")), network)
     path = folder / SETTINGS
     try:
         settings = reading.load(path)
@@ -175,11 +176,14 @@ def load(run: str | Path, network: str | None = None) -> Detector:
 
 def _folder(run: Path, network: str | None) -> Path:
     """The folder of one detector in `run`, which may be it."""
-    if (run / SETTINGS).exists() and network is None:
+    several = run / FOLDER
+    if os.path.exists(run / SETTINGS) and network is None:  # of `os.path`: any text may come, and none raises
         return run
-    held = {path.parent.name: path.parent for path in sorted((run / FOLDER).glob(f"*/{SETTINGS}"))}
+    found = sorted(several.glob(f"*/{SETTINGS}")) if os.path.isdir(several) else []
+    held = {path.parent.name: path.parent for path in found}
     if not held:
-        raise CheckpointError(f"{run} holds no detector: there is neither {SETTINGS} nor {FOLDER}/*/{SETTINGS}")
+        told = brief(str(run))
+        raise CheckpointError(f"{told} holds no detector: there is neither {SETTINGS} nor {FOLDER}/*/{SETTINGS}")
     if network is None and len(held) == 1:
         return next(iter(held.values()))
     return held[check_name("network of the run", network or "searched", held)]

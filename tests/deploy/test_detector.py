@@ -56,17 +56,19 @@ def test_the_file_says_of_itself_how_it_is_used(exported, detector):
 
 
 @pytest.mark.parametrize("opset", [OPSETS[0], 17, 18, OPSETS[-1]])
-def test_with_suppression_inside_it_is_what_detect_sees(detector, tmp_path, opset):
+def test_with_suppression_inside_it_is_what_detect_sees(detector, photo, tmp_path, opset):
     made = deploy.export_detector(detector, tmp_path / "whole.onnx", opset=opset, suppression=LOW)
     session = onnx_session(made.file)
-    photo = np.random.default_rng(1).integers(0, 256, (60, 100, 3), dtype=np.uint8)
     pixels = square(Image.fromarray(photo), 64)[None].numpy() / np.float32(255)
     boxes, scores, labels = session.run(["boxes", "scores", "labels"], {"image": pixels})
     with torch.inference_mode():
         (seen,) = suppress(*detector.predictor(torch.from_numpy(pixels)), multi_label=False, **LOW)
-    assert len(scores) > 3 and labels.tolist() == seen["labels"].tolist()
-    np.testing.assert_allclose(scores, seen["scores"], atol=1e-5)
-    np.testing.assert_allclose(boxes, seen["boxes"], atol=1e-3)
+    assert len(scores) == len(seen["scores"]) > 3 and (np.diff(scores) <= 0).all()
+    found, expected = np.column_stack([labels, boxes]), torch.column_stack([seen["labels"], seen["boxes"]]).numpy()
+    apart = np.abs(found[:, None] - expected).max(-1)  # scores may be so alike that others come first
+    same = apart.argmin(1)
+    assert sorted(same) == list(range(len(same))) and apart.min(1).max() < 1e-3
+    np.testing.assert_allclose(scores, seen["scores"][same], atol=1e-5)
     few = deploy.export_detector(detector, tmp_path / "few.onnx", opset=opset, suppression=LOW | {"max_detections": 2})
     np.testing.assert_allclose(onnx_session(few.file).run(["scores"], {"image": pixels})[0], scores[:2], atol=1e-6)
 

@@ -17,12 +17,6 @@ from nasedu.errors import CheckpointError, DataError, ParameterError, UnknownNam
 LOW = {"confidence": 0.05}
 
 
-@pytest.fixture
-def photo():
-    """60 pixels high, 100 wide."""
-    return np.random.default_rng(0).integers(0, 256, (60, 100, 3), dtype=np.uint8)
-
-
 def test_what_is_loaded_sees_what_was_saved(detector, photo, tmp_path):
     loaded = wzdnas.load(detector.save(tmp_path / "own"))
     seen = detector.detect(photo, **LOW)
