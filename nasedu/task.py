@@ -7,7 +7,6 @@ are shuffled and augmented anew in every epoch; the others come whole and in ord
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
@@ -25,7 +24,7 @@ from nasedu.data import DetectionDataset, ImageSet
 from nasedu.data.prefetch import Shared, prefetched
 from nasedu.detection import Augment, Batches, DetectionLoss, evaluate, find
 from nasedu.divergence import cross_entropy
-from nasedu.errors import ParameterError, check_whole
+from nasedu.errors import ParameterError
 from nasedu.modules import placed
 from nasedu.progress import Progress, silent
 from nasedu.randomness import rng
@@ -248,75 +247,6 @@ def training_step(task: Task) -> Step:
     return step
 
 
-class BestEpoch:
-    """A step for `fit` that judges the averaged network on a split of its own and keeps the weights of the best epoch.
-
-    Choose by validation, never by the test. The epoch's record gets its score as "judged".
-
-        task: what is learnt; it must have the split.
-        split: "val", which is judged on.
-        every: epochs between two judgements; the last epoch is always judged.
-        score: of a network on a split, higher is better; None: the task's own. The public detector's training takes
-            `fitness`.
-    """
-
-    def __init__(
-        self,
-        task: Task,
-        split: str = "val",
-        every: int = 1,
-        score: Callable[[Task, nn.Module, str], float] | None = None,
-    ):
-        task.data(split)  # a task without it is told now
-        self.task, self.split, self.every = task, split, check_whole("every", every, 1)
-        self.judge, self.step = score, training_step(task)
-        self.best: dict[str, Tensor] = {}
-        self.epoch, self.score = 0, -math.inf
-
-    @property
-    def identity(self) -> list:
-        """What a stored state compares."""
-        return [type(self), self.task, self.split, self.every, self.judge]
-
-    def __call__(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The losses of a batch, as those of `training_step`."""
-        return self.step(model, batch, generator)
-
-    def after(self, epoch: int, epochs: int, model: nn.Module) -> dict[str, float]:
-        """Judge the averaged model after an epoch; its record."""
-        if epoch % self.every and epoch < epochs:
-            return {}
-        score = self.judge(self.task, model, self.split) if self.judge else self.task.score(model, self.split)
-        if score > self.score or not self.best:  # the first of equals, and one even where no score is a number
-            self.best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-            self.epoch, self.score = epoch, score
-        return {"judged": score}
-
-    def put_into(self, model: nn.Module) -> nn.Module:
-        """The model with the weights of the best epoch."""
-        model.load_state_dict(self.best)
-        return model
-
-    def state_dict(self) -> dict:
-        """What a checkpoint holds."""
-        return {"best": self.best, "epoch": self.epoch, "score": self.score}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Take what a checkpoint holds."""
-        self.best, self.epoch, self.score = dict(state["best"]), int(state["epoch"]), float(state["score"])
-
-
-def fitness(task: Detection, model: nn.Module, split: str) -> float:
-    """.1 AP50 + .9 AP, by which the public detector's training chooses its best epoch.
-
-    task: gives the data.
-    model: the detector.
-    split: whose images.
-    """
-    metrics = evaluate(task.data(split), task.find(model, split))
-    return 0.1 * metrics.ap50 + 0.9 * metrics.ap
-
-
 def fit(
     model: nn.Module,
     task: Task,
@@ -342,5 +272,5 @@ def fit(
     """
     model.to(device, memory_format=torch.channels_last)
     batches, options = partial(task.batches, "train"), {"state": state, "progress": progress}
-    options["beside"] = step if isinstance(step, BestEpoch) else None
+    options["beside"] = step if hasattr(step, "after") else None  # as `BestEpoch` has
     return train(model, batches, step or training_step(task), config, seed=seed, **options)

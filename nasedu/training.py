@@ -117,6 +117,8 @@ def train(
 ) -> Trained:
     """Train `model` for `config.epochs` passes over `batches(epoch)`; see the module's docstring.
 
+    Raises `CheckpointError` where `state` is damaged, `ParameterError`, and `TrainingDiverged`.
+
     model: what learns, in place and on the device where it is.
     batches: from an epoch (from 0) to its batches.
     step: from (model, batch, generator) to named losses.
@@ -127,27 +129,21 @@ def train(
     beside: what `step` changes beside the model; it is stored with it. Where it has a method `after`, that is called
         after every epoch with (epochs done, epochs, averaged model), and what it returns joins the epoch's record.
     progress: hears after every epoch of (epochs done, epochs, mean loss).
-
-    Raises `CheckpointError` where `state` is damaged, `ParameterError`, and `TrainingDiverged`.
     """
     check_kind("the model of a training", model, nn.Module, "a torch.nn.Module")
     check_kind("config of a training", config, TrainingConfig, "a TrainingConfig")
-    seed = check_whole("seed", seed, 0)
-    optimizer = make_optimizer(model, config)
+    optimizer, seed = make_optimizer(model, config), check_whole("seed", seed, 0)
     owner = identity(model, batches, step, config, seed, _device(model), beside) if state else ""
-    ema = AveragedModel(model, multi_avg_fn=_averaging(config), use_buffers=True)
-    ema.module.eval()
+    ema, seen = _averaged(model, config), _Seen()
     changed = {"model": model} | ({"beside": beside} if beside else {})
-    seen = _Seen()
     parts = changed | {"ema": ema, "optimizer": optimizer, "seen": seen}
     with _undone_where_it_fails(model, changed) if state else nullcontext():
         history, saved = _resume(state, owner, parts) if state else [], time.monotonic()
         model.train()  # also where nothing is left to do
         for epoch in range(len(history), config.epochs):
             losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, seed, seen)
-            history.append({"epoch": epoch + 1} | losses)
-            if hasattr(beside, "after"):
-                history[-1] |= beside.after(epoch + 1, config.epochs, ema.module)
+            judged = beside.after(epoch + 1, config.epochs, ema.module) if hasattr(beside, "after") else {}
+            history.append({"epoch": epoch + 1} | losses | judged)
             if state and (epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds):
                 save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, owner)
                 saved = time.monotonic()
@@ -377,8 +373,8 @@ def _set_rates(optimizer: torch.optim.Optimizer, rates: tuple[float, float, floa
             group["momentum"] = momentum
 
 
-def _averaging(config: TrainingConfig):
-    """The exponential moving average whose decay ramps up: early weights are forgotten quickly."""
+def _averaged(model: nn.Module, config: TrainingConfig) -> AveragedModel:
+    """The exponential moving average of a model, whose decay ramps up: early weights are forgotten quickly."""
 
     @torch.no_grad()
     def average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
@@ -388,7 +384,9 @@ def _averaging(config: TrainingConfig):
         else:
             torch._foreach_copy_(averaged, current)
 
-    return average
+    ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    ema.module.eval()
+    return ema
 
 
 def _following(ema: AveragedModel, model: nn.Module) -> Callable[[], None]:

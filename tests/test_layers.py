@@ -16,7 +16,7 @@ LAYERS = [  # lowest first; a part may import its own layer's other parts only w
     {"errors", "files", "reading", "identity", "storage", "randomness", "modules", "progress", "registry", "workers"}
     | {"origin", "resources", "divergence"},
     {"blocks"},
-    {"data", "detection", "training", "classification", "task"},
+    {"data", "detection", "training", "classification", "task", "best"},
     {"hardware"},
     {"supernet"},
     {"spaces"},

@@ -78,48 +78,43 @@ def _describe(model: onnx.ModelProto, settings: Mapping) -> None:
     helper.set_model_props(model, {key: json.dumps(value, ensure_ascii=False) for key, value in settings.items()})
 
 
+# How detections come of all boxes and scores: operator, inputs, outputs, attributes. Opset 12 knows all of them.
+NODES: tuple[tuple[str, str, str, dict], ...] = (
+    ("Transpose", "all_scores", "by_class", {"perm": [0, 2, 1]}),
+    ("NonMaxSuppression", "all_boxes by_class most iou confidence", "chosen", {}),  # rows of image, class, place
+    ("Gather", "chosen one", "chosen_class", {"axis": 1}),
+    ("Gather", "chosen two", "chosen_place", {"axis": 1}),
+    ("Slice", "chosen first last first", "class_and_place", {}),
+    ("Reshape", "all_boxes flat", "every_box", {}),
+    ("Reshape", "by_class rows", "every_score", {}),
+    ("GatherND", "every_score class_and_place", "chosen_scores", {}),
+    ("Shape", "chosen_scores", "count", {}),
+    ("Min", "count most", "kept", {}),
+    ("TopK", "chosen_scores kept", "scores order", {"axis": 0}),
+    ("Gather", "chosen_place order", "places", {"axis": 0}),
+    ("Gather", "every_box places", "boxes", {"axis": 0}),
+    ("Gather", "chosen_class order", "labels", {"axis": 0}),
+)
+
+
 def _suppress_inside(model: onnx.ModelProto, classes: int, settings: Mapping[str, float]) -> None:
-    """Append suppression to a graph that ends in `boxes` and `scores`, with operators that opset 12 knows already."""
+    """Append suppression to a graph that ends in `boxes` and `scores`."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
-    graph, most = model.graph, int(settings["max_detections"])
-    whole = {name: f"all_{name}" for name in ("boxes", "scores")}
+    graph, ends = model.graph, {"boxes": "all_boxes", "scores": "all_scores"}
     for node in graph.node:
         for names in (node.input, node.output):
-            names[:] = [whole.get(name, name) for name in names]
-    constants = {
-        "flat": np.array([-1, 4]),
-        "rows": np.array([classes, -1]),
-        "most": np.array([most]),
-        "iou": np.array([settings["iou"]], np.float32),
-        "confidence": np.array([settings["confidence"]], np.float32),
-        "one": np.array(1),
-        "two": np.array(2),
-        "first": np.array([1]),
-        "last": np.array([3]),
-    }
-    graph.initializer.extend(numpy_helper.from_array(value, f"nms_{name}") for name, value in constants.items())
-
-    def add(kind: str, inputs: str, outputs: str, **attributes) -> None:
-        ends = ("all_boxes", "all_scores", "boxes", "scores", "labels")
-        sides = [[name if name in ends else f"nms_{name}" for name in side.split()] for side in (inputs, outputs)]
+            names[:] = [ends.get(name, name) for name in names]
+    whole = {"one": 1, "two": 2, "first": [1], "last": [3], "flat": [-1, 4], "rows": [classes, -1]}
+    whole["most"] = [int(settings["max_detections"])]
+    held = {name: np.array(value, np.int64) for name, value in whole.items()}
+    held |= {name: np.array([settings[name]], np.float32) for name in ("iou", "confidence")}
+    graph.initializer.extend(numpy_helper.from_array(value, f"nms_{name}") for name, value in held.items())
+    known = {*ends, *ends.values(), "labels"}
+    for kind, inputs, outputs, attributes in NODES:
+        sides = [[name if name in known else f"nms_{name}" for name in side.split()] for side in (inputs, outputs)]
         graph.node.append(helper.make_node(kind, *sides, **attributes))
-
-    add("Transpose", "all_scores", "by_class", perm=[0, 2, 1])
-    add("NonMaxSuppression", "all_boxes by_class most iou confidence", "chosen")  # image, class, place
-    add("Gather", "chosen one", "chosen_class", axis=1)
-    add("Gather", "chosen two", "chosen_place", axis=1)
-    add("Slice", "chosen first last first", "class_and_place")
-    add("Reshape", "all_boxes flat", "every_box")
-    add("Reshape", "by_class rows", "every_score")
-    add("GatherND", "every_score class_and_place", "chosen_scores")
-    add("Shape", "chosen_scores", "count")
-    add("Min", "count most", "kept")
-    add("TopK", "chosen_scores kept", "scores order", axis=0)
-    add("Gather", "chosen_place order", "places", axis=0)
-    add("Gather", "every_box places", "boxes", axis=0)
-    add("Gather", "chosen_class order", "labels", axis=0)
     del graph.output[:]
     shapes = {"boxes": ["k", 4], "scores": ["k"], "labels": ["k"]}
     kinds = {"labels": TensorProto.INT64}

@@ -13,7 +13,13 @@ from PIL import Image, ImageOps
 
 
 def suppress(boxes, scores, confidence=0.3, iou=0.45):
-    """Boxes (n, 4), scores (n,) and classes (n,), best first; of a class, no two overlap by more than `iou`."""
+    """Boxes (n, 4), scores (n,) and classes (n,), best first; of a class, no two overlap by more than `iou`.
+
+    boxes: (places, 4), x1 y1 x2 y2.
+    scores: (places, classes).
+    confidence: the score that is exceeded.
+    iou: from 0 to 1.
+    """
     labels, best = scores.argmax(1), scores.max(1)
     left, kept = [i for i in np.argsort(-best, kind="stable") if best[i] > confidence], []
     while left:
@@ -27,7 +33,11 @@ def suppress(boxes, scores, confidence=0.3, iou=0.45):
 
 
 def see(model, picture):
-    """Class, score and box (left, top, right, bottom in pixels of the picture) of every object, best first."""
+    """Class, score and box (left, top, right, bottom in pixels of the picture) of every object, best first.
+
+    model: the ONNX file.
+    picture: a photograph.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

@@ -11,7 +11,7 @@ from nasedu.detection.augment import Augment
 from nasedu.detection.average_precision import Metrics, evaluate
 from nasedu.detection.batches import Batches
 from nasedu.detection.losses import DetectionLoss
-from nasedu.detection.postprocess import THREE_VIEWS, Predictor, View, detect, find
+from nasedu.detection.postprocess import THREE_VIEWS, Predictor, View, find
 
 __all__ = [
     "THREE_VIEWS",
@@ -22,7 +22,6 @@ __all__ = [
     "Predictor",
     "View",
     "best_possible_recall",
-    "detect",
     "evaluate",
     "evolve_anchors",
     "find",

@@ -51,17 +51,6 @@ class Predictor(nn.Module):
         return boxes, scores if self.multi_label else scores * (scores == scores.amax(-1, keepdim=True))
 
 
-def detect(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int], **options) -> list[dict[str, Tensor]]:
-    """Detections of each image, as `suppress` returns them.
-
-    maps: raw (B, A, H, W, 5 + classes) for each scale.
-    anchors: (scales, A, 2) in pixels.
-    strides: of each scale.
-    options: of `suppress`.
-    """
-    return suppress(*_predictions(maps, anchors, strides), **options)
-
-
 def _predictions(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> tuple[Tensor, Tensor]:
     predictions = decode(maps, anchors, strides)
     size = (maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0])

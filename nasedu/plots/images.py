@@ -117,7 +117,14 @@ def _classes(dataset: Sequence, target: Mapping) -> str:
 
 
 def outline(ax: Axes, box: Sequence[float], colour: str, line: str, text: str = "") -> None:
-    """A box in pixels, outlined so that it stands out from any background, and its text at the upper left."""
+    """A box, outlined so that it stands out from any background, and its text at the upper left.
+
+    ax: shows a picture.
+    box: x1 y1 x2 y2 in its pixels.
+    colour: of the line.
+    line: its style, as "-".
+    text: what stands there.
+    """
     x1, y1, x2, y2 = box
     halo = [effects.withStroke(linewidth=3, foreground="black", alpha=0.6)]
     shape = {"fill": False, "edgecolor": colour, "linestyle": line, "linewidth": 1.5, "path_effects": halo}

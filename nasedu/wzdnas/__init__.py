@@ -12,7 +12,7 @@ from nasedu.wzdnas.compare import contestants, report
 from nasedu.wzdnas.detector import anchors_for, detection_task
 from nasedu.wzdnas.loss import PUBLISHED, four_terms
 from nasedu.wzdnas.recipes import RECIPES, recipe
-from nasedu.wzdnas.saved import Detector, Seen, load
+from nasedu.wzdnas.saved import Detector, load
 from nasedu.wzdnas.search import WZDNASConfig, cost_tables, search, terms_of
 from nasedu.wzdnas.target import read_target
 from nasedu.wzdnas.warmup import warm_up
@@ -22,7 +22,6 @@ __all__ = [
     "PUBLISHED",
     "RECIPES",
     "Detector",
-    "Seen",
     "WZDNASConfig",
     "anchors_for",
     "contestants",

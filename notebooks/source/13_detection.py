@@ -54,6 +54,7 @@ from PIL import Image
 from torchvision.ops import batched_nms, generalized_box_iou_loss
 
 from nasedu import course, data, detection, plots, ranking, spaces, widgets, wzdnas
+from nasedu.best import BestEpoch
 from nasedu.course.checks.detection import (
     check_ciou,
     check_coco_ap,
@@ -67,7 +68,7 @@ from nasedu.detection.boxes import decode_boxes
 from nasedu.detection.losses import paired_ciou, paired_iou
 from nasedu.detection.postprocess import suppress
 from nasedu.errors import check_whole
-from nasedu.task import BestEpoch, fit
+from nasedu.task import fit
 from nasedu.training import side_by_side
 
 cfg = course.setup("13_detection", globals(), choices={"dataset": data.names()})

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from nasedu import data, spaces, tables, wzdnas
+from nasedu.best import BestEpoch, fitness
 from nasedu.errors import ParameterError, TableError, UnknownName
-from nasedu.task import BestEpoch, fit, fitness
+from nasedu.task import fit
 from nasedu.training import schedule
 
 
