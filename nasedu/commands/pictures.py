@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.colors import to_hex
 from matplotlib.font_manager import findfont
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
@@ -23,7 +24,7 @@ from nasedu.data.images import UNREADABLE, opened, upright, why
 from nasedu.data.notes import shown
 from nasedu.errors import NaseduError, ParameterError, UnknownName, brief, check_name, sentence
 from nasedu.files import write_atomically
-from nasedu.plots.picture import COLOURS
+from nasedu.plots.picture import COLOURS, ink
 from nasedu.wzdnas.saved import Seen
 
 
@@ -98,9 +99,10 @@ def _drawn(picture: Image.Image, seen: Sequence[Seen], classes: Sequence[str], s
     """A picture with boxes and names, in its own resolution, as a file's content."""
     pixels = F.pil_to_tensor(picture)
     if seen:
-        colours = [COLOURS[list(classes).index(one.name) % len(COLOURS)] for one in seen]
+        colours = [to_hex(COLOURS[list(classes).index(one.name) % len(COLOURS)]) for one in seen]
         size = max(picture.size)
-        look = {"colors": colours, "label_background_colors": colours, "fill_labels": True, "label_colors": "white"}
+        look = {"colors": colours, "label_background_colors": colours, "fill_labels": True}
+        look["label_colors"] = [ink(colour) for colour in colours]
         look |= {"width": max(1, size // 300), "font": findfont("DejaVu Sans"), "font_size": max(10, size // 50)}
         names = [f"{shown(one.name, 40)} {one.score:.2f}" for one in seen]
         pixels = draw_bounding_boxes(pixels, torch.tensor([one.box for one in seen]), names, **look)
