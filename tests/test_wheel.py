@@ -83,8 +83,8 @@ def linked(tmp_path):
     for folder in (voc / "JPEGImages", coco / "train2017", coco / "val2017"):
         Image.new("RGB", (40, 40)).save(folder / "a.jpg")
     (voc / "Annotations/a.xml").write_text(ANNOTATION)
-    for split in ("train", "test"):
-        (voc / f"ImageSets/Main/{split}.txt").write_text("a\n" if split != "train" else "")
+    for split, stems in {"train": "", "test": "a\n"}.items():
+        (voc / f"ImageSets/Main/{split}.txt").write_text(stems)
     truth = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 40}],
         "categories": [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}],
