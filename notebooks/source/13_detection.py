@@ -457,6 +457,9 @@ figures["training"] = plots.progress(curves, LOSSES)
 figures["training"]
 
 # %% [markdown]
+# The losses of fitted anchors lie higher, and that says nothing of the detectors: more places own an object, also less
+# convenient ones, and each is counted. Only what is tested on the same images may be compared.
+#
 # The image that is watched, with its objects:
 
 # %%
