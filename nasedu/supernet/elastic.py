@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from nasedu.blocks import CSP, CSP2, ConvBNAct
 from nasedu.blocks.common import convolve
+from nasedu.blocks.factorised import Factorised
 from nasedu.errors import check_name
 from nasedu.supernet.mixed import Entry, Subset, dense
 
@@ -191,8 +192,10 @@ def first_kept(kept: Sequence[int]) -> Tensor:
     return (torch.arange(max(kept)) < torch.tensor(kept)[:, None]).float()
 
 
-def _narrow_conv(conv: nn.Conv2d, x: Tensor, out: int) -> Tensor:
+def _narrow_conv(conv: nn.Conv2d | Factorised, x: Tensor, out: int) -> Tensor:
     """`conv` with its first `out` filters, reading the channels that `x` has."""
+    if isinstance(conv, Factorised):
+        return conv.narrow(x, out)
     bias = None if conv.bias is None else conv.bias[:out]
     return convolve(x, conv.weight[:out, : x.shape[1]], bias, conv)
 
