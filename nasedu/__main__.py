@@ -142,12 +142,15 @@ def add_detecting(commands) -> None:
             command.add_argument("--views", action="store_true", help=views)
             command.add_argument("--coco", type=Path, metavar="FILE", help="write the detections for COCO's tools")
             continue
-        command.add_argument("--confidence", type=float, default=0.3, help="least score of an object (default: .3)")
+        usual = (0.3, 0.45) if name == "detect" else (None, None)  # of a file they are told only where they go inside
+        command.add_argument(
+            "--confidence", type=float, default=usual[0], help="least score of an object (default: .3)"
+        )
         overlap = "overlap from which the better box suppresses the other (default: .45)"
-        command.add_argument("--iou", type=float, default=0.45, help=overlap)
+        command.add_argument("--iou", type=float, default=usual[1], help=overlap)
         if name == "detect":
             command.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="photographs")
-            drawn = "the picture with its boxes, or a folder of them"
+            drawn = "the picture with its boxes (.png, .jpg or .webp), or a folder for NAME_seen.png"
             command.add_argument("--out", type=Path, metavar="FILE", help=drawn)
             command.add_argument("--json", action="store_true", help="print JSON")
         else:

@@ -57,7 +57,8 @@ class BestEpoch:
         if epoch % self.every and epoch < epochs:
             return {}
         score = self.judge(self.task, model, self.split) if self.judge else self.task.score(model, self.split)
-        if score > self.score or not self.best:  # the first of equals, and one even where no score is a number
+        # the first of equals; one even where no score is a number, until one is
+        if score > self.score or not self.best or (math.isnan(self.score) and not math.isnan(score)):
             self.best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
             self.epoch, self.score = epoch, score
         return {"judged": score}
@@ -89,5 +90,5 @@ def fitness(task: Detection, model: nn.Module, split: str) -> float:
     model: the detector.
     split: whose images.
     """
-    metrics = evaluate(task.data(split), task.find(model, split))
+    metrics = evaluate(task.data(split), task.find(model, split, iou=0.6))
     return 0.1 * metrics.ap50 + 0.9 * metrics.ap

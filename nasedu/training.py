@@ -75,7 +75,7 @@ class TrainingConfig:
     ema_decay: float = 0.9999
     ema_ramp: float = 2000
     clip: float = 10.0  # largest norm of the gradient; infinity leaves it alone
-    accumulate: int = 1  # batches whose gradients make one step; from 1 up to it during the warm-up
+    accumulate: float = 1.0  # batches whose gradients make one step, rounded; from 1 up to it during the warm-up
     summed: bool = False  # the loss grows with the batch, so gradients of batches add up; else their mean counts
     precision: str = "float32"  # or bfloat16: autocast on an accelerator
     save_seconds: float = 10.0  # at least so long between two checkpoints
@@ -86,10 +86,11 @@ class TrainingConfig:
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
             if field.type == "int":
-                check_whole(name, value, int(name == "accumulate"))
+                check_whole(name, value, 0)
             elif field.type == "float" and (name, value) != ("clip", math.inf):
                 most = 1 if name in ("momentum", "warmup_momentum", "ema_decay") else math.inf
-                check_number(name, value, most=most, above=name in ("lr", "ema_ramp", "clip"))
+                least = 0.5 if name == "accumulate" else 0
+                check_number(name, value, least, most, above=name in ("lr", "ema_ramp", "clip"))
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -13,16 +14,19 @@ from torch import nn
 
 from nasedu import spaces
 from nasedu.course.parameters import pairs, parse
-from nasedu.errors import ParameterError, brief, check_name, sentence
+from nasedu.errors import ParameterError, brief, check_name, check_whole, sentence
 from nasedu.randomness import rng
 
 MOST_WORKERS = 1024
 EXAMPLES = "yolo:course, a structure string, torchvision:resnet18 or my_module:make_network"
 
 
-def named_space(name: str, settings: list[str]):
-    """The space of this name with the options of `NAME=VALUE` texts. Raises `NaseduError`."""
-    return spaces.create(name, **{option: parse(option, text, "") for option, text in pairs(settings)})
+def named_space(name: str, settings: list[str], more: dict | None = None):
+    """The space of this name with the options of `NAME=VALUE` texts, and `more`. Raises `NaseduError`."""
+    options, more = {option: parse(option, text, "") for option, text in pairs(settings)}, more or {}
+    if twice := options.keys() & more.keys():
+        raise ParameterError(f"{min(twice)} is given twice, by -p and by an option of its own")
+    return spaces.create(name, **options, **more)
 
 
 def named_network(
@@ -37,11 +41,14 @@ def named_network(
     image_size: pixels of a side; None: the space's, else 224.
     """
     settings = settings or []
+    if image_size is not None:
+        check_whole("--image-size", image_size, 1, spaces.base.MOST_PIXELS)
     if re.match(r"\s*\w+\(", name):
         space, arch = _plain_space(name, settings, image_size), name
     elif name.partition(":")[0] in spaces.names(every=True):
-        sized = [f"image_size={image_size}"] if image_size else []
-        space = named_space(name, [*settings, *sized])
+        space = named_space(name, settings, {"image_size": image_size} if image_size else {})
+    elif arch or settings:
+        raise ParameterError(f"--arch and -p are for search spaces, and {brief(name)} is none")
     else:
         return _module(name), (3, image_size or 224, image_size or 224)
     return space.build(space.parse(_arch(space, arch))), space.input_shape
@@ -49,8 +56,8 @@ def named_network(
 
 def _plain_space(text: str, settings: list[str], image_size: int | None):
     """The space of a structure string: the first set of blocks that can read it."""
-    sized = [f"input_size={image_size or 224}", *settings]
-    made = [named_space("plainnet", [f"blocks={blocks}", *sized]) for blocks in spaces.plainnet.SETS]
+    sized = {"input_size": image_size or 224}
+    made = [named_space("plainnet", settings, sized | {"blocks": blocks}) for blocks in spaces.plainnet.SETS]
     kinds = set(re.findall(r"(\w+)\(", text))
     return next((space for space in made if kinds <= space.kinds.keys()), made[0])
 
@@ -72,7 +79,9 @@ def _module(name: str) -> nn.Module:
         raise ParameterError(f"{brief(name)} names no network: write {EXAMPLES}")
     if home == "torchvision":
         known = torchvision.models.list_models()
-        return torchvision.models.get_model(check_name("torchvision network", attribute, known), weights=None)
+        make = torchvision.models.get_model_builder(check_name("torchvision network", attribute, known))
+        asked = inspect.signature(make).parameters.keys() & {"weights", "weights_backbone"}
+        return make(**dict.fromkeys(asked))  # none, so nothing is downloaded
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
+from matplotlib.colors import to_hex
+from matplotlib.font_manager import findfont
+from PIL import Image
+from torchvision.transforms.v2 import functional as F
+from torchvision.utils import draw_bounding_boxes
 
 from nasedu import data, deploy, detection, plots, wzdnas
 from nasedu.commands import fail
 from nasedu.data.export import coco_results
 from nasedu.data.images import UNREADABLE, opened, upright, why
 from nasedu.data.notes import shown
-from nasedu.errors import DataError, NaseduError, ParameterError, sentence
+from nasedu.errors import NaseduError, ParameterError, UnknownName, brief, check_name, sentence
 from nasedu.files import write_atomically
+from nasedu.plots.picture import COLOURS, ink
+from nasedu.wzdnas.saved import Seen
 
 
 def check_data(args: argparse.Namespace) -> int:
@@ -44,29 +53,62 @@ def check_data(args: argparse.Namespace) -> int:
 
 def detect(args: argparse.Namespace) -> int:
     """Tell, and draw, what a trained detector sees in pictures; the exit status."""
-    detector, told = wzdnas.load(args.run, args.network), {}
-    for path in args.pictures:
+    files = _files(args.pictures, args.out)
+    detector, told, status = wzdnas.load(args.run, args.network), {}, 0
+    for path, file in zip(args.pictures, files, strict=True):
         try:
             with opened(path) as image:
-                pixels = np.array(upright(image))
+                picture = upright(image)
         except UNREADABLE as reason:
-            raise DataError(f"{shown(path)}: {why(reason, 'picture', 'cannot be read')}") from None
+            status = fail(sentence(f"{shown(path)}: {why(reason, 'picture', 'cannot be read')}"), 2)
+            continue
         seen = detector.detect(path, confidence=args.confidence, iou=args.iou)
         told[str(path)] = [one._asdict() for one in seen]
+        lines = [f"{path}: {len(seen)} objects"]
+        lines += [f"  {shown(name, 40):20} {s:.2f}  {', '.join(f'{v:.0f}' for v in box)}" for name, s, box in seen]
+        if file:
+            write_atomically(file, _drawn(picture, seen, detector.classes, file.suffix))
+            lines.append(f"  {file}: the picture with its boxes")
         if not args.json:
-            print(f"{path}: {len(seen)} objects")
-            for name, score, box in seen:
-                print(f"  {shown(name, 40):20} {score:.2f}  {', '.join(f'{v:.0f}' for v in box)}")
-        if args.out:
-            several = len(args.pictures) > 1
-            drawn = [(f"{name} {score:.2f}", box) for name, score, box in seen]
-            file = args.out / f"{path.stem}.png" if several or args.out.is_dir() else args.out
-            write_atomically(file, plots.boxes({"": (pixels, drawn)}).png())
-            if not args.json:
-                print(f"  {file}: the picture with its boxes")
+            print("\n".join(lines))
     if args.json:
-        print(json.dumps(told, indent=1, ensure_ascii=False))
-    return 0
+        print(json.dumps(told, indent=1))
+    return status
+
+
+KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def _files(pictures: Sequence[Path], out: Path | None) -> list[Path | None]:
+    """Where each picture is drawn. Raises `ParameterError` where that is one of the pictures, or of an unknown kind."""
+    if out is None:
+        return [None] * len(pictures)
+    if len(pictures) == 1 and out.suffix and not out.is_dir():
+        check_name("kind of picture", out.suffix.lower(), KINDS)
+        found = [out]
+    else:
+        stems = [path.stem for path in pictures]
+        again = [stems[:i].count(stem) for i, stem in enumerate(stems)]
+        found = [out / f"{stem}_seen{n + 1 if n else ''}.png" for stem, n in zip(stems, again, strict=True)]
+    if own := {path.resolve() for path in pictures} & {path.resolve() for path in found}:
+        raise ParameterError(f"{brief(str(min(own)))} is one of the pictures, and would be written over: name another")
+    return found
+
+
+def _drawn(picture: Image.Image, seen: Sequence[Seen], classes: Sequence[str], suffix: str) -> bytes:
+    """A picture with boxes and names, in its own resolution, as a file's content."""
+    pixels = F.pil_to_tensor(picture)
+    if seen:
+        colours = [to_hex(COLOURS[list(classes).index(one.name) % len(COLOURS)]) for one in seen]
+        size = max(picture.size)
+        look = {"colors": colours, "label_background_colors": colours, "fill_labels": True}
+        look["label_colors"] = [ink(colour) for colour in colours]
+        look |= {"width": max(1, size // 300), "font": findfont("DejaVu Sans"), "font_size": max(10, size // 50)}
+        names = [f"{shown(one.name, 40)} {one.score:.2f}" for one in seen]
+        pixels = draw_bounding_boxes(pixels, torch.tensor([one.box for one in seen]), names, **look)
+    held = io.BytesIO()
+    F.to_pil_image(pixels).save(held, KINDS[suffix.lower()], quality=95)
+    return held.getvalue()
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -77,7 +119,10 @@ def evaluate(args: argparse.Namespace) -> int:
     name = args.dataset or data.guess(args.data)
     options = {"root": args.data, "image_size": detector.space.image_size}
     options |= {} if name == "digits" else {"classes": detector.classes}
-    images = data.detection(name, args.split, **options)
+    try:
+        images = data.detection(name, args.split, **options)
+    except UnknownName as error:
+        raise ParameterError(sentence(f"the data has a class that the detector does not know: {error}")) from None
     views = detection.THREE_VIEWS if args.views else (detection.View(),)
     found = detector.find(images, views)
     metrics = detection.evaluate(images, found)
@@ -97,7 +142,10 @@ def evaluate(args: argparse.Namespace) -> int:
 def export(args: argparse.Namespace) -> int:
     """Write a trained detector as ONNX; the exit status."""
     detector = wzdnas.load(args.run, args.network)
-    suppression = {"confidence": args.confidence, "iou": args.iou} if args.suppress else None
+    given = {name: getattr(args, name) for name in ("confidence", "iou") if getattr(args, name) is not None}
+    if given and not args.suppress:
+        raise ParameterError(f"--{min(given)} is for a suppression inside the file: add --suppress")
+    suppression = given if args.suppress else None
     made = deploy.export_detector(detector, args.out, opset=args.opset, suppression=suppression)
     script = made.file.with_name("use_it.py")
     if not script.exists():  # somebody may have changed theirs

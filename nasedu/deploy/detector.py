@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from nasedu.detection import Predictor
+from nasedu.detection.postprocess import check_overlaps
 from nasedu.files import write_atomically
 from nasedu.hardware import Latency
 from nasedu.hardware.export import example_inputs, onnx_difference, onnx_model
@@ -59,6 +60,7 @@ def export_detector(
     space, inside = detector.space, suppression is not None
     check_options("a suppression", suppression or {}, SUPPRESSION)
     settings = SUPPRESSION | dict(suppression or {})
+    check_overlaps(**settings)
     device = next(detector.network.parameters()).device
     predictor = Predictor(detector.network, space.anchors, space.strides, multi_label=not inside).to(device)
     named = {"inputs": ["image"], "outputs": ["boxes", "scores"]}

@@ -12,17 +12,18 @@ import numpy as np
 from PIL import Image, ImageOps
 
 
-def suppress(boxes, scores, confidence=0.3, iou=0.45):
+def suppress(boxes, scores, confidence=0.3, iou=0.45, most=300):
     """Boxes (n, 4), scores (n,) and classes (n,), best first; of a class, no two overlap by more than `iou`.
 
     boxes: (places, 4), x1 y1 x2 y2.
     scores: (places, classes).
     confidence: the score that is exceeded.
     iou: from 0 to 1.
+    most: how many stay.
     """
     labels, best = scores.argmax(1), scores.max(1)
     left, kept = [i for i in np.argsort(-best, kind="stable") if best[i] > confidence], []
-    while left:
+    while left and len(kept) < most:
         first, *left = left
         kept.append(first)
         sides = np.minimum(boxes[left, 2:], boxes[first, 2:]) - np.maximum(boxes[left, :2], boxes[first, :2])
@@ -30,6 +31,31 @@ def suppress(boxes, scores, confidence=0.3, iou=0.45):
         over = shared > iou * (areas[left] + areas[first] - shared)
         left = [i for i, near in zip(left, over, strict=True) if not (near and labels[i] == labels[first])]
     return boxes[kept], best[kept], labels[kept]
+
+
+def letterboxed(picture, side, grey):
+    """A photograph as (3, side, side) from 0 to 1; its own size, the size that it has inside, and its corner there.
+
+    picture: a file.
+    side: of the square in pixels.
+    grey: what fills the rest, of 255.
+    """
+    image = Image.open(picture)
+    original = image.size
+    fitted = [max(1, round(length * side / max(original))) for length in original]
+    image.draft("RGB", fitted)  # JPEG: decoded no finer than needed
+    decoded, image = image.size, ImageOps.exif_transpose(image)
+    turn = -1 if image.size != decoded else 1  # by a quarter
+    if image.mode[0] in "IF":  # grey of 16 bits, or numbers: white is that of the fewest bits that hold them
+        values = np.asarray(image).astype(float)
+        white = next(w for w in (1,) * (image.mode == "F") + (255, 1023, 4095, 16383, 65535) if values.max() <= w)
+        image = Image.fromarray((values * (255 / white)).round().astype(np.uint8))
+    size, inner = np.array(original[::turn]), np.array(fitted[::turn])
+    corner = (side - inner) // 2
+    square = Image.new("RGB", (side, side), (grey,) * 3)
+    scaled = image.convert("RGB").resize(tuple(inner.tolist()), Image.Resampling.BILINEAR)
+    square.paste(scaled, tuple(corner.tolist()))
+    return np.asarray(square, np.float32).transpose(2, 0, 1) / 255, size, inner, corner
 
 
 def see(model, picture):
@@ -42,18 +68,8 @@ def see(model, picture):
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     about = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
-    side, grey = about["input"]["size"][0], about["input"]["letterbox"]["grey"]
-    image = Image.open(picture)
-    size, turned = np.array(image.size), image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # turned by a quarter
-    inner = np.maximum(1, np.round(size * side / size.max())).astype(int)
-    image.draft("RGB", tuple(inner.tolist()))  # JPEG: decoded no finer than needed
-    image = ImageOps.exif_transpose(image).convert("RGB")
-    size, inner = (size[::-1], inner[::-1]) if turned else (size, inner)
-    corner = (side - inner) // 2
-    square = Image.new("RGB", (side, side), (grey,) * 3)
-    square.paste(image.resize(tuple(inner.tolist()), Image.Resampling.BILINEAR), tuple(corner.tolist()))
-    pixels = np.asarray(square, np.float32).transpose(2, 0, 1)[None] / 255
-    boxes, scores, *labels = session.run(None, {"image": pixels})
+    pixels, size, inner, corner = letterboxed(picture, about["input"]["size"][0], about["input"]["letterbox"]["grey"])
+    boxes, scores, *labels = session.run(None, {"image": pixels[None]})
     boxes, scores, labels = (boxes, scores, *labels) if labels else suppress(boxes[0], scores[0])
     boxes = ((boxes - np.tile(corner, 2)) / np.tile(inner / size, 2)).clip(0, np.tile(size, 2))
     inside = (boxes[:, 2:] > boxes[:, :2]).all(1)  # not in the grey
@@ -62,5 +78,7 @@ def see(model, picture):
 
 
 if __name__ == "__main__":
-    for name, score, box in see(*sys.argv[1:3]):
+    if len(sys.argv) != 3:
+        sys.exit("python use_it.py detector.onnx photo.jpg")
+    for name, score, box in see(*sys.argv[1:]):
         print(f"{name}\t{score:.4f}\t" + " ".join(f"{v:.3f}" for v in box))

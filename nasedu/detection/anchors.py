@@ -50,6 +50,7 @@ def best_possible_recall(boxes_wh: Tensor, anchors: Tensor, ratio: float = RATIO
 def fit_anchors(boxes_wh: Tensor, scales: int, per_scale: int, seed: int = 0) -> Tensor:
     """k-means centres of box sizes by area: anchors (scales, per_scale, 2), smallest first.
 
+    Widths and heights are divided by their standard deviations before, so that both count alike (as YOLOv5's code).
     Where there are fewer distinct sizes than anchors, each size is one, and so are copies of it that are smaller and
     larger by steps of the fourth root of 2: nine anchors of a single size reach from half to twice of it. Raises
     `DataError` where there is no box.
@@ -69,8 +70,9 @@ def fit_anchors(boxes_wh: Tensor, scales: int, per_scale: int, seed: int = 0) ->
     else:
         from sklearn.cluster import KMeans  # seconds to import: only for those who fit anchors
 
-        fit = KMeans(count, n_init=10, random_state=seed).fit(sizes.numpy())
-        centres = torch.from_numpy(fit.cluster_centers_).float()
+        spread = sizes.std(dim=0, correction=0).clamp_min(1e-9)
+        fit = KMeans(count, n_init=10, random_state=seed).fit((sizes / spread).numpy())
+        centres = (torch.from_numpy(fit.cluster_centers_) * spread).float()
     return centres[centres.prod(dim=1).argsort()].reshape(scales, per_scale, 2)
 
 

@@ -14,6 +14,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 from nasedu.detection.augment import GREY
 from nasedu.detection.batches import Batches
 from nasedu.detection.boxes import decode
+from nasedu.errors import ParameterError, check_number, check_whole
 from nasedu.modules import evaluation_mode, placed
 
 
@@ -73,6 +74,8 @@ def predict(
     views: how the network is shown the images.
     """
     side, found = images.shape[-1], []
+    if not views:
+        raise ParameterError("a network must be shown an image at least once: views is empty")
     for view in views:
         pixels = round(side * view.scale)
         shown = images.flip(-1) if view.mirrored else images
@@ -135,17 +138,27 @@ def suppress(
 
     boxes: (B, N, 4), as a `Predictor` gives them.
     scores: (B, N, classes), likewise.
-    confidence: what a score must exceed.
-    iou: the overlap from which the better box suppresses the other.
+    confidence: what a score must exceed, 0 to 1.
+    iou: the overlap from which the better box suppresses the other, 0 to 1.
     max_detections: of an image.
     multi_label: lets a place propose every class above the threshold, else only its best one.
     candidates: how many of an image enter the suppression, the best first. Its time grows with their square, and an
         untrained network proposes everything everywhere.
+
+    Raises `ParameterError`.
     """
+    check_overlaps(confidence, iou, max_detections)
     return [
         _suppress(*_candidates(*image, confidence, multi_label, candidates), iou, max_detections)
         for image in zip(boxes, scores, strict=True)
     ]
+
+
+def check_overlaps(confidence: float, iou: float, max_detections: int) -> None:
+    """Raise `ParameterError` unless these are settings of a suppression, as in `suppress`."""
+    check_number("confidence", confidence, most=1)
+    check_number("iou, an overlap,", iou, most=1)
+    check_whole("max_detections", max_detections, 1)
 
 
 def _candidates(

@@ -5,6 +5,7 @@ from nasedu.widgets.evolution import EvolutionWidget
 from nasedu.widgets.gumbel import GumbelWidget
 from nasedu.widgets.hardware_cost import BlockCostWidget
 from nasedu.widgets.hardware_loss import BudgetWidget
+from nasedu.widgets.precision import PrecisionWidget
 from nasedu.widgets.proxies import ProxyMixWidget
 from nasedu.widgets.ranking import RankingWidget
 from nasedu.widgets.space import SpaceWidget
@@ -16,7 +17,9 @@ __all__ = [
     "BudgetWidget",
     "EvolutionWidget",
     "GumbelWidget",
+    "PrecisionWidget",
     "ProxyMixWidget",
     "RankingWidget",
+    "SearchWidget",
+    "SpaceWidget",
 ]
-__all__ += ["RankingWidget", "SearchWidget", "SpaceWidget"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipywidgets
 import torch
 from torchvision.ops import generalized_box_iou_loss
 
@@ -10,7 +9,7 @@ from nasedu.detection.losses import paired_ciou, paired_iou
 from nasedu.plots.diagram import panes
 from nasedu.plots.images import outline
 from nasedu.plots.picture import COLOURS
-from nasedu.widgets.base import LAYOUT, PictureWidget
+from nasedu.widgets.base import PictureWidget, slider
 
 TRUTH = (40.0, 40.0, 80.0, 70.0)
 SIDE = 120
@@ -31,15 +30,10 @@ class BoxWidget(PictureWidget):
     def __init__(self):
         self.values: dict[str, float] = {}
         self.pulls: dict[str, torch.Tensor] = {}
-        slow = LAYOUT | {"continuous_update": False, "max": SIDE}
-        starts = {"x": 30, "y": 30, "wide": 40, "high": 40}
-        names = {"x": "centre x (px)", "y": "centre y (px)", "wide": "width (px)", "high": "height (px)"}
-        made = {
-            key: ipywidgets.IntSlider(value=start, min=5, description=names[key], **slow)
-            for key, start in starts.items()
-        }
-        self.x, self.y, self.wide, self.high = made.values()
-        super().__init__(*made.values())
+        starts = {"centre x (px)": 30, "centre y (px)": 30, "width (px)": 40, "height (px)": 40}
+        made = [slider(name, start, 5, SIDE) for name, start in starts.items()]
+        self.x, self.y, self.wide, self.high = made
+        super().__init__(*made)
 
     def draw(self):
         """Both boxes with an arrow per measure, and the numbers."""

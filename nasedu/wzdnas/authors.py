@@ -36,6 +36,11 @@ def read_authors(source: str | Path, image_size: int | None = None) -> tuple[Yol
         if not isinstance(given, dict):
             raise ValueError("it holds no mapping")
         rows = [_plain(row) for part in ("backbone", "head") for row in given[part]]
+        scaled = [name for name in ("depth_multiple", "width_multiple") if given.get(name, 1) != 1]
+        if scaled:
+            raise ValueError(
+                f"{scaled[0]} is {brief(given[scaled[0]])}: only networks of the templates' size, 1, are read"
+            )
         gammas, depths = list(given["csp_gammas"]), [row[1] for row in rows if "CSP" in row[2] and row[2] != "SPPCSP"]
         for name in WRITTEN:
             template = TEMPLATES[name]
@@ -45,9 +50,11 @@ def read_authors(source: str | Path, image_size: int | None = None) -> tuple[Yol
                 space = spaces.create("yolo", template=name, **sized)
                 return space, space.choose(_choices(gammas, depths))
         raise ValueError("its layers are those of none of the templates p5, csp and tiny")
+    except NaseduError as error:  # before `KeyError`, which an unknown name is as well
+        told = str(error)
     except KeyError as error:
         told = f"it has no {error}"
-    except (ValueError, TypeError, IndexError, RuntimeError, NaseduError) as error:
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
         told = str(error)
     raise ArchitectureError(f"no searched network can be read from {brief(str(source))}: {told[:180]}")
 
@@ -131,7 +138,12 @@ def _plain(row: Row) -> Row:
 
 
 def _without_depths(rows: list[Row]) -> list[Row]:
-    return [[start, module, args[:2] if module == "Detect" else args] for start, _, module, args in rows]
+    """Rows to compare: of the searched blocks the depth is left out, which is 1 elsewhere."""
+    searched = ("BottleneckCSP", "BottleneckCSP2")
+    return [
+        [start, module in searched or number, module, args[:2] if module == "Detect" else args]
+        for start, number, module, args in rows
+    ]
 
 
 def _choices(gammas: list, depths: list) -> list[str]:

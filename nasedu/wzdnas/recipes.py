@@ -63,7 +63,7 @@ def recipe(name: str, *, epochs: int, flip: bool = True, images: int | None = No
 
 def _nominal(batch_size: int, images: int | None, training: TrainingConfig) -> dict:
     """What of a public training depends on the size of its batches."""
-    accumulate = max(1, round(NOMINAL / batch_size))
-    decay = training.weight_decay * batch_size * accumulate / NOMINAL
+    accumulate = max(1.0, NOMINAL / batch_size)
+    decay = training.weight_decay * batch_size * round(accumulate) / NOMINAL
     warmup = max(1000, round(3 * images / batch_size)) if images else 1000
     return {"accumulate": accumulate, "weight_decay": decay, "warmup_steps": warmup}

@@ -20,7 +20,16 @@ from nasedu.data import DetectionDataset
 from nasedu.data.images import GREY, UNREADABLE, read_square, square, unletterbox, upright, why
 from nasedu.detection import Metrics, Predictor, View, evaluate, find
 from nasedu.detection.postprocess import ONE_VIEW, predict, suppress
-from nasedu.errors import CheckpointError, DataError, NaseduError, ParameterError, brief, check_kind, check_name
+from nasedu.errors import (
+    CheckpointError,
+    DataError,
+    NaseduError,
+    ParameterError,
+    brief,
+    check_kind,
+    check_name,
+    sentence,
+)
 from nasedu.files import write_atomically
 from nasedu.modules import evaluation_mode, placed
 from nasedu.spaces.base import Arch
@@ -108,6 +117,7 @@ class Detector:
         """
         pixels, size = _square(picture, self.space.image_size)
         views, options = options.pop("views", ONE_VIEW), {"multi_label": False} | options
+        check_kind("views, from which a picture is looked at,", views, Sequence, "a list of detection.View")
         with torch.inference_mode(), evaluation_mode(self.network):
             (image,) = placed(self.network, pixels[None] / 255)
             boxes, scores = predict(self.network, image, *self._head(image.device), views)
@@ -166,10 +176,12 @@ def load(run: str | Path, network: str | None = None) -> Detector:
         space = spaces.create("yolo", **options)
         arch = space.parse(settings["architecture"])
         detector = Detector(space, arch, classes, space.build(arch).eval())
+    except NaseduError as error:  # before `KeyError`, which an unknown name is as well
+        raise CheckpointError(sentence(f"{path} is no detector: {error}")) from None
     except KeyError as error:
         raise CheckpointError(f"{path} is no detector: it has no {error}") from None
-    except (ValueError, NaseduError) as error:
-        raise CheckpointError(f"{path} is no detector: {brief(str(error), 160)}") from None
+    except ValueError as error:
+        raise CheckpointError(sentence(f"{path} is no detector: {error}")) from None
     load_weights(detector.network, folder / WEIGHTS)
     return detector
 
@@ -179,6 +191,8 @@ def _folder(run: Path, network: str | None) -> Path:
     several = run / FOLDER
     if os.path.exists(run / SETTINGS) and network is None:  # of `os.path`: any text may come, and none raises
         return run
+    if os.path.exists(run / SETTINGS):
+        raise CheckpointError(f"{brief(str(run))} is one detector: there is no network to choose, such as {network}")
     found = sorted(several.glob(f"*/{SETTINGS}")) if os.path.isdir(several) else []
     held = {path.parent.name: path.parent for path in found}
     if not held:
@@ -206,7 +220,13 @@ def _square(picture: Picture, side: int) -> tuple[Tensor, tuple[int, int]]:
 
 def _image(pixels: np.ndarray | Tensor) -> Image.Image:
     array = pixels.permute(1, 2, 0).cpu().numpy() if isinstance(pixels, Tensor) and pixels.ndim == 3 else pixels
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+    if (
+        not isinstance(array, np.ndarray)
+        or array.dtype != np.uint8
+        or array.ndim != 3
+        or array.shape[2] != 3
+        or not array.size
+    ):
         kinds = "a file, a PIL image, an uint8 array (height, width, 3) or an uint8 tensor (3, height, width)"
         raise DataError(f"a picture is {kinds}, got {brief(pixels)}")
     return Image.fromarray(np.ascontiguousarray(array))

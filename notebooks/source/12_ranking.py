@@ -865,7 +865,8 @@ print(f"two seeds correlate by {between:.2f}; at best a score has r = {reliable*
 by_count = {}
 for name, column in {"MACs": frame.macs, "parameters": frame.params}.items():
     found = [ranking.correlation(column, trained_alone, kind) for kind in ("pearson", "kendall")]
-    by_count[name] = {"Pearson": str(found[0]), "Kendall": str(found[1])}
+    words = [f"{one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}]" for one in found]
+    by_count[name] = dict(zip(("Pearson", "Kendall"), words, strict=True))
 low = found[1].high < 0
 print("trained as briefly as here, the larger networks come last" * low + "size helps" * (not low))
 pd.DataFrame(by_count).T

@@ -63,6 +63,7 @@ from nasedu.course.checks.detection import (
     check_suppress,
 )
 from nasedu.data import benchmark
+from nasedu.data.images import upright
 from nasedu.detection.anchors import assign, side_ratio
 from nasedu.detection.boxes import decode_boxes
 from nasedu.detection.losses import paired_ciou, paired_iou
@@ -94,6 +95,8 @@ def load(split, size):
 
 
 train_set, test_set = load("train", cfg.train_size), load("test", cfg.test_size)
+# what may be looked at meanwhile
+val_set = load("val", cfg.test_size)
 figures = {"scenes": plots.scenes(train_set)}
 figures["scenes"]
 
@@ -379,9 +382,9 @@ pd.DataFrame(counts).style.format("{:.2f} %").set_caption("places that own an ob
 # ## 5 · A loss of three parts
 #
 # For every place that owns an object, $1 - \mathrm{CIoU}$ of its box, and the cross-entropy of its class. For every
-# place at all, the cross-entropy of **objectness**: its target is the IoU of the predicted box where an object is
-# owned,
-# and 0 elsewhere. So a detector learns to say how good its own box is.
+# place at all, the cross-entropy of **objectness**: its target is the overlap of the predicted box where an object is
+# owned, and 0 elsewhere. So a detector learns to say how good its own box is. The overlap is that of the box term, IoU
+# or CIoU (0 where it is negative): the two ways below differ in both places.
 #
 # The network is the smallest of notebook 14's course space. Four ways to train it: anchors borrowed or fitted, boxes
 # by IoU or by CIoU. All see the same images in the same order.
@@ -396,7 +399,7 @@ def contest(way, seed):
     space = spaces.create("yolo:course", **options, anchors=anchors[name].tolist())
     changes = {"batch_size": min(cfg.batch_size, len(train_set)), "iou": overlap, "ratio": RATIO}
     recipe = wzdnas.recipe("short", epochs=cfg.epochs, flip=cfg.dataset != "digits", **changes)
-    task = wzdnas.detection_task(space, recipe, train_set, val=test_set, test=test_set, seed=seed)
+    task = wzdnas.detection_task(space, recipe, train_set, val=val_set, test=test_set, seed=seed)
     return space, recipe, task
 
 
@@ -405,8 +408,9 @@ arch = spaces.create("yolo:course", **options).at(0.25, (1, 1, 1, 1, 1, 0, 0, 0,
 print(f"{len(ways)} ways, {cfg.repeats} seeds each, {cfg.epochs} epochs")
 
 # %% [markdown]
-# While one of them trains, we look at its objectness: a probability for every cell, of one test image that it never
-# learns. `BestEpoch` is asked after every epoch; a class of our own keeps the map instead.
+# While one of them trains, we look at its objectness: a probability for every cell, of one validation image. It is not
+# learnt and not tested on. `BestEpoch` is asked after every epoch, and would keep the weights of the best one by its
+# score on the validation images. A class of our own keeps the map instead.
 
 
 # %%
@@ -419,7 +423,7 @@ class Watch(BestEpoch):
 
     def after(self, epoch, epochs, model):
         with torch.inference_mode():
-            image = test_set[0][0][None].float() / 255
+            image = val_set[0][0][None].float() / 255
             fine = model(image.to(cfg.device))[0]  # (1, anchors, rows, columns, 5 + classes)
         self.maps.append(fine[0, ..., 4].sigmoid().amax(0).cpu().numpy())
         return {}
@@ -458,7 +462,7 @@ figures["training"]
 # The image that is watched, with its objects:
 
 # %%
-watched = test_set[0][0].permute(1, 2, 0).numpy()
+watched = val_set[0][0].permute(1, 2, 0).numpy()
 real = [(test_set.classes[label], box) for box, label, _ in test_set.samples[0].rows()]
 figures["watched"] = plots.boxes({"": (watched, real)})
 figures["watched"]
@@ -667,6 +671,12 @@ figures["precision"] = plots.lines(panels, **look)
 figures["precision"]
 
 # %% [markdown]
+# Move the threshold yourself: what counts as found, and what is the average precision then?
+
+# %%
+widgets.PrecisionWidget(truths, answers, names)
+
+# %% [markdown]
 # ### Exercise 13.4: COCO's average precision
 # *Difficulty 2 of 3, about 20 min.* Of one class, `found` is a list of (image, score, box), `objects` one of (image,
 # box). Return the average precision at one IoU threshold: the mean of the best precision at recall 0, 0.01 … 1 or
@@ -771,7 +781,7 @@ print(sorted(path.name for path in folder.iterdir()), loaded.classes[:4])
 # %%
 photo = Image.fromarray(pixels) if cfg.picture_file is None else cfg.picture_file
 seen = loaded.detect(photo, confidence=0.2)
-canvas = pixels if cfg.picture_file is None else np.array(Image.open(photo).convert("RGB"))
+canvas = pixels if cfg.picture_file is None else np.array(upright(Image.open(photo)))
 figures["seen"] = plots.boxes({"": (canvas, [(f"{name} {s:.2f}", box) for name, s, box in seen])})
 figures["seen"]
 

@@ -197,7 +197,9 @@ options = {
     "semantics": cfg.semantics,
 }
 space = spaces.create("yolo", **options)  # once more below, with anchors that fit the data
-anchors = wzdnas.anchors_for(train_set, space, ratio=wzdnas.RECIPES[cfg.recipe].ratio)
+recipe = wzdnas.RECIPES[cfg.recipe]
+reach = {"ratio": recipe.ratio, "generations": recipe.generations}
+anchors = wzdnas.anchors_for(train_set, space, **reach)
 space = spaces.create("yolo", **options, anchors=anchors.tolist())
 counted = wzdnas.cost_tables(space, None)["flops"]
 wzdnas.read_target(cfg.target, counted, space)  # one out of reach is told before anything is timed
@@ -471,6 +473,7 @@ def passes(epochs):
 def training(epochs, **changes):
     """The recipe of the parameters; digits are not mirrored: a mirrored digit is no digit."""
     changes |= {"flip": cfg.dataset != "digits", "precision": cfg.precision}
+    changes["images"] = len(train_set)
     return wzdnas.recipe(cfg.recipe, epochs=passes(epochs), **changes)
 
 

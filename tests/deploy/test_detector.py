@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 
 from nasedu import deploy, spaces, wzdnas
-from nasedu.data.images import square
+from nasedu.data.images import GREY, read_square, square
 from nasedu.detection import Metrics
 from nasedu.detection.postprocess import suppress
 from nasedu.errors import ParameterError, UnknownName
@@ -109,7 +110,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.mark.parametrize("suppression", [None, {}])
-@pytest.mark.parametrize(("suffix", "size", "orientation"), [("png", (61, 97), 1), ("jpg", (300, 401), 6)])
+@pytest.mark.parametrize(
+    ("suffix", "size", "orientation"), [("png", (61, 97), 1), ("jpg", (300, 401), 6), ("tif", (61, 97), 8)]
+)
 def test_without_torch_the_script_sees_the_same(detector, tmp_path, suppression, suffix, size, orientation):
     """`use_it.py`, alone in a process that has neither torch nor this package in its way."""
     made = deploy.export_detector(detector, tmp_path / "detector.onnx", opset=13, suppression=suppression)
@@ -127,6 +130,19 @@ def test_without_torch_the_script_sees_the_same(detector, tmp_path, suppression,
     for (name, score, corners), one in zip(lines, seen, strict=True):
         assert name == one.name and float(score) == pytest.approx(one.score, abs=1e-4)
         np.testing.assert_allclose([float(v) for v in corners.split()], one.box, atol=1e-2)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "I;16", "CMYK", "1"])
+def test_the_script_reads_pictures_as_the_package_does(mode, tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (30, 47), np.uint8)
+    image = Image.fromarray(grey.astype(np.uint16) * 16) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+    image.save(path)
+    script = runpy.run_path(str(Path(deploy.__file__).with_name("use_it.py")))
+    pixels, size, *_ = script["letterboxed"](path, 64, GREY)
+    ours, original = read_square(path, 64)
+    np.testing.assert_array_equal((pixels * 255).round(), ours.numpy())
+    assert tuple(size) == original[::-1]
 
 
 def test_the_report_has_the_files_latency_beside_the_others():

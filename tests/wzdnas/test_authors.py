@@ -73,6 +73,9 @@ def test_every_block_stands_where_the_authors_have_it(tmp_path):
         lambda c: c["backbone"][2].__setitem__(1, 4),
         lambda c: c.update(anchors=[[1, 2], [3]]),
         lambda c: c.update(nc="many"),
+        lambda c: c.update(width_multiple=0.5),
+        lambda c: c.update(depth_multiple=0.33),
+        lambda c: c["backbone"][0].__setitem__(1, 2),
         lambda c: c.update(backbone=7),
     ],
 )

@@ -72,18 +72,18 @@ def test_the_recipe_of_the_published_rows():
     assert (training.momentum, training.warmup_momentum, training.warmup_bias_lr) == (0.937, 0.9, 0.1)
     assert (training.ema_decay, training.ema_ramp, training.clip) == (0.9999, 2000, math.inf)
     assert (training.accumulate, training.summed, training.weight_decay) == (4, True, 5e-4)
-    assert training.warmup_steps == round(3 * 5011 / 16) or training.warmup_steps == 1000
+    assert training.warmup_steps == 1000, "3 epochs are 940 batches"
     assert (config.iou, config.box, config.obj, config.cls, config.ratio) == ("ciou", 0.05, 1.0, 0.5, 4.0)
     assert not config.pooled and config.generations == 1000
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "accumulate", "decay"), [(32, 2, 5e-4), (48, 1, 3.75e-4), (24, 3, 5.625e-4), (128, 1, 1e-3)]
+    ("batch_size", "accumulate", "decay"), [(32, 2, 5e-4), (48, 4 / 3, 3.75e-4), (24, 8 / 3, 5.625e-4), (128, 1, 1e-3)]
 )
 def test_a_public_training_steps_after_about_64_images(batch_size, accumulate, decay):
     for name in ("published", "finetune"):
         training = wzdnas.recipe(name, epochs=1, batch_size=batch_size).training
-        assert training.accumulate == accumulate and training.weight_decay == pytest.approx(decay)
+        assert training.accumulate == pytest.approx(accumulate) and training.weight_decay == pytest.approx(decay)
     assert wzdnas.recipe("short", epochs=1, batch_size=batch_size).training.accumulate == 1
 
 
@@ -132,7 +132,8 @@ def test_the_public_fitness():
         def data(self, split):
             return [{"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([0])}]
 
-        def find(self, model, split):
+        def find(self, model, split, iou):
+            assert iou == 0.6, "the overlap of the public training's tests meanwhile"
             boxes = torch.tensor([[0.0, 0, 10, 8]])  # an IoU of .8: right at .5 to .8, wrong at .85 to .95
             return [{"boxes": boxes, "labels": torch.tensor([0]), "scores": torch.tensor([0.9])}]
 

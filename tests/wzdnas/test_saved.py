@@ -51,7 +51,16 @@ def test_boxes_come_back_from_the_square_where_they_were(detector):
 
 
 @pytest.mark.parametrize(
-    "picture", [None, 3, np.zeros((4, 4)), np.zeros((4, 4, 3)), torch.zeros(1, 3, 4, 4), "none.jpg"]
+    "picture",
+    [
+        None,
+        3,
+        np.zeros((0, 10, 3), np.uint8),
+        np.zeros((4, 4)),
+        np.zeros((4, 4, 3)),
+        torch.zeros(1, 3, 4, 4),
+        "none.jpg",
+    ],
 )
 def test_what_is_no_picture_is_told(detector, picture):
     with pytest.raises(DataError) as told:
@@ -67,6 +76,8 @@ def test_a_run_holds_several_detectors(detector, tmp_path):
         wzdnas.load(tmp_path, "randm")
     with pytest.raises(CheckpointError, match="holds no detector"):
         wzdnas.load(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="is one detector"):
+        wzdnas.load(tmp_path / "detectors" / "random", "searched")
 
 
 def broken(text: str, name: str, value: object) -> str:
@@ -106,6 +117,24 @@ def test_weights_hold_no_code_and_must_fit(detector, tmp_path):
     path.write_text(json.dumps(told))
     with pytest.raises(CheckpointError, match="is of another network"):
         wzdnas.load(tmp_path)
+
+
+def test_a_message_says_what_is_unknown_and_not_that_it_is_missing(detector, tmp_path):
+    path = detector.save(tmp_path) / "detector.json"
+    told = json.loads(path.read_text())
+    told["space"]["act"] = "foo"
+    path.write_text(json.dumps(told))
+    with pytest.raises(CheckpointError, match="unknown activation 'foo'") as error:
+        wzdnas.load(tmp_path)
+    assert "it has no" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"confidence": 2}, {"iou": -1}, {"iou": "a"}, {"views": ()}, {"max_detections": 0}]
+)
+def test_settings_out_of_range_are_refused(detector, photo, options):
+    with pytest.raises(ParameterError):
+        detector.detect(photo, **options)
 
 
 def test_names_and_classes_must_agree(detector):

@@ -47,6 +47,13 @@ def check_ciou(ciou: Callable[[Tensor, Tensor], Tensor]) -> None:
     require(total.requires_grad, "the answer must keep the graph: a loss is made of it")
     total.backward()
     require(bool((moved.grad.abs().sum(1) > 0).all()), "boxes that do not touch must still be pulled together")
+    pulls = []
+    for measure in (ciou, paired_ciou):
+        one = boxes.clone().requires_grad_()
+        measure(one, turned + 3).sum().backward()
+        pulls.append(one.grad)
+    taught = "gradients differ: the aspect ratio is taught through v, and α is a weight that gets no gradient"
+    require(torch.allclose(*pulls, atol=1e-5, rtol=1e-3), taught)
 
 
 def _owners(box: Box, stride: int, cells: int, anchors: Sequence, ratio: float) -> set[tuple[int, int, int]]:
@@ -131,6 +138,16 @@ def check_coco_ap(coco_ap: Callable[[list, list, float], float]) -> None:
         ),
         ([(0, 0.3, square), (0, 0.9, other)], [(0, square)], "go through the boxes by falling score"),
         ([], [(0, square)], "without boxes the answer is 0"),
+        (
+            [(0, 0.9, square), (0, 0.8, square)],
+            [(0, square), (0, beside)],
+            "a box takes the best object that is still free, if it overlaps that one enough",
+        ),
+        (
+            [(0, 0.9, square), (0, 0.8, (0, 3, 10, 13))],
+            [(0, beside), (0, square)],
+            "of the free objects a box takes the one that it overlaps most, not the first",
+        ),
     )
     for found, objects, sentence in cases:
         _compare(coco_ap, found, objects, 0.5, sentence)
@@ -196,20 +213,28 @@ def _planted(draw: np.random.Generator, kinds: Sequence[str]) -> tuple[list[dict
         corners = draw.uniform(0, 0.75, (int(draw.integers(0, 6)), 2))
         shares = np.hstack([corners, corners + draw.uniform(0.05, 0.25, corners.shape)])
         boxes = (shares * [width, height, width, height]).round(1)
-        if len(boxes) and draw.random() < 0.2:
-            boxes[0, 2] = width + 1.5  # it sticks out a little, as careless hands draw
+        if len(boxes) and draw.random() < 0.4:  # it sticks out a little, as careless hands draw
+            side, over = int(draw.integers(4)), draw.uniform(0.5, 2)
+            boxes[0, side] = (-over, -over, width + over, height + over)[side]
         if kinds and place % 5 == 2:
-            kind = kinds[place // 5 % len(kinds)]
-            planted[place] = kind
-            far = np.array([[0.6, 0.7, 0.75, 0.85], [0.7, 0.6, 0.85, 0.75]]) * [width, height, width, height]
-            boxes = np.vstack([boxes, far.round(1)])
-            if kind == "sizes":
-                boxes = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
-            elif kind == "axes":
-                long = [0.9 * width, 0.1 * height, width, 0.2 * height]
-                tall = [0.1 * width, 0.9 * height, 0.2 * width, height]
-                boxes = np.vstack([boxes, [long if width > height else tall]])[:, [1, 0, 3, 2]]
-            else:
-                boxes = (boxes / [width, height, width, height]).round(4)
-        images.append({"width": width, "height": height, "boxes": boxes.tolist()})
+            planted[place] = kinds[place // 5 % len(kinds)]
+            others = boxes[: int(draw.integers(2)) * len(boxes)]
+            boxes = _showing(draw, planted[place], width, height, others)
+        images.append({"width": width, "height": height, "boxes": boxes.round(4).tolist()})
     return images, planted
+
+
+def _showing(draw: np.random.Generator, kind: str, width: int, height: int, others: np.ndarray) -> np.ndarray:
+    """Boxes written otherwise: the first one shows it on one axis alone, and just so."""
+    if kind == "sizes":
+        far = draw.uniform(0.5, 0.7)  # where it starts on the axis that shows it: its side there is shorter
+        shown = [far, 0.1, 0.95, 0.5] if draw.integers(2) else [0.1, far, 0.5, 0.95]
+        boxes = np.vstack([np.array(shown) * [width, height, width, height], others])
+        return np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
+    if kind == "axes":
+        end = min(width, height) + draw.uniform(2.5, 12)
+        long = [end - 90, 30, end, 70]
+        shown = long if width > height else [long[i] for i in (1, 0, 3, 2)]
+        return np.vstack([shown, others])[:, [1, 0, 3, 2]]
+    shares = np.array([0.2, 0.3, 0.7, 0.9]) * [width, height, width, height]
+    return np.vstack([shares, others.clip(0, [width, height] * 2)]) / [width, height, width, height]

@@ -22,10 +22,11 @@ def parts(a, b):
     return iou, apart, diagonal, 4 / math.pi**2 * (turn[0] - turn[1]).square()
 
 
-def ciou(a, b):
+def ciou(a, b, weight=True, aspect=True):
     iou, apart, diagonal, v = parts(a, b)
-    alpha = (v / (1 - iou + v + 1e-9)).detach()
-    return iou - apart / diagonal - alpha * v
+    v = v if aspect else v.detach()
+    alpha = v / (1 - iou + v + 1e-9)
+    return iou - apart / diagonal - (alpha.detach() if weight else alpha) * v
 
 
 def diou(a, b):
@@ -98,7 +99,9 @@ def in_order(boxes, scores, labels, iou):
     return kept
 
 
-def coco_ap(found, objects, threshold, duplicates=False, sort=True, images=True, recalls=101, envelope=True):
+def coco_ap(
+    found, objects, threshold, duplicates=False, sort=True, images=True, recalls=101, envelope=True, rule="coco"
+):
     taken, right = set(), []
     for image, _, box in sorted(found, key=lambda one: -one[1]) if sort else found:
         free = [
@@ -106,8 +109,12 @@ def coco_ap(found, objects, threshold, duplicates=False, sort=True, images=True,
             for place, (where, other) in enumerate(objects)
             if (where == image or not images) and (place not in taken or duplicates)
         ]
+        if rule == "voc":
+            free = [(overlap(box, other), place) for place, (where, other) in enumerate(objects) if where == image]
+        elif rule == "first":
+            free = [one for one in free if one[0] >= threshold][:1]
         best, place = max(free, default=(0, None))
-        right.append(best >= threshold)
+        right.append(best >= threshold and (rule != "voc" or place not in taken))
         if right[-1]:
             taken.add(place)
     hits = np.cumsum(right) if right else np.zeros(0)
@@ -118,7 +125,7 @@ def coco_ap(found, objects, threshold, duplicates=False, sort=True, images=True,
     return float(np.mean([precision[i] if i < len(precision) else 0.0 for i in places]))
 
 
-def faults(images, slack=2.0):
+def faults(images, slack=2.0, axes=(0, 1)):
     found = {}
     for place, image in enumerate(images):
         boxes = np.array(image["boxes"]).reshape(-1, 4)
@@ -127,9 +134,9 @@ def faults(images, slack=2.0):
         width, height = image["width"], image["height"]
         if boxes.max() <= 1:
             found[place] = "shares"
-        elif (boxes[:, 2:] <= boxes[:, :2]).any():
+        elif any((boxes[:, 2 + i] <= boxes[:, i]).any() for i in axes):
             found[place] = "sizes"
-        elif (boxes > np.array([width, height] * 2) + slack).any():
+        elif any((boxes[:, [i, 2 + i]] > (width, height)[i] + slack).any() for i in axes):
             found[place] = "axes"
     return found
 
@@ -143,6 +150,8 @@ ANSWERS = {
         (rooted, "do not touch"),
         (lambda a, b: torch.diagonal(generalized_box_iou(a, b)), "do not touch"),
         (lambda a, b: ciou(a, b).detach(), "keep the graph"),
+        (lambda a, b: ciou(a, b, weight=False), "α is a weight that gets no gradient"),
+        (lambda a, b: ciou(a, b, aspect=False), "taught through v"),
         (lambda a, b: ciou(a, b).mean(), "a number for each pair"),
     ],
     check_owners: [
@@ -164,6 +173,8 @@ ANSWERS = {
     ],
     check_coco_ap: [
         (coco_ap, None),
+        (lambda *given: coco_ap(*given, rule="voc"), "still free"),
+        (lambda *given: coco_ap(*given, rule="first"), "not the first"),
         (lambda *given: coco_ap(*given, duplicates=True), "a second box"),
         (lambda *given: coco_ap(*given, sort=False), "by falling score"),
         (lambda *given: coco_ap(*given, images=False), "its own image"),
@@ -174,6 +185,10 @@ ANSWERS = {
         (faults, None),
         (lambda images: {}, "was not found"),
         (lambda images: faults(images, slack=0.0), "a sound image"),
+        (lambda images: faults(images, slack=1.5), "a sound image"),
+        (lambda images: faults(images, slack=20.0), "was not found"),
+        (lambda images: faults(images, axes=(0,)), "was not found"),
+        (lambda images: faults(images, axes=(1,)), "was not found"),
         (lambda images: dict.fromkeys(faults(images), "sizes"), "this image's fault"),
         (lambda images: dict.fromkeys(faults(images), "wrong"), "is called"),
     ],
