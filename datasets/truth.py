@@ -21,12 +21,14 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from nasedu import data, spaces
+from nasedu import data, spaces, wzdnas
+from nasedu.best import BestEpoch
 from nasedu.files import write_atomically
 from nasedu.hardware.latency import describe_device
 from nasedu.modules import evaluation_mode
 from nasedu.randomness import stream
 from nasedu.tables import LookupTable
+from nasedu.task import Task, fit
 
 HERE = Path(__file__).parent
 
@@ -76,7 +78,7 @@ class Truth:
         name, options = self.space
         return spaces.create(name, **options)
 
-    def parts(self) -> dict[str, data.ImageSet]:
+    def parts(self) -> dict:
         """The three splits of the task."""
         size = {"train": self.training["images"], "val": None, "test": None}
         found = {}
@@ -89,14 +91,21 @@ class Truth:
             found[part] = replace(drawn[0], images=images, labels=labels)
         return found
 
-    def train_one(self, space: spaces.SearchSpace, text: str, seed: int, parts: dict[str, data.ImageSet]) -> list:
+    def train_one(self, space: spaces.SearchSpace, text: str, seed: int, parts: dict) -> list:
         """Train one network; the row of the table."""
+        start = time.perf_counter()
+        scores = self.scores(space, text, seed, parts)
+        seconds = round(time.perf_counter() - start, 3)
+        return [text, seed, *(scores[column] for column in self.columns[2:-1]), seconds]
+
+    def scores(self, space: spaces.SearchSpace, text: str, seed: int, parts: dict) -> dict[str, float]:
+        """What a trained network gets right on validation and test, after every budget."""
         network, batch_size = space.build(space.parse(text), seed=seed), self.training["batch_size"]
         steps, lr = len(parts["train"]) // batch_size, self.training["lr"]
         optimizer = torch.optim.AdamW(network.parameters(), lr, betas=self.training["betas"], fused=True)
         one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps * self.training["epochs"] + 1)
         generator = stream(seed, "order")
-        start, scores = time.perf_counter(), {}
+        scores = {}
         for epoch in range(1, self.training["epochs"] + 1):
             order = torch.randperm(len(parts["train"]), generator=generator)
             for batch in order[: steps * batch_size].view(steps, -1):
@@ -107,13 +116,17 @@ class Truth:
                 one_cycle.step()
             if epoch in self.budgets:
                 scores |= {f"{part}_{epoch}": correct(network, parts[part]) for part in ("val", "test")}
-        seconds = round(time.perf_counter() - start, 3)
-        return [text, seed, *(scores[column] for column in self.columns[2:-1]), seconds]
+        return scores
+
+    def percent(self, score: float, part: object) -> float:
+        """A score as the table has it."""
+        return 100 * score / len(part)
 
     def whole_rows(self, path: Path) -> list[str]:
         """The lines of a table so far, its head first, without a row that was cut short or is being written."""
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        whole = [line for line in lines[1:] if line.endswith("\n") and line.count(",") == len(self.columns) - 1]
+        # a line is a row, and what is cut short has fewer cells
+        whole = [x for x in lines[1:] if x.endswith("\n") and len(next(csv.reader([x]), [])) == len(self.columns)]
         return [",".join(self.columns) + "\n", *whole]
 
     def go_on(self, minutes: float, share: tuple[int, int] = (0, 1)) -> None:
@@ -142,9 +155,9 @@ class Truth:
         for text, group in rows.groupby("arch", sort=False):
             row = {"arch": text} | {metric: int(t(space.parse(text))) for metric, t in tables.items()}
             for column in self.columns[2:-1]:
-                size = len(parts[column.split("_")[0]])
+                part = parts[column.split("_")[0]]
                 shares = zip(group.seed, group[column], strict=True)
-                row |= {f"{column}_s{s}": f"{100 * n / size:.2f}" for s, n in shares}
+                row |= {f"{column}_s{s}": f"{self.percent(n, part):.2f}" for s, n in shares}
             table.append(row | {"seconds": round(group.seconds.min(), 2)})  # others shared the machine
         text = pd.DataFrame(table).sort_values("arch").to_csv(index=False)
         packed = io.BytesIO()
@@ -169,6 +182,46 @@ class Truth:
         given = parser.parse_args(argv)
         part, of = map(int, given.share.split("/"))
         self.finish() if given.finish else self.go_on(given.minutes, (part, of))
+
+
+@dataclass(frozen=True)
+class DetectorTruth(Truth):
+    """The same for detectors: average precision (%) of the averaged weights, by the recipe `short`."""
+
+    @property
+    def options(self) -> dict:
+        """Of the data: what is the task's and not the training's."""
+        return {"image_size": self.task["image_size"]}
+
+    def parts(self) -> dict:
+        return {
+            part: data.detection("digits", part, size=self.task[part], seed=0, **self.options)
+            for part in ("train", "val", "test")
+        }
+
+    def scores(self, space: spaces.SearchSpace, text: str, seed: int, parts: dict) -> dict[str, float]:
+        """Average precision on validation and test, after every budget."""
+        recipe = wzdnas.recipe("short", flip=False, **self.training)
+        task = wzdnas.detection_task(space, recipe, parts["train"], val=parts["val"], test=parts["test"], seed=seed)
+        judge = _Budgets(task, self.budgets)
+        fit(space.build(space.parse(text), seed=seed), task, recipe.training, judge, seed=seed)
+        return judge.scores
+
+    def percent(self, score: float, part: object) -> float:
+        return 100 * score
+
+
+class _Budgets(BestEpoch):
+    """Judges the averaged network at some epochs, and keeps no weights."""
+
+    def __init__(self, task: Task, budgets: tuple[int, ...]):
+        super().__init__(task)
+        self.budgets, self.scores = budgets, {}
+
+    def after(self, epoch: int, epochs: int, model: torch.nn.Module) -> dict[str, float]:
+        if epoch in self.budgets:
+            self.scores |= {f"{part}_{epoch}": self.task.score(model, part) for part in ("val", "test")}
+        return {}
 
 
 def correct(network: torch.nn.Module, images: data.ImageSet) -> int:

@@ -20,6 +20,7 @@ from nasedu.sampling import softmax, uniform_logits
 from nasedu.tables.budget import Budget
 from nasedu.tables.losses import create
 from nasedu.tables.table import LookupTable
+from nasedu.wzdnas.target import Goal
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,29 @@ class LossWeights:
 PUBLISHED = LossWeights()
 
 
-def four_terms(tables: Mapping[str, LookupTable], target: float, weights: LossWeights = PUBLISHED) -> Budget:
+def four_terms(tables: Mapping[str, LookupTable], target: float | Goal, weights: LossWeights = PUBLISHED) -> Budget:
     """The loss as a budget of `linear` terms and a `squared` one, in the order of `tables`.
 
-        tables: by the terms' names (zero_cost, flops, depth, latency); a term without a table is left out.
-        target: F* in the unit of the flops table (MACs; the ratio is the same for FLOPs).
+    With another goal than FLOPs each target has a squared term and each upper bound a hinge, in the weight of FLOPs, in
+    place of its linear one; FLOPs and parameters without any have none.
+
+        tables: by the terms' names (zero_cost, flops, params, depth, latency); a term without a table is left out.
+        target: F* in the unit of the flops table (MACs; the ratio is the same for FLOPs), or a goal.
         weights: of the terms.
 
     Raises `ParameterError` for a target that is not positive, `UnknownName`.
     """
+    targets, most = (target.targets, target.most) if isinstance(target, Goal) else ({"flops": target}, {})
     terms = []
     for name, table in tables.items():
-        weight = getattr(weights, check_name("term of the loss", name, [f.name for f in fields(weights)]))
-        if name == "flops":
-            terms.append((table, target, create("squared", weight=weight)))
+        check_name("term of the loss", name, [*(f.name for f in fields(weights)), "params"])
+        if name in targets:
+            terms.append((table, targets[name], create("squared", weight=weights.flops)))
+        elif name in most:
+            terms.append((table, most[name], create("hinge", weight=weights.flops)))
         elif name == "zero_cost":
-            terms.append((table, 1.0, create("linear", weight=-weight)))
-        else:
+            terms.append((table, 1.0, create("linear", weight=-weights.zero_cost)))
+        elif name not in ("flops", "params"):
             uniform = float(table.expected(softmax(uniform_logits(table.space.choices))))
-            terms.append((table, uniform, create("linear", weight=weight)))
+            terms.append((table, uniform, create("linear", weight=getattr(weights, name))))
     return Budget(terms)

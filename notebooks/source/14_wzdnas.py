@@ -36,14 +36,15 @@ difficulty: float = None  # of the digits' scenes, 0 to 1; None: the data set's 
 image_size: int = None  # pixels, a multiple of 32; None: 128 for digits, 192 for photographs
 train_size: int = None  # number of training images; None: all
 test_size: int = None  # number of test images; None: all
-template: str = None  # course, tiny, csp or p5
+template: str = None  # course, tiny, csp or p5; elan, yolov7, yolov7-small or yolov7-tiny
 semantics: str = None  # of the supernet: sliced or faithful (as published)
-target: str = None  # FLOPs: "hand" (as the hand-designed network), "40%" of the range, "70 GFLOPs"
+target: str = None  # "hand" (the hand-designed network's FLOPs), "40%" of their range, "70 GFLOPs", "1.6 ms", ...
+within: str = None  # upper bounds beside it, such as "2 GFLOPs, 1 M params"; None: there are none
 lookup: str = None  # latency table: measure (this machine), auto (a stored one), none, or a file
-warmup: str = None  # train, bn_only or none
+warmup: str = None  # train, factorised (faster), bn_only or none
 warmup_epochs: int = None  # passes over train_size images; 0 trains no weights
 warmup_batch_size: int = None  # images per warm-up step
-proxy: str = None  # zero-cost proxy: naswot, snip or synflow
+proxy: str = None  # zero-cost proxy: naswot, snip, synflow, grasp or zico; random or none, to compare with
 search_steps: int = None  # steps of theta
 map_every: int = None  # steps between two zero-cost maps
 map_batch_size: int = None  # images in the fixed batch that the maps are computed on
@@ -87,7 +88,7 @@ choices = {
     "dataset": data.names(),
     "template": spaces.yolo.TEMPLATES,
     "semantics": ["sliced", "faithful"],
-    "warmup": ["train", "bn_only", "none"],
+    "warmup": ["train", "factorised", "bn_only", "none"],
     "proxy": wzdnas.PROXIES,
     "recipe": wzdnas.RECIPES,
     "precision": ["float32", "bfloat16"],
@@ -101,12 +102,13 @@ for name, (least, most) in limits.items():
 if cfg.image_size is not None and (cfg.image_size < 32 or cfg.image_size % 32):
     raise ParameterError(f"image_size must be a multiple of 32, got {cfg.image_size}")
 photo = cfg.dataset != "digits"
-if cfg.target != "hand":  # one that cannot be read, or met, is told before any image is made
+early = cfg.target != "hand" or cfg.within
+if early and "ms" not in f"{cfg.target} {cfg.within}":  # what cannot be met is told before any image is made
     counted = {"num_classes": len(cfg.classes or range(20 if photo else 10))}
     counted |= {"template": cfg.template, "image_size": cfg.image_size or (192 if photo else 128)}
     sized = spaces.create("yolo", **counted)
     try:
-        wzdnas.read_target(cfg.target, tables.LookupTable.build(sized, "macs"), sized)
+        wzdnas.read_goal(cfg.target, wzdnas.cost_tables(sized), cfg.within)
     except BudgetError:  # of photographs the number of classes, and so the range, may be another
         if cfg.classes or not photo:
             raise
@@ -201,8 +203,8 @@ recipe = wzdnas.RECIPES[cfg.recipe]
 reach = {"ratio": recipe.ratio, "generations": recipe.generations}
 anchors = wzdnas.anchors_for(train_set, space, **reach)
 space = spaces.create("yolo", **options, anchors=anchors.tolist())
-counted = wzdnas.cost_tables(space, None)["flops"]
-wzdnas.read_target(cfg.target, counted, space)  # one out of reach is told before anything is timed
+if "ms" not in f"{cfg.target} {cfg.within}":  # what is out of reach is told before anything is timed
+    wzdnas.read_goal(cfg.target, wzdnas.cost_tables(space), cfg.within)
 figures["search_space"] = plots.network(space)
 figures["search_space"]
 
@@ -316,17 +318,24 @@ Markdown(f"Latency comes from {told}")
 
 # %% [markdown]
 # The counted tables, and the target: how many FLOPs the network may have. `target="hand"` asks for as many as the
-# hand-designed network needs.
+# hand-designed network needs. A latency or a number of parameters may be the target as well, and `within` sets upper
+# bounds beside it: `-p target="1.6 ms" -p within="0.1 GFLOPs, 1 M params"`.
 
 # %%
 priced = wzdnas.cost_tables(space, latency)
 flops = priced["flops"]
-target = wzdnas.read_target(cfg.target, flops, space)
+goal = wzdnas.read_goal(cfg.target, priced, cfg.within)
+# where FLOPs are no target, those of the hand-designed network stand in below
+target = goal.targets.get("flops", flops(space.hand_designed))
 low, high = flops.bounds()  # in MACs, two FLOPs each
 percent = 100 * (target - low) / (high - low)
+aims = [f"{value:.4g} {goal.tables[name].unit}" for name, value in goal.targets.items()]
+bounds = [f"at most {value:.4g} {goal.tables[name].unit}" for name, value in goal.most.items()]
 Markdown(
     f"The space reaches from {2e-9 * low:.3g} to {2e-9 * high:.3g} GFLOPs; **the target is "
     f"{2e-9 * target:.4g} GFLOPs**, at {percent:.0f} % of that range."
+    if goal.table is flops and not bounds
+    else f"The target: **{', '.join([*aims, *bounds])}**. {goal.constraint.count:,} networks meet it."
 )
 
 # %% [markdown]
@@ -610,6 +619,7 @@ Markdown(f"With depth the score moves by **{blind:.2f}** (faithful), **{sighted:
 
 # %%
 terms = {"zero_cost": first_map, **priced}
+del terms["params"]  # counted, but no term
 loss = wzdnas.four_terms(terms, target)
 weights = wzdnas.PUBLISHED
 price = {name: float(table.expected(uniform)) for name, table in terms.items()}
@@ -631,12 +641,18 @@ assert abs(by_hand / package - 1) < 1e-3, "both losses must agree"
 
 # %%
 def map_loss(net, path):
-    """What snip differentiates: the supernet's loss on the fixed batch."""
-    return task.loss(net(images, path), objects)["total"]
+    """What snip and grasp differentiate: the supernet's loss on the fixed batch; zico asks for halves."""
+    if cfg.proxy != "zico":
+        return task.loss(net(images, path), objects)["total"]
+    half = len(images) // 2
+    first, second = objects[objects[:, 0] < half], objects[objects[:, 0] >= half].clone()
+    second[:, 0] -= half
+    halves = ((images[:half], first), (images[half:], second))
+    return torch.stack([task.loss(net(x, path), y)["total"] for x, y in halves])
 
 
 steps = {"steps": cfg.search_steps, "every": cfg.map_every}
-config = wzdnas.WZDNASConfig(**steps, target=target, proxy=cfg.proxy, map_loss=map_loss)
+config = wzdnas.WZDNASConfig(**steps, target=goal, proxy=cfg.proxy, map_loss=map_loss)
 with course.Bar(total=config.steps, desc="search", unit="step") as bar:
     keep = {"seed": cfg.seed, "state": cfg.out_dir / "search.pt", "progress": bar.show}
     descent, last_map = wzdnas.search(space, supernet, images, priced, config, **keep)
@@ -659,7 +675,7 @@ figures["probabilities"]
 # other terms can push the network off the target.
 
 # %%
-loss_terms = wzdnas.terms_of(descent, {"zero_cost": last_map, **priced}, target)
+loss_terms = wzdnas.terms_of(descent, {"zero_cost": last_map, **priced}, goal)
 terms = {name: {name: values} for name, values in loss_terms.items()}
 look = {"xlabel": "step", "ylabel": "weighted term of the loss", "share": "", "legend": "none"}
 figures["loss_terms"] = plots.lines(terms, steps, **look)
@@ -673,16 +689,17 @@ figures["loss_terms"]
 # than 3 %, it is *repaired*: of all networks within 3 %, the one with the highest log-probability is taken.
 
 # %%
-derived = tables.derive(descent.path(config.temperature[1]), flops, target)
+derived = goal.derive(descent.path(config.temperature[1]))
 paid = torch.stack([record["costs"][0] for record in descent.history])  # (records, terms)
-path_flops = [*paid[:, list(loss_terms).index("flops")].tolist(), derived.expected]
-giga = {"expected": 2e-9 * np.array(path_flops)}
-marks = {"most probable": 2e-9 * derived.argmax_cost, "derived": 2e-9 * derived.cost}
-look = {"xlabel": "step", "ylabel": "GFLOPs per image"}
-figures["budget"] = plots.lines(giga, [*steps, config.steps], **look)
-figures["budget"].guide(y=(2e-9 * 0.97 * target, 2e-9 * 1.03 * target), label="target ± 3 %")
+unit, scale = ("GFLOPs", 2e-9) if goal.table is flops else (goal.table.unit, 1.0)
+path_costs = [*paid[:, list(loss_terms).index(next(iter(goal.targets)))].tolist(), derived.expected]
+marks = {"most probable": scale * derived.argmax_cost, "derived": scale * derived.cost}
+look = {"xlabel": "step", "ylabel": f"{unit} per image"}
+figures["budget"] = plots.lines({"expected": scale * np.array(path_costs)}, [*steps, config.steps], **look)
+aim = scale * goal.value
+figures["budget"].guide(y=(0.97 * aim, 1.03 * aim), label="target ± 3 %")
 for (name, value), line in zip(marks.items(), (":", "--"), strict=True):
-    figures["budget"].guide(y=value, linestyle=line, label=f"{name}, {value:.4g} GFLOPs")
+    figures["budget"].guide(y=value, linestyle=line, label=f"{name}, {value:.4g} {unit}")
 figures["budget"]
 
 # %% [markdown]
@@ -692,9 +709,8 @@ figures["budget"]
 odds = np.exp(-derived.regret)  # of the derived network, against the most probable one
 repair = f"a repair: it is {odds:.2g} times as probable" if derived.repaired else "no repair"
 Markdown(
-    f"Target {2e-9 * target:.4g} GFLOPs; expected {2e-9 * derived.expected:.4g}, most probable "
-    f"network {2e-9 * derived.argmax_cost:.4g}, **derived {2e-9 * derived.cost:.4g}** "
-    f"after {repair}."
+    f"Target {aim:.4g} {unit}; expected {scale * derived.expected:.4g}, most probable network "
+    f"{scale * derived.argmax_cost:.4g}, **derived {scale * derived.cost:.4g}** after {repair}."
 )
 
 # %% [markdown]
@@ -752,7 +768,7 @@ print(text)
 # dotted frame is the largest option.
 
 # %%
-archs = wzdnas.contestants(derived.arch, flops, target, seed=cfg.seed)
+archs = wzdnas.contestants(derived.arch, goal, seed=cfg.seed)
 figures["architectures"] = plots.architectures(space, archs)
 figures["architectures"]
 
@@ -1392,7 +1408,8 @@ results = {
     "architectures": {name: space.format(arch) for name, arch in archs.items()},
     "latency_table": {"own": bool(own), **made},
     "rounds": rounds,
-    "gflops": {name: 2e-9 * getattr(derived, name) for name in kept_costs},
+    "goal": {"targets": dict(goal.targets), "most": dict(goal.most)},
+    "gflops": {name: 2e-9 * getattr(derived, name) for name in kept_costs} if unit == "GFLOPs" else {},
     "repair_nats": derived.regret,
     "warm_up": warmed.history,
     "per_class": {name: scores.per_class for name, scores in metrics.items()},

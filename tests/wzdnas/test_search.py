@@ -16,7 +16,7 @@ def test_a_stored_search_starts_afresh_when_tables_target_or_images_changed(tmp_
     torch.manual_seed(0)
     supernet, images = space.supernet(), torch.rand(2, 3, 32, 32)
     tables = wzdnas.cost_tables(space)
-    target = wzdnas.read_target("30%", tables["flops"], space)
+    target = wzdnas.read_goal("30%", tables).value
 
     def search(images=images, tables=tables, target=target):
         config = wzdnas.WZDNASConfig(target=target, steps=4, every=2)
