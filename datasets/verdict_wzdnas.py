@@ -179,10 +179,11 @@ class Work:
         one, file = self.of(SEEDS[0]), self.runs / "times.json"
         rounds = json.loads(file.read_text()) if file.exists() else []
         networks = {"-".join(map(str, arch)): one.space.build(arch, seed=0) for arch in archs}
-        for name, network in networks.items() if len(rounds) < ROUNDS else ():
+        for (name, network), arch in zip(networks.items(), archs, strict=True) if len(rounds) < ROUNDS else ():
             if not (self.runs / f"{name}.onnx").exists():
                 image = torch.zeros(1, *one.space.input_shape)
-                deploy.export_detector(one.space, network, self.runs / f"{name}.onnx", image)
+                detector = wzdnas.Detector(one.space, arch, one.train.classes, network)
+                deploy.export_detector(detector, self.runs / f"{name}.onnx", image)
         while len(rounds) < ROUNDS:
             times = {}
             for i in rng(0, "order of a round", len(rounds)).permutation(len(networks)):
