@@ -1,4 +1,4 @@
-"""Makes `ablation_wzdnas.csv.gz` and `ablation_maps.csv.gz`: zero-cost maps of all arms, and what searches on them find.
+"""Makes `ablation_wzdnas.csv.gz` and `ablation_maps.csv.gz`: zero-cost maps of all arms, what searches on them find.
 
     python datasets/ablation_wzdnas.py            # goes on where it was
     python datasets/ablation_wzdnas.py --finish   # writes the table and its provenance beside this script
@@ -155,13 +155,9 @@ def finish() -> None:
         write_atomically(HERE / f"{stem}.csv.gz", packed.getvalue())
     made = {"made_by": "datasets/ablation_wzdnas.py", "date": datetime.date.today().isoformat()}
     meta = {"space": TRUTH.space, "task": TRUTH.task, "warm-up epochs": EPOCHS, "batch": BATCH, "map batch": MAP_BATCH}
-    meta |= {
-        "descent": {"steps": DESCENT.steps},
-        "failed": [n | {"error": a["error"]} for n, a in zip(own, arms, strict=True) if "error" in a],
-    }
-    write_atomically(
-        HERE / "ablation_wzdnas.json", json.dumps(meta | {"provenance": made | describe_device()}, indent=1) + "\n"
-    )
+    failed = [name | {"error": arm["error"]} for name, arm in zip(own, arms, strict=True) if "error" in arm]
+    meta |= {"descent": {"steps": DESCENT.steps}, "failed": failed, "provenance": made | describe_device()}
+    write_atomically(HERE / "ablation_wzdnas.json", json.dumps(meta, indent=1) + "\n")
 
 
 if __name__ == "__main__":
