@@ -46,7 +46,7 @@ class Template:
         """
         raise NotImplementedError
 
-    def checked_depths(self, depths: object) -> tuple:
+    def checked_depths(self, depths: object) -> tuple | str | None:
         """What `YoloSpace` holds as depths. Raises `ParameterError`.
 
         depths: its option.

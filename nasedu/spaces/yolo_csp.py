@@ -47,13 +47,12 @@ class CSPTemplate(Template):
     def layers(self, space: YoloSpace) -> list[Layer]:
         return _Builder(self, space).layers()
 
-    def checked_depths(self, depths: object) -> tuple:
-        """A pair, the backbone's choices and the neck's; nothing where every block has its usual depth."""
+    def checked_depths(self, depths: object) -> tuple | str:
+        """A pair, the backbone's choices and the neck's; or "hand"."""
         if depths is None:
             return self.depths, self.neck_depths
         if isinstance(depths, str):
-            check_name("depths", depths, ["hand"])
-            return ()
+            return check_name("depths", depths, ["hand"])
         pair = isinstance(depths, Sequence) and len(depths) == 2 and all(isinstance(d, Sequence) for d in depths)
         parts = depths if pair else (depths, depths)
         return tuple(choices_of("depths", part, _depth) for part in parts)
@@ -76,7 +75,7 @@ class _Builder:
     def _slot(self, name: str, c_in: int, c_out: int, neck: bool = False) -> Slot:
         space, usual = self.space, self.left.pop(0)
         block, elastic = (CSP2, ElasticCSP2) if neck else (CSP, ElasticCSP)
-        depths = space.depths[neck] if space.depths else (usual,)
+        depths = (usual,) if space.depths == "hand" else space.depths[neck]
         hiddens = [int((gamma + 0.5 * neck) * c_out) for gamma in space.widths]
         return Slot(
             name,

@@ -43,11 +43,10 @@ class ELANTemplate(Template):
     def layers(self, space: YoloSpace) -> list[Layer]:
         return _Builder(self, space).layers()
 
-    def checked_depths(self, depths: object) -> tuple:
+    def checked_depths(self, depths: object) -> None:
         """Nothing: an ELAN block's depth follows from the outputs that are read."""
         if depths is not None:
             raise ParameterError("a template of the YOLOv7 family has no depths to choose from")
-        return ()
 
     def hand_designed(self, space: YoloSpace) -> Arch:
         """The usual chain everywhere, with the outputs that YOLOv7 and YOLOv7-tiny read; for `elan` ours."""
