@@ -67,7 +67,7 @@ def architectures(space: SearchSpace, archs: Mapping[str, Arch]) -> Picture:
             ratios, chosen = [float(c) for c in slot.decisions[0].choices], [arch[d] for d in group]
             ratio, levels = ratios[chosen[0]], _levels(slot, chosen)
             _stack(ax, i, 0.8 * ratio / max(ratios), levels, most[i])
-            told = f"n {len(levels)}" if len(chosen) == 2 else " ".join(map(str, levels)) or "none"
+            told = f"n {len(levels)}" if len(chosen) == 2 else "out " + (" ".join(map(str, levels)) or "none")
             ax.text(i, -0.35, f"γ {ratio:g}, {told}", ha="center", va="top", fontsize=8)
         ax.set(ylabel="bottlenecks", ylim=(-0.3 * highest, highest * 1.05), xlim=(-0.5, len(space.slots) - 0.5))
         ax.set_yticks(sorted({0, highest}))

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from nasedu.errors import check_name
+from nasedu.errors import ParameterError, check_name
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.tables.budget import Budget
 from nasedu.tables.losses import create
@@ -62,3 +62,29 @@ def four_terms(tables: Mapping[str, LookupTable], target: float | Goal, weights:
             uniform = float(table.expected(softmax(uniform_logits(table.space.choices))))
             terms.append((table, uniform, create("linear", weight=getattr(weights, name))))
     return Budget(terms)
+
+
+def objective(tables: Mapping[str, LookupTable], goal: Goal, weights: LossWeights = PUBLISHED) -> LookupTable:
+    """The linear terms of the loss as one table, higher is better: what is wanted of those that reach the goal.
+
+    So `goal.constraint.best(objective(tables, goal))` is the exact optimum, by which a search can be judged, and
+    evolution takes the table for its evaluator.
+
+        tables: by the terms' names, as in `four_terms`.
+        goal: what has a target or an upper bound is no term.
+        weights: of the terms.
+
+    Raises `ParameterError` where nothing is left to want.
+    """
+    terms = []
+    for name, table in tables.items():
+        if name in goal.targets or name in goal.most or name in ("flops", "params"):
+            continue
+        uniform = float(table.expected(softmax(uniform_logits(table.space.choices))))
+        share = weights.zero_cost if name == "zero_cost" else -getattr(weights, name) / uniform
+        terms.append((share, table))
+    if not terms:
+        raise ParameterError("beside the goal there is no table of what is wanted")
+    entries = [sum(share * table.entries[i] for share, table in terms) for i in range(len(terms[0][1].entries))]
+    fixed = sum(share * table.fixed for share, table in terms)
+    return LookupTable(terms[0][1].space, "objective", "loss", fixed, entries, own=True)

@@ -10,7 +10,7 @@ from nasedu import spaces
 from nasedu.errors import BudgetError, ParameterError, UnknownName
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.tables import LookupTable
-from nasedu.wzdnas import PUBLISHED, contestants, cost_tables, four_terms, read_goal
+from nasedu.wzdnas import PUBLISHED, contestants, cost_tables, four_terms, objective, read_goal
 from nasedu.wzdnas.loss import LossWeights
 
 
@@ -135,3 +135,27 @@ def test_a_goal_shapes_the_loss(priced):
     at = torch.tensor([goal.most["flops"], goal.value])
     assert float(budget.value(at)) == 0 == float(budget.value(at * torch.tensor([0.5, 1.0])))
     assert all(float(budget.value(at * torch.tensor(scale))) > 0 for scale in ([1.2, 1.0], [1.0, 1.2], [1.0, 0.8]))
+
+
+def test_the_exact_optimum_is_that_of_the_loss(priced):
+    """No sample that reaches the goal has a lower loss, and descents come near it but never beyond."""
+    tables = {"zero_cost": made_up(priced["flops"].space), **priced}
+    goal = read_goal("40%", priced, "params 60%")
+    wanted, loss = objective(tables, goal), four_terms(tables, goal)
+    exact, draw = goal.constraint.best(wanted), np.random.default_rng(0)
+    assert goal.constraint(exact)
+    for _ in range(200):
+        arch = goal.constraint.sample(draw)
+        assert wanted(arch) <= wanted(exact) + 1e-9
+        squared = [weights_of(arch, goal, priced) for arch in (arch, exact)]
+        apart = (float(loss(0.0, arch)) - squared[0]) - (float(loss(0.0, exact)) - squared[1])
+        assert apart == pytest.approx(wanted(exact) - wanted(arch), abs=1e-4)
+    with pytest.raises(ParameterError, match="no table of what is wanted"):
+        objective({"flops": priced["flops"]}, goal)
+
+
+def weights_of(arch, goal, priced):
+    """What target and upper bound add to the loss of an architecture."""
+    squared = sum((priced[name](arch) / value - 1) ** 2 for name, value in goal.targets.items())
+    over = sum(max(0.0, priced[name](arch) / value - 1) for name, value in goal.most.items())
+    return PUBLISHED.flops * (squared + over)
