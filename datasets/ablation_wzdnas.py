@@ -114,7 +114,7 @@ def search(owner: tables.LookupTable, latency: bool, seed: int) -> list[dict]:
         derived = goal.derive(descent.path(DESCENT.temperature[1], seed=i))
         costs = {key: f"{table(derived.arch):.6g}" for key, table in priced.items()}
         found = {"seed": name, "arch": "".join(map(str, derived.arch)), **costs, "score": f"{owner(derived.arch):.6g}"}
-        rows.append({"latency": latency} | found | {"seconds": f"{seconds:.3f}"})
+        rows.append({"latency_term": latency} | found | {"seconds": f"{seconds:.3f}"})
     return rows
 
 
