@@ -1,0 +1,49 @@
+"""Makes `ablation_trained.csv.gz`: detectors that arms of the ablation found, trained with four seeds each.
+
+    python datasets/ablation_trained.py            # goes on where it was; `--share 0/2` and `--share 1/2` side by side
+    python datasets/ablation_trained.py --finish   # writes the table and its provenance beside this script
+
+Of every warm-up, with the latency term and without, the architecture that most searches with NASWOT's map found; beside
+them the fastest network of equal FLOPs, the hand-designed one and ten random ones. Trained and tested as the detectors
+of `detectors_digits`, but on four seeds.
+"""
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+from ablation_wzdnas import LATENCY, WARMUPS
+from detectors_digits import TRUTH, line
+
+from nasedu import spaces, tables, wzdnas
+from nasedu.randomness import rng
+
+FOUND, RANDOM = Path(__file__).with_name("ablation_wzdnas.csv.gz"), 10
+
+
+def favourites() -> dict[tuple[str, bool], spaces.Arch]:
+    """The most frequent architecture of every arm that is trained, by warm-up and latency term."""
+    frame = pd.read_csv(FOUND, dtype={"arch": str})
+    frame = frame[(frame.proxy == "naswot") & (frame.semantics == "sliced")]
+    kept = {}
+    for warmup, term in product(WARMUPS, LATENCY):
+        texts = frame.arch[(frame.warmup == warmup) & (frame.latency_term == term)]
+        if len(texts):
+            kept[warmup, term] = tuple(map(int, texts.mode()[0]))
+    return kept
+
+
+def archs(space: spaces.SearchSpace) -> list[str]:
+    """The networks, one of several arms once."""
+    latency = tables.stored(space, "latency_ms")
+    goal = wzdnas.read_goal("hand", wzdnas.cost_tables(space, latency))
+    faster = replace(latency, metric="speed", own=True, entries=[-entry for entry in latency.entries])
+    draw = rng(0, "random networks")
+    found = [*favourites().values(), goal.constraint.best(faster), space.hand_designed]
+    found += [goal.constraint.sample(draw) for _ in range(RANDOM)]
+    return list(dict.fromkeys(line(space, arch) for arch in found))
+
+
+if __name__ == "__main__":
+    replace(TRUTH, name="ablation_trained", archs=archs, seeds=(0, 1, 2, 3)).main(__doc__)
