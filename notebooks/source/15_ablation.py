@@ -84,6 +84,7 @@ alike = (macs - 1).abs() <= 0.03
 ap = by_seed.mean(axis=1)
 groups = {"equal FLOPs": by_seed[alike], "all FLOPs": by_seed[~alike]}
 
+
 # %%
 def spread_and_noise(frame):
     """Standard deviation of the networks' means, and that of a training about its network's mean."""
@@ -96,9 +97,16 @@ columns = ["networks", "spread of means (AP, %)", "noise of one training"]
 pd.DataFrame(rows, columns).T.round(2)
 
 # %%
-figures = {"truth": plots.scatter({
-    "equal FLOPs": (macs[alike], ap[alike]), "other FLOPs": (macs[~alike], ap[~alike]),
-}, xlabel="FLOPs, in those of the hand-designed network", ylabel="AP (%), mean of two seeds")}
+figures = {
+    "truth": plots.scatter(
+        {
+            "equal FLOPs": (macs[alike], ap[alike]),
+            "other FLOPs": (macs[~alike], ap[~alike]),
+        },
+        xlabel="FLOPs, in those of the hand-designed network",
+        ylabel="AP (%), mean of two seeds",
+    )
+}
 figures["truth"]
 
 # %% [markdown]
@@ -147,3 +155,72 @@ Markdown(
 
 # %%
 widgets.PowerWidget(sd=round(float(noise), 2))
+
+# %% [markdown]
+# ## 2 · Two variances
+#
+# A search that is run again may find another network, and a network that is trained again has another precision. Both
+# add up in what a paper prints as one standard deviation.
+#
+# ### Exercise 15.2: a paired difference
+# *Difficulty 1 of 3, about 10 min; design.* Two networks were trained with the same seeds: same batches, same order.
+# What a seed does to both cancels out in their difference. `a` and `b` map seeds to results. Return the mean of a - b
+# over the seeds that both have, and the ends of its 95 % interval.
+#
+# <details><summary>Hint 1</summary>First the differences, then their mean and their standard deviation.</details>
+# <details><summary>Hint 2</summary><code>a.keys() & b.keys()</code> are the seeds that both have; t has n - 1
+# degrees.</details>
+
+
+# %% tags=["stub"]
+def difference(a, b):
+    raise NotImplementedError
+
+
+# %% tags=["solution"]
+def difference(a, b):
+    gaps = np.array([a[seed] - b[seed] for seed in a.keys() & b.keys()])
+    half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5
+    return gaps.mean(), gaps.mean() - half, gaps.mean() + half
+
+
+# %% tags=["nbval-check-output"]
+check_difference(difference)
+
+# %% [markdown]
+# ### Exercise 15.5: two variances
+# *Difficulty 2 of 3, about 15 min.* `values` has a row for every search and a column for every training of what it
+# found. The variance of the training is the mean, over searches, of the variance within a row. The means of the rows
+# vary by the search *and* by what few trainings leave of the noise, a share of 1 / columns. Return the variance of the
+# search, at least 0, and that of the training.
+#
+# <details><summary>Hint 1</summary><code>values.var(axis=1, ddof=1)</code></details>
+# <details><summary>Hint 2</summary>From the variance of the means take the training's variance divided by the number of
+# columns.</details>
+
+
+# %% tags=["stub"]
+def variances(values):
+    raise NotImplementedError
+
+
+# %% tags=["solution"]
+def variances(values):
+    training = values.var(axis=1, ddof=1).mean()
+    search = values.mean(axis=1).var(ddof=1) - training / values.shape[1]
+    return max(0.0, search), training
+
+
+# %% tags=["nbval-check-output"]
+check_variances(variances)
+
+# %% [markdown]
+# Of the sixty networks of equal FLOPs, drawn at random: what would a "search" by drawing vary by, and what a training?
+
+# %%
+between, within = variances(by_seed[alike].to_numpy())
+Markdown(
+    f"Among networks of equal FLOPs the standard deviation of the network is **{between**0.5:.2f} points**, "
+    f"that of a training **{within**0.5:.2f}**. "
+    + ("There is something to find." if between > within else "What there is to find is smaller than the noise.")
+)
