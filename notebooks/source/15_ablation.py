@@ -37,7 +37,6 @@ device: str = None  # auto, cpu, cuda, cuda:1 ...
 out_dir: str = None  # folder of the results; None: one per set of parameters
 
 # %%
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -223,4 +222,373 @@ Markdown(
     f"Among networks of equal FLOPs the standard deviation of the network is **{between**0.5:.2f} points**, "
     f"that of a training **{within**0.5:.2f}**. "
     + ("There is something to find." if between > within else "What there is to find is smaller than the noise.")
+)
+
+# %% [markdown]
+# ## 3 · Do the maps know what is good?
+#
+# A zero-cost map is a lookup table, so it scores every network at once. The stored maps come from supernets after five
+# warm-ups, in both semantics and from several initialisations (`datasets/ablation_wzdnas.py`). Against the truth of the
+# sixty networks of equal FLOPs, where size cannot help:
+
+# %%
+stored = pd.read_csv(benchmark.FOLDER / "ablation_maps.csv.gz")
+ARM = ["warmup", "semantics", "supernet", "proxy"]
+
+
+def map_of(rows):
+    """A stored map as the table that it was."""
+    groups = [part.sort_values("option").score.to_numpy() for _, part in rows.groupby("group")]
+    shapes = [[space.choices[d] for d in group] for group in space.groups]
+    entries = [torch.tensor(g).view(s) for g, s in zip(groups, shapes, strict=True)]
+    return tables.LookupTable(space, "map", "score", 0.0, entries, own=True)
+
+
+maps = {arm: map_of(rows) for arm, rows in stored.groupby(ARM)}
+print(f"{len(maps)} maps")
+
+
+# %%
+def knows(table):
+    """Spearman's rank correlation of a map with the truth, at equal FLOPs."""
+    scores = [table(archs[text]) for text in ap[alike].index]
+    return stats.spearmanr(scores, ap[alike]).statistic
+
+
+known = pd.Series({arm: knows(table) for arm, table in maps.items() if arm[3] != "none"})
+known.index.names = ARM
+panels = {
+    name: {warm: part.to_numpy() for warm, part in of_proxy.groupby("warmup")}
+    for name, of_proxy in known.groupby("proxy")
+}
+figures["known"] = plots.dots({p: {"": rows} for p, rows in panels.items()}, xlabel="rank correlation with AP")
+figures["known"].guide(x=0)
+figures["known"]
+
+# %% [markdown]
+# What chance gives: random maps have the standard deviation that the panel `random` shows. With sixty networks it is
+# about $1 / \sqrt{59}$.
+
+# %%
+chance = known.xs("random", level="proxy")
+limit = 2 / np.sqrt(int(alike.sum()) - 1)
+beyond = known.drop("random", level="proxy").groupby(["proxy", "warmup"]).mean()
+beyond = beyond[beyond.abs() > limit].sort_values()
+found = ", ".join(f"{p} after {w} ({value:+.2f})" for (p, w), value in beyond.items())
+Markdown(
+    f"Beyond two standard deviations of chance, ± {limit:.2f}: **{found or 'none'}**. Of {known.size} correlations about "
+    "one in twenty would lie there by chance."
+)
+
+# %% [markdown]
+# ## 4 · What the searches find
+#
+# Now search: on each map, for the hand-designed network's FLOPs. A search takes a second, so it runs here. Two parts
+# are switched: the warm-up, and the latency term.
+
+# %%
+latency = tables.stored(space, "latency_ms")
+costs = wzdnas.cost_tables(space, latency)
+goal = wzdnas.read_goal("hand", costs)
+config = DescentConfig(steps=cfg.steps, every=cfg.steps)
+
+
+def search(arm, term):
+    """What every seed of a search finds on one map, with the latency term or without."""
+    priced = {name: table for name, table in costs.items() if term or name != "latency"}
+    budget = wzdnas.four_terms({"zero_cost": maps[arm], **priced}, goal)
+    descent = descend(budget, config, seeds=range(cfg.seed, cfg.seed + cfg.searches))
+    end = config.temperature[1]
+    return [goal.derive(descent.path(end, seed=i)).arch for i in range(cfg.searches)]
+
+
+arms = {(warm, term): (warm, "sliced", 0, "naswot") for warm in ("bn_only", "train") for term in (False, True)}
+found = {key: search(arm, key[1]) for key, arm in arms.items() if arm in maps}
+
+
+# %%
+def told(warm, term):
+    """An arm in words."""
+    return f"{'warm-up' if warm == 'train' else 'statistics alone'}, {'latency' if term else 'no latency'}"
+
+
+times = {told(*key): np.array([latency(arch) for arch in some]) for key, some in found.items()}
+drawn = [goal.constraint.sample(np.random.default_rng([cfg.seed, i])) for i in range(50)]
+times["random networks"] = np.array([latency(arch) for arch in drawn])
+figures["times"] = plots.dots(times, xlabel="latency by the table (ms)")
+figures["times"]
+
+# %% [markdown]
+# How often is each option taken? A column for every decision, a row for every arm; the number is the mean place of the
+# choice, from 0 (smallest) to 1 (largest).
+
+
+# %%
+def places(some):
+    """The mean choice of every decision, as a share of the largest."""
+    return np.mean(np.array(some) / (np.array(space.choices) - 1), axis=0)
+
+
+names = [decision.name for decision in space.decisions]
+taken = pd.DataFrame({told(*key): places(some) for key, some in found.items()}, names).T
+figures["taken"] = plots.heat(taken, limits=(0, 1), bar="mean choice", width=11)
+figures["taken"]
+
+# %% [markdown]
+# ### Exercise 15.3: effects of a two by two design
+# *Difficulty 2 of 3, about 10 min; design.* `cells` maps (first part, second part), each on or off, to a mean result.
+# A **main effect** is what a part changes on average over both states of the other one. The **interaction** is the
+# difference of differences: what the second part changes where the first is on, less what it changes where it is off.
+# Return both main effects and the interaction.
+#
+# <details><summary>Hint 1</summary><code>cells[True, False]</code> has the first part alone.</details>
+# <details><summary>Hint 2</summary>A main effect is the mean of two differences.</details>
+
+
+# %% tags=["stub"]
+def effects(cells):
+    raise NotImplementedError
+
+
+# %% tags=["solution"]
+def effects(cells):
+    neither, second = cells[False, False], cells[False, True]
+    first, both = cells[True, False], cells[True, True]
+    mains = (first + both - neither - second) / 2, (second + both - neither - first) / 2
+    return *mains, both - first - second + neither
+
+
+# %% tags=["nbval-check-output"]
+check_effects(effects)
+
+# %%
+cells = {(warm == "train", term): np.mean([latency(a) for a in some]) for (warm, term), some in found.items()}
+parts = ("warm-up", "latency term", "interaction")
+changes = dict(zip(parts, effects(cells), strict=True))
+Markdown("Effects on the latency: " + ", ".join(f"{name} **{v:+.3f} ms**" for name, v in changes.items()) + ".")
+
+# %% [markdown]
+# ## 5 · How far from the best?
+#
+# Within a goal the loss is a sum over blocks, so the best network can be found exactly, by an integer program. How far
+# do descents and evolution stay below it? For several budgets:
+
+# %%
+wanted = wzdnas.objective({"zero_cost": maps["train", "sliced", 0, "naswot"], **costs}, goal)
+shares = np.linspace(15, 75, cfg.targets)
+
+
+def gaps(share):
+    """What descent and evolution lose against the exact optimum at one budget, in units of the loss."""
+    aim = wzdnas.read_goal(f"{share:.1f}%", costs)
+    best = wanted(aim.constraint.best(wanted))
+    budget = wzdnas.four_terms({"zero_cost": maps["train", "sliced", 0, "naswot"], **costs}, aim)
+    descent = descend(budget, config, seeds=range(cfg.searches))
+    paths = [descent.path(config.temperature[1], seed=i) for i in range(cfg.searches)]
+    kept = EvolutionConfig(budget=cfg.evaluations, feasible=aim.constraint)
+    bred = evolution(space, wanted, kept, seed=cfg.seed)
+    return {"descent": [best - wanted(aim.derive(path).arch) for path in paths], "evolution": best - bred.score}
+
+
+lost = {share: gaps(share) for share in shares}
+series = {
+    "descent, mean of its seeds": [np.mean(lost[share]["descent"]) for share in shares],
+    "evolution": [lost[share]["evolution"] for share in shares],
+}
+figures["gaps"] = plots.lines(series, shares, xlabel="FLOPs (% of the range)", ylabel="loss above the exact optimum")
+figures["gaps"]
+
+# %% [markdown]
+# ## 6 · How stable is a map?
+#
+# The authors' real claim is stability: without a warm-up, the AP of what was found had a variance of 5.687 over seeds;
+# with it, .0025. The entries of a map over initialisations, in units of their spread over a block's options:
+
+
+# %%
+def unrest(warm, proxy):
+    """Deviation over initialisations of a block's scores, less their mean, as a share of the spread of options."""
+    twins = [table for arm, table in maps.items() if (arm[0], arm[1], arm[3]) == (warm, "sliced", proxy)]
+    if len(twins) < 2:
+        return np.nan
+    scores = [torch.stack([t.entries[i].flatten() for t in twins]).numpy() for i in range(len(space.groups))]
+    centred = [s - s.mean(axis=1, keepdims=True) for s in scores]
+    return np.mean([c.std(axis=0, ddof=1).mean() / c.mean(axis=0).std() for c in centred])
+
+
+warmups = [w for w in ("none", "bn_only", "train", "factorised", "sandwich") if w in set(stored.warmup)]
+proxies = [p for p in ("naswot", "snip", "synflow", "zico") if p in set(stored.proxy)]
+restless = pd.DataFrame({p: [unrest(w, p) for w in warmups] for p in proxies}, warmups)
+figures["unrest"] = plots.heat(restless, numbers=".2f", bar="deviation / spread", xlabel="proxy", ylabel="warm-up")
+figures["unrest"]
+
+# %% [markdown]
+# ## 7 · And the precision?
+#
+# What the arms found most often was trained with four seeds, beside the hand-designed network, the fastest one of equal
+# FLOPs, and random ones (`datasets/ablation_trained.py`).
+
+# %%
+trained = benchmark.load("ablation_trained")
+four = pd.DataFrame({s: trained.scores("test", seed=s) for s in trained.seeds})
+of_arch = {space.parse(text): four.loc[text].to_numpy() for text in four.index}
+searched = pd.read_csv(benchmark.FOLDER / "ablation_wzdnas.csv.gz", dtype={"arch": str})
+searched = searched[(searched.proxy == "naswot") & (searched.semantics == "sliced")]
+liked = searched.groupby(["warmup", "latency_term"]).arch.agg(lambda texts: texts.mode()[0])
+results = {f"{w}{', latency' * t}": of_arch[tuple(map(int, text))] for (w, t), text in liked.items()}
+results["hand-designed"] = of_arch[space.hand_designed]
+others = [v for arch, v in of_arch.items() if not any(v is one for one in results.values())]
+results["random and fastest"] = np.concatenate(others)
+figures["precision"] = plots.dots(results, xlabel="AP (%), a dot for each training")
+figures["precision"]
+
+# %%
+rival = np.mean(others, axis=0)
+verdicts = {name: ranking.paired(values, rival) for name, values in results.items() if len(values) == len(rival)}
+better = [name for name, gain in verdicts.items() if gain.low > 0]
+worse = [name for name, gain in verdicts.items() if gain.high < 0]
+Markdown(
+    f"Against the mean of {len(others)} networks that nobody searched for, seed by seed: better **"
+    f"{', '.join(better) or 'none'}**, worse **{', '.join(worse) or 'none'}**; of the other "
+    f"{len(verdicts) - len(better) - len(worse)} it cannot be told."
+)
+
+# %% [markdown]
+# ## 8 · One supernet, any budget
+#
+# The dearest step of all is the training of networks. A supernet that is trained so that its sub-networks are worth
+# evaluating judges a thousand of them without any training. Which supernet ranks better: one trained by the sandwich
+# rule, or WZDNAS's soft warm-up, at equal passes?
+
+# %%
+judged = pd.read_csv(benchmark.FOLDER / "frontier_digits.csv.gz").set_index("arch")
+both = judged.loc[list(truth.frame.index)]
+marks = {}
+for judge in ("sandwich", "train"):
+    score = both[f"one_shot_{judge}"]
+    marks[f"{judge}, all"] = ranking.correlation(score, ap, "kendall")
+    marks[f"{judge}, equal FLOPs"] = ranking.correlation(score[alike], ap[alike], "kendall")
+figures["judges"] = plots.dots(marks, xlabel="Kendall's τ with the truth", xlim=(-0.5, 1))
+figures["judges"]
+
+# %%
+seen = judged.dropna(subset="one_shot_sandwich").drop(truth.frame.index, errors="ignore")
+front = seen.iloc[efficient(seen.latency_ms, seen.one_shot_sandwich)]
+clouds = {"judged by the supernet": (seen.latency_ms, 100 * seen.one_shot_sandwich)}
+clouds["its front"] = (front.latency_ms, 100 * front.one_shot_sandwich)
+look = {"xlabel": "latency by the table (ms)", "ylabel": "one-shot AP (%), validation"}
+figures["front"] = plots.scatter(clouds, crowd="judged by the supernet", **look)
+figures["front"]
+
+# %% [markdown]
+# Trained from scratch and tested on images on which nothing was chosen:
+
+# %%
+last = judged.dropna(subset="kind").copy()
+runs = [column for column in last if column.startswith("test_s")]
+kinds = {kind: (part.latency_ms, part[runs].mean(axis=1)) for kind, part in last.groupby("kind")}
+figures["frontier"] = plots.scatter(kinds, xlabel="latency by the table (ms)", ylabel="test AP (%), mean of two seeds")
+figures["frontier"]
+
+# %%
+reference = {"cost": float(last.latency_ms.max()) * 1.05, "score": float(last[runs].min().min())}
+area = {k: hypervolume(x, y, **reference) for k, (x, y) in kinds.items()}
+Markdown("Hypervolume of each kind's front: " + ", ".join(f"{k} **{v:.2f}**" for k, v in area.items()) + ".")
+
+# %% [markdown]
+# ### Exercise 15.4: a leak
+# *Difficulty 2 of 3, about 10 min; fault.* `protocol` is a list of steps (what, kind, split); a step `"learns"` from a
+# split, `"chooses"` by it, or `"reports"` a result on it. A split that is reported must not have taught or chosen
+# anything, at any place of the list. Return the places of the steps that leak.
+#
+# <details><summary>Hint 1</summary>First collect the splits that are reported.</details>
+# <details><summary>Hint 2</summary>The name of a split says nothing: a split called `val` that is reported is a test
+# split.</details>
+
+
+# %% tags=["stub"]
+def leaks(protocol):
+    raise NotImplementedError
+
+
+# %% tags=["solution"]
+def leaks(protocol):
+    reported = {split for _, kind, split in protocol if kind == "reports"}
+    steps = enumerate(protocol)
+    return [i for i, (_, kind, split) in steps if kind != "reports" and split in reported]
+
+
+# %% tags=["nbval-check-output"]
+check_leaks(leaks)
+
+# %% [markdown]
+# ## 9 · The authors' tables
+#
+# VOC2007, 416 px, template P5, target 70 GFLOPs; read off the result tables that lie beside the public code, unverified.
+
+# %%
+# warm-up, hardware loss, GFLOPs, parameters (M), AP, variance of AP, latency on a phone's GPU (ms)
+parts = [
+    ("none", "no", 70.8, 75.0, 44.7, 5.687, 327.2),
+    ("none", "yes", 68.7, 39.5, 48.0, 0.047, 273.9),
+    ("normal", "no", 70.2, 70.0, 48.1, 0.0025, 302.4),
+    ("normal", "yes", 68.9, 38.2, 48.2, 0.0025, 278.7),
+    ("speed-up", "no", 70.7, 61.7, 47.9, 0.6, 310.3),
+    ("speed-up", "yes", 68.5, 43.9, 47.8, 0.0256, 279.7),
+]
+columns = ["warm-up", "hardware loss", "GFLOPs", "M", "AP", "variance", "ms"]
+pd.DataFrame(parts, columns=columns).set_index(columns[:2])
+
+# %%
+# which terms of the hardware loss; of the normal warm-up: GFLOPs, parameters (M), AP, AP50, latency (ms)
+terms = [
+    ("none", 60.2, 53.9, 47.6, 72.1, 258.5),
+    ("FLOPs", 70.2, 70.0, 48.1, 72.2, 302.4),
+    ("FLOPs, depth", 68.2, 69.4, 47.9, 72.4, 293.9),
+    ("FLOPs, latency", 68.2, 43.5, 46.9, 72.2, 275.3),
+    ("all", 68.9, 38.2, 48.2, 72.3, 278.7),
+]
+pd.DataFrame(terms, columns=["terms", "GFLOPs", "M", "AP", "AP50", "ms"]).set_index("terms")
+
+# %% [markdown]
+# - Either part alone reaches 48.0 or 48.1 of 48.2: the interaction is nearly all there is.
+# - Four seeds: how much of .1 AP can they resolve? The variances of the lower rows are those of networks that are all
+#   alike, since the searches agree; the variance of a *training* is not printed.
+# - No row has random networks of equal FLOPs.
+#
+# ## Summary
+#
+# - Power comes first: what n seeds cannot resolve, no table can show.
+# - The search and the training vary apart. A search that always finds the same network is stable, not good.
+# - A map is judged at equal FLOPs, against chance.
+# - Within a goal the exact optimum is known. A search can be as far from it as it likes to be from the truth.
+# - Choose on validation images, report on test images.
+#
+# **Pitfalls**
+#
+# - *One table, many rows.* Of twenty comparisons one looks clear by chance.
+# - *Variance of zero.* Look at what was varied.
+# - *Equal FLOPs, unequal latency.* Say which was held.
+#
+# **Further reading**
+#
+# - Bouthillier et al., *Accounting for Variance in Machine Learning Benchmarks*, MLSys 2021
+# - Li and Talwalkar, *Random Search and Reproducibility for Neural Architecture Search*, UAI 2019
+# - Yu, Jin, Liu et al., *BigNAS: Scaling Up Neural Architecture Search with Big Single-Stage Models*, ECCV 2020
+
+# %%
+course.finish(
+    cfg,
+    summary=pd.DataFrame(rows, ["networks", "spread", "noise"]).T.round(3),
+    figures=figures,
+    results={
+        # of every map its correlation with the truth at equal FLOPs; of the searches what they lose
+        "known": {" ".join(map(str, arm)): float(value) for arm, value in known.items()},
+        "gaps": {
+            float(share): {"descent": np.mean(g["descent"]), "evolution": g["evolution"]} for share, g in lost.items()
+        },
+        "effects": {name: float(value) for name, value in changes.items()},
+        "judges": {name: [mark.value, mark.low, mark.high] for name, mark in marks.items()},
+        "verdicts": {name: [gain.value, gain.low, gain.high] for name, gain in verdicts.items()},
+    },
 )
