@@ -21,8 +21,8 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | three searches: only proves that every cell works | 30 seconds |
-# | `quick` | twenty searches for each of eight arms; all that is trained is read from stored tables | not measured yet |
-# | `full` | forty searches for each of eight arms, with the published number of steps | not measured |
+# | `quick` | twenty searches for each of four arms; what is trained is read from stored tables | not measured yet |
+# | `full` | forty searches for each arm, of 20,000 steps | not measured |
 # | `gpu` | as `full` | not measured |
 
 # %% tags=["parameters"]
@@ -276,8 +276,8 @@ beyond = known.drop("random", level="proxy").groupby(["proxy", "warmup"]).mean()
 beyond = beyond[beyond.abs() > limit].sort_values()
 found = ", ".join(f"{p} after {w} ({value:+.2f})" for (p, w), value in beyond.items())
 Markdown(
-    f"Beyond two standard deviations of chance, ± {limit:.2f}: **{found or 'none'}**. Of {known.size} correlations about "
-    "one in twenty would lie there by chance."
+    f"Beyond two standard deviations of chance, ± {limit:.2f}: **{found or 'none'}**. Of "
+    f"{known.size} correlations about one in twenty would lie there by chance."
 )
 
 # %% [markdown]
@@ -524,7 +524,7 @@ check_leaks(leaks)
 # %% [markdown]
 # ## 9 · The authors' tables
 #
-# VOC2007, 416 px, template P5, target 70 GFLOPs; read off the result tables that lie beside the public code, unverified.
+# VOC2007, 416 px, template P5, target 70 GFLOPs; read off the tables that lie beside the public code, unverified.
 
 # %%
 # warm-up, hardware loss, GFLOPs, parameters (M), AP, variance of AP, latency on a phone's GPU (ms)
