@@ -125,13 +125,13 @@ def add_detecting(commands) -> None:
     """The commands that use a trained detector."""
     folder = "a run of notebook 14, or a detector's own folder"
     which = "of a run: searched (default), hand-designed or random"
-    for name, about in {
-        "detect": "tell and draw what a trained detector sees in pictures",
-        "evaluate": "test a trained detector on a folder of labelled images",
-        "export": "write a trained detector as one ONNX file",
-    }.items():
+    for name, module, about in (
+        ("detect", "pictures", "tell and draw what a trained detector sees in pictures"),
+        ("evaluate", "pictures", "test a trained detector on a folder of labelled images"),
+        ("export", "devices", "write a trained detector as one ONNX file"),
+    ):
         command = commands.add_parser(name, help=about)
-        command.set_defaults(command=f"pictures.{name}")
+        command.set_defaults(command=f"{module}.{name}")
         command.add_argument("run", type=Path, metavar="RUN", help=folder)
         command.add_argument("--network", metavar="NAME", help=which)
         if name == "evaluate":

@@ -1,15 +1,18 @@
-"""Commands that take blocks to another device, and its measurements back."""
+"""Commands that take blocks and detectors to another device, and its measurements back."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from tqdm import tqdm
 
+from nasedu import deploy, wzdnas
 from nasedu.commands.named import MOST_WORKERS, named_space
 from nasedu.deploy import kit as kits
-from nasedu.errors import check_whole
+from nasedu.errors import ParameterError, check_whole
+from nasedu.files import write_atomically
 from nasedu.tables.additivity import FEWEST
 
 
@@ -45,4 +48,21 @@ def import_kit(args: argparse.Namespace) -> int:
         corrected = out.with_name(f"{out.stem}_corrected{out.suffix}")
         found.corrected.save(corrected)
         print(f"{corrected}: the table with the correction")
+    return 0
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write a trained detector as ONNX; the exit status."""
+    detector = wzdnas.load(args.run, args.network)
+    given = {name: getattr(args, name) for name in ("confidence", "iou") if getattr(args, name) is not None}
+    if given and not args.suppress:
+        raise ParameterError(f"--{min(given)} is for a suppression inside the file: add --suppress")
+    suppression = given if args.suppress else None
+    made = deploy.export_detector(detector, args.out, opset=args.opset, suppression=suppression)
+    script = made.file.with_name("use_it.py")
+    if not script.exists():  # somebody may have changed theirs
+        write_atomically(script, Path(deploy.__file__).with_name("use_it.py").read_text())
+    print(f"{made.file}: {made.file.stat().st_size / 1e6:.2f} MB, {made.latency} in ONNX Runtime")
+    print(f"  largest difference from PyTorch: {made.difference:.1e}")
+    print(f"{script}: sees what it sees, without PyTorch: python {script.name} {made.file.name} photo.jpg")
     return 0

@@ -22,7 +22,12 @@ EXAMPLES = "yolo:course, a structure string, torchvision:resnet18 or my_module:m
 
 
 def named_space(name: str, settings: list[str], more: dict | None = None):
-    """The space of this name with the options of `NAME=VALUE` texts, and `more`. Raises `NaseduError`."""
+    """A space by its name. Raises `NaseduError`.
+
+    name: of the space.
+    settings: `NAME=VALUE` texts of its options.
+    more: further options, with their values.
+    """
     options, more = {option: parse(option, text, "") for option, text in pairs(settings)}, more or {}
     if twice := options.keys() & more.keys():
         raise ParameterError(f"{min(twice)} is given twice, by -p and by an option of its own")

@@ -17,7 +17,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 from torchvision.utils import draw_bounding_boxes
 
-from nasedu import data, deploy, detection, plots, wzdnas
+from nasedu import data, detection, plots, wzdnas
 from nasedu.commands import fail
 from nasedu.data.export import coco_results
 from nasedu.data.images import UNREADABLE, opened, upright, why
@@ -136,21 +136,4 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.coco:
         write_atomically(args.coco, json.dumps(coco_results(images, found)))
         print(f"{args.coco}: {sum(len(one['scores']) for one in found)} detections, as COCO's tools read them")
-    return 0
-
-
-def export(args: argparse.Namespace) -> int:
-    """Write a trained detector as ONNX; the exit status."""
-    detector = wzdnas.load(args.run, args.network)
-    given = {name: getattr(args, name) for name in ("confidence", "iou") if getattr(args, name) is not None}
-    if given and not args.suppress:
-        raise ParameterError(f"--{min(given)} is for a suppression inside the file: add --suppress")
-    suppression = given if args.suppress else None
-    made = deploy.export_detector(detector, args.out, opset=args.opset, suppression=suppression)
-    script = made.file.with_name("use_it.py")
-    if not script.exists():  # somebody may have changed theirs
-        write_atomically(script, Path(deploy.__file__).with_name("use_it.py").read_text())
-    print(f"{made.file}: {made.file.stat().st_size / 1e6:.2f} MB, {made.latency} in ONNX Runtime")
-    print(f"  largest difference from PyTorch: {made.difference:.1e}")
-    print(f"{script}: sees what it sees, without PyTorch: python {script.name} {made.file.name} photo.jpg")
     return 0

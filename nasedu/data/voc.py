@@ -153,7 +153,7 @@ def _read(files: Files, stem: str, count: int, notes: Notes) -> Labelled | None:
             notes.add("left out: object", path, f"an object without a readable name or box ({reason})")
             continue
         ignore = flag(node.findtext("difficult", "0"), partial(notes.add, "noted: mark", path))
-        first = int(xmax - xmin >= 1 and ymax - ymin >= 1)  # a box without extent stays so, and is left out as such
+        first = int(xmax > xmin and ymax > ymin)  # a box without extent stays so, and is left out as such
         item.objects.append((name, (xmin - first, ymin - first, xmax, ymax), ignore))
     return item
 

@@ -155,7 +155,12 @@ def suppress(
 
 
 def check_overlaps(confidence: float, iou: float, max_detections: int) -> None:
-    """Raise `ParameterError` unless these are settings of a suppression, as in `suppress`."""
+    """Raise `ParameterError` unless these are settings of a suppression, as in `suppress`.
+
+    confidence: 0 to 1.
+    iou: 0 to 1.
+    max_detections: 1 or more.
+    """
     check_number("confidence", confidence, most=1)
     check_number("iou, an overlap,", iou, most=1)
     check_whole("max_detections", max_detections, 1)

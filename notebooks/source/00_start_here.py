@@ -705,7 +705,7 @@ print("samplers", *sampling.names())
 # | [10_hardware_cost](10_hardware_cost.ipynb) | MACs, parameters, latency; a table for *your* device |
 # | [11_hardware_loss](11_hardware_loss.ipynb) | searching towards a budget |
 # | [12_ranking](12_ranking.ipynb) | teaching a supernet to rank |
-# | 13_detection | from classes to boxes (still to be written) |
+# | [13_detection](13_detection.ipynb) | from classes to boxes: overlap, anchors, losses, suppression, AP |
 # | [14_wzdnas](14_wzdnas.ipynb) | a whole pipeline: search a detector for your own device |
 # | 15_wzdnas_ablation | what each part of it buys (still to be written) |
 # | 16_scale_and_deploy | several devices, full size, and the target device (still to be written) |

@@ -181,8 +181,7 @@ for other in (guess_box, (90, 10, 130, 50)):
 # %% [markdown]
 # ### Exercise 13.1: complete IoU
 # *Difficulty 2 of 3, about 15 min.* Write `ciou(boxes, others)` for tensors (n, 4) of corners; return a tensor (n,),
-# one
-# number for each pair. It must keep the graph, and boxes that do not touch must still be pulled together.
+# one number for each pair. It must keep the graph, and boxes that do not touch must still be pulled together.
 #
 # <details><summary>Hint 1</summary><code>torch.minimum</code> and <code>torch.maximum</code> work on both corners at
 # once; <code>.clamp(min=0)</code> is needed for the shared area.</details>
@@ -329,11 +328,10 @@ figures["owners"]
 
 # %% [markdown]
 # ### Exercise 13.2: who owns an object
-# *Difficulty 3 of 3, about 20 min.* Write `owners(box, stride, cells, anchors, ratio)` for one grid of `cells` ×
-# `cells`
-# cells. Return all triples (anchor, row, column) that must find the box, each once. An anchor counts where both sides
-# differ by less than the factor `ratio`. A centre exactly in the middle of its cell has no nearer neighbour on that
-# axis. Cells outside of the grid do not exist.
+# *Difficulty 3 of 3, about 20 min.* Write `owners(box, stride, cells, anchors, ratio)` for one grid of
+# `cells` × `cells` cells. Return all triples (anchor, row, column) that must find the box, each once. An anchor counts
+# where both sides differ by less than the factor `ratio`. A centre exactly in the middle of its cell has no nearer
+# neighbour on that axis. Cells outside of the grid do not exist.
 #
 # <details><summary>Hint 1</summary>Divide the centre by the stride. The whole part is the cell, the rest says which
 # neighbour is nearer: below ½ the one before, above ½ the one after.</details>
@@ -463,7 +461,7 @@ figures["training"]
 
 # %%
 watched = val_set[0][0].permute(1, 2, 0).numpy()
-real = [(test_set.classes[label], box) for box, label, _ in test_set.samples[0].rows()]
+real = [(val_set.classes[label], box) for box, label, _ in val_set.samples[0].rows()]
 figures["watched"] = plots.boxes({"": (watched, real)})
 figures["watched"]
 

@@ -36,6 +36,14 @@ def test_boxes_classes_and_letterbox(voc_folder):
     assert dataset.skipped == []
 
 
+def test_a_box_of_less_than_two_pixels_reaches_to_the_end_of_its_last_one(voc_folder):
+    """Written from 1 on, its corners are less than a pixel apart; as an export of small objects writes them."""
+    voc_folder.add("a", ("dog", 11.75, 6.5, 12.5, 8.0))
+    dataset = read(voc_folder)
+    box = dataset[0][1]["boxes"][0].tolist()
+    assert box == pytest.approx([21.5, 31, 25, 36]) and not dataset.skipped
+
+
 def test_an_image_lands_where_its_boxes_do(voc_folder):
     """A white rectangle in the file fills its letterboxed box, also where the JPEG is decoded reduced."""
     from PIL import Image, ImageDraw
