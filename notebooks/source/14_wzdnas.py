@@ -946,6 +946,7 @@ check_precision(precision)
 # %%
 deployed = {}
 for name, result in trained.items():
+    # the averaged weights are what was tested above
     detector = wzdnas.Detector(space, archs[name], train_set.classes, result.ema)
     folder = detector.save(cfg.out_dir / "detectors" / name)
     deployed[name] = deploy.export_detector(detector, folder / "detector.onnx", images[:4])
