@@ -43,9 +43,9 @@ TRUTH = DetectorTruth(
     "detectors_digits",
     ("yolo:course", {"image_size": 64}),
     archs,
-    {"image_size": 64, "train": 800, "val": 400, "test": 1000},
-    {"epochs": 16, "batch_size": 16},
-    (8, 16),
+    {"image_size": 64, "train": 500, "val": 300, "test": 1000},
+    {"epochs": 12, "batch_size": 16},
+    (12,),
     seeds=(0, 1),
 )
 
