@@ -81,9 +81,15 @@ def test_tables_formulas_and_verdicts_of_outputs_stay():
     assert "<td>1</td>" in cleaned(table)
     assert 'class="verdict-passed"' in cleaned(table)
     assert "style" not in cleaned(table)
-    frame = pd.DataFrame({"<b>": [1]})._repr_html_()
-    assert "<style" in frame and "<table" in cleaned(frame)
-    assert BeautifulSoup(cleaned(frame), "html.parser").get_text().split() == ["<b>", "0", "1"]  # nothing of the style
+    frame = pd.DataFrame({"<b>": [1]})
+    assert "<style" in frame._repr_html_() and "<table" in cleaned(frame._repr_html_())
+    assert BeautifulSoup(cleaned(frame._repr_html_()), "html.parser").get_text().split() == [
+        "<b>",
+        "0",
+        "1",
+    ]  # nothing of the style
+    styled = BeautifulSoup(cleaned(frame.style.set_caption("what it is").to_html()), "html.parser")
+    assert styled.table.caption.text == "what it is"
     assert "<math" in shown(with_output({"text/markdown": "**$x^2$**"}))
 
 

@@ -22,7 +22,8 @@ MATH = {
 }
 TAGS = {
     *("h1", "h2", "h3", "h4", "p", "br", "hr", "strong", "em", "b", "i", "code", "pre", "ul", "ol", "li", "span"),
-    *("table", "thead", "tbody", "tr", "th", "td", "div", "details", "summary", "a", "blockquote", "sub", "sup"),
+    *("table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td"),
+    *("div", "details", "summary", "a", "blockquote", "sub", "sup"),
 }
 ATTRIBUTES = {
     "*": ["class", "role"],
