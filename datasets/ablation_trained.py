@@ -14,36 +14,43 @@ from pathlib import Path
 
 import pandas as pd
 from ablation_wzdnas import LATENCY, WARMUPS
-from detectors_digits import TRUTH, line
+from detectors_digits import TRUTH
 
 from nasedu import spaces, tables, wzdnas
 from nasedu.randomness import rng
+from nasedu.search.result import one_line
 
 FOUND, RANDOM = Path(__file__).with_name("ablation_wzdnas.csv.gz"), 10
 
 
-def favourites() -> dict[tuple[str, bool], spaces.Arch]:
+def favourites(space: spaces.SearchSpace) -> dict[str, list[str]]:
     """The most frequent architecture of every arm that is trained, by warm-up and latency term."""
     frame = pd.read_csv(FOUND, dtype={"arch": str})
     frame = frame[(frame.proxy == "naswot") & (frame.semantics == "sliced")]
-    kept = {}
+    kept: dict[str, list[str]] = {}
     for warmup, term in product(WARMUPS, LATENCY):
         texts = frame.arch[(frame.warmup == warmup) & (frame.latency_term == term)]
         if len(texts):
-            kept[warmup, term] = tuple(map(int, texts.mode()[0]))
+            name = f"{warmup}, latency" if term else warmup
+            kept[name] = [one_line(space, tuple(map(int, texts.mode()[0])))]
     return kept
 
 
-def archs(space: spaces.SearchSpace) -> list[str]:
-    """The networks, one of several arms once."""
+def chosen(space: spaces.SearchSpace) -> dict[str, list[str]]:
+    """What is trained, by the arm that found it or the reason why."""
     latency = tables.stored(space, "latency_ms")
     goal = wzdnas.read_goal("hand", wzdnas.cost_tables(space, latency))
     faster = replace(latency, metric="speed", own=True, entries=[-entry for entry in latency.entries])
     draw = rng(0, "random networks")
-    found = [*favourites().values(), goal.constraint.best(faster), space.hand_designed]
-    found += [goal.constraint.sample(draw) for _ in range(RANDOM)]
-    return list(dict.fromkeys(line(space, arch) for arch in found))
+    rivals = {"fastest": [goal.constraint.best(faster)], "hand-designed": [space.hand_designed]}
+    rivals["random"] = [goal.constraint.sample(draw) for _ in range(RANDOM)]
+    return favourites(space) | {name: [one_line(space, arch) for arch in some] for name, some in rivals.items()}
+
+
+def archs(space: spaces.SearchSpace) -> list[str]:
+    """The networks, one of several arms once."""
+    return list(dict.fromkeys(text for texts in chosen(space).values() for text in texts))
 
 
 if __name__ == "__main__":
-    replace(TRUTH, name="ablation_trained", archs=archs, seeds=(0, 1, 2, 3)).main(__doc__)
+    replace(TRUTH, name="ablation_trained", archs=archs, chosen=chosen, seeds=(0, 1, 2, 3)).main(__doc__)

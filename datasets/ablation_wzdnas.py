@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import gzip
-import io
 import itertools
 import json
 import time
@@ -25,6 +23,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from detectors_digits import TRUTH
+from truth import PACKED
 
 from nasedu import sampling, spaces, tables, wzdnas
 from nasedu.errors import TableError
@@ -40,7 +39,8 @@ RUNS = HERE.parent / "runs" / "ablation_wzdnas"
 WARMUPS = ("none", "bn_only", "train", "factorised", "sandwich")
 PROXIES = ("naswot", "snip", "synflow", "zico", "random", "none")
 SEMANTICS, LATENCY, SUPERNETS, SEEDS = ("sliced", "faithful"), (False, True), 2, 20
-EPOCHS, BATCH = 10, 16  # of a warm-up; the sandwich's steps run four networks, so it has a quarter of the epochs
+EPOCHS, BATCH = {"sandwich": 1}, 16  # of a warm-up; a step of the sandwich rule runs four networks
+USUAL = 4  # epochs of all others
 MAP_BATCH, DESCENT = 16, DescentConfig(steps=3000, every=3000)
 
 
@@ -55,22 +55,25 @@ def images() -> dict:
     return TRUTH.parts()
 
 
-def task(semantics: str, seed: int, batch_size: int = BATCH, epochs: int = EPOCHS) -> tuple:
+def task(semantics: str, seed: int, batch_size: int = BATCH, epochs: int = USUAL) -> tuple:
     """The recipe of a warm-up, and what it learns."""
     recipe = wzdnas.recipe("short", epochs=epochs, flip=False, batch_size=batch_size, iou="iou")
     return recipe, wzdnas.detection_task(space(semantics), recipe, images()["train"], seed=seed)
 
 
-def supernet(warmup: str, semantics: str, seed: int) -> Network:
-    """A supernet after its warm-up, from a file where it was made before."""
-    made, file = space(semantics).supernet(seed=seed), RUNS / f"{warmup}-{semantics}-{seed}.pt"
+def supernet(warmup: str, semantics: str, seed: int, epochs: int | None = None) -> Network:
+    """A supernet after its warm-up, from a file where it was made before.
+
+    epochs: of its warm-up; None: as many as in the ablation.
+    """
+    epochs = epochs or EPOCHS.get(warmup, USUAL)
+    made, file = space(semantics).supernet(seed=seed), RUNS / f"{warmup}-{semantics}-{seed}-{epochs}.pt"
     if file.exists():
         made.load_state_dict(load_state(file, "supernet"))
         return made.eval()
-    sandwich = warmup == "sandwich"
-    recipe, learnt = task(semantics, seed, epochs=max(1, EPOCHS // 4) if sandwich else EPOCHS)
+    recipe, learnt = task(semantics, seed, epochs=epochs)
     start = time.perf_counter()
-    if sandwich:
+    if warmup == "sandwich":
         step = sampling.supernet_step(space(semantics), sampling.create("sandwich", space(semantics)), learnt)
         made.load_state_dict(fit(made, learnt, recipe.training, step, seed=seed).ema.state_dict())
         wzdnas.warm_up(space(semantics), made, learnt, recipe.training, mode="bn_only")
@@ -149,12 +152,9 @@ def finish() -> None:
         for group, entry in enumerate(arm.get("map", [])):
             maps += [name | {"group": group, "option": i, "score": value} for i, value in enumerate(entry)]
     for stem, rows in (("ablation_wzdnas", found), ("ablation_maps", maps)):
-        packed = io.BytesIO()
-        with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
-            file.write(pd.DataFrame(rows).to_csv(index=False).encode())
-        write_atomically(HERE / f"{stem}.csv.gz", packed.getvalue())
+        pd.DataFrame(rows).to_csv(HERE / f"{stem}.csv.gz", index=False, compression=PACKED)
     made = {"made_by": "datasets/ablation_wzdnas.py", "date": datetime.date.today().isoformat()}
-    meta = {"space": TRUTH.space, "task": TRUTH.task, "warm-up epochs": EPOCHS, "batch": BATCH, "map batch": MAP_BATCH}
+    meta = {"space": TRUTH.space, "task": TRUTH.task, "warm-up epochs": {"usual": USUAL} | EPOCHS, "batch": BATCH, "map batch": MAP_BATCH}
     failed = [name | {"error": arm["error"]} for name, arm in zip(own, arms, strict=True) if "error" in arm]
     meta |= {"descent": {"steps": DESCENT.steps}, "failed": failed, "provenance": made | describe_device()}
     write_atomically(HERE / "ablation_wzdnas.json", json.dumps(meta, indent=1) + "\n")

@@ -12,40 +12,43 @@ from truth import DetectorTruth
 
 from nasedu import spaces
 from nasedu.randomness import rng
+from nasedu.search.result import one_line
 from nasedu.tables import LookupTable, within
 
 ALIKE, RANGES, EACH = 60, 8, 5
 
 
-def line(space: spaces.SearchSpace, arch: spaces.Arch) -> str:
-    """An architecture in one line, which `parse` reads as well."""
-    return "{" + ", ".join(space.format(arch).splitlines()) + "}"
+def anchors(template: str, size: int) -> list:
+    """A template's anchors for images of another size."""
+    usual = spaces.create(f"yolo:{template}")
+    return (usual.anchors * size / usual.image_size).tolist()
 
 
 def archs(space: spaces.SearchSpace) -> list[str]:
     """The networks; those of equal FLOPs first, the hand-designed one before all."""
     macs = LookupTable.build(space, "macs")
-    found = {line(space, space.hand_designed): None}
+    found = {one_line(space, space.hand_designed): None}
     alike, draw = within(macs, macs(space.hand_designed)), rng(0, "alike")
     while len(found) < ALIKE:
-        found[line(space, alike.sample(draw))] = None
+        found[one_line(space, alike.sample(draw))] = None
     low, high = macs.bounds()
     width = (high - low) / RANGES
     for i in range(RANGES):
         middle = low + (i + 0.5) * width
         part, draw, most = within(macs, middle, width / 2 / middle), rng(0, "range", i), len(found) + EACH
         while len(found) < most:
-            found[line(space, part.sample(draw))] = None
+            found[one_line(space, part.sample(draw))] = None
     return list(found)
 
 
+SIZE = 96
 TRUTH = DetectorTruth(
     "detectors_digits",
-    ("yolo:course", {"image_size": 64}),
+    ("yolo:course", {"image_size": SIZE, "anchors": anchors("course", SIZE)}),
     archs,
-    {"image_size": 64, "train": 500, "val": 300, "test": 1000},
-    {"epochs": 12, "batch_size": 16},
-    (12,),
+    {"image_size": SIZE, "difficulty": 0.0, "train": 1500, "val": 300, "test": 600},
+    {"epochs": 5, "batch_size": 16},
+    (5,),
     seeds=(0, 1),
 )
 

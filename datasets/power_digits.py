@@ -30,7 +30,8 @@ from nasedu.task import fit
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "power_digits"
-WAYS, NETWORKS, SEEDS, FEW = ("usual", "longer", "inherited"), 4, range(4), 300
+WAYS, NETWORKS, SEEDS = ("usual", "longer", "inherited"), 4, range(4)
+FEW, MANY = 300, 1000  # images of a test
 
 
 def trained(space: spaces.SearchSpace, parts: dict, way: str, text: str, seed: int) -> dict:
@@ -56,7 +57,9 @@ def trained(space: spaces.SearchSpace, parts: dict, way: str, text: str, seed: i
 def go_on(end: float) -> None:
     """Train what is not trained yet, one file each."""
     space = TRUTH.made_space()
-    parts = TRUTH.parts() | {"few": data.detection("digits", "test", size=FEW, seed=0, **TRUTH.options)}
+    parts = TRUTH.parts()
+    for name, size in (("few", FEW), ("test", MANY)):
+        parts[name] = data.detection("digits", "test", size=size, seed=0, **TRUTH.options)
     for seed, way, (place, text) in product(SEEDS, WAYS, enumerate(archs(space)[:NETWORKS])):
         file = RUNS / f"{way}-{place}-{seed}.json"
         try:

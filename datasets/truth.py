@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
-import gzip
 import io
 import itertools
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,6 +31,8 @@ from nasedu.tables import LookupTable
 from nasedu.task import Task, fit
 
 HERE = Path(__file__).parent
+PARTS = ("train", "val", "test")
+PACKED = {"method": "gzip", "mtime": 0}  # the same bytes on every day
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Truth:
     budgets: epochs after which networks are judged.
     seeds: one training each.
     draws: of the distortion of every image, by part; more of them, more images.
+    chosen: from the space to what its networks were chosen for: texts by name, which join the provenance.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Truth:
     budgets: tuple[int, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
     draws: dict = field(default_factory=dict)
+    chosen: Callable[[spaces.SearchSpace], dict[str, list[str]]] | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -136,9 +140,9 @@ class Truth:
         done = self.done.with_stem(f"{self.name}.rows_{share[0]}of{share[1]}") if share[1] > 1 else self.done
         write_atomically(done, "".join(self.whole_rows(done)))
         finished = set(self.rows()[["arch", "seed"]].itertuples(index=False, name=None))
-        asked = itertools.islice(itertools.product(self.seeds, self.archs(space)), share[0], None, share[1])
+        asked = itertools.islice(itertools.product(self.archs(space), self.seeds), share[0], None, share[1])
         with done.open("a", newline="") as out:
-            for seed, text in asked:
+            for text, seed in asked:
                 if (text, seed) not in finished and time.monotonic() < end:
                     csv.writer(out, lineterminator="\n").writerow(self.train_one(space, text, seed, parts))
                     out.flush()
@@ -159,15 +163,13 @@ class Truth:
                 shares = zip(group.seed, group[column], strict=True)
                 row |= {f"{column}_s{s}": f"{self.percent(n, part):.2f}" for s, n in shares}
             table.append(row | {"seconds": round(group.seconds.min(), 2)})  # others shared the machine
-        text = pd.DataFrame(table).sort_values("arch").to_csv(index=False)
-        packed = io.BytesIO()
-        with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
-            file.write(text.encode())
-        write_atomically(HERE / f"{self.name}.csv.gz", packed.getvalue())
+        frame = pd.DataFrame(table).sort_values("arch")
+        frame.to_csv(HERE / f"{self.name}.csv.gz", index=False, compression=PACKED)
         made = {"made_by": f"datasets/{self.name}.py", "date": datetime.date.today().isoformat(), "threads": 1}
         name, options = self.space
         meta = {"space_name": name, "space": options, "fingerprint": space.fingerprint}
         meta |= {"task": {"name": "digits", **self.task}, "training": self.training, "budgets": self.budgets}
+        meta |= {"chosen": self.chosen(space)} if self.chosen else {}
         text = json.dumps(meta | {"seeds": self.seeds, "provenance": made | describe_device()}, indent=1)
         write_atomically(HERE / f"{self.name}.json", text + "\n")
         for path in self.row_files():
@@ -191,12 +193,12 @@ class DetectorTruth(Truth):
     @property
     def options(self) -> dict:
         """Of the data: what is the task's and not the training's."""
-        return {"image_size": self.task["image_size"]}
+        return {key: value for key, value in self.task.items() if key not in PARTS}
 
     def parts(self) -> dict:
         return {
             part: data.detection("digits", part, size=self.task[part], seed=0, **self.options)
-            for part in ("train", "val", "test")
+            for part in PARTS
         }
 
     def scores(self, space: spaces.SearchSpace, text: str, seed: int, parts: dict) -> dict[str, float]:

@@ -7,7 +7,7 @@ from nasedu.search.gradient import GradientConfig, gradient_search
 from nasedu.search.local import local_search
 from nasedu.search.pareto import pareto_sweep
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
-from nasedu.search.random import random_search
+from nasedu.search.random import random_search, stratified_search
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import SearchConfig
 from nasedu.search.zen_presets import zen_preset
@@ -34,6 +34,7 @@ __all__ = [
     "local_search",
     "pareto_sweep",
     "random_search",
+    "stratified_search",
     "zen_preset",
     "zero_shot",
 ]
