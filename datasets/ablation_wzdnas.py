@@ -154,7 +154,13 @@ def finish() -> None:
     for stem, rows in (("ablation_wzdnas", found), ("ablation_maps", maps)):
         pd.DataFrame(rows).to_csv(HERE / f"{stem}.csv.gz", index=False, compression=PACKED)
     made = {"made_by": "datasets/ablation_wzdnas.py", "date": datetime.date.today().isoformat()}
-    meta = {"space": TRUTH.space, "task": TRUTH.task, "warm-up epochs": {"usual": USUAL} | EPOCHS, "batch": BATCH, "map batch": MAP_BATCH}
+    meta = {
+        "space": TRUTH.space,
+        "task": TRUTH.task,
+        "warm-up epochs": {"usual": USUAL} | EPOCHS,
+        "batch": BATCH,
+        "map batch": MAP_BATCH,
+    }
     failed = [name | {"error": arm["error"]} for name, arm in zip(own, arms, strict=True) if "error" in arm]
     meta |= {"descent": {"steps": DESCENT.steps}, "failed": failed, "provenance": made | describe_device()}
     write_atomically(HERE / "ablation_wzdnas.json", json.dumps(meta, indent=1) + "\n")

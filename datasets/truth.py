@@ -196,10 +196,7 @@ class DetectorTruth(Truth):
         return {key: value for key, value in self.task.items() if key not in PARTS}
 
     def parts(self) -> dict:
-        return {
-            part: data.detection("digits", part, size=self.task[part], seed=0, **self.options)
-            for part in PARTS
-        }
+        return {part: data.detection("digits", part, size=self.task[part], seed=0, **self.options) for part in PARTS}
 
     def scores(self, space: spaces.SearchSpace, text: str, seed: int, parts: dict) -> dict[str, float]:
         """Average precision on validation and test, after every budget."""
