@@ -12,7 +12,6 @@ from truth import DetectorTruth
 
 from nasedu import spaces
 from nasedu.randomness import rng
-from nasedu.search.result import one_line
 from nasedu.tables import LookupTable, within
 
 ALIKE, RANGES, EACH = 60, 8, 5
@@ -27,17 +26,17 @@ def anchors(template: str, size: int) -> list:
 def archs(space: spaces.SearchSpace) -> list[str]:
     """The networks; those of equal FLOPs first, the hand-designed one before all."""
     macs = LookupTable.build(space, "macs")
-    found = {one_line(space, space.hand_designed): None}
+    found = {space.in_line(space.hand_designed): None}
     alike, draw = within(macs, macs(space.hand_designed)), rng(0, "alike")
     while len(found) < ALIKE:
-        found[one_line(space, alike.sample(draw))] = None
+        found[space.in_line(alike.sample(draw))] = None
     low, high = macs.bounds()
     width = (high - low) / RANGES
     for i in range(RANGES):
         middle = low + (i + 0.5) * width
         part, draw, most = within(macs, middle, width / 2 / middle), rng(0, "range", i), len(found) + EACH
         while len(found) < most:
-            found[one_line(space, part.sample(draw))] = None
+            found[space.in_line(part.sample(draw))] = None
     return list(found)
 
 

@@ -18,7 +18,6 @@ from detectors_digits import TRUTH
 from nasedu import spaces, tables
 from nasedu.randomness import rng
 from nasedu.search.pareto import efficient
-from nasedu.search.result import one_line
 
 JUDGED, BACKENDS = Path(__file__).with_name("frontier_digits.csv.gz"), ("torch", "onnxruntime")
 CHOSEN, RIVALS = 5, 2  # networks of a front; random ones beside each
@@ -41,10 +40,10 @@ def chosen(space: spaces.SearchSpace) -> dict[str, list[str]]:
         draw = rng(0, "rivals", backend)
         alike = [tables.within(latency, latency(space.parse(text))) for text in best]
         found[f"front {backend}"] = best
-        found[f"random {backend}"] = [one_line(space, c.sample(draw)) for c in alike for _ in range(RIVALS)]
+        found[f"random {backend}"] = [space.in_line(c.sample(draw)) for c in alike for _ in range(RIVALS)]
     depths, widths = space.hand_designed[1::2], range(space.choices[0])
     hands = [tuple(x for depth in depths for x in (width, depth)) for width in widths]
-    return found | {"hand-designed": [one_line(space, hand) for hand in hands]}
+    return found | {"hand-designed": [space.in_line(hand) for hand in hands]}
 
 
 def archs(space: spaces.SearchSpace) -> list[str]:
@@ -53,4 +52,4 @@ def archs(space: spaces.SearchSpace) -> list[str]:
 
 
 if __name__ == "__main__":
-    replace(TRUTH, name="frontier_trained", archs=archs, chosen=chosen).main(__doc__)
+    replace(TRUTH, name="frontier_trained", archs=archs, chosen=chosen, like=(TRUTH.name,)).main(__doc__)

@@ -13,7 +13,7 @@ import io
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,6 +47,7 @@ class Truth:
     budgets: epochs after which networks are judged.
     seeds: one training each.
     draws: of the distortion of every image, by part; more of them, more images.
+    like: finished tables of the same training, whose results are taken over.
     chosen: from the space to what its networks were chosen for: texts by name, which join the provenance.
     """
 
@@ -58,6 +59,7 @@ class Truth:
     budgets: tuple[int, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
     draws: dict = field(default_factory=dict)
+    like: tuple[str, ...] = ()
     chosen: Callable[[spaces.SearchSpace], dict[str, list[str]]] | None = None
 
     @property
@@ -76,7 +78,16 @@ class Truth:
     def rows(self) -> pd.DataFrame:
         """All whole rows so far, of every share. An architecture of digits alone is a text, too."""
         texts = ["".join(self.whole_rows(path)) for path in self.row_files()]
-        return pd.concat([pd.read_csv(io.StringIO(text), dtype={"arch": str}) for text in texts])
+        own = [pd.read_csv(io.StringIO(text), dtype={"arch": str}) for text in texts]
+        return pd.concat([*own, *(part for name in self.like for part in self.taken_over(name))])
+
+    def taken_over(self, name: str) -> Iterator[pd.DataFrame]:
+        """The rows of a finished table, seed by seed."""
+        table = pd.read_csv(HERE / f"{name}.csv.gz", dtype={"arch": str})
+        for seed in self.seeds:
+            scores = {c: table[f"{c}_s{seed}"] / 100 for c in self.columns[2:-1] if f"{c}_s{seed}" in table}
+            if scores:
+                yield pd.DataFrame({"arch": table.arch, "seed": seed} | scores | {"seconds": table.seconds})
 
     def made_space(self) -> spaces.SearchSpace:
         name, options = self.space
@@ -150,8 +161,10 @@ class Truth:
     def finish(self) -> None:
         """Write one row per network: accuracies of each seed (%), params, MACs, seconds of the fastest training."""
         space, parts = self.made_space(), self.parts()
+        wanted = set(self.archs(space))
         rows = self.rows().drop_duplicates(["arch", "seed"]).sort_values(["arch", "seed"])
-        wanted, counts = set(self.archs(space)), rows.groupby("arch").seed.count()
+        rows = rows[rows.arch.isin(wanted)]
+        counts = rows.groupby("arch").seed.count()
         if set(counts.index) != wanted or set(counts) != {len(self.seeds)}:
             raise SystemExit(f"{len(rows)} of {len(wanted) * len(self.seeds)} trainings are done: go on first")
         tables = {metric: LookupTable.build(space, metric) for metric in ("params", "macs")}

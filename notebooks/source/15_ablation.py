@@ -31,6 +31,10 @@ searches: int = None  # seeds of every search that runs here
 steps: int = None  # of theta in each search
 targets: int = None  # budgets for which descent, evolution and the exact optimum are compared
 evaluations: int = None  # architectures that evolution looks at
+draws: int = None  # of fifteen networks, in "the best of many"
+judged: int = None  # sub-networks that a supernet trained here judges; 0: read the stored ones
+epochs: int = None  # of that supernet
+images: int = None  # that it learns
 threads: int = None  # CPU threads
 seed: int = None  # of every random choice
 device: str = None  # auto, cpu, cuda, cuda:1 ...
@@ -45,7 +49,7 @@ import torch
 from IPython.display import Markdown
 from scipy import stats
 
-from nasedu import course, plots, ranking, spaces, tables, widgets, wzdnas
+from nasedu import course, data, plots, ranking, sampling, spaces, tables, widgets, wzdnas
 from nasedu.course.checks.ablation import (
     check_difference,
     check_effects,
@@ -55,12 +59,22 @@ from nasedu.course.checks.ablation import (
 )
 from nasedu.data import benchmark
 from nasedu.errors import check_whole
-from nasedu.search import DescentConfig, EvolutionConfig, descend, evolution
+from nasedu.search import (
+    DescentConfig,
+    EvolutionConfig,
+    SearchConfig,
+    SupernetScore,
+    descend,
+    evolution,
+    stratified_search,
+)
 from nasedu.search.pareto import efficient, hypervolume
+from nasedu.task import fit
 
 cfg = course.setup("15_ablation", globals())
 limits = {"searches": (2, 1000), "steps": (1, 10**6), "targets": (1, 100)}
 limits |= {"evaluations": (10, 10**6), "threads": (1, 1024)}
+limits |= {"draws": (2, 10**5), "judged": (0, 10**6), "epochs": (1, 10**4), "images": (32, 10**6)}
 for name, (least, most) in limits.items():
     check_whole(name, getattr(cfg, name), least, most)
 torch.set_num_threads(cfg.threads)
@@ -108,6 +122,25 @@ figures = {
     )
 }
 figures["truth"]
+
+# %% [markdown]
+# Would the order come out again? Each network was trained twice, so one training can be asked about the other:
+
+# %%
+first, second = (by_seed[s] for s in truth.seeds[:2])
+again = {name: ranking.correlation(first[one], second[one]) for name, one in
+         {"equal FLOPs": alike, "other FLOPs": ~alike}.items()}
+figures["again"] = plots.dots(again, xlabel="rank correlation of two seeds", xlim=(-0.5, 1))
+figures["again"]
+
+# %% [markdown]
+# Now commit yourself. WZDNAS adds two parts to a descent on zero-cost scores: a warm-up of the supernet, and a latency
+# term in the loss. At the end of this notebook their networks are trained, four times each.
+
+# %%
+question = "Which part moves the AP of what is found, so far that four seeds can tell?"
+answers = ["the warm-up", "the latency term", "both", "neither can be told"]
+guess = course.predict(question, answers)
 
 # %% [markdown]
 # Is a difference of one point of AP worth looking for, with three seeds? Student's interval says what can be resolved.
@@ -160,7 +193,7 @@ widgets.PowerWidget(sd=round(float(noise), 2))
 # ### What sharpens it
 #
 # Before more seeds are bought, the experiment itself can be made sharper: more test images, averaged weights, longer
-# training, pairs. Four networks of equal FLOPs were trained with four seeds in three ways (`datasets/power_digits.py`);
+# training, pairs. Four networks of equal FLOPs were trained with three seeds in three ways (`datasets/power_digits.py`);
 # those of one seed saw the same batches in the same order. For each way and test, the noise of one training, and of a
 # difference of two networks: with other seeds ($\sqrt 2$ times as much), and with the same one.
 
@@ -319,6 +352,40 @@ Markdown(
 )
 
 # %% [markdown]
+# ### The best of many
+#
+# How does chance find something? Fifteen detectors of equal FLOPs, and a score for every choice that a network makes:
+# eighteen scores, and the best of them looks like a discovery. Then ask the networks that were not looked at. The
+# draw is repeated a thousand times.
+
+
+# %%
+def discovery(rng, few=15):
+    """The correlation of the best of all choices on a few networks, and its correlation on the rest."""
+    order = rng.permutation(len(choices))
+    seen, rest = order[:few], order[few:]
+    on_seen = [stats.spearmanr(column[seen], level[seen]).statistic for column in choices.T]
+    best = int(np.nanargmax(np.abs(on_seen)))
+    sign = np.sign(on_seen[best])
+    return sign * on_seen[best], sign * stats.spearmanr(choices[rest, best], level[rest]).statistic
+
+
+choices = np.array([archs[text] for text in ap[alike].index])
+level = ap[alike].to_numpy()
+draws = np.array([discovery(np.random.default_rng([cfg.seed, i])) for i in range(cfg.draws)])
+figures["many"] = plots.histogram(
+    {"on the fifteen that were looked at": draws[:, 0], "on all others": draws[:, 1]},
+    xlabel="rank correlation of the best of 18 choices with AP",
+)
+figures["many"]
+
+# %%
+Markdown(
+    f"The best of eighteen correlates by **{np.nanmean(draws[:, 0]):.2f}** with what it was chosen on, and by "
+    f"**{np.nanmean(draws[:, 1]):.2f}** with the rest."
+)
+
+# %% [markdown]
 # ## 4 · What the searches find
 #
 # Now search: on each map, for the hand-designed network's FLOPs. A search takes a second, so it runs here. Two parts
@@ -357,20 +424,26 @@ figures["times"] = plots.dots(times, xlabel="latency by the table (ms)")
 figures["times"]
 
 # %% [markdown]
-# How often is each option taken? A column for every decision, a row for every arm; the number is the mean place of the
-# choice, from 0 (smallest) to 1 (largest).
+# How often is each option taken? A column for every decision, a row for every option, from the smallest (0) upwards:
+# a dark column with one bright cell is a decision on which all seeds agree.
 
 
 # %%
-def places(some):
-    """The mean choice of every decision, as a share of the largest."""
-    return np.mean(np.array(some) / (np.array(space.choices) - 1), axis=0)
+def frequencies(some):
+    """The share of seeds that took an option (options, decisions); white where a decision has fewer."""
+    shares = np.full((max(space.choices), len(space.choices)), np.nan)
+    for d, n in enumerate(space.choices):
+        shares[:n, d] = np.bincount([arch[d] for arch in some], minlength=n) / len(some)
+    return pd.DataFrame(shares, columns=[decision.name for decision in space.decisions])
 
 
-names = [decision.name for decision in space.decisions]
-taken = pd.DataFrame({told(*key): places(some) for key, some in found.items()}, names).T
-figures["taken"] = plots.heat(taken, limits=(0, 1), bar="mean choice", width=11)
+shares = {told(*key): frequencies(some) for key, some in found.items()}
+figures["taken"] = plots.heat(shares, limits=(0, 1), bar="share of seeds", columns=1, width=11, ylabel="option")
 figures["taken"]
+
+# %%
+distinct = {told(*key): len(set(some)) for key, some in found.items()}
+print(f"different networks of {cfg.searches} searches:", ", ".join(f"{n} ({name})" for name, n in distinct.items()))
 
 # %% [markdown]
 # ### Exercise 15.3: effects of a two by two design
@@ -399,11 +472,23 @@ def effects(cells):
 # %% tags=["nbval-check-output"]
 check_effects(effects)
 
+# %% [markdown]
+# The effects on the latency of what is found, seed by seed, with Student's intervals:
+
+
 # %%
-cells = {(warm == "train", term): np.mean([latency(a) for a in some]) for (warm, term), some in found.items()}
-parts = ("warm-up", "latency term", "interaction")
-changes = dict(zip(parts, effects(cells), strict=True))
-Markdown("Effects on the latency: " + ", ".join(f"{name} **{v:+.3f} ms**" for name, v in changes.items()) + ".")
+def with_intervals(results):
+    """Effects of both parts and their interaction, over the seeds of `results`: (warm-up, term) to (seeds,)."""
+    by_seed = [effects({key: row[i] for key, row in results.items()}) for i in range(len(results[True, True]))]
+    return {part: ranking.paired(column) for part, column in zip(PARTS, zip(*by_seed, strict=True), strict=True)}
+
+
+PARTS = ("warm-up", "latency term", "interaction")
+cells = {(warm == "train", term): [latency(a) for a in some] for (warm, term), some in found.items()}
+changes = with_intervals(cells)
+figures["effects"] = plots.dots(changes, xlabel="effect on the latency by the table (ms)")
+figures["effects"].guide(x=0)
+figures["effects"]
 
 # %% [markdown]
 # ## 5 · How far from the best?
@@ -469,69 +554,150 @@ figures["unrest"]
 # %%
 trained = benchmark.load("ablation_trained")
 four = pd.DataFrame({s: trained.scores("test", seed=s) for s in trained.seeds})
-of_arch = {space.parse(text): four.loc[text].to_numpy() for text in four.index}
-searched = pd.read_csv(benchmark.FOLDER / "ablation_wzdnas.csv.gz", dtype={"arch": str})
-searched = searched[(searched.proxy == "naswot") & (searched.semantics == "sliced")]
-liked = searched.groupby(["warmup", "latency_term"]).arch.agg(lambda texts: texts.mode()[0])
-results = {f"{w}{', latency' * t}": of_arch[tuple(map(int, text))] for (w, t), text in liked.items()}
-results["hand-designed"] = of_arch[space.hand_designed]
-others = [v for arch, v in of_arch.items() if not any(v is one for one in results.values())]
-results["random and fastest"] = np.concatenate(others)
+picked = trained.meta["chosen"]
+results = {name: four.loc[texts[0]].to_numpy() for name, texts in picked.items() if name != "random"}
+rivals = four.loc[picked["random"]].to_numpy()
+results["random, mean of ten"] = rivals.mean(axis=0)
 figures["precision"] = plots.dots(results, xlabel="AP (%), a dot for each training")
 figures["precision"]
 
+# %% [markdown]
+# The two variances of this section, apart: over networks that nobody searched for, and over trainings of one network.
+
 # %%
-rival = np.mean(others, axis=0)
-verdicts = {name: ranking.paired(values, rival) for name, values in results.items() if len(values) == len(rival)}
+of_search, of_training = variances(rivals)
+print(f"ten random networks: standard deviation {of_search**0.5:.2f}; a training of one: {of_training**0.5:.2f}")
+
+# %% [markdown]
+# Precision against latency. A bar is an interval over the four seeds; the grey points are the random networks.
+
+# %%
+points = {name: (latency(space.parse(picked[name][0])), ranking.paired(row))
+          for name, row in results.items() if name in picked}
+times_of = [latency(space.parse(text)) for text in picked["random"]]
+points["random"] = (times_of, rivals.mean(axis=1))
+axes = {"xlabel": "latency by the table (ms)", "ylabel": "AP (%)"}
+figures["plane"] = plots.scatter(points, crowd="random", named=True, width=10, **axes)
+figures["plane"]
+
+# %%
+rival = results["random, mean of ten"]
+verdicts = {name: ranking.paired(row, rival) for name, row in results.items() if row is not rival}
+figures["gains"] = plots.dots(verdicts, xlabel="AP (points) above ten random networks of equal FLOPs")
+figures["gains"].guide(x=0)
+figures["gains"]
+
+# %%
 better = [name for name, gain in verdicts.items() if gain.low > 0]
 worse = [name for name, gain in verdicts.items() if gain.high < 0]
 Markdown(
-    f"Against the mean of {len(others)} networks that nobody searched for, seed by seed: better **"
-    f"{', '.join(better) or 'none'}**, worse **{', '.join(worse) or 'none'}**; of the other "
-    f"{len(verdicts) - len(better) - len(worse)} it cannot be told."
+    f"Better than random networks: **{', '.join(better) or 'none'}**. Worse: **{', '.join(worse) or 'none'}**. Of the "
+    f"other {len(verdicts) - len(better) - len(worse)} it cannot be told. Of {len(verdicts)} comparisons at 95 %, "
+    f"{0.05 * len(verdicts):.1f} are expected to look clear by chance."
 )
+
+# %% [markdown]
+# And the effects of both parts on the precision, over the same four seeds:
+
+# %%
+both = {(warm == "train", term): results[warm + ", latency" * term]
+        for warm in ("bn_only", "train") for term in (False, True)}
+moved = with_intervals(both)
+figures["moved"] = plots.dots(moved, xlabel="effect on AP (points)")
+figures["moved"].guide(x=0)
+figures["moved"]
+
+# %%
+clear = [part for part in PARTS[:2] if not moved[part].low <= 0 <= moved[part].high]
+outcome = {0: answers[3], 2: answers[2]}.get(len(clear)) or "the " + clear[0]
+said = ", ".join(f"{part} {m.value:+.2f} ({m.low:+.2f} to {m.high:+.2f})" for part, m in moved.items())
+guess.came(outcome, f"Effects in points of AP: {said}.")
 
 # %% [markdown]
 # ## 8 · One supernet, any budget
 #
 # The dearest step of all is the training of networks. A supernet that is trained so that its sub-networks are worth
 # evaluating judges a thousand of them without any training. Which supernet ranks better: one trained by the sandwich
-# rule, or WZDNAS's soft warm-up, at equal passes?
+# rule, or WZDNAS's soft warm-up, at equal passes? (`datasets/frontier_digits.py`)
 
 # %%
-judged = pd.read_csv(benchmark.FOLDER / "frontier_digits.csv.gz").set_index("arch")
-both = judged.loc[list(truth.frame.index)]
+stored_scores = pd.read_csv(benchmark.FOLDER / "frontier_digits.csv.gz").set_index("arch")
+known_ones = stored_scores.loc[list(truth.frame.index)]
 marks = {}
 for judge in ("sandwich", "train"):
-    score = both[f"one_shot_{judge}"]
+    score = known_ones[f"one_shot_{judge}"]
     marks[f"{judge}, all"] = ranking.correlation(score, ap, "kendall")
     marks[f"{judge}, equal FLOPs"] = ranking.correlation(score[alike], ap[alike], "kendall")
 figures["judges"] = plots.dots(marks, xlabel="Kendall's τ with the truth", xlim=(-0.5, 1))
 figures["judges"]
 
+# %% [markdown]
+# The thousand networks are spread evenly over the range of latency: random ones would crowd in its middle. With
+# `-p judged=1000` the supernet is trained here, and judges here.
+
+
 # %%
-seen = judged.dropna(subset="one_shot_sandwich").drop(truth.frame.index, errors="ignore")
-front = seen.iloc[efficient(seen.latency_ms, seen.one_shot_sandwich)]
-clouds = {"judged by the supernet": (seen.latency_ms, 100 * seen.one_shot_sandwich)}
-clouds["its front"] = (front.latency_ms, 100 * front.one_shot_sandwich)
+def judge_here():
+    """Train a supernet by the sandwich rule, and score sub-networks with its weights."""
+    options = {"image_size": space.image_size, "difficulty": truth.task["difficulty"]}
+    parts = {name: data.detection("digits", name, size=size, seed=0, **options)
+             for name, size in (("train", cfg.images), ("val", min(cfg.images, 100)))}
+    recipe = wzdnas.recipe("short", epochs=cfg.epochs, flip=False)
+    task = wzdnas.detection_task(space, recipe, **parts, seed=cfg.seed)
+    step = sampling.supernet_step(space, sampling.create("sandwich", space), task)
+    net = fit(space.supernet(seed=cfg.seed), task, recipe.training, step, seed=cfg.seed).ema
+    evaluate = SupernetScore(space, net, task, "val", batches=4)
+    config, state = SearchConfig(budget=cfg.judged), cfg.out_dir / "judged.state"
+    return stratified_search(space, evaluate, latency, config, seed=cfg.seed, state=state).frame()
+
+
+# %%
+seen = stored_scores[~stored_scores.known].rename(columns={"one_shot_sandwich": "score"})
+seen = judge_here() if cfg.judged else seen.reset_index()
+front = seen.iloc[efficient(seen.latency_ms, seen.score)]
+clouds = {"judged by the supernet": (seen.latency_ms, 100 * seen.score)}
+clouds["its front"] = (front.latency_ms, 100 * front.score)
 look = {"xlabel": "latency by the table (ms)", "ylabel": "one-shot AP (%), validation"}
 figures["front"] = plots.scatter(clouds, crowd="judged by the supernet", **look)
 figures["front"]
 
 # %% [markdown]
-# Trained from scratch and tested on images on which nothing was chosen:
+# Networks of the stored front, trained from scratch and tested on images on which nothing was chosen. Beside them random
+# ones of the same latency, and the hand-designed network at three widths. Once by the table of PyTorch, once by that of
+# ONNX Runtime. (`datasets/frontier_trained.py`)
 
 # %%
-last = judged.dropna(subset="kind").copy()
-runs = [column for column in last if column.startswith("test_s")]
-kinds = {kind: (part.latency_ms, part[runs].mean(axis=1)) for kind, part in last.groupby("kind")}
-figures["frontier"] = plots.scatter(kinds, xlabel="latency by the table (ms)", ylabel="test AP (%), mean of two seeds")
+last = benchmark.load("frontier_trained")
+reached, kinds = last.scores("test"), last.meta["chosen"]
+panels, areas = {}, {}
+for backend in ("torch", "onnxruntime"):
+    clock = tables.stored(space, "latency_ms", backend)
+    ways = {"front": kinds[f"front {backend}"], "random": kinds[f"random {backend}"]}
+    ways["hand-designed"] = kinds["hand-designed"]
+    panels[backend] = {
+        way: ([clock(space.parse(text)) for text in texts], reached[texts].to_numpy()) for way, texts in ways.items()
+    }
+    slowest = 1.05 * max(max(x) for x, _ in panels[backend].values())
+    areas[backend] = {way: hypervolume(x, y, slowest, reached.min()) for way, (x, y) in panels[backend].items()}
+figures["frontier"] = plots.scatter(panels, xlabel="latency by the table (ms)", ylabel="test AP (%), mean of two seeds")
 figures["frontier"]
 
 # %%
-reference = {"cost": float(last.latency_ms.max()) * 1.05, "score": float(last[runs].min().min())}
-area = {k: hypervolume(x, y, **reference) for k, (x, y) in kinds.items()}
-Markdown("Hypervolume of each kind's front: " + ", ".join(f"{k} **{v:.2f}**" for k, v in area.items()) + ".")
+pd.DataFrame(areas).round(2).rename_axis("hypervolume (ms · points)", axis=1)
+
+# %% [markdown]
+# At equal latency: each network of the front less the mean of its random rivals.
+
+# %%
+gains = {}
+for backend in ("torch", "onnxruntime"):
+    chosen_ones, drawn_ones = kinds[f"front {backend}"], kinds[f"random {backend}"]
+    each = len(drawn_ones) // len(chosen_ones)
+    others = reached[drawn_ones].to_numpy().reshape(-1, each).mean(axis=1)
+    gains[backend] = ranking.paired(reached[chosen_ones].to_numpy(), others)
+figures["at_equal"] = plots.dots(gains, xlabel="AP (points) of the front above random ones of equal latency")
+figures["at_equal"].guide(x=0)
+figures["at_equal"]
 
 # %% [markdown]
 # ### Exercise 15.4: a leak
@@ -625,7 +791,9 @@ course.finish(
         "gaps": {
             float(share): {"descent": np.mean(g["descent"]), "evolution": g["evolution"]} for share, g in lost.items()
         },
-        "effects": {name: float(value) for name, value in changes.items()},
+        "effects": {name: [e.value, e.low, e.high] for name, e in changes.items()},
+        "precision": {name: [e.value, e.low, e.high] for name, e in moved.items()},
+        "frontier": {name: [e.value, e.low, e.high] for name, e in gains.items()},
         "judges": {name: [mark.value, mark.low, mark.high] for name, mark in marks.items()},
         "verdicts": {name: [gain.value, gain.low, gain.high] for name, gain in verdicts.items()},
     },

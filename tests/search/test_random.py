@@ -14,7 +14,7 @@ from nasedu.errors import BudgetError, ParameterError, WorkersLost
 from nasedu.search import engine
 from nasedu.search.evolution import EvolutionConfig
 from nasedu.search.local import local_search
-from nasedu.search.random import random_search
+from nasedu.search.random import random_search, stratified_search
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import SearchConfig
 from nasedu.tables.within import at_most, within
@@ -29,6 +29,8 @@ class Calls(list):
 
 
 weigh = np.random.default_rng(0).normal(size=10).dot  # an evaluator that other processes can unpickle
+
+weigh4 = np.random.default_rng(1).normal(size=4).dot
 
 
 def test_the_result_says_what_happened(toy, priced):
@@ -54,6 +56,54 @@ def test_any_time_is_the_running_best(toy):
     result = random_search(toy(CHOICES), weigh, SearchConfig(budget=40))
     scores = [r["score"] for r in result.history]
     assert result.anytime() == [max(scores[: i + 1]) for i in range(40)]
+
+
+def test_strata_get_equally_many(toy, priced):
+    space = toy(CHOICES)
+    table = priced(space)
+    result = stratified_search(space, weigh, table, SearchConfig(budget=200), strata=8)
+    costs = [r[table.metric] for r in result.history]
+    assert costs == [table(r["arch"]) for r in result.history]
+    counts = np.histogram(costs, bins=8, range=table.bounds())[0]
+    assert counts.sum() == 200
+    assert (counts[2:6] == 25).all()
+    uniform = [table(r["arch"]) for r in random_search(space, weigh, SearchConfig(budget=200)).history]
+    assert np.histogram(uniform, bins=8, range=table.bounds())[0][[0, 7]].sum() < counts[[0, 7]].sum()
+
+
+def test_strata_that_run_dry_are_passed_over(toy, priced):
+    space = toy([2, 2, 2, 2])
+    result = stratified_search(space, weigh4, priced(space), SearchConfig(budget=100), strata=6)
+    assert len({r["arch"] for r in result.history}) == len(result.history) == space.size
+
+
+def test_a_stratified_search_goes_on_and_takes_executors(toy, priced, tmp_path):
+    space, state = toy(CHOICES), tmp_path / "state"
+    table, config = priced(space), SearchConfig(budget=60)
+    whole = stratified_search(space, weigh, table, config, seed=3).history
+    stratified_search(space, weigh, table, SearchConfig(budget=31), seed=3, state=state)
+    with ThreadPoolExecutor(2) as pool:
+        again = stratified_search(space, weigh, table, config, seed=3, state=state, executor=pool).history
+    assert [r["arch"] for r in again] == [r["arch"] for r in whole]
+    assert [r["score"] for r in again] == [r["score"] for r in whole]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"strata": 0}, "strata"), ({"cost": sum}, "cost of a stratified"), ({"settings": 3}, "settings of a stratified")],
+)
+def test_a_stratified_search_says_what_is_wrong(toy, priced, change, said):
+    space = toy(CHOICES)
+    given = {"cost": priced(space), "settings": SearchConfig(budget=5)} | change
+    with pytest.raises(ParameterError, match=said):
+        stratified_search(space, weigh, given.pop("cost"), given.pop("settings"), **given)
+
+
+def test_strata_are_all_that_is_feasible(toy, priced):
+    space = toy(CHOICES)
+    settings = SearchConfig(budget=5, feasible=at_most(priced(space), 1e9))
+    with pytest.raises(ParameterError, match="takes no feasible"):
+        stratified_search(space, weigh, priced(space), settings)
 
 
 def test_a_result_of_another_strategy_needs_little(toy):
