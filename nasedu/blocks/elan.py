@@ -123,7 +123,7 @@ class RepConv(nn.Module):
 
     def merged(self) -> nn.Module:
         """What computes the same in evaluation mode (RepVGG, section 3.3)."""
-        kernels = [(conv.weight, norm) for conv, norm in self.branches]
+        kernels = [(branch[0].weight, branch[1]) for branch in self.branches]
         if self.identity is not None:
             same = torch.eye(self.identity.num_features).to(kernels[0][0])[..., None, None]
             kernels.append((same, self.identity))

@@ -31,11 +31,11 @@ def efficient(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
     costs: lower is better.
     scores: higher is better.
     """
-    costs, scores = (np.asarray(values, dtype=float) for values in (costs, scores))
-    order = np.lexsort((-scores, costs))
-    order = order[np.isfinite(costs[order]) & np.isfinite(scores[order])]
-    before = np.concatenate([[-np.inf], np.maximum.accumulate(scores[order])[:-1]])
-    return order[scores[order] > before].tolist()
+    x, y = np.asarray(costs, dtype=float), np.asarray(scores, dtype=float)
+    order = np.lexsort((-y, x))
+    order = order[np.isfinite(x[order]) & np.isfinite(y[order])]
+    before = np.concatenate([[-np.inf], np.maximum.accumulate(y[order])[:-1]])
+    return order[y[order] > before].tolist()
 
 
 def hypervolume(costs: Sequence[float], scores: Sequence[float], cost: float, score: float) -> float:
@@ -46,11 +46,11 @@ def hypervolume(costs: Sequence[float], scores: Sequence[float], cost: float, sc
     cost: of the reference; points that cost as much or more add nothing.
     score: of the reference, likewise for points that score no more.
     """
-    costs, scores = (np.asarray(values, dtype=float) for values in (costs, scores))
-    inside = (costs < cost) & (scores > score)
-    front = np.flatnonzero(inside)[efficient(costs[inside], scores[inside])]
-    steps = np.diff(scores[front], prepend=score)
-    return float((steps * (cost - costs[front])).sum())
+    x, y = np.asarray(costs, dtype=float), np.asarray(scores, dtype=float)
+    inside = (x < cost) & (y > score)
+    front = np.flatnonzero(inside)[efficient(x[inside].tolist(), y[inside].tolist())]
+    steps = np.diff(y[front], prepend=score)
+    return float((steps * (cost - x[front])).sum())
 
 
 @dataclass

@@ -85,6 +85,8 @@ def objective(tables: Mapping[str, LookupTable], goal: Goal, weights: LossWeight
         terms.append((share, table))
     if not terms:
         raise ParameterError("beside the goal there is no table of what is wanted")
-    entries = [sum(share * table.entries[i] for share, table in terms) for i in range(len(terms[0][1].entries))]
+    groups = zip(*(table.entries for _, table in terms), strict=True)
+    shares = [share for share, _ in terms]
+    entries = [torch.stack([s * e for s, e in zip(shares, group, strict=True)]).sum(0) for group in groups]
     fixed = sum(share * table.fixed for share, table in terms)
     return LookupTable(terms[0][1].space, "objective", "loss", fixed, entries, own=True)
