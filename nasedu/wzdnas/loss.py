@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+import torch
+
 from nasedu.errors import ParameterError, check_name
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.tables.budget import Budget
