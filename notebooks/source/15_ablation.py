@@ -128,8 +128,10 @@ figures["truth"]
 
 # %%
 first, second = (by_seed[s] for s in truth.seeds[:2])
-again = {name: ranking.correlation(first[one], second[one]) for name, one in
-         {"equal FLOPs": alike, "other FLOPs": ~alike}.items()}
+again = {
+    name: ranking.correlation(first[one], second[one])
+    for name, one in {"equal FLOPs": alike, "other FLOPs": ~alike}.items()
+}
 figures["again"] = plots.dots(again, xlabel="rank correlation of two seeds", xlim=(-0.5, 1))
 figures["again"]
 
@@ -434,7 +436,8 @@ def frequencies(some):
     shares = np.full((max(space.choices), len(space.choices)), np.nan)
     for d, n in enumerate(space.choices):
         shares[:n, d] = np.bincount([arch[d] for arch in some], minlength=n) / len(some)
-    return pd.DataFrame(shares, columns=[decision.name for decision in space.decisions])
+    names = [decision.name for decision in space.decisions]
+    return pd.DataFrame(shares, [str(i) for i in range(len(shares))], names)
 
 
 shares = {told(*key): frequencies(some) for key, some in found.items()}
@@ -572,12 +575,15 @@ print(f"ten random networks: standard deviation {of_search**0.5:.2f}; a training
 # Precision against latency. A bar is an interval over the four seeds; the grey points are the random networks.
 
 # %%
-points = {name: (latency(space.parse(picked[name][0])), ranking.paired(row))
-          for name, row in results.items() if name in picked}
+points = {
+    name: (latency(space.parse(picked[name][0])), ranking.paired(row))
+    for name, row in results.items()
+    if name in picked
+}
 times_of = [latency(space.parse(text)) for text in picked["random"]]
 points["random"] = (times_of, rivals.mean(axis=1))
 axes = {"xlabel": "latency by the table (ms)", "ylabel": "AP (%)"}
-figures["plane"] = plots.scatter(points, crowd="random", named=True, width=10, **axes)
+figures["plane"] = plots.scatter(points, crowd="random", width=10, **axes)
 figures["plane"]
 
 # %%
@@ -600,8 +606,11 @@ Markdown(
 # And the effects of both parts on the precision, over the same four seeds:
 
 # %%
-both = {(warm == "train", term): results[warm + ", latency" * term]
-        for warm in ("bn_only", "train") for term in (False, True)}
+both = {
+    (warm == "train", term): results[warm + ", latency" * term]
+    for warm in ("bn_only", "train")
+    for term in (False, True)
+}
 moved = with_intervals(both)
 figures["moved"] = plots.dots(moved, xlabel="effect on AP (points)")
 figures["moved"].guide(x=0)
@@ -640,8 +649,10 @@ figures["judges"]
 def judge_here():
     """Train a supernet by the sandwich rule, and score sub-networks with its weights."""
     options = {"image_size": space.image_size, "difficulty": truth.task["difficulty"]}
-    parts = {name: data.detection("digits", name, size=size, seed=0, **options)
-             for name, size in (("train", cfg.images), ("val", min(cfg.images, 100)))}
+    parts = {
+        name: data.detection("digits", name, size=size, seed=0, **options)
+        for name, size in (("train", cfg.images), ("val", min(cfg.images, 100)))
+    }
     recipe = wzdnas.recipe("short", epochs=cfg.epochs, flip=False)
     task = wzdnas.detection_task(space, recipe, **parts, seed=cfg.seed)
     step = sampling.supernet_step(space, sampling.create("sandwich", space), task)
