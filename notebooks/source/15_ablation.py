@@ -195,8 +195,8 @@ widgets.PowerWidget(sd=round(float(noise), 2))
 # ### What sharpens it
 #
 # Before more seeds are bought, the experiment itself can be made sharper: more test images, averaged weights, longer
-# training, pairs. Four networks of equal FLOPs were trained with three seeds in three ways (`datasets/power_digits.py`);
-# those of one seed saw the same batches in the same order. For each way and test, the noise of one training, and of a
+# training, pairs. Four networks of equal FLOPs were trained with three seeds in three ways
+# (`datasets/power_digits.py`); those of one seed saw the same batches in the same order. For each way and test, the noise of one training, and of a
 # difference of two networks: with other seeds ($\sqrt 2$ times as much), and with the same one.
 
 
@@ -673,9 +673,9 @@ figures["front"] = plots.scatter(clouds, crowd="judged by the supernet", **look)
 figures["front"]
 
 # %% [markdown]
-# Networks of the stored front, trained from scratch and tested on images on which nothing was chosen. Beside them random
-# ones of the same latency, and the hand-designed network at three widths. Once by the table of PyTorch, once by that of
-# ONNX Runtime. (`datasets/frontier_trained.py`)
+# Networks of the stored front, trained from scratch and tested on images on which nothing was chosen. Beside them
+# random ones of the same latency, and the hand-designed network at three widths. Once by the table of PyTorch, once by
+# that of ONNX Runtime. (`datasets/frontier_trained.py`)
 
 # %%
 last = benchmark.load("frontier_trained")
