@@ -196,8 +196,9 @@ widgets.PowerWidget(sd=round(float(noise), 2))
 #
 # Before more seeds are bought, the experiment itself can be made sharper: more test images, averaged weights, longer
 # training, pairs. Four networks of equal FLOPs were trained with three seeds in three ways
-# (`datasets/power_digits.py`); those of one seed saw the same batches in the same order. For each way and test, the noise of one training, and of a
-# difference of two networks: with other seeds ($\sqrt 2$ times as much), and with the same one.
+# (`datasets/power_digits.py`); those of one seed saw the same batches in the same order. For each way and test, the
+# noise of one training, and of a difference of two networks: with other seeds ($\sqrt 2$ times as much), and with the
+# same one.
 
 
 # %%
