@@ -5,7 +5,6 @@ from nasedu.widgets.evolution import EvolutionWidget
 from nasedu.widgets.gumbel import GumbelWidget
 from nasedu.widgets.hardware_cost import BlockCostWidget
 from nasedu.widgets.hardware_loss import BudgetWidget
-from nasedu.widgets.power import PowerWidget
 from nasedu.widgets.precision import PrecisionWidget
 from nasedu.widgets.proxies import ProxyMixWidget
 from nasedu.widgets.ranking import RankingWidget
@@ -18,7 +17,6 @@ __all__ = [
     "BudgetWidget",
     "EvolutionWidget",
     "GumbelWidget",
-    "PowerWidget",
     "PrecisionWidget",
     "ProxyMixWidget",
     "RankingWidget",
