@@ -62,7 +62,7 @@ from nasedu.errors import check_whole
 from nasedu.search import (
     DescentConfig,
     EvolutionConfig,
-    SearchConfig,
+    StratifiedConfig,
     SupernetScore,
     descend,
     evolution,
@@ -659,8 +659,8 @@ def judge_here():
     step = sampling.supernet_step(space, sampling.create("sandwich", space), task)
     net = fit(space.supernet(seed=cfg.seed), task, recipe.training, step, seed=cfg.seed).ema
     evaluate = SupernetScore(space, net, task, "val", batches=4)
-    config, state = SearchConfig(budget=cfg.judged), cfg.out_dir / "judged.state"
-    return stratified_search(space, evaluate, latency, config, seed=cfg.seed, state=state).frame()
+    config, state = StratifiedConfig(budget=cfg.judged, cost=latency), cfg.out_dir / "judged.state"
+    return stratified_search(space, evaluate, config, seed=cfg.seed, state=state).frame()
 
 
 # %%
