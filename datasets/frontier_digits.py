@@ -30,7 +30,7 @@ from truth import PACKED
 from nasedu import data, tables
 from nasedu.files import write_atomically
 from nasedu.hardware.latency import describe_device
-from nasedu.search import SearchConfig, SupernetScore, stratified_search
+from nasedu.search import StratifiedConfig, SupernetScore, stratified_search
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "frontier_digits"
@@ -59,10 +59,8 @@ def go_on() -> None:
                 scores = pool.map(evaluate, map(space.parse, texts), chunksize=10)
                 write_atomically(known, json.dumps(dict(zip(texts, scores, strict=True))))
             if judge == "sandwich":
-                start, config = time.perf_counter(), SearchConfig(budget=BUDGET)
-                found = stratified_search(
-                    space, evaluate, latency, config, executor=pool, state=RUNS / "sandwich.search"
-                )
+                start, config = time.perf_counter(), StratifiedConfig(budget=BUDGET, cost=latency)
+                found = stratified_search(space, evaluate, config, executor=pool, state=RUNS / "sandwich.search")
                 print(f"{BUDGET} networks: {time.perf_counter() - start:.0f} s more", flush=True)
                 found.frame().to_csv(RUNS / "judged.csv", index=False)
 

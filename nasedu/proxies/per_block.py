@@ -22,6 +22,7 @@ from nasedu.proxies.gradients import grasp_saliency, snip_saliency
 from nasedu.proxies.naswot import AgreementKernel, agreement, log_det
 from nasedu.proxies.synflow import synflow_saliency
 from nasedu.proxies.zico import zico_saliency
+from nasedu.randomness import stream
 from nasedu.spaces.base import Network, Path, SearchSpace
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.table import LookupTable
@@ -63,7 +64,7 @@ def zero_cost_map(
     if proxy == "naswot":
         scores = _naswot(space, supernet, path, images)
     elif proxy in ("random", "none"):
-        drawn = torch.Generator().manual_seed(seed)
+        drawn = stream(seed, "map")
         shapes = [[len(d.choices) for d in slot.decisions] for slot in space.slots]
         scores = [torch.randn(shape, generator=drawn) * (proxy == "random") for shape in shapes]
     elif proxy == "synflow":

@@ -7,9 +7,10 @@ from nasedu.search.gradient import GradientConfig, gradient_search
 from nasedu.search.local import local_search
 from nasedu.search.pareto import pareto_sweep
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
-from nasedu.search.random import random_search, stratified_search
+from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import SearchConfig
+from nasedu.search.stratified import StratifiedConfig, stratified_search
 from nasedu.search.zen_presets import zen_preset
 from nasedu.search.zero_shot import ADLIK, ZENNAS, ZenConfig, zero_shot
 
@@ -25,6 +26,7 @@ __all__ = [
     "SearchConfig",
     "SearchResult",
     "StandAlone",
+    "StratifiedConfig",
     "SupernetScore",
     "ZenConfig",
     "ZeroCost",

@@ -114,9 +114,7 @@ def descend(
     seeds = _checked(budget, config, seeds, refresh)
     owner = identity(budget, config, seeds, refresh, start) if state else ""
     space, budget, began = budget.space, budget.fresh(), time.perf_counter()
-    theta = torch.zeros(len(seeds), len(space.choices), max(space.choices))
-    if start is not None:
-        theta += config.temperature[0] * padded(start, space).clamp_min(1e-9).log()
+    theta = _logits(space, len(seeds), start, config.temperature[0])
     descent = Descent(space, (0,) * len(space.choices), -math.inf, theta=theta)
     optimizer = torch.optim.Adam([theta], lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step = _resume(state, owner, descent, optimizer, budget) if state else 0
@@ -133,11 +131,22 @@ def descend(
         if state and (step == config.steps or not step % (config.every * _between(descent, refresh))):
             save_state(state, _parts(descent, optimizer, budget, step), owner)
         progress(step, config.steps)
+    return _judged(descent, budget, time.perf_counter() - began)
+
+
+def _judged(descent: Descent, budget: Budget, seconds: float) -> Descent:
+    """The descent with its best architecture, and all scores."""
     for record in descent.history:  # under the loss as it is now: it may have learnt multipliers meanwhile
         record["score"] = _best(record["probabilities"], budget)[1]
     best, score = _best(descent.probabilities(), budget)
     costs = {table.metric: table(best) for table in budget.stack.tables}
-    return replace(descent, best=best, score=score, costs=costs, seconds=time.perf_counter() - began)
+    return replace(descent, best=best, score=score, costs=costs, seconds=seconds)
+
+
+def _logits(space: SearchSpace, rows: int, start: Sequence[Tensor] | None, temperature: float) -> Tensor:
+    """The first theta (rows, decisions, choices): zeros, or that of some probabilities."""
+    theta = torch.zeros(rows, len(space.choices), max(space.choices))
+    return theta if start is None else theta + temperature * padded(start, space).clamp_min(1e-9).log()
 
 
 def _between(descent: Descent, refresh: Refresh | None) -> int:

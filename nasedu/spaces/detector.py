@@ -6,17 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from nasedu.blocks import ConvBNAct
 from nasedu.errors import ParameterError, brief
-from nasedu.spaces.base import Arch, Layer
-
-if TYPE_CHECKING:
-    from nasedu.spaces.yolo import YoloSpace
+from nasedu.spaces.base import Arch, Layer, SearchSpace
 
 MOST_ANCHORS, MOST_CHOICES = 100, 20  # on a scale; of a decision
 Anchors = tuple[tuple[tuple[float, float], ...], ...]  # per scale, per anchor: (width, height) in pixels
@@ -39,7 +35,7 @@ class Template:
     widths: tuple[float, ...]
     act: str
 
-    def layers(self, space: YoloSpace) -> list[Layer]:
+    def layers(self, space: SearchSpace) -> list[Layer]:
         """The network, whose blocks are slots. Every template has its own.
 
         space: has the classes, the anchors and the activation.
@@ -53,7 +49,7 @@ class Template:
         """
         raise NotImplementedError
 
-    def hand_designed(self, space: YoloSpace) -> Arch:
+    def hand_designed(self, space: SearchSpace) -> Arch:
         """The usual network of the family, or the one of the space that is nearest to it.
 
         space: made of this template.
@@ -61,19 +57,34 @@ class Template:
         raise NotImplementedError
 
 
-def nearest(space: YoloSpace, wanted: list[float]) -> Arch:
+def nearest(space: SearchSpace, wanted: list[float]) -> Arch:
     """The architecture whose choices are nearest to numbers, one per decision."""
     pairs = zip(space.decisions, wanted, strict=True)
     return tuple(min(range(len(d.choices)), key=lambda i: abs(float(d.choices[i]) - w)) for d, w in pairs)
 
 
-def conv(space: YoloSpace, name: str, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, of=()) -> Layer:
-    """A convolution with normalisation and the space's activation."""
+def conv(space: SearchSpace, name: str, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, of=()) -> Layer:
+    """A convolution with normalisation and the space's activation.
+
+    space: names the activation.
+    name: of the layer.
+    c_in: channels of the map that it reads.
+    c_out: channels of its own.
+    kernel: height and width, in positions.
+    stride: in positions.
+    of: the layer that it reads; none is the one before.
+    """
     return Layer(name, partial(ConvBNAct, c_in, c_out, kernel, stride, space.act), of)
 
 
-def head(space: YoloSpace, channels: tuple[int, ...], of: tuple[str, ...], kind: type[Detect]) -> Layer:
-    """The last layer, which reads a map of every scale."""
+def head(space: SearchSpace, channels: tuple[int, ...], of: tuple[str, ...], kind: type[Detect]) -> Layer:
+    """The last layer, which reads a map of every scale.
+
+    space: has the classes, the anchors and the sizes.
+    channels: of the maps.
+    of: the layers that they come from.
+    kind: what makes boxes of them.
+    """
     made = partial(kind, channels, space.num_classes, space.anchors.shape[1], space.strides, space.image_size)
     return Layer("detect", made, of)
 
@@ -156,7 +167,13 @@ class Detect(nn.Module):
 class ImplicitDetect(Detect):
     """A head with implicit knowledge: a vector is added before each convolution, one multiplied behind it (YOLOR).
 
-    Shapes and arguments as in `Detect`.
+    Shapes as in `Detect`.
+
+    channels: as there.
+    num_classes: as there.
+    anchors: as there.
+    strides: as there.
+    size: as there.
     """
 
     def __init__(self, channels: tuple[int, ...], num_classes: int, anchors: int, strides: tuple[int, ...], size: int):

@@ -10,18 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from nasedu.blocks import CSP, CSP2, SPPCSP, Bottleneck, Concat
 from nasedu.errors import check_name, check_whole
-from nasedu.spaces.base import Arch, Decision, Layer, Slot
+from nasedu.spaces.base import Arch, Decision, Layer, SearchSpace, Slot
 from nasedu.spaces.detector import Detect, Template, anchors_of, choices_of, conv, head, nearest, upsample
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2
-
-if TYPE_CHECKING:
-    from nasedu.spaces.yolo import YoloSpace
 
 MOST_DEPTH = 100  # bottlenecks of a block
 
@@ -44,7 +40,7 @@ class CSPTemplate(Template):
     downs: tuple[int, ...] = (2, 2, 2, 2, 2)  # stride of the convolution before each backbone block
     act: str = "mish"
 
-    def layers(self, space: YoloSpace) -> list[Layer]:
+    def layers(self, space: SearchSpace) -> list[Layer]:
         return _Builder(self, space).layers()
 
     def checked_depths(self, depths: object) -> tuple | str:
@@ -57,7 +53,7 @@ class CSPTemplate(Template):
         parts = depths if pair else (depths, depths)
         return tuple(choices_of("depths", part, _depth) for part in parts)
 
-    def hand_designed(self, space: YoloSpace) -> Arch:
+    def hand_designed(self, space: SearchSpace) -> Arch:
         """gamma 0.5 everywhere with the template's usual depths (YOLOv4-P5's and -CSP's; for the others ours)."""
         return nearest(space, [number for depth in self.hand for number in (0.5, depth)])
 
@@ -65,7 +61,7 @@ class CSPTemplate(Template):
 class _Builder:
     """Makes the layers of a template for a space."""
 
-    def __init__(self, template: CSPTemplate, space: YoloSpace):
+    def __init__(self, template: CSPTemplate, space: SearchSpace):
         self.template, self.space, self.conv = template, space, partial(conv, space)
         self.left = list(template.hand)  # the usual depths of the slots to come
 

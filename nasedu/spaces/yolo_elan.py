@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from nasedu.blocks import Concat
 from nasedu.blocks.elan import ELAN, ELAN2, SPPCSPC, RepConv, Transition
 from nasedu.errors import ParameterError
-from nasedu.spaces.base import Arch, Decision, Layer, Slot
+from nasedu.spaces.base import Arch, Decision, Layer, SearchSpace, Slot
 from nasedu.spaces.detector import ImplicitDetect, Template, anchors_of, conv, head, nearest, upsample
 from nasedu.supernet.elan import ElasticELAN, ElasticELAN2
-
-if TYPE_CHECKING:
-    from nasedu.spaces.yolo import YoloSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +36,7 @@ class ELANTemplate(Template):
     strides: tuple[int, ...] = (8, 16, 32)
     act: str = "silu"
 
-    def layers(self, space: YoloSpace) -> list[Layer]:
+    def layers(self, space: SearchSpace) -> list[Layer]:
         return _Builder(self, space).layers()
 
     def checked_depths(self, depths: object) -> None:
@@ -48,7 +44,7 @@ class ELANTemplate(Template):
         if depths is not None:
             raise ParameterError("a template of the YOLOv7 family has no depths to choose from")
 
-    def hand_designed(self, space: YoloSpace) -> Arch:
+    def hand_designed(self, space: SearchSpace) -> Arch:
         """The usual chain everywhere, with the outputs that YOLOv7 and YOLOv7-tiny read; for `elan` ours."""
         wanted = []
         for i in range(len(space.slots)):
@@ -60,7 +56,7 @@ class ELANTemplate(Template):
 class _Builder:
     """Makes the layers of a template for a space."""
 
-    def __init__(self, template: ELANTemplate, space: YoloSpace):
+    def __init__(self, template: ELANTemplate, space: SearchSpace):
         self.template, self.space, self.conv = template, space, partial(conv, space)
 
     def layers(self) -> list[Layer]:

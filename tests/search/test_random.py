@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from nasedu.errors import BudgetError, ParameterError, WorkersLost
 from nasedu.search import engine
 from nasedu.search.evolution import EvolutionConfig
 from nasedu.search.local import local_search
-from nasedu.search.random import random_search, stratified_search
+from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import SearchConfig
+from nasedu.search.stratified import StratifiedConfig, stratified_search
 from nasedu.tables.within import at_most, within
 
 CHOICES = [4] * 10
@@ -61,7 +63,7 @@ def test_any_time_is_the_running_best(toy):
 def test_strata_get_equally_many(toy, priced):
     space = toy(CHOICES)
     table = priced(space)
-    result = stratified_search(space, weigh, table, SearchConfig(budget=200), strata=8)
+    result = stratified_search(space, weigh, StratifiedConfig(budget=200, cost=table, strata=8))
     costs = [r[table.metric] for r in result.history]
     assert costs == [table(r["arch"]) for r in result.history]
     counts = np.histogram(costs, bins=8, range=table.bounds())[0]
@@ -73,37 +75,31 @@ def test_strata_get_equally_many(toy, priced):
 
 def test_strata_that_run_dry_are_passed_over(toy, priced):
     space = toy([2, 2, 2, 2])
-    result = stratified_search(space, weigh4, priced(space), SearchConfig(budget=100), strata=6)
+    result = stratified_search(space, weigh4, StratifiedConfig(budget=100, cost=priced(space), strata=6))
     assert len({r["arch"] for r in result.history}) == len(result.history) == space.size
 
 
 def test_a_stratified_search_goes_on_and_takes_executors(toy, priced, tmp_path):
     space, state = toy(CHOICES), tmp_path / "state"
-    table, config = priced(space), SearchConfig(budget=60)
-    whole = stratified_search(space, weigh, table, config, seed=3).history
-    stratified_search(space, weigh, table, SearchConfig(budget=31), seed=3, state=state)
+    config = StratifiedConfig(budget=60, cost=priced(space))
+    whole = stratified_search(space, weigh, config, seed=3).history
+    stratified_search(space, weigh, replace(config, budget=31), seed=3, state=state)
     with ThreadPoolExecutor(2) as pool:
-        again = stratified_search(space, weigh, table, config, seed=3, state=state, executor=pool).history
+        again = stratified_search(space, weigh, config, seed=3, state=state, executor=pool).history
     assert [r["arch"] for r in again] == [r["arch"] for r in whole]
     assert [r["score"] for r in again] == [r["score"] for r in whole]
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [({"strata": 0}, "strata"), ({"cost": sum}, "cost of a stratified"), ({"settings": 3}, "settings of a stratified")],
-)
-def test_a_stratified_search_says_what_is_wrong(toy, priced, change, said):
+def test_a_stratified_search_says_what_is_wrong(toy, priced):
     space = toy(CHOICES)
-    given = {"cost": priced(space), "settings": SearchConfig(budget=5)} | change
-    with pytest.raises(ParameterError, match=said):
-        stratified_search(space, weigh, given.pop("cost"), given.pop("settings"), **given)
-
-
-def test_strata_are_all_that_is_feasible(toy, priced):
-    space = toy(CHOICES)
-    settings = SearchConfig(budget=5, feasible=at_most(priced(space), 1e9))
-    with pytest.raises(ParameterError, match="takes no feasible"):
-        stratified_search(space, weigh, priced(space), settings)
+    cost = priced(space)
+    wrong = {"strata": {"strata": 0}, "cost of a stratified": {"cost": sum}}
+    wrong["takes no feasible"] = {"feasible": at_most(cost, 1e9)}
+    for said, change in wrong.items():
+        with pytest.raises(ParameterError, match=said):
+            StratifiedConfig(**{"budget": 5, "cost": cost} | change)
+    with pytest.raises(ParameterError, match="settings of a stratified"):
+        stratified_search(space, weigh, SearchConfig(budget=5))
 
 
 def test_a_result_of_another_strategy_needs_little(toy):
