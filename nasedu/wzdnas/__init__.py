@@ -14,7 +14,7 @@ from nasedu.wzdnas.loss import PUBLISHED, four_terms, objective
 from nasedu.wzdnas.recipes import RECIPES, recipe
 from nasedu.wzdnas.saved import Detector, load
 from nasedu.wzdnas.search import WZDNASConfig, cost_tables, search, terms_of
-from nasedu.wzdnas.target import Goal, read_goal
+from nasedu.wzdnas.target import read_goal
 from nasedu.wzdnas.warmup import warm_up
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "PUBLISHED",
     "RECIPES",
     "Detector",
-    "Goal",
     "WZDNASConfig",
     "anchors_for",
     "contestants",
