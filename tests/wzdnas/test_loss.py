@@ -11,8 +11,7 @@ from nasedu.errors import BudgetError, ParameterError, UnknownName
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.tables import LookupTable
 from nasedu.wzdnas import PUBLISHED, contestants, cost_tables, four_terms, read_goal
-from nasedu.wzdnas.loss import objective
-from nasedu.wzdnas.loss import LossWeights
+from nasedu.wzdnas.loss import LossWeights, objective
 
 
 @pytest.fixture(scope="module")
