@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from nasedu import data, spaces, wzdnas
 from nasedu.best import BestEpoch
-from nasedu.files import write_atomically
+from nasedu.files import content_hash, write_atomically
 from nasedu.hardware.latency import describe_device
 from nasedu.modules import evaluation_mode
 from nasedu.randomness import stream
@@ -201,7 +201,10 @@ class Truth:
 
 @dataclass(frozen=True)
 class DetectorTruth(Truth):
-    """The same for detectors: average precision (%) of the averaged weights, by the recipe `short`."""
+    """The same for detectors: average precision (%) of the averaged weights, by the recipe `short`.
+
+    Those stay below runs/, each as a detector that `wzdnas.load` reads.
+    """
 
     @property
     def options(self) -> dict:
@@ -215,8 +218,10 @@ class DetectorTruth(Truth):
         """Average precision on validation and test, after every budget."""
         recipe = wzdnas.recipe("short", flip=False, **self.training)
         task = wzdnas.detection_task(space, recipe, parts["train"], val=parts["val"], test=parts["test"], seed=seed)
-        judge = _Budgets(task, self.budgets)
-        fit(space.build(space.parse(text), seed=seed), task, recipe.training, judge, seed=seed)
+        judge, arch = _Budgets(task, self.budgets), space.parse(text)
+        trained = fit(space.build(arch, seed=seed), task, recipe.training, judge, seed=seed)
+        detector = wzdnas.Detector(space, arch, parts["train"].classes, trained.ema)
+        detector.save(HERE.parent / "runs" / self.name / content_hash([text, seed]))
         return judge.scores
 
     def percent(self, score: float, part: object) -> float:
