@@ -79,7 +79,8 @@ def read_goal(target: str, tables: Mapping[str, LookupTable], most: str | None =
 
     Raises `ParameterError` when it cannot be read, `BudgetError` when no architecture reaches it.
     """
-    read = [dict(_read(part, tables) for part in str(text).split(",")) if text else {} for text in (target, most)]
+    given = {"target": target, "within": most}
+    read = [dict(_read(x, tables, name) for x in str(text).split(",")) if text else {} for name, text in given.items()]
     if not read[0]:
         raise ParameterError(f"target {brief(target)}: {FORM}")
     goal = Goal(tables, *read)
@@ -87,7 +88,7 @@ def read_goal(target: str, tables: Mapping[str, LookupTable], most: str | None =
     return goal
 
 
-def _read(text: str, tables: Mapping[str, LookupTable]) -> tuple[str, float]:
+def _read(text: str, tables: Mapping[str, LookupTable], name: str) -> tuple[str, float]:
     """One cost, as the name of its table and a number in its unit."""
     found = re.fullmatch(r"\s*(flops|latency|params)?\s*(hand|[0-9.]+(?:[eE][+-]?[0-9]+)?\s*(%|[a-zA-Z ]+))\s*", text)
     try:
@@ -95,11 +96,11 @@ def _read(text: str, tables: Mapping[str, LookupTable]) -> tuple[str, float]:
         number = 0.0 if what == "hand" else float(what.removesuffix(unit))
         of, factor = UNITS[unit.replace(" ", "").lower()] if unit not in (None, "%") else (named or "flops", 1.0)
     except (AttributeError, ValueError, KeyError):
-        raise ParameterError(f"target {brief(text)}: {FORM}") from None
+        raise ParameterError(f"{name} {brief(text)}: {FORM}") from None
     if named not in (None, of):
-        raise ParameterError(f"target {brief(text)}: {unit} is no unit of {named}")
+        raise ParameterError(f"{name} {brief(text)}: {unit} is no unit of {named}")
     if of not in tables:
-        raise ParameterError(f"target {brief(text)}: there is no table of {of}, only of {', '.join(tables)}")
+        raise ParameterError(f"{name} {brief(text)}: there is no table of {of}, only of {', '.join(tables)}")
     table = tables[of]
     low, high = table.bounds()
     if what == "hand":

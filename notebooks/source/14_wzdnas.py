@@ -21,7 +21,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | a few dozen 64 px scenes: only proves that every cell works | a minute |
-# | `quick` | 1,500 scenes of 128 px, the `course` template | 32 minutes, beside other work |
+# | `quick` | 1,500 scenes of 128 px, the `course` template | 20 minutes |
 # | `full` | 6,000 scenes, three times as many epochs | not measured; about 12 times as long as `quick` |
 # | `gpu` | the published sizes: template `p5`, 416 px, VOC2007, 115,200 search steps, 300 epochs | not measured |
 #
@@ -38,13 +38,13 @@ train_size: int = None  # number of training images; None: all
 test_size: int = None  # number of test images; None: all
 template: str = None  # course, tiny, csp or p5; elan, yolov7, yolov7-small or yolov7-tiny
 semantics: str = None  # of the supernet: sliced or faithful (as published)
-target: str = None  # "hand" (the hand-designed network's FLOPs), "40%" of their range, "70 GFLOPs", "1.6 ms", ...
+target: str = None  # "hand" (the hand-designed one's FLOPs), "40%" of the range, "70 GFLOPs", "1.6 ms"
 within: str = None  # upper bounds beside it, such as "2 GFLOPs, 1 M params"; None: there are none
 lookup: str = None  # latency table: measure (this machine), auto (a stored one), none, or a file
 warmup: str = None  # train, factorised (faster), bn_only or none
 warmup_epochs: int = None  # passes over train_size images; 0 trains no weights
 warmup_batch_size: int = None  # images per warm-up step
-proxy: str = None  # zero-cost proxy: naswot, snip, synflow, grasp or zico; random or none, to compare with
+proxy: str = None  # zero-cost proxy: naswot, snip, synflow, grasp or zico; to compare: random, none
 search_steps: int = None  # steps of theta
 map_every: int = None  # steps between two zero-cost maps
 map_batch_size: int = None  # images in the fixed batch that the maps are computed on
@@ -94,6 +94,9 @@ choices = {
     "precision": ["float32", "bfloat16"],
 }
 cfg = course.setup("14_wzdnas", globals(), choices=choices)
+
+# %%
+# what cannot work is told before anything runs
 for name in ("train_epochs", "batch_size", "warmup_batch_size", "map_batch_size", "map_every"):
     check_whole(name, getattr(cfg, name), 1)
 limits = {"threads": (1, 1024), "search_steps": (1, 10**9), "warmup_epochs": (0, 10**6)}
