@@ -38,7 +38,7 @@ train_size: int = None  # number of training images; None: all
 test_size: int = None  # number of test images; None: all
 template: str = None  # course, tiny, csp or p5; elan, yolov7, yolov7-small or yolov7-tiny
 semantics: str = None  # of the supernet: sliced or faithful (as published)
-target: str = None  # "hand" (the hand-designed one's FLOPs), "40%" of the range, "70 GFLOPs", "1.6 ms"
+target: str = None  # "hand" (the hand-designed one's FLOPs), "40%" of a range, "70 GFLOPs", "2 ms"
 within: str = None  # upper bounds beside it, such as "2 GFLOPs, 1 M params"; None: there are none
 lookup: str = None  # latency table: measure (this machine), auto (a stored one), none, or a file
 warmup: str = None  # train, factorised (faster), bn_only or none
@@ -106,7 +106,7 @@ if cfg.image_size is not None and (cfg.image_size < 32 or cfg.image_size % 32):
     raise ParameterError(f"image_size must be a multiple of 32, got {cfg.image_size}")
 photo = cfg.dataset != "digits"
 early = cfg.target != "hand" or cfg.within
-if early and "ms" not in f"{cfg.target} {cfg.within}":  # what cannot be met is told before any image is made
+if early and "ms" not in f"{cfg.target} {cfg.within}":  # told before any image is made
     counted = {"num_classes": len(cfg.classes or range(20 if photo else 10))}
     counted |= {"template": cfg.template, "image_size": cfg.image_size or (192 if photo else 128)}
     sized = spaces.create("yolo", **counted)
@@ -206,7 +206,7 @@ recipe = wzdnas.RECIPES[cfg.recipe]
 reach = {"ratio": recipe.ratio, "generations": recipe.generations}
 anchors = wzdnas.anchors_for(train_set, space, **reach)
 space = spaces.create("yolo", **options, anchors=anchors.tolist())
-if "ms" not in f"{cfg.target} {cfg.within}":  # what is out of reach is told before anything is timed
+if "ms" not in f"{cfg.target} {cfg.within}":  # told before anything is timed
     wzdnas.read_goal(cfg.target, wzdnas.cost_tables(space), cfg.within)
 figures["search_space"] = plots.network(space)
 figures["search_space"]
@@ -581,7 +581,7 @@ def map_as(semantics):
 
 
 def by_depth(entry):
-    """Scores by width and depth; of an ELAN block with one output alone read, by which one it is."""
+    """Scores by width and depth; of an ELAN block that hands one output on, by which one it is."""
     if entry.ndim == 2:
         return entry
     outs = range(entry.ndim - 1)
@@ -589,6 +589,7 @@ def by_depth(entry):
     return torch.stack([entry[:, *read] for read in alone], 1)
 
 
+# %%
 maps = {name: map_as(name) for name in ("faithful", "sliced")}
 middle = len(space.slots) // 2
 scores = {name: by_depth(table.entries[middle]) for name, table in maps.items()}
@@ -654,7 +655,7 @@ assert abs(by_hand / package - 1) < 1e-3, "both losses must agree"
 
 # %%
 def map_loss(net, path):
-    """What snip and grasp differentiate: the supernet's loss on the fixed batch; zico asks for halves."""
+    """What snip and grasp differentiate: the loss on the fixed batch; zico asks for its halves."""
     if cfg.proxy != "zico":
         return task.loss(net(images, path), objects)["total"]
     half = len(images) // 2
@@ -708,7 +709,8 @@ unit, scale = ("GFLOPs", 2e-9) if goal.table is flops else (goal.table.unit, 1.0
 path_costs = [*paid[:, list(loss_terms).index(next(iter(goal.targets)))].tolist(), derived.expected]
 marks = {"most probable": scale * derived.argmax_cost, "derived": scale * derived.cost}
 look = {"xlabel": "step", "ylabel": f"{unit} per image"}
-figures["budget"] = plots.lines({"expected": scale * np.array(path_costs)}, [*steps, config.steps], **look)
+path_costs = {"expected": scale * np.array(path_costs)}
+figures["budget"] = plots.lines(path_costs, [*steps, config.steps], **look)
 aim = scale * goal.value
 figures["budget"].guide(y=(0.97 * aim, 1.03 * aim), label="target ± 3 %")
 for (name, value), line in zip(marks.items(), (":", "--"), strict=True):
