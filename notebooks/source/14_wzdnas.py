@@ -334,11 +334,12 @@ low, high = flops.bounds()  # in MACs, two FLOPs each
 percent = 100 * (target - low) / (high - low)
 aims = [f"{value:.4g} {goal.tables[name].unit}" for name, value in goal.targets.items()]
 bounds = [f"at most {value:.4g} {goal.tables[name].unit}" for name, value in goal.most.items()]
+met = f"{goal.constraint.count:,} networks meet it."
 Markdown(
     f"The space reaches from {2e-9 * low:.3g} to {2e-9 * high:.3g} GFLOPs; **the target is "
     f"{2e-9 * target:.4g} GFLOPs**, at {percent:.0f} % of that range."
     if goal.table is flops and not bounds
-    else f"The target: **{', '.join([*aims, *bounds])}**. {goal.constraint.count:,} networks meet it."
+    else f"The target: **{', '.join([*aims, *bounds])}**. {met}"
 )
 
 # %% [markdown]
@@ -1417,14 +1418,14 @@ Markdown(f"Latency weight {'; '.join(said)}.{trade}")
 # The last cell stores what came of this run.
 
 # %%
-kept_costs = ("target", "expected", "argmax_cost", "cost")
+kept_costs = ("target", "expected", "argmax_cost", "cost") if unit == "GFLOPs" else ()
 results = {
     "networks": table.to_dict("index"),
     "architectures": {name: space.format(arch) for name, arch in archs.items()},
     "latency_table": {"own": bool(own), **made},
     "rounds": rounds,
     "goal": {"targets": dict(goal.targets), "most": dict(goal.most)},
-    "gflops": {name: 2e-9 * getattr(derived, name) for name in kept_costs} if unit == "GFLOPs" else {},
+    "gflops": {name: 2e-9 * getattr(derived, name) for name in kept_costs},
     "repair_nats": derived.regret,
     "warm_up": warmed.history,
     "per_class": {name: scores.per_class for name, scores in metrics.items()},
