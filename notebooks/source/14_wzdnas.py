@@ -591,6 +591,7 @@ def by_depth(entry):
 
 
 # %%
+# the block in the middle stands for all
 maps = {name: map_as(name) for name in ("faithful", "sliced")}
 middle = len(space.slots) // 2
 scores = {name: by_depth(table.entries[middle]) for name, table in maps.items()}
