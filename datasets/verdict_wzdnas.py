@@ -60,7 +60,8 @@ class Seed:
         self.space = spaces.create("yolo", **options, anchors=anchors.tolist())
         self.latency = {b: tables.stored(self.space, "latency_ms", b) for b in ("torch", "onnxruntime")}
         self.costs = wzdnas.cost_tables(self.space, self.latency["torch"])
-        self.target = wzdnas.read_target(cfg["target"], self.costs["flops"], self.space)
+        self.goal = wzdnas.read_goal(cfg["target"], self.costs)
+        self.target = self.goal.value
 
     def recipe(self, epochs: int, **changes) -> wzdnas.detector.DetectorConfig:
         """The preset's, for digits."""
@@ -92,11 +93,11 @@ class Seed:
 
     def derive(self, descent, config: DescentConfig) -> Arch:
         """The network of a descent, within 3 % of the target."""
-        return tables.derive(descent.path(config.temperature[1]), self.costs["flops"], self.target).arch
+        return self.goal.derive(descent.path(config.temperature[1])).arch
 
     def rivals(self, seed: int) -> dict[str, Arch]:
         """The hand-designed network and a random one that is drawn with a seed."""
-        both = wzdnas.contestants(self.space.hand_designed, self.costs["flops"], self.target, seed=seed)
+        both = wzdnas.contestants(self.space.hand_designed, self.goal, seed=seed)
         return {name: both[name] for name in ("hand-designed", "random")}
 
     def test_trained(self, arch: Arch, state: Path) -> dict[str, float]:

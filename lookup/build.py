@@ -19,7 +19,7 @@ from nasedu.tables.lookup import file_name
 HERE = Path(__file__).parent
 COURSE = {f"{name}:course": {} for name in spaces.names()}
 COUNTED = COURSE | {"yolo:p5": {"num_classes": 20}, "yolo:csp": {"num_classes": 20}}
-MEASURED = [*COURSE.items(), ("yolo:course", {"image_size": 64}), ("proxylessnas", {})]
+MEASURED = [*COURSE.items(), ("yolo:course", {"image_size": 96}), ("proxylessnas", {})]
 
 
 def tables(latency: bool, backend: str) -> dict[str, tuple[str, dict, str, dict]]:

@@ -98,3 +98,21 @@ def detector():
 def photo():
     """60 pixels high, 100 wide, of coloured squares."""
     return np.kron(np.random.default_rng(1).integers(0, 256, (6, 10, 3), np.uint8), np.ones((10, 10, 1), np.uint8))
+
+
+@pytest.fixture
+def randomised():
+    """Gives a network statistics and affine parameters as different from their defaults as training makes them."""
+
+    def randomise(network: nn.Module) -> nn.Module:
+        """The same network, in eval mode."""
+        generator = torch.Generator().manual_seed(1)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.3, generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+                module.weight.data.uniform_(0.5, 1.5, generator=generator)
+                module.bias.data.normal_(0, 0.3, generator=generator)
+        return network.eval()
+
+    return randomise

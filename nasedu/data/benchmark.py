@@ -103,13 +103,13 @@ class Benchmark:
 
         An architecture that the table lacks raises `ArchitectureError`.
         """
-        check_has("the space of a benchmark's evaluator", space, ["choices", "format"], "one of its own kind")
+        check_has("the space of a benchmark's evaluator", space, ["choices", "in_line"], "one of its own kind")
         values = dict(self.scores(part, epochs, seed))
         ends = [0] * len(space.choices), [n - 1 for n in space.choices]
-        whole = space.size == len(self) and all(space.format(arch) in values for arch in ends)
+        whole = space.size == len(self) and all(space.in_line(arch) in values for arch in ends)
         if self.meta.get("fingerprint", space.fingerprint if whole else "") != space.fingerprint:
             raise ParameterError(f"the benchmark {self.name} holds another space than this {space.name}")
-        return lambda arch: self._known(values, space.format(arch))
+        return lambda arch: self._known(values, space.in_line(arch))
 
     def regret(self, text: str) -> float:
         """Percentage points of mean test accuracy below the best architecture of the table."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from nasedu.blocks.merge import merged
 from nasedu.detection import Predictor
 from nasedu.detection.postprocess import check_overlaps
 from nasedu.files import write_atomically
@@ -43,7 +44,7 @@ def export_detector(
     opset: int | None = None,
     suppression: Mapping[str, float] | None = None,
 ) -> ExportedDetector:
-    """Export a detector with its decoded head as ONNX, compare it with PyTorch and time it.
+    """Export a detector with its decoded head as ONNX, merged (`blocks.merge`), compare it with PyTorch and time it.
 
     The file maps `image` (1, 3, S, S), RGB from 0 to 1, to `boxes` (1, N, 4), x1 y1 x2 y2 in pixels of that square, and
     `scores` (1, N, classes). With a suppression inside it gives `boxes` (k, 4), `scores` (k,) and `labels` (k,), best
@@ -62,9 +63,10 @@ def export_detector(
     settings = SUPPRESSION | dict(suppression or {})
     check_overlaps(**settings)
     device = next(detector.network.parameters()).device
-    predictor = Predictor(detector.network, space.anchors, space.strides, multi_label=not inside).to(device)
+    told = {"anchors": space.anchors, "strides": space.strides, "multi_label": not inside}
+    predictor, plain = (Predictor(net, **told).to(device) for net in (detector.network, merged(detector.network)))
     named = {"inputs": ["image"], "outputs": ["boxes", "scores"]}
-    model = onnx_model(predictor, space.input_shape, opset=opset, **named)
+    model = onnx_model(plain, space.input_shape, opset=opset, **named)
     images = example_inputs([space.input_shape])[0].sigmoid() if images is None else images
     boxes, scores = onnx_difference(predictor, model.SerializeToString(), images)
     if inside:

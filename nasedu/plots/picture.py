@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from PIL import Image
 
 COLOURS = matplotlib.color_sequences["petroff8"]  # safe for colour-blind eyes
 MARKERS = "osD^vPX*"
@@ -95,11 +96,12 @@ class Picture(Figure):
         return self
 
     def png(self) -> bytes:
-        """The figure as a PNG at its own resolution."""
+        """The figure as a PNG at its own resolution, in 256 colours: a notebook with photographs stays small."""
         self.draw_without_rendering()  # the layout settles, so that the same figure gives the same bytes
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=self.dpi, metadata={"Software": None})
-        return buffer.getvalue()
+        drawn, small = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png", dpi=self.dpi)
+        Image.open(drawn).convert("RGB").quantize(256).save(small, "png", optimize=True)
+        return small.getvalue()
 
     def base64(self) -> str:
         """The PNG as text, as notebooks and pages hold it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -55,17 +55,20 @@ def network(space: SearchSpace) -> Picture:
 def architectures(space: SearchSpace, archs: Mapping[str, Arch]) -> Picture:
     """Architectures one below the other: per block a stack of its bottlenecks, as wide as its width ratio.
 
-    The space's decisions must be a width and a depth per slot. The outline is the largest choice of both.
+    The space's decisions must be a width and a depth per slot, or a width and, of an ELAN's chain, which outputs are
+    read: these are filled, and the chain ends with the last one. The outline is the largest choice of both.
     """
     said = "; ".join(f"{name}: {' '.join(space.format(arch).split())}" for name, arch in archs.items())
     picture, axes = rows(archs, 11, 1.6 + 0.4 / len(archs), f"Stacks of bottlenecks for each block. {said}")
-    highest = max(float(slot.decisions[1].choices[-1]) for slot in space.slots)
+    most = [len(_levels(slot, [len(d.choices) - 1 for d in slot.decisions])) for slot in space.slots]
+    highest = max(most)
     for ax, arch in zip(axes, archs.values(), strict=True):
         for i, (slot, group) in enumerate(zip(space.slots, space.groups, strict=True)):
-            ratios, depths = ([float(c) for c in d.choices] for d in slot.decisions)
-            ratio, depth = ratios[arch[group[0]]], depths[arch[group[1]]]
-            _stack(ax, i, 0.8 * ratio / max(ratios), int(depth), int(max(depths)))
-            ax.text(i, -0.35, f"γ {ratio:g}, n {depth:g}", ha="center", va="top", fontsize=8)
+            ratios, chosen = [float(c) for c in slot.decisions[0].choices], [arch[d] for d in group]
+            ratio, levels = ratios[chosen[0]], _levels(slot, chosen)
+            _stack(ax, i, 0.8 * ratio / max(ratios), levels, most[i])
+            told = f"n {len(levels)}" if len(chosen) == 2 else "out " + (" ".join(map(str, levels)) or "none")
+            ax.text(i, -0.35, f"γ {ratio:g}, {told}", ha="center", va="top", fontsize=8)
         ax.set(ylabel="bottlenecks", ylim=(-0.3 * highest, highest * 1.05), xlim=(-0.5, len(space.slots) - 0.5))
         ax.set_yticks(sorted({0, highest}))
     axes[-1].set_xticks(range(len(space.slots)), [slot.name for slot in space.slots])
@@ -99,12 +102,22 @@ def price_map(
     return heat(frame, limits=(0.0, float(np.nanmax(frame.to_numpy()))), numbers=numbers, bar=unit, **look)
 
 
-def _stack(ax: Axes, x: float, width: float, depth: int, most: int) -> None:
+def _levels(slot: Slot, chosen: Sequence[int]) -> list[int]:
+    """Which levels of a block's stack are filled, from 1 on: bottlenecks, or the outputs of a chain that are read."""
+    depth, *others = slot.decisions[1:]
+    if others:
+        return [level for level, out in enumerate(chosen[1:], 1) if out]
+    return list(range(1, 1 + int(depth.choices[chosen[1]])))
+
+
+def _stack(ax: Axes, x: float, width: float, read: Sequence[int], most: int) -> None:
+    """A box for every level up to the last one in `read`, filled where it is in it."""
     box(ax, x - 0.4, 0, (0.8, most), facecolor="none", edgecolor="0.8", linestyle=":")
-    if depth == 0:
+    if not read:
         ax.plot([x - width / 2, x + width / 2], [0, 0], color=SEARCHED, linewidth=3, linestyle="-")
-    for level in range(depth):
-        box(ax, x - width / 2, level, (width, 1), facecolor=SEARCHED, edgecolor="white")
+    for level in range(1, 1 + max(read, default=0)):
+        look = {"facecolor": SEARCHED, "edgecolor": "white"} if level in read else {"facecolor": "white"}
+        box(ax, x - width / 2, level - 1, (width, 1), **look)
 
 
 def _outputs(space: SearchSpace) -> dict[str, tuple[int, ...]]:

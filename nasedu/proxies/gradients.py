@@ -103,3 +103,16 @@ def snip_saliency(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> dict
     with evaluation_mode(model):
         gradients = gradients_of(loss(model), weights)
     return {name: s.abs() for name, s in saliency(weights, gradients).items()}
+
+
+def grasp_saliency(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> dict[str, Tensor]:
+    """-w * (H g) for every trainable parameter, by name, of any scalar `loss(model)`; runs in eval mode.
+
+    Gradients and mode are as before afterwards.
+    """
+    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    with evaluation_mode(model):
+        gradients = gradients_of(loss(model), weights, create_graph=True)
+        product = torch.stack([(g * g.detach()).sum() for g in gradients.values()]).sum()
+        curvature = gradients_of(product, weights)
+    return {name: -s for name, s in saliency(weights, curvature).items()}

@@ -18,14 +18,16 @@ from torch import Tensor, nn
 
 from nasedu.errors import ProxyError, check_name
 from nasedu.modules import evaluation_mode
-from nasedu.proxies.gradients import snip_saliency
+from nasedu.proxies.gradients import grasp_saliency, snip_saliency
 from nasedu.proxies.naswot import AgreementKernel, agreement, log_det
 from nasedu.proxies.synflow import synflow_saliency
+from nasedu.proxies.zico import zico_saliency
+from nasedu.randomness import stream
 from nasedu.spaces.base import Network, Path, SearchSpace
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.table import LookupTable
 
-PROXIES = ("naswot", "snip", "synflow")
+PROXIES = ("naswot", "snip", "synflow", "grasp", "zico", "random", "none")
 
 
 def empty_map(space: SearchSpace, proxy: str) -> LookupTable:
@@ -41,6 +43,7 @@ def zero_cost_map(
     images: Tensor,
     proxy: str = "naswot",
     loss: Callable[[nn.Module], Tensor] | None = None,
+    seed: int = 0,
 ) -> LookupTable:
     """Score every option of every slot with the supernet's weights as they are.
 
@@ -48,8 +51,11 @@ def zero_cost_map(
         supernet: left as it is, with mode and gradients.
         path: the weights that mix the inputs of the blocks.
         images: one fixed batch (B, C, H, W).
-        proxy: naswot, or snip or synflow, which need weights in every option.
-        loss: for snip, `loss(model)` is a scalar of the supernet on that batch.
+        proxy: naswot; snip, synflow, grasp or zico, which need weights in every option; or, to compare with, random
+            scores or none (zeros).
+        loss: `loss(model)` is a scalar of the supernet on that batch, for snip and grasp; for zico the losses of two or
+            more parts of it, (parts,).
+        seed: of random scores, which are the same whenever the map is made.
 
     Raises `UnknownName`, `ProxyError` where an option has no weights or synflow saturates, and `TableError` when a
     score is not finite.
@@ -57,11 +63,15 @@ def zero_cost_map(
     table = empty_map(space, proxy)
     if proxy == "naswot":
         scores = _naswot(space, supernet, path, images)
-    elif proxy == "snip":
-        scores = _kept(space, supernet, snip_saliency(supernet, loss), proxy)
-    else:
+    elif proxy in ("random", "none"):
+        drawn = stream(seed, "map")
+        shapes = [[len(d.choices) for d in slot.decisions] for slot in space.slots]
+        scores = [torch.randn(shape, generator=drawn) * (proxy == "random") for shape in shapes]
+    elif proxy == "synflow":
         saliency = synflow_saliency(supernet, lambda net, x: net(x, [p.double() for p in path]), space.input_shape)
         scores = _kept(space, supernet, saliency, proxy)
+    else:
+        scores = _kept(space, supernet, OF_LOSS[proxy](supernet, loss), proxy)
     for slot, score in zip(space.slots, scores, strict=True):
         table.entries[space.groups.index(space.deciding[slot.name])] += score
     provenance = {"how": f"{proxy}, block by block, batch of {len(images)}"}
@@ -131,8 +141,24 @@ def _elastic_options(block: nn.Module, x: Tensor) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
+OF_LOSS = {"snip": snip_saliency, "grasp": grasp_saliency, "zico": zico_saliency}
+
+
+def _log_sum(kept: list[Tensor]) -> Tensor:
+    return torch.stack([value.sum() for value in kept]).sum().clamp_min(1e-300).log()
+
+
+# an option's score from the saliencies of its layers, each of the weights that it keeps
+ADDED = {
+    "snip": _log_sum,
+    "synflow": _log_sum,
+    "grasp": lambda kept: torch.stack([value.sum() for value in kept]).sum(),  # has a sign
+    "zico": lambda kept: torch.stack([value.sum() for value in kept if value.any()] or [kept[0].sum() + 1]).log().sum(),
+}
+
+
 def _kept(space: SearchSpace, supernet: Network, saliency: dict[str, Tensor], proxy: str) -> list[Tensor]:
-    """log of the summed saliency of the convolution weights that each option keeps."""
+    """The score of every option, of the saliency of the convolution weights that it keeps."""
     scores = []
     for slot in space.slots:
         block = copy.deepcopy(supernet.parts[slot.name]).double()
@@ -140,12 +166,12 @@ def _kept(space: SearchSpace, supernet: Network, saliency: dict[str, Tensor], pr
             parameter.data = saliency[f"parts.{slot.name}.{name}"].double()
         score = torch.empty([len(d.choices) for d in slot.decisions], dtype=torch.float64)
         for option in itertools.product(*map(range, score.shape)):
-            kept = [value.sum() for value in block.extract(*option).values() if value.ndim == 4]
+            kept = [value for value in block.extract(*option).values() if value.ndim == 4]
             if not kept:
                 chosen = ", ".join(d.choices[i] for d, i in zip(slot.decisions, option, strict=True))
                 raise ProxyError(f"{proxy} scores weights, and {chosen} of {slot.name} has none: take naswot")
-            score[option] = sum(kept)
-        if proxy == "synflow" and not score.any():
+            score[option] = ADDED[proxy](kept)
+        if proxy == "synflow" and (score < -600).all():
             raise ProxyError(f"no synflow reaches {slot.name}: activations that saturate, as ReLU6 does, stop it")
-        scores.append(score.clamp_min(1e-300).log())
+        scores.append(score)
     return scores

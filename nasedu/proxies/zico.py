@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nasedu.errors import ParameterError, ProxyError, check_name, check_whole
+from nasedu.modules import evaluation_mode
 from nasedu.proxies.batch import Batch
 from nasedu.proxies.probe import Probe, cross_entropy, gradients_of
 from nasedu.proxies.registry import register
@@ -48,9 +50,26 @@ def split(batch: Batch, parts: int) -> list[Batch]:
 
 def layer_score(gradients: Tensor, spread: str = "signed") -> float | None:
     """ln Sum_w mean|g| / std g of a layer's gradients (parts, ...); None where no weight's varies."""
-    gradients = gradients.double()
-    mean = gradients.abs().mean(0)
-    deviation = (gradients.abs() if spread == "absolute" else gradients).std(0, correction=0)
-    varies = deviation > 0
-    total = float((mean[varies] / deviation[varies]).sum())
+    total = float(steadiness(gradients, spread).sum())
     return math.log(total) if total > 0 else None
+
+
+def steadiness(gradients: Tensor, spread: str = "signed") -> Tensor:
+    """mean|g| / std g of every weight's gradients (parts, ...); 0 for one that does not vary."""
+    gradients = gradients.double()
+    deviation = (gradients.abs() if spread == "absolute" else gradients).std(0, correction=0)
+    return torch.where(deviation > 0, gradients.abs().mean(0) / deviation, 0.0)
+
+
+def zico_saliency(model: nn.Module, losses: Callable[[nn.Module], Tensor]) -> dict[str, Tensor]:
+    """`steadiness` for every trainable parameter, by name; runs in eval mode. Raises `ProxyError`.
+
+    `losses(model)` are those of two or more parts of a batch, (parts,). Gradients and mode are as before afterwards.
+    """
+    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    with evaluation_mode(model):
+        found = losses(model)
+        if found.ndim != 1 or len(found) < 2:
+            raise ProxyError(f"zico needs the losses of two or more parts of a batch, got {tuple(found.shape)}")
+        each = [gradients_of(part, weights, retain_graph=True) for part in found.unbind()]
+    return {name: steadiness(torch.stack([g[name] for g in each])) for name in weights}

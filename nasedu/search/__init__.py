@@ -10,6 +10,7 @@ from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import SearchConfig
+from nasedu.search.stratified import StratifiedConfig, stratified_search
 from nasedu.search.zen_presets import zen_preset
 from nasedu.search.zero_shot import ADLIK, ZENNAS, ZenConfig, zero_shot
 
@@ -25,6 +26,7 @@ __all__ = [
     "SearchConfig",
     "SearchResult",
     "StandAlone",
+    "StratifiedConfig",
     "SupernetScore",
     "ZenConfig",
     "ZeroCost",
@@ -34,6 +36,7 @@ __all__ = [
     "local_search",
     "pareto_sweep",
     "random_search",
+    "stratified_search",
     "zen_preset",
     "zero_shot",
 ]

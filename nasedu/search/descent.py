@@ -30,7 +30,7 @@ from nasedu.search.result import SearchResult
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import identity, load_state, restoring, save_state
 from nasedu.tables.budget import Budget
-from nasedu.tables.table import LookupTable, TableStack
+from nasedu.tables.table import LookupTable, TableStack, padded
 
 GRADIENTS = ("relaxed", "sampled")
 
@@ -95,6 +95,7 @@ def descend(
     *,
     seeds: Sequence[int] = (0,),
     refresh: Refresh | None = None,
+    start: Sequence[Tensor] | None = None,
     state: str | Path | None = None,
     progress: Progress = silent,
 ) -> Descent:
@@ -104,15 +105,16 @@ def descend(
         config: how theta descends.
         seeds: one for each row of theta. Rows of one seed see the same noise; a row is the same alone, up to rounding.
         refresh: `refresh(descent, T)` returns the tables anew every `config.every` steps; it needs a single seed.
+        start: probabilities (n_choices,) of every decision, at the first temperature; None: all choices alike.
         state: a file from which a killed descent goes on; one of another descent starts afresh and says so.
         progress: told of the steps done, and of how many.
 
     Raises `ParameterError`, `CheckpointError`.
     """
     seeds = _checked(budget, config, seeds, refresh)
-    owner = identity(budget, config, seeds, refresh) if state else ""
-    space, budget = budget.space, budget.fresh()
-    theta, start = torch.zeros(len(seeds), len(space.choices), max(space.choices)), time.perf_counter()
+    owner = identity(budget, config, seeds, refresh, start) if state else ""
+    space, budget, began = budget.space, budget.fresh(), time.perf_counter()
+    theta = _logits(space, len(seeds), start, config.temperature[0])
     descent = Descent(space, (0,) * len(space.choices), -math.inf, theta=theta)
     optimizer = torch.optim.Adam([theta], lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step = _resume(state, owner, descent, optimizer, budget) if state else 0
@@ -129,11 +131,22 @@ def descend(
         if state and (step == config.steps or not step % (config.every * _between(descent, refresh))):
             save_state(state, _parts(descent, optimizer, budget, step), owner)
         progress(step, config.steps)
+    return _judged(descent, budget, time.perf_counter() - began)
+
+
+def _judged(descent: Descent, budget: Budget, seconds: float) -> Descent:
+    """The descent with its best architecture, and all scores."""
     for record in descent.history:  # under the loss as it is now: it may have learnt multipliers meanwhile
         record["score"] = _best(record["probabilities"], budget)[1]
     best, score = _best(descent.probabilities(), budget)
     costs = {table.metric: table(best) for table in budget.stack.tables}
-    return replace(descent, best=best, score=score, costs=costs, seconds=time.perf_counter() - start)
+    return replace(descent, best=best, score=score, costs=costs, seconds=seconds)
+
+
+def _logits(space: SearchSpace, rows: int, start: Sequence[Tensor] | None, temperature: float) -> Tensor:
+    """The first theta (rows, decisions, choices): zeros, or that of some probabilities."""
+    theta = torch.zeros(rows, len(space.choices), max(space.choices))
+    return theta if start is None else theta + temperature * padded(start, space).clamp_min(1e-9).log()
 
 
 def _between(descent: Descent, refresh: Refresh | None) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -20,6 +21,36 @@ from nasedu.tables.table import LookupTable
 
 # ours: a start from a lower temperature and an end at a higher one than WZDNAS's meets more budgets, at less loss
 SWEEP = DescentConfig(steps=20_000, temperature=(2.0, 0.3), gradient="sampled")
+
+
+def efficient(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Which points no other beats in cost or score without losing in the other: places, by rising cost.
+
+    Of equal points the first one counts, and what is no number never does.
+
+    costs: lower is better.
+    scores: higher is better.
+    """
+    x, y = np.asarray(costs, dtype=float), np.asarray(scores, dtype=float)
+    order = np.lexsort((-y, x))
+    order = order[np.isfinite(x[order]) & np.isfinite(y[order])]
+    before = np.concatenate([[-np.inf], np.maximum.accumulate(y[order])[:-1]])
+    return order[y[order] > before].tolist()
+
+
+def hypervolume(costs: Sequence[float], scores: Sequence[float], cost: float, score: float) -> float:
+    """The area that a front dominates, up to a reference point that all should beat (Zitzler and Thiele 1999).
+
+    costs: lower is better.
+    scores: higher is better.
+    cost: of the reference; points that cost as much or more add nothing.
+    score: of the reference, likewise for points that score no more.
+    """
+    x, y = np.asarray(costs, dtype=float), np.asarray(scores, dtype=float)
+    inside = (x < cost) & (y > score)
+    front = np.flatnonzero(inside)[efficient(x[inside].tolist(), y[inside].tolist())]
+    steps = np.diff(y[front], prepend=score)
+    return float((steps * (cost - x[front])).sum())
 
 
 @dataclass
@@ -45,9 +76,7 @@ class Front:
     def efficient(self) -> pd.DataFrame:
         """The rows of `frame` whose derived architecture no other beats in cost or objective without losing in one."""
         rows = self._frame.dropna(subset="derived_cost")
-        rows = rows.sort_values(["derived_cost", "derived_objective"], ascending=[True, False], kind="stable")
-        best_before = rows["derived_objective"].cummax().shift(fill_value=-float("inf"))
-        return rows[rows["derived_objective"] > best_before].copy()
+        return rows.iloc[efficient(rows["derived_cost"], rows["derived_objective"])].copy()
 
     @cached_property
     def _frame(self) -> pd.DataFrame:

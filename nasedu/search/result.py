@@ -35,10 +35,5 @@ class SearchResult:
         """The history as a pandas DataFrame, one row a step; `arch` is one line of text that `space.parse` reads."""
         import pandas as pd
 
-        rows = [r | {"arch": _one_line(self.space, r["arch"])} if "arch" in r else r for r in self.history]
+        rows = [r | {"arch": self.space.in_line(r["arch"])} if "arch" in r else r for r in self.history]
         return pd.DataFrame(rows)
-
-
-def _one_line(space: SearchSpace, arch: Arch) -> str:
-    lines = space.format(arch).strip().split("\n")
-    return lines[0] if len(lines) == 1 else "{" + ", ".join(lines) + "}"  # YAML's flow style

@@ -356,6 +356,11 @@ class SearchSpace:
             told |= names.keys()
         return "\n".join(lines) + "\n"
 
+    def in_line(self, arch: Arch) -> str:
+        """The architecture as `format` has it, in one line, which `parse` reads as well."""
+        lines = self.format(arch).strip().split("\n")
+        return lines[0] if len(lines) == 1 else "{" + ", ".join(lines) + "}"  # YAML's flow style
+
     def parse(self, text: str) -> Arch:
         """Read what `format` writes, in any order of lines. Raises `ArchitectureError` or `UnknownName`."""
         text = self._text(text)

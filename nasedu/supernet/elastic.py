@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from nasedu.blocks import CSP, CSP2, ConvBNAct
 from nasedu.blocks.common import convolve
+from nasedu.blocks.factorised import Factorised
 from nasedu.errors import check_name
 from nasedu.supernet.mixed import Entry, Subset, dense
 
@@ -30,17 +31,64 @@ SEMANTICS = ("faithful", "sliced")
 Width = int | Tensor  # channels kept, or a mask over all channels (C,)
 
 
-class _Elastic:
+class Masked:
+    """Convolutions that run at a hidden width which is an index or a mixture, in one of the two semantics."""
+
+    def keep(self, hiddens: Sequence[int], semantics: str) -> None:
+        """Say what there is to choose. Raises `UnknownName`.
+
+        hiddens: the widths, in channels.
+        semantics: "faithful" or "sliced".
+        """
+        self.hiddens, self.semantics = tuple(hiddens), check_name("supernet semantics", semantics, SEMANTICS)
+
+    def width(self, choice: int | Tensor, widen: int = 1) -> Width:
+        """A width's choice as the number of channels kept, or as the mask over all channels (C,).
+
+        choice: an index, or a weight for each choice.
+        widen: how many times the hidden width the layer has.
+        """
+        hiddens = [widen * hidden for hidden in self.hiddens]
+        if isinstance(choice, Tensor):
+            return choice @ first_kept(hiddens).to(choice)
+        if self.semantics == "sliced":
+            return hiddens[choice]
+        weight = self.enter.conv.weight
+        return (torch.arange(max(hiddens), device=weight.device) < hiddens[choice]).to(weight.dtype)
+
+    def conv(self, layer: ConvBNAct, x: Tensor, kept: Width) -> Tensor:
+        """A convolution block at the width `kept`.
+
+        layer: at its largest.
+        x: (B, C, H, W).
+        kept: as `width` gives it.
+        """
+        if isinstance(kept, int):
+            return layer.act(_narrow_bn(layer.bn, _narrow_conv(layer.conv, x, kept), slice(0, kept)))
+        y = layer.bn(layer.conv(x))
+        mask = kept[:, None, None]
+        return layer.act(y * mask) if self.semantics == "faithful" else layer.act(y) * mask
+
+    def extract(self, *option: int) -> dict[str, Tensor]:
+        """The state of the stand-alone block of an option, as copies.
+
+        option: an index for every decision.
+        """
+        state = self.state_dict()
+        return {name: state[name][index].clone() for name, index in self.slices(*option).items()}
+
+
+class _Elastic(Masked):
     """What CSP and CSP2 share. Mixed in before the stand-alone block, whose modules it runs at their largest."""
 
     def __init__(self, c_in, c_out, hiddens: Sequence[int], depths: Sequence[int], act="mish", semantics="sliced"):
         super().__init__(c_in, c_out, max(hiddens), max(depths), act)
-        self.hiddens, self.depths = tuple(hiddens), tuple(depths)
-        self.semantics = check_name("supernet semantics", semantics, SEMANTICS)
+        self.keep(hiddens, semantics)
+        self.depths = tuple(depths)
 
     def forward(self, x: Tensor, width: Entry, depth: Entry) -> Tensor:
         """(B, c_in, H, W) to (B, c_out, H, W)."""
-        width, depth = _soft(width, len(self.hiddens)), _soft(depth, len(self.depths))
+        width, depth = soft(width, len(self.hiddens)), soft(depth, len(self.depths))
         kept = self.width(width)
         if self.semantics == "sliced" and not isinstance(depth, Tensor):
             shallow, deep = next(itertools.islice(self.unroll(x, kept), depth, None))
@@ -49,16 +97,6 @@ class _Elastic:
         steps = list(itertools.islice(self.unroll(x, kept), len(weights)))
         deep = sum(weight * z for weight, (_, z) in zip(weights, steps, strict=True))
         return self.leave(steps[0][0], deep, kept)
-
-    def width(self, choice: int | Tensor) -> Width:
-        """A width's choice as the number of channels kept, or as the mask over all channels (C,)."""
-        if isinstance(choice, Tensor):
-            return choice @ first_kept(self.hiddens).to(choice)
-        hidden = self.hiddens[choice]
-        if self.semantics == "sliced":
-            return hidden
-        weight = self.enter.conv.weight
-        return (torch.arange(max(self.hiddens), device=weight.device) < hidden).to(weight.dtype)
 
     def _depth_weights(self, depth: int | Tensor) -> Sequence[float | Tensor]:
         """One weight per depth choice; trailing zeros are dropped where the semantics let them be skipped."""
@@ -73,12 +111,12 @@ class _Elastic:
 
         All depths share their prefix: each bottleneck runs once. Stop early to run fewer.
         """
-        z = self._conv(self.enter, x, kept)
+        z = self.conv(self.enter, x, kept)
         shallow = z if self.reverse else x
         done = 0
         for n in self.depths:
             for bottleneck in self.bottlenecks[done:n]:
-                y = self._conv(bottleneck.conv, self._conv(bottleneck.reduce, z, kept), kept)
+                y = self.conv(bottleneck.conv, self.conv(bottleneck.reduce, z, kept), kept)
                 z = y if self.reverse else z + y
             done = n
             yield shallow, z
@@ -104,14 +142,6 @@ class _Elastic:
     def _deep(self, z: Tensor, hidden: int) -> Tensor:
         """The deep branch's last convolution, where it has one, with its first `hidden` filters."""
         return z if self.reverse else _narrow_conv(self.deep, z, hidden)
-
-    def _conv(self, layer: ConvBNAct, x: Tensor, kept: Width) -> Tensor:
-        """A convolution block at the width `kept`."""
-        if isinstance(kept, int):
-            return layer.act(_narrow_bn(layer.bn, _narrow_conv(layer.conv, x, kept), slice(0, kept)))
-        y = layer.bn(layer.conv(x))
-        mask = kept[:, None, None]
-        return layer.act(y * mask) if self.semantics == "faithful" else layer.act(y) * mask
 
     def _both(self, hidden: int) -> Tensor:
         """Indices of the kept channels in the concatenation of two maps of the largest width."""
@@ -139,11 +169,6 @@ class _Elastic:
         kept_in = slice(None) if reads_block_input or tensor.ndim < 2 else slice(0, hidden)
         return (slice(0, hidden), kept_in) if tensor.ndim == 4 else (slice(0, hidden),)
 
-    def extract(self, width: int, depth: int) -> dict[str, Tensor]:
-        """The state of the stand-alone block of this option, as copies."""
-        state = self.state_dict()
-        return {name: state[name][index].clone() for name, index in self.slices(width, depth).items()}
-
 
 class ElasticCSP(_Elastic, CSP):
     """`blocks.CSP` over several hidden widths and depths (WZDNAS, search block of the backbone)."""
@@ -153,8 +178,12 @@ class ElasticCSP2(_Elastic, CSP2):
     """`blocks.CSP2` over several hidden widths and depths (WZDNAS, search block of the neck)."""
 
 
-def _soft(entry: Entry, choices: int) -> int | Tensor:
-    """An entry that names some choices only as weights of all of them."""
+def soft(entry: Entry, choices: int) -> int | Tensor:
+    """An entry that names some choices only as weights of all of them.
+
+    entry: of a path.
+    choices: how many there are.
+    """
     return dense(entry, choices) if isinstance(entry, Subset) else entry
 
 
@@ -163,8 +192,10 @@ def first_kept(kept: Sequence[int]) -> Tensor:
     return (torch.arange(max(kept)) < torch.tensor(kept)[:, None]).float()
 
 
-def _narrow_conv(conv: nn.Conv2d, x: Tensor, out: int) -> Tensor:
+def _narrow_conv(conv: nn.Conv2d | Factorised, x: Tensor, out: int) -> Tensor:
     """`conv` with its first `out` filters, reading the channels that `x` has."""
+    if isinstance(conv, Factorised):
+        return conv.narrow(x, out)
     bias = None if conv.bias is None else conv.bias[:out]
     return convolve(x, conv.weight[:out, : x.shape[1]], bias, conv)
 

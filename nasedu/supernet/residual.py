@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nasedu.blocks.basic import BasicBlock, Stem
 from nasedu.blocks.mobile import Classifier
-from nasedu.supernet.elastic import _narrow_bn, _narrow_conv, _soft, first_kept
+from nasedu.supernet.elastic import _narrow_bn, _narrow_conv, first_kept, soft
 from nasedu.supernet.mixed import Entry
 
 Width = int | Tensor  # channels kept, or a mask over all channels (C,)
@@ -24,7 +24,7 @@ Width = int | Tensor  # channels kept, or a mask over all channels (C,)
 
 def kept(entry: Entry, widths: Sequence[int]) -> Width:
     """A choice of width as the number of channels kept, or as the mask over all of them (C,)."""
-    entry = _soft(entry, len(widths))
+    entry = soft(entry, len(widths))
     return entry @ first_kept(widths).to(entry) if isinstance(entry, Tensor) else widths[entry]
 
 

@@ -59,16 +59,19 @@ def derive(
     return Derived(table.space.validate(arch), argmax, expected, table(argmax), table(arch), target, regret)
 
 
-def nearest(arch: Arch, table: LookupTable, target: float, tolerance: float = TOLERANCE) -> Arch:
+def nearest(
+    arch: Arch, table: LookupTable, target: float, tolerance: float = TOLERANCE, also: Constraint | None = None
+) -> Arch:
     """`arch` itself when it meets the target, else the architecture that differs from it by the fewest steps.
 
         arch: where to start.
         table: of a cost.
         target: in the table's unit.
         tolerance: how far from the target the cost may be, as a share of it.
+        also: further budgets, as in `derive`.
 
     Raises `BudgetError`, `ArchitectureError`.
     """
     chosen = zip(table.space.validate(arch), table.space.choices, strict=True)
     steps = [-(torch.arange(n) - i).abs() for i, n in chosen]
-    return derive([torch.softmax(s.double(), 0) for s in steps], table, target, tolerance).arch
+    return derive([torch.softmax(s.double(), 0) for s in steps], table, target, tolerance, also).arch

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from nasedu.blocks import CSP, Bottleneck, Classifier
+from nasedu.blocks.elan import ELAN
 from nasedu.errors import ParameterError
 from nasedu.hardware.count import count
 from nasedu.registry import Registry
@@ -41,11 +42,13 @@ def register(name: str, metric: Metric) -> None:
 
 
 def depth(piece: Piece, module: nn.Module) -> int:
-    """How many blocks run: bottlenecks in a detector, elsewhere searched operations that have weights.
+    """How many blocks run: bottlenecks, or an ELAN's chain, in a detector; elsewhere searched operations with weights.
 
     Skips, missing connections and pools have none, and fixed layers are the same in all networks. What stands side by
     side, as the edges of a cell do, is counted, too.
     """
+    if isinstance(module, ELAN):
+        return len(module.chain)
     if piece.group is None or isinstance(module, CSP):
         return sum(isinstance(part, Bottleneck) for part in module.modules())
     return int(any(True for _ in module.parameters()))
@@ -71,5 +74,6 @@ register("paddle_flops", Metric("FLOPs as Paddle counts", paddle_flops))
 register("depth", Metric("blocks", depth))
 register("boundaries", Metric("boundaries", lambda _, module: int(runs(module))))
 register("latency_ms", Metric("ms"))
-for _name, _unit in {"naswot": "log |det K| per image", "snip": "log saliency", "synflow": "log saliency"}.items():
+_SCORES = {"naswot": "log |det K| per image", "snip": "log saliency", "synflow": "log saliency", "grasp": "saliency"}
+for _name, _unit in (_SCORES | {"zico": "log mean / deviation", "random": "noise", "none": "nothing"}).items():
     register(_name, Metric(_unit, cost=False, made_by="proxies.zero_cost_map"))

@@ -14,7 +14,7 @@ from nasedu.wzdnas.loss import PUBLISHED, four_terms
 from nasedu.wzdnas.recipes import RECIPES, recipe
 from nasedu.wzdnas.saved import Detector, load
 from nasedu.wzdnas.search import WZDNASConfig, cost_tables, search, terms_of
-from nasedu.wzdnas.target import read_target
+from nasedu.wzdnas.target import read_goal
 from nasedu.wzdnas.warmup import warm_up
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "four_terms",
     "load",
     "read_authors",
-    "read_target",
+    "read_goal",
     "recipe",
     "report",
     "search",

@@ -10,24 +10,24 @@ from nasedu.detection import Metrics
 from nasedu.hardware import Latency, count, measure
 from nasedu.randomness import rng
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.tables import LookupTable, nearest, within
+from nasedu.tables import LookupTable, nearest
+from nasedu.wzdnas.target import Goal
 
 
-def contestants(searched: Arch, table: LookupTable, target: float, seed: int = 0) -> dict[str, Arch]:
+def contestants(searched: Arch, goal: Goal, seed: int = 0) -> dict[str, Arch]:
     """The searched architecture, the hand-designed one and a random one, by name.
 
         searched: as it is.
-        table: of MACs.
-        target: in MACs: the hand-designed one is moved by the fewest steps where it misses it by more than 3 %, and the
-            random one is uniform among all that meet it.
+        goal: the hand-designed one is moved by the fewest steps where it misses it, and the random one is uniform among
+            all that reach it.
         seed: of the random one.
 
     Raises `BudgetError`.
     """
     return {
         "searched": searched,
-        "hand-designed": nearest(table.space.hand_designed, table, target),
-        "random": within(table, target).sample(rng(seed, "random rival")),
+        "hand-designed": nearest(goal.table.space.hand_designed, goal.table, goal.value, also=goal.others),
+        "random": goal.constraint.sample(rng(seed, "random rival")),
     }
 
 

@@ -38,7 +38,7 @@ from nasedu.storage import load_weights
 
 FORMAT = "nasedu-detector-1"
 SETTINGS, WEIGHTS, FOLDER = "detector.json", "weights.safetensors", "detectors"
-OPTIONS = ("template", "num_classes", "image_size", "anchors", "act")
+OPTIONS = ("template", "num_classes", "image_size", "anchors", "act", "widths", "depths")
 Picture = str | Path | Image.Image | np.ndarray | Tensor
 
 
@@ -84,6 +84,8 @@ class Detector:
             "image_size": space.image_size,
             "anchors": space.anchors.tolist(),
             "act": space.act,
+            "widths": list(space.widths),
+            "depths": space.depths,
         }
         picture = {"colour": "RGB", "layout": "NCHW", "low": 0, "high": 1, "size": [space.image_size] * 2}
         picture["letterbox"] = {"grey": GREY, "place": "centre"}

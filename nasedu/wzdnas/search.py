@@ -15,25 +15,28 @@ from nasedu.search.descent import Descent, DescentConfig, descend
 from nasedu.spaces.base import Network, SearchSpace
 from nasedu.tables.table import LookupTable
 from nasedu.wzdnas.loss import PUBLISHED, LossWeights, four_terms
+from nasedu.wzdnas.target import Goal
+
+COUNTED = {"flops": "macs", "params": "params", "depth": "depth"}
 
 
 def cost_tables(space: SearchSpace, latency: LookupTable | None = None) -> dict[str, LookupTable]:
-    """The tables of the loss by term, counted here: flops (in MACs) and depth; and latency, where one is given."""
-    tables = {"flops": LookupTable.build(space, "macs"), "depth": LookupTable.build(space, "depth")}
-    return tables | ({"latency": latency} if latency else {})
+    """The tables of costs by name, counted here: flops (in MACs), params and depth; and latency, where one is given."""
+    counted = {name: LookupTable.build(space, metric) for name, metric in COUNTED.items()}
+    return counted | ({"latency": latency} if latency else {})
 
 
 @dataclass(frozen=True, kw_only=True)
 class WZDNASConfig(DescentConfig):
     """What theta descends on, and how: the settings of a descent as well.
 
-    target: F* in MACs.
+    target: F* in MACs, or a goal.
     weights: of the terms of the loss.
     proxy: what the map scores with.
     map_loss: `map_loss(model, path)` is what snip differentiates.
     """
 
-    target: float
+    target: float | Goal
     weights: LossWeights = PUBLISHED
     proxy: str = "naswot"
     map_loss: Callable | None = None
@@ -70,11 +73,13 @@ def search(
         return zero_cost_map(space, supernet, path, images, config.proxy, loss)
 
     blank = empty_map(space, config.proxy)  # the map of the first step is made by the first refresh
+    budget = four_terms({"zero_cost": blank, **tables}, config.target, config.weights)
     descent = descend(
-        four_terms({"zero_cost": blank, **tables}, config.target, config.weights),
+        budget,
         config,
         seeds=[seed],
-        refresh=lambda descent, temperature: [refreshed(descent, temperature), *tables.values()],
+        refresh=lambda descent, temperature: [refreshed(descent, temperature), *budget.tables[1:]],
+        start=published_start(space),
         state=state,
         progress=progress,
     )
@@ -84,7 +89,7 @@ def search(
 def terms_of(
     descent: Descent,
     tables: Mapping[str, LookupTable],
-    target: float,
+    target: float | Goal,
     weights: LossWeights = PUBLISHED,
     seed: int = 0,
 ) -> dict[str, list[float]]:
@@ -96,5 +101,24 @@ def terms_of(
     weights: of the terms.
     seed: the row of the descent.
     """
-    costs = torch.stack([record["costs"][seed] for record in descent.history])
-    return dict(zip(tables, four_terms(tables, target, weights).parts(costs).T.tolist(), strict=True))
+    costs, budget = (
+        torch.stack([record["costs"][seed] for record in descent.history]),
+        four_terms(tables, target, weights),
+    )
+    names = [name for name, table in tables.items() if any(table is one for one in budget.tables)]
+    return dict(zip(names, budget.parts(costs).T.tolist(), strict=True))
+
+
+def published_start(space: SearchSpace) -> list[torch.Tensor] | None:
+    """Where the published search starts: all choices alike, but that an ELAN's chain is read to its end with .818.
+
+    None where that is nowhere.
+
+    space: of a detector.
+    """
+    if not any(len(slot.decisions) > 2 for slot in space.slots):
+        return None
+    start = {d.name: torch.full((len(d.choices),), 1 / len(d.choices)) for d in space.decisions}
+    for slot in space.slots:
+        start[slot.decisions[-1].name] = torch.tensor([0.182, 0.818])
+    return list(start.values())

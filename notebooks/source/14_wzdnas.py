@@ -21,7 +21,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | a few dozen 64 px scenes: only proves that every cell works | a minute |
-# | `quick` | 1,500 scenes of 128 px, the `course` template | 32 minutes, beside other work |
+# | `quick` | 1,500 scenes of 128 px, the `course` template | 20 minutes |
 # | `full` | 6,000 scenes, three times as many epochs | not measured; about 12 times as long as `quick` |
 # | `gpu` | the published sizes: template `p5`, 416 px, VOC2007, 115,200 search steps, 300 epochs | not measured |
 #
@@ -36,14 +36,15 @@ difficulty: float = None  # of the digits' scenes, 0 to 1; None: the data set's 
 image_size: int = None  # pixels, a multiple of 32; None: 128 for digits, 192 for photographs
 train_size: int = None  # number of training images; None: all
 test_size: int = None  # number of test images; None: all
-template: str = None  # course, tiny, csp or p5
+template: str = None  # course, tiny, csp or p5; elan, yolov7, yolov7-small or yolov7-tiny
 semantics: str = None  # of the supernet: sliced or faithful (as published)
-target: str = None  # FLOPs: "hand" (as the hand-designed network), "40%" of the range, "70 GFLOPs"
+target: str = None  # "hand" (the hand-designed one's FLOPs), "40%" of a range, "70 GFLOPs", "2 ms"
+within: str = None  # upper bounds beside it, such as "2 GFLOPs, 1 M params"; None: there are none
 lookup: str = None  # latency table: measure (this machine), auto (a stored one), none, or a file
-warmup: str = None  # train, bn_only or none
+warmup: str = None  # train, factorised (faster), bn_only or none
 warmup_epochs: int = None  # passes over train_size images; 0 trains no weights
 warmup_batch_size: int = None  # images per warm-up step
-proxy: str = None  # zero-cost proxy: naswot, snip or synflow
+proxy: str = None  # zero-cost proxy: naswot, snip, synflow, grasp or zico; to compare: random, none
 search_steps: int = None  # steps of theta
 map_every: int = None  # steps between two zero-cost maps
 map_batch_size: int = None  # images in the fixed batch that the maps are computed on
@@ -87,12 +88,15 @@ choices = {
     "dataset": data.names(),
     "template": spaces.yolo.TEMPLATES,
     "semantics": ["sliced", "faithful"],
-    "warmup": ["train", "bn_only", "none"],
+    "warmup": ["train", "factorised", "bn_only", "none"],
     "proxy": wzdnas.PROXIES,
     "recipe": wzdnas.RECIPES,
     "precision": ["float32", "bfloat16"],
 }
 cfg = course.setup("14_wzdnas", globals(), choices=choices)
+
+# %%
+# what cannot work is told before anything runs
 for name in ("train_epochs", "batch_size", "warmup_batch_size", "map_batch_size", "map_every"):
     check_whole(name, getattr(cfg, name), 1)
 limits = {"threads": (1, 1024), "search_steps": (1, 10**9), "warmup_epochs": (0, 10**6)}
@@ -101,12 +105,13 @@ for name, (least, most) in limits.items():
 if cfg.image_size is not None and (cfg.image_size < 32 or cfg.image_size % 32):
     raise ParameterError(f"image_size must be a multiple of 32, got {cfg.image_size}")
 photo = cfg.dataset != "digits"
-if cfg.target != "hand":  # one that cannot be read, or met, is told before any image is made
+early = cfg.target != "hand" or cfg.within
+if early and "ms" not in f"{cfg.target} {cfg.within}":  # told before any image is made
     counted = {"num_classes": len(cfg.classes or range(20 if photo else 10))}
     counted |= {"template": cfg.template, "image_size": cfg.image_size or (192 if photo else 128)}
     sized = spaces.create("yolo", **counted)
     try:
-        wzdnas.read_target(cfg.target, tables.LookupTable.build(sized, "macs"), sized)
+        wzdnas.read_goal(cfg.target, wzdnas.cost_tables(sized), cfg.within)
     except BudgetError:  # of photographs the number of classes, and so the range, may be another
         if cfg.classes or not photo:
             raise
@@ -201,8 +206,8 @@ recipe = wzdnas.RECIPES[cfg.recipe]
 reach = {"ratio": recipe.ratio, "generations": recipe.generations}
 anchors = wzdnas.anchors_for(train_set, space, **reach)
 space = spaces.create("yolo", **options, anchors=anchors.tolist())
-counted = wzdnas.cost_tables(space, None)["flops"]
-wzdnas.read_target(cfg.target, counted, space)  # one out of reach is told before anything is timed
+if "ms" not in f"{cfg.target} {cfg.within}":  # told before anything is timed
+    wzdnas.read_goal(cfg.target, wzdnas.cost_tables(space), cfg.within)
 figures["search_space"] = plots.network(space)
 figures["search_space"]
 
@@ -316,17 +321,25 @@ Markdown(f"Latency comes from {told}")
 
 # %% [markdown]
 # The counted tables, and the target: how many FLOPs the network may have. `target="hand"` asks for as many as the
-# hand-designed network needs.
+# hand-designed network needs. A latency or a number of parameters may be the target as well, and `within` sets upper
+# bounds beside it: `-p target="1.6 ms" -p within="0.1 GFLOPs, 1 M params"`.
 
 # %%
 priced = wzdnas.cost_tables(space, latency)
 flops = priced["flops"]
-target = wzdnas.read_target(cfg.target, flops, space)
+goal = wzdnas.read_goal(cfg.target, priced, cfg.within)
+# where FLOPs are no target, those of the hand-designed network stand in below
+target = goal.targets.get("flops", flops(space.hand_designed))
 low, high = flops.bounds()  # in MACs, two FLOPs each
 percent = 100 * (target - low) / (high - low)
+aims = [f"{value:.4g} {goal.tables[name].unit}" for name, value in goal.targets.items()]
+bounds = [f"at most {value:.4g} {goal.tables[name].unit}" for name, value in goal.most.items()]
+met = f"{goal.constraint.count:,} networks meet it."
 Markdown(
     f"The space reaches from {2e-9 * low:.3g} to {2e-9 * high:.3g} GFLOPs; **the target is "
     f"{2e-9 * target:.4g} GFLOPs**, at {percent:.0f} % of that range."
+    if goal.table is flops and not bounds
+    else f"The target: **{', '.join([*aims, *bounds])}**. {met}"
 )
 
 # %% [markdown]
@@ -568,10 +581,22 @@ def map_as(semantics):
     return wzdnas.zero_cost_map(other, twin, path, images, "naswot")
 
 
+def by_depth(entry):
+    """Scores by width and depth; of an ELAN block that hands one output on, by which one it is."""
+    if entry.ndim == 2:
+        return entry
+    outs = range(entry.ndim - 1)
+    alone = [tuple(int(i == last) for i in outs) for last in (-1, *outs)]
+    return torch.stack([entry[:, *read] for read in alone], 1)
+
+
+# %%
+# the block in the middle stands for all
 maps = {name: map_as(name) for name in ("faithful", "sliced")}
 middle = len(space.slots) // 2
-scores = {name: table.entries[middle] for name, table in maps.items()}
-width, depth = (d.choices for d in space.slots[middle].decisions)
+scores = {name: by_depth(table.entries[middle]) for name, table in maps.items()}
+width, *others = (d.choices for d in space.slots[middle].decisions)
+depth = others[0] if len(others) == 1 else range(len(others) + 1)
 named = [f"γ = {w}" for w in width]
 panels = {n: dict(zip(named, score.tolist(), strict=True)) for n, score in scores.items()}
 label = f"bottlenecks in {space.slots[middle].name}"
@@ -586,11 +611,11 @@ figures["depth_blindness"]
 # %%
 def spread(table):
     """Largest less smallest score over the depths, mean over all blocks and widths."""
-    return np.mean([np.ptp(entry.numpy(), axis=1) for entry in table.entries])
+    return np.mean([np.ptp(by_depth(entry).numpy(), axis=1) for entry in table.entries])
 
 
 blind, sighted = spread(maps["faithful"]), spread(maps["sliced"])
-assert sighted > 2 * blind, "the sliced supernet must see depth better"
+assert len(others) > 1 or sighted > 2 * blind, "the sliced supernet must see depth better"
 Markdown(f"With depth the score moves by **{blind:.2f}** (faithful), **{sighted:.2f}** (sliced).")
 
 # %% [markdown]
@@ -610,6 +635,7 @@ Markdown(f"With depth the score moves by **{blind:.2f}** (faithful), **{sighted:
 
 # %%
 terms = {"zero_cost": first_map, **priced}
+del terms["params"]  # counted, but no term
 loss = wzdnas.four_terms(terms, target)
 weights = wzdnas.PUBLISHED
 price = {name: float(table.expected(uniform)) for name, table in terms.items()}
@@ -631,12 +657,18 @@ assert abs(by_hand / package - 1) < 1e-3, "both losses must agree"
 
 # %%
 def map_loss(net, path):
-    """What snip differentiates: the supernet's loss on the fixed batch."""
-    return task.loss(net(images, path), objects)["total"]
+    """What snip and grasp differentiate: the loss on the fixed batch; zico asks for its halves."""
+    if cfg.proxy != "zico":
+        return task.loss(net(images, path), objects)["total"]
+    half = len(images) // 2
+    first, second = objects[objects[:, 0] < half], objects[objects[:, 0] >= half].clone()
+    second[:, 0] -= half
+    halves = ((images[:half], first), (images[half:], second))
+    return torch.stack([task.loss(net(x, path), y)["total"] for x, y in halves])
 
 
 steps = {"steps": cfg.search_steps, "every": cfg.map_every}
-config = wzdnas.WZDNASConfig(**steps, target=target, proxy=cfg.proxy, map_loss=map_loss)
+config = wzdnas.WZDNASConfig(**steps, target=goal, proxy=cfg.proxy, map_loss=map_loss)
 with course.Bar(total=config.steps, desc="search", unit="step") as bar:
     keep = {"seed": cfg.seed, "state": cfg.out_dir / "search.pt", "progress": bar.show}
     descent, last_map = wzdnas.search(space, supernet, images, priced, config, **keep)
@@ -659,7 +691,7 @@ figures["probabilities"]
 # other terms can push the network off the target.
 
 # %%
-loss_terms = wzdnas.terms_of(descent, {"zero_cost": last_map, **priced}, target)
+loss_terms = wzdnas.terms_of(descent, {"zero_cost": last_map, **priced}, goal)
 terms = {name: {name: values} for name, values in loss_terms.items()}
 look = {"xlabel": "step", "ylabel": "weighted term of the loss", "share": "", "legend": "none"}
 figures["loss_terms"] = plots.lines(terms, steps, **look)
@@ -673,16 +705,18 @@ figures["loss_terms"]
 # than 3 %, it is *repaired*: of all networks within 3 %, the one with the highest log-probability is taken.
 
 # %%
-derived = tables.derive(descent.path(config.temperature[1]), flops, target)
+derived = goal.derive(descent.path(config.temperature[1]))
 paid = torch.stack([record["costs"][0] for record in descent.history])  # (records, terms)
-path_flops = [*paid[:, list(loss_terms).index("flops")].tolist(), derived.expected]
-giga = {"expected": 2e-9 * np.array(path_flops)}
-marks = {"most probable": 2e-9 * derived.argmax_cost, "derived": 2e-9 * derived.cost}
-look = {"xlabel": "step", "ylabel": "GFLOPs per image"}
-figures["budget"] = plots.lines(giga, [*steps, config.steps], **look)
-figures["budget"].guide(y=(2e-9 * 0.97 * target, 2e-9 * 1.03 * target), label="target ± 3 %")
+unit, scale = ("GFLOPs", 2e-9) if goal.table is flops else (goal.table.unit, 1.0)
+path_costs = [*paid[:, list(loss_terms).index(next(iter(goal.targets)))].tolist(), derived.expected]
+marks = {"most probable": scale * derived.argmax_cost, "derived": scale * derived.cost}
+look = {"xlabel": "step", "ylabel": f"{unit} per image"}
+path_costs = {"expected": scale * np.array(path_costs)}
+figures["budget"] = plots.lines(path_costs, [*steps, config.steps], **look)
+aim = scale * goal.value
+figures["budget"].guide(y=(0.97 * aim, 1.03 * aim), label="target ± 3 %")
 for (name, value), line in zip(marks.items(), (":", "--"), strict=True):
-    figures["budget"].guide(y=value, linestyle=line, label=f"{name}, {value:.4g} GFLOPs")
+    figures["budget"].guide(y=value, linestyle=line, label=f"{name}, {value:.4g} {unit}")
 figures["budget"]
 
 # %% [markdown]
@@ -692,9 +726,8 @@ figures["budget"]
 odds = np.exp(-derived.regret)  # of the derived network, against the most probable one
 repair = f"a repair: it is {odds:.2g} times as probable" if derived.repaired else "no repair"
 Markdown(
-    f"Target {2e-9 * target:.4g} GFLOPs; expected {2e-9 * derived.expected:.4g}, most probable "
-    f"network {2e-9 * derived.argmax_cost:.4g}, **derived {2e-9 * derived.cost:.4g}** "
-    f"after {repair}."
+    f"Target {aim:.4g} {unit}; expected {scale * derived.expected:.4g}, most probable network "
+    f"{scale * derived.argmax_cost:.4g}, **derived {scale * derived.cost:.4g}** after {repair}."
 )
 
 # %% [markdown]
@@ -752,7 +785,7 @@ print(text)
 # dotted frame is the largest option.
 
 # %%
-archs = wzdnas.contestants(derived.arch, flops, target, seed=cfg.seed)
+archs = wzdnas.contestants(derived.arch, goal, seed=cfg.seed)
 figures["architectures"] = plots.architectures(space, archs)
 figures["architectures"]
 
@@ -1332,10 +1365,9 @@ figures["latency_weight"]
 # %%
 def shape_of(arch):
     """How many bottlenecks a network has, and the mean of its width ratios."""
-    chosen = [float(d.choices[i]) for d, i in zip(space.decisions, arch, strict=True)]
-    pairs = [[chosen[d] for d in group] for group in space.groups]
-    widths, depths = zip(*pairs, strict=True)
-    return int(sum(depths)), float(np.mean(widths))
+    first = [group[0] for group in space.groups]
+    widths = [float(space.decisions[d].choices[arch[d]]) for d in first]
+    return int(priced["depth"](arch)), float(np.mean(widths))
 
 
 shapes_of = {k: shape_of(arch) for k, arch in again.items()}
@@ -1387,12 +1419,13 @@ Markdown(f"Latency weight {'; '.join(said)}.{trade}")
 # The last cell stores what came of this run.
 
 # %%
-kept_costs = ("target", "expected", "argmax_cost", "cost")
+kept_costs = ("target", "expected", "argmax_cost", "cost") if unit == "GFLOPs" else ()
 results = {
     "networks": table.to_dict("index"),
     "architectures": {name: space.format(arch) for name, arch in archs.items()},
     "latency_table": {"own": bool(own), **made},
     "rounds": rounds,
+    "goal": {"targets": dict(goal.targets), "most": dict(goal.most)},
     "gflops": {name: 2e-9 * getattr(derived, name) for name in kept_costs},
     "repair_nats": derived.regret,
     "warm_up": warmed.history,

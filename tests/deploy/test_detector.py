@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -72,6 +73,15 @@ def test_with_suppression_inside_it_is_what_detect_sees(detector, photo, tmp_pat
     np.testing.assert_allclose(scores, seen["scores"][same], atol=1e-5)
     few = deploy.export_detector(detector, tmp_path / "few.onnx", opset=opset, suppression=LOW | {"max_detections": 2})
     np.testing.assert_allclose(onnx_session(few.file).run(["scores"], {"image": pixels})[0], scores[:2], atol=1e-6)
+
+
+def test_what_was_trained_in_branches_is_exported_merged(tmp_path):
+    space = spaces.create("yolo", template="elan", num_classes=3, image_size=64)
+    detector = wzdnas.Detector(space, space.hand_designed, ["a", "b", "c"], space.build(space.hand_designed, seed=0))
+    made = deploy.export_detector(detector, tmp_path / "elan.onnx")
+    assert made.difference < 1e-5 and any("added" in name for name in detector.network.state_dict())
+    names = [one.name for one in onnx.load(made.file).graph.initializer]
+    assert names and not any("added" in name or "factors" in name for name in names)
 
 
 def test_what_cannot_be_exported_so_is_told(detector, tmp_path):

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import io
 import re
 import sys
 
@@ -9,13 +10,16 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from IPython.core.formatters import DisplayFormatter
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.path import Path
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
 
 from nasedu import plots
 from nasedu.course.run import page
-from nasedu.plots.picture import Picture, every, styles
+from nasedu.plots.picture import COLOURS, Picture, every, styles
 
 
 def test_a_picture_is_a_figure_that_a_notebook_shows():
@@ -23,6 +27,19 @@ def test_a_picture_is_a_figure_that_a_notebook_shows():
     picture.subplots().plot([1, 2])
     assert isinstance(picture, Figure)
     assert picture.png() == picture.png()
+
+
+def test_a_photograph_takes_a_byte_a_pixel_at_most_and_flat_colours_stay_what_they_are():
+    picture = Picture(4, 4)
+    ax = picture.subplots()
+    ax.imshow(np.random.default_rng(0).random((400, 400, 3)), aspect="auto")
+    ax.add_patch(Rectangle((0, 0), 200, 400, color=COLOURS[0]))
+    png = picture.png()
+    shown = Image.open(io.BytesIO(png)).convert("RGB")
+    assert len(png) < np.prod(shown.size) and shown.getpixel((0, 0)) == (255, 255, 255)
+    assert tuple(round(255 * part) for part in to_rgb(COLOURS[0])) in {
+        c for n, c in shown.getcolors(1 << 24) if n > 1000
+    }
 
 
 def test_it_is_unknown_to_pyplot():

@@ -9,8 +9,10 @@ import torch
 from nasedu import spaces
 from nasedu.errors import ProxyError, UnknownName
 from nasedu.proxies import log_det, zero_cost_map
+from nasedu.proxies.gradients import grasp_saliency
 from nasedu.proxies.naswot import AgreementKernel
 from nasedu.proxies.per_block import naswot_options
+from nasedu.proxies.zico import zico_saliency
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.supernet.batchnorm import recalibrate
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2
@@ -59,14 +61,15 @@ def lab():
     return space, supernet, path, images
 
 
-@pytest.mark.parametrize("proxy", ["naswot", "snip", "synflow"])
+@pytest.mark.parametrize("proxy", ["naswot", "snip", "synflow", "grasp", "zico", "random", "none"])
 def test_a_map_is_a_table_and_leaves_the_supernet_alone(lab, proxy):
     space, supernet, path, images = lab
     before = {k: v.clone() for k, v in supernet.state_dict().items()}
     state = torch.get_rng_state()
 
     def loss(net):
-        return sum(m.square().mean() for m in net(images, path))
+        losses = sum(m.square().flatten(1).mean(1) for m in net(images, path))
+        return losses.view(2, -1).mean(1) if proxy == "zico" else losses.mean()
 
     supernet.train()
     frozen = supernet.parts["back1"].enter.bn.eval()
@@ -167,3 +170,65 @@ def test_options_without_weights_have_no_saliency(proxy):
 def test_saturated_activations_let_no_synflow_through():
     with pytest.raises(ProxyError, match=r"no synflow reaches stage.*: activations that saturate"):
         zero_cost_map(*small("fairnas"), "synflow")
+
+
+def square_loss(net, x):
+    return net(x).square().mean()
+
+
+def test_grasp_is_the_change_of_the_gradients_square_along_the_weights():
+    """Sum of w (H g) = d/dt |g(w + t w)|^2 / 2 at t = 0, by differences."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.SiLU(), torch.nn.Linear(4, 2)).double()
+    x, start = torch.randn(5, 3, dtype=torch.float64), [p.detach().clone() for p in net.parameters()]
+
+    def half_square(t):
+        with torch.no_grad():
+            for p, w in zip(net.parameters(), start, strict=True):
+                p.copy_(w * (1 + t))
+        return sum(g.square().sum() for g in torch.autograd.grad(square_loss(net, x), list(net.parameters()))) / 2
+
+    slope = (half_square(1e-5) - half_square(-1e-5)) / 2e-5
+    half_square(0.0)
+    found = sum(s.sum() for s in grasp_saliency(net, lambda net: square_loss(net, x)).values())
+    assert float(found) == pytest.approx(-float(slope), rel=1e-6)
+
+
+def test_zico_of_a_block_is_the_mean_over_the_deviation_of_its_parts():
+    torch.manual_seed(0)
+    net, x = torch.nn.Linear(3, 1, bias=False), torch.randn(2, 4, 3)
+    each = [torch.autograd.grad(square_loss(net, part), net.weight)[0] for part in x]
+    mean, apart = (each[0].abs() + each[1].abs()) / 2, (each[0] - each[1]).abs() / 2
+    found = zico_saliency(net, lambda net: torch.stack([square_loss(net, part) for part in x]))
+    torch.testing.assert_close(found["weight"], (mean / apart).double())
+    with pytest.raises(ProxyError, match="two or more parts"):
+        zico_saliency(net, lambda net: square_loss(net, x[0]))
+
+
+def test_random_maps_differ_by_seed_alone_and_none_says_nothing(lab):
+    first, again, other = (zero_cost_map(*lab, "random", seed=s).entries for s in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    assert not any(entry.any() for entry in zero_cost_map(*lab, "none").entries)
+
+
+@pytest.mark.parametrize("semantics", ["sliced", "faithful"])
+@pytest.mark.parametrize("proxy", ["naswot", "snip", "synflow", "grasp", "zico"])
+def test_maps_of_elan_blocks_see_width_and_length(proxy, semantics):
+    space = spaces.create("yolo", template="elan", num_classes=3, image_size=64, semantics=semantics)
+    supernet, path = space.supernet(seed=0), softmax(uniform_logits(space.choices))
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    recalibrate(supernet, [images], lambda net, x: net(x, path))  # else deep blocks see four images that are alike
+
+    def loss(net):
+        losses = sum(m.square().flatten(1).mean(1) for m in net(images, path))
+        return losses.view(2, -1).mean(1) if proxy == "zico" else losses.mean()
+
+    table = zero_cost_map(space, supernet, path, images, proxy, loss)
+    assert [tuple(e.shape) for e in table.entries] == [(3, 2, 2, 2)] * 8
+    for entry in table.entries:
+        assert len(entry.unique()) > 6, "options differ"
+        if proxy not in ("grasp", "naswot"):  # what only ever grows with what is kept
+            assert entry[2, 1, 1, 1] == entry.max() and entry[0, 0, 0, 0] == entry.min()
+        if (proxy, semantics) == ("naswot", "sliced"):  # the faithful supernet runs the whole chain
+            assert entry[1, 0, 0, 1] > entry[1, 0, 0, 0], "SiLU is seen, and a chain that runs counts"

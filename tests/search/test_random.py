@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from nasedu.search.local import local_search
 from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import SearchConfig
+from nasedu.search.stratified import StratifiedConfig, stratified_search
 from nasedu.tables.within import at_most, within
 
 CHOICES = [4] * 10
@@ -29,6 +31,8 @@ class Calls(list):
 
 
 weigh = np.random.default_rng(0).normal(size=10).dot  # an evaluator that other processes can unpickle
+
+weigh4 = np.random.default_rng(1).normal(size=4).dot
 
 
 def test_the_result_says_what_happened(toy, priced):
@@ -54,6 +58,48 @@ def test_any_time_is_the_running_best(toy):
     result = random_search(toy(CHOICES), weigh, SearchConfig(budget=40))
     scores = [r["score"] for r in result.history]
     assert result.anytime() == [max(scores[: i + 1]) for i in range(40)]
+
+
+def test_strata_get_equally_many(toy, priced):
+    space = toy(CHOICES)
+    table = priced(space)
+    result = stratified_search(space, weigh, StratifiedConfig(budget=200, cost=table, strata=8))
+    costs = [r[table.metric] for r in result.history]
+    assert costs == [table(r["arch"]) for r in result.history]
+    counts = np.histogram(costs, bins=8, range=table.bounds())[0]
+    assert counts.sum() == 200
+    assert (counts[2:6] == 25).all()
+    uniform = [table(r["arch"]) for r in random_search(space, weigh, SearchConfig(budget=200)).history]
+    assert np.histogram(uniform, bins=8, range=table.bounds())[0][[0, 7]].sum() < counts[[0, 7]].sum()
+
+
+def test_strata_that_run_dry_are_passed_over(toy, priced):
+    space = toy([2, 2, 2, 2])
+    result = stratified_search(space, weigh4, StratifiedConfig(budget=100, cost=priced(space), strata=6))
+    assert len({r["arch"] for r in result.history}) == len(result.history) == space.size
+
+
+def test_a_stratified_search_goes_on_and_takes_executors(toy, priced, tmp_path):
+    space, state = toy(CHOICES), tmp_path / "state"
+    config = StratifiedConfig(budget=60, cost=priced(space))
+    whole = stratified_search(space, weigh, config, seed=3).history
+    stratified_search(space, weigh, replace(config, budget=31), seed=3, state=state)
+    with ThreadPoolExecutor(2) as pool:
+        again = stratified_search(space, weigh, config, seed=3, state=state, executor=pool).history
+    assert [r["arch"] for r in again] == [r["arch"] for r in whole]
+    assert [r["score"] for r in again] == [r["score"] for r in whole]
+
+
+def test_a_stratified_search_says_what_is_wrong(toy, priced):
+    space = toy(CHOICES)
+    cost = priced(space)
+    wrong = {"strata": {"strata": 0}, "cost of a stratified": {"cost": sum}}
+    wrong["takes no feasible"] = {"feasible": at_most(cost, 1e9)}
+    for said, change in wrong.items():
+        with pytest.raises(ParameterError, match=said):
+            StratifiedConfig(**{"budget": 5, "cost": cost} | change)
+    with pytest.raises(ParameterError, match="settings of a stratified"):
+        stratified_search(space, weigh, SearchConfig(budget=5))
 
 
 def test_a_result_of_another_strategy_needs_little(toy):

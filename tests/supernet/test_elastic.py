@@ -62,7 +62,7 @@ def test_sliced_block_equals_its_stand_alone_in_training_mode_too(kind, depths):
     block, x = make(kind, depths, "sliced"), torch.randn(4, 6, 4, 4)
     for width in range(3):
         for depth in range(3):
-            alone = kind.__mro__[2](6, 8, block.hiddens[width], depths[depth])
+            alone = kind.__bases__[1](6, 8, block.hiddens[width], depths[depth])
             alone.load_state_dict(block.extract(width, depth))
             block.train()
             alone.train()

@@ -10,8 +10,8 @@ from nasedu import spaces
 from nasedu.errors import BudgetError, ParameterError, UnknownName
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.tables import LookupTable
-from nasedu.wzdnas import PUBLISHED, four_terms, read_target
-from nasedu.wzdnas.loss import LossWeights
+from nasedu.wzdnas import PUBLISHED, contestants, cost_tables, four_terms, read_goal
+from nasedu.wzdnas.loss import LossWeights, objective
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +74,88 @@ def test_flops_term_is_two_sided(course):
         four_terms({"flop": course}, 5e7)
 
 
-def test_targets_are_read(course):
-    space, (low, high) = course.space, course.bounds()
-    assert read_target("hand", course, space) == course(space.hand_designed)
-    assert read_target("25%", course, space) == pytest.approx(low + 0.25 * (high - low))
-    assert read_target("0.1 GFLOPs", course, space) == pytest.approx(5e7)
-    assert read_target("100MFLOPs", course, space) == pytest.approx(5e7)
+@pytest.fixture(scope="module")
+def priced(course):
+    """All tables of costs; a block's latency is not proportional to its FLOPs."""
+    generator = torch.Generator().manual_seed(3)
+    entries = [e / 3e6 * (0.7 + 0.6 * torch.rand(e.shape, generator=generator)) for e in course.entries]
+    return cost_tables(course.space, LookupTable(course.space, "latency_ms", "ms", 0.5, entries))
+
+
+def test_goals_are_read(priced):
+    flops, (low, high) = priced["flops"], priced["flops"].bounds()
+    hand = flops.space.hand_designed
+
+    def only(text):
+        goal = read_goal(text, priced)
+        assert len(goal.targets) == 1 and not goal.most and goal.others is None
+        return goal.table, goal.value
+
+    assert only("hand") == (flops, flops(hand))
+    assert only("25%")[1] == pytest.approx(low + 0.25 * (high - low))
+    assert only("0.1 GFLOPs")[1] == only("100MFLOPs")[1] == pytest.approx(5e7)
+    assert only("latency hand") == (priced["latency"], priced["latency"](hand))
+    middle = sum(priced["latency"].bounds()) / 2
+    assert only(f"{middle} ms") == only(f"latency {middle} ms") == (priced["latency"], pytest.approx(middle))
+    assert only("params 50%")[1] == pytest.approx(sum(priced["params"].bounds()) / 2)
+    assert only("0.7 M params")[1] == only("700 K params")[1] == pytest.approx(7e5)
     with pytest.raises(BudgetError, match=r"reachable range is .* MACs \(0\.\d+ to 0\.\d+ GFLOPs\)"):
-        read_target("70 GFLOPs", course, space)
-    for text in ("0.1", "lots", "1.2.3 GFLOPs", ""):
-        with pytest.raises(ParameterError, match="write"):
-            read_target(text, course, space)
+        read_goal("70 GFLOPs", priced)
+    for text in ("0.1", "lots", "1.2.3 GFLOPs", "", "latency 3 GFLOPs", "3 parsecs", "hand,", None, "%"):
+        with pytest.raises(ParameterError):
+            read_goal(text, priced)
+    with pytest.raises(ParameterError, match="no table of latency"):
+        read_goal("2 ms", {"flops": flops})
+
+
+def test_several_goals_hold_at_once(priced):
+    """What is derived from even odds, and every rival, keeps each of them; the targets are met on both sides."""
+    goal = read_goal("latency 45%", priced, "flops 48%, params 60%")
+    even = softmax(uniform_logits(goal.table.space.choices))
+    archs = [goal.derive(even).arch, *contestants(goal.derive(even).arch, goal, seed=1).values()]
+    for arch in archs:
+        assert abs(goal.table(arch) / goal.value - 1) <= 0.03 and goal.constraint(arch)
+        assert all(priced[name](arch) <= value for name, value in goal.most.items())
+    both = read_goal("flops 40%, latency 45%", priced)
+    arch = both.derive(even).arch
+    assert all(abs(priced[name](arch) / value - 1) <= 0.03 for name, value in both.targets.items())
+    with pytest.raises(BudgetError):
+        read_goal("latency 90%", priced, "flops 5%")
+
+
+def test_a_goal_shapes_the_loss(priced):
+    """Targets are squared, bounds are hinges, what has neither keeps its own term; FLOPs and parameters have none."""
+    tables = {"zero_cost": made_up(priced["flops"].space), **priced}
+    names = [
+        [table.metric for table in four_terms(tables, goal).tables] for goal in (1e7, read_goal("latency 40%", priced))
+    ]
+    assert names == [["naswot", "macs", "depth", "latency_ms"], ["naswot", "depth", "latency_ms"]]
+    goal = read_goal("latency 50%", priced, "flops 50%")
+    budget = four_terms({"flops": priced["flops"], "latency": priced["latency"]}, goal)
+    at = torch.tensor([goal.most["flops"], goal.value])
+    assert float(budget.value(at)) == 0 == float(budget.value(at * torch.tensor([0.5, 1.0])))
+    assert all(float(budget.value(at * torch.tensor(scale))) > 0 for scale in ([1.2, 1.0], [1.0, 1.2], [1.0, 0.8]))
+
+
+def test_the_exact_optimum_is_that_of_the_loss(priced):
+    """No sample that reaches the goal has a lower loss, and descents come near it but never beyond."""
+    tables = {"zero_cost": made_up(priced["flops"].space), **priced}
+    goal = read_goal("40%", priced, "params 60%")
+    wanted, loss = objective(tables, goal), four_terms(tables, goal)
+    exact, draw = goal.constraint.best(wanted), np.random.default_rng(0)
+    assert goal.constraint(exact)
+    for _ in range(200):
+        arch = goal.constraint.sample(draw)
+        assert wanted(arch) <= wanted(exact) + 1e-9
+        squared = [weights_of(arch, goal, priced) for arch in (arch, exact)]
+        apart = (float(loss(0.0, arch)) - squared[0]) - (float(loss(0.0, exact)) - squared[1])
+        assert apart == pytest.approx(wanted(exact) - wanted(arch), abs=1e-4)
+    with pytest.raises(ParameterError, match="no table of what is wanted"):
+        objective({"flops": priced["flops"]}, goal)
+
+
+def weights_of(arch, goal, priced):
+    """What target and upper bound add to the loss of an architecture."""
+    squared = sum((priced[name](arch) / value - 1) ** 2 for name, value in goal.targets.items())
+    over = sum(max(0.0, priced[name](arch) / value - 1) for name, value in goal.most.items())
+    return PUBLISHED.flops * (squared + over)

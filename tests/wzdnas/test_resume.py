@@ -38,7 +38,7 @@ SCRIPT = textwrap.dedent(
     supernet = space.supernet(seed=0)
     wzdnas.warm_up(space, supernet, task, config.training, state=folder / "warmup.pt", progress=killer("warm-up"))
     priced = wzdnas.cost_tables(space)
-    target = wzdnas.read_target("30%", priced["flops"], space)
+    target = wzdnas.read_goal("30%", priced).value
     images = torch.stack([train[i][0] / 255 for i in range(4)])
     descent, _ = wzdnas.search(
         space, supernet, images, priced, wzdnas.WZDNASConfig(target=target, steps=300, every=100),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nasedu import data, detection, wzdnas
+from nasedu import data, detection, spaces, wzdnas
 from nasedu.data.images import letterbox, unletterbox
 from nasedu.errors import CheckpointError, DataError, ParameterError, UnknownName
 
@@ -78,6 +78,18 @@ def test_a_run_holds_several_detectors(detector, tmp_path):
         wzdnas.load(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="is one detector"):
         wzdnas.load(tmp_path / "detectors" / "random", "searched")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"template": "elan"}, {"depths": "hand", "widths": (0.5, 1)}, {"depths": ((1, 2), (0, 1)), "act": "relu"}],
+)
+def test_every_kind_of_space_comes_back(options, tmp_path):
+    space = spaces.create("yolo", num_classes=2, image_size=64, **options)
+    arch = space.sample(np.random.default_rng(0))
+    wzdnas.Detector(space, arch, ["a", "b"], space.build(arch, seed=0)).save(tmp_path)
+    loaded = wzdnas.load(tmp_path)
+    assert loaded.arch == arch and loaded.space.fingerprint == space.fingerprint and loaded.space.act == space.act
 
 
 def broken(text: str, name: str, value: object) -> str:

@@ -131,6 +131,8 @@ class PlainNetSpace:
         """The structure string of `arch`, in its canonical form: no blanks, no labels. `parse` reads it back."""
         return "".join(map(show, self.validate(arch)))
 
+    in_line = format  # a structure string has one line
+
     def validate(self, arch: Sequence) -> PlainArch:
         """Return `arch` as a tuple of `Block`. Raises `ArchitectureError` when it is none of this space's."""
         if isinstance(arch, str) or not isinstance(arch, Sequence) or not 1 <= len(arch) <= MOST_BLOCKS:

@@ -1,0 +1,89 @@
+"""Makes `frontier_digits.csv.gz`: a thousand detectors judged with one supernet's weights.
+
+    python datasets/frontier_digits.py            # goes on where it was
+    python datasets/frontier_digits.py --finish   # writes the table and its provenance beside this script
+
+Two supernets are trained with equal passes, by the sandwich rule and by WZDNAS's soft warm-up. Each judges the networks
+of `detectors_digits`, whose trained precision is known: which supernet ranks better? The one trained by the sandwich
+rule then judges 1,000 networks, equally many from each part of the range of latency, on validation images.
+`frontier_trained.py` trains some of their front.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from ablation_wzdnas import supernet, task
+from detectors_digits import TRUTH, archs
+from truth import PACKED
+
+from nasedu import data, tables
+from nasedu.files import write_atomically
+from nasedu.hardware.latency import describe_device
+from nasedu.search import StratifiedConfig, SupernetScore, stratified_search
+
+HERE = Path(__file__).parent
+RUNS = HERE.parent / "runs" / "frontier_digits"
+PASSES = {"sandwich": 3, "train": 12}  # epochs: a step of the sandwich rule runs four networks
+BUDGET, IMAGES, CALIBRATION, WORKERS = 1000, 100, 4, 2  # images that judge, batches for statistics, processes
+
+
+def evaluator(judge: str) -> SupernetScore:
+    """Scores sub-networks on validation images with a supernet's weights."""
+    net, (_, learnt) = supernet(judge, "sliced", 0, PASSES[judge]), task("sliced", 0)
+    judges = data.detection("digits", "val", size=IMAGES, seed=0, **TRUTH.options)
+    return SupernetScore(TRUTH.made_space(), net, replace(learnt, val=judges), "val", batches=CALIBRATION)
+
+
+def go_on() -> None:
+    """Judge what is not judged yet, the truth's networks first."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    space = TRUTH.made_space()
+    latency, one_thread = tables.stored(space, "latency_ms"), partial(torch.set_num_threads, 1)
+    context = multiprocessing.get_context("spawn")
+    for judge in PASSES:
+        evaluate, known = evaluator(judge), RUNS / f"{judge}.json"
+        with ProcessPoolExecutor(WORKERS, context, one_thread) as pool:
+            if not known.exists():
+                texts = archs(space)
+                scores = pool.map(evaluate, map(space.parse, texts), chunksize=10)
+                write_atomically(known, json.dumps(dict(zip(texts, scores, strict=True))))
+            if judge == "sandwich":
+                start, config = time.perf_counter(), StratifiedConfig(budget=BUDGET, cost=latency)
+                found = stratified_search(space, evaluate, config, executor=pool, state=RUNS / "sandwich.search")
+                print(f"{BUDGET} networks: {time.perf_counter() - start:.0f} s more", flush=True)
+                found.frame().to_csv(RUNS / "judged.csv", index=False)
+
+
+def finish() -> None:
+    """Write the table and its provenance."""
+    space = TRUTH.made_space()
+    known = pd.DataFrame({f"one_shot_{judge}": json.loads((RUNS / f"{judge}.json").read_text()) for judge in PASSES})
+    judged = pd.read_csv(RUNS / "judged.csv")
+    seconds = judged.seconds.max()
+    spread = judged.set_index("arch").score
+    rest = pd.DataFrame({"one_shot_sandwich": spread}).drop(known.index, errors="ignore")
+    table = pd.concat([known.assign(known=True), rest.assign(known=False)]).rename_axis("arch").reset_index()
+    latency = tables.stored(space, "latency_ms")
+    table["latency_ms"] = [round(latency(space.parse(text)), 4) for text in table.arch]
+    table.round(5).to_csv(HERE / "frontier_digits.csv.gz", index=False, compression=PACKED)
+    made = {"made_by": "datasets/frontier_digits.py", "date": datetime.date.today().isoformat(), "processes": WORKERS}
+    meta = {"space": TRUTH.space, "task": TRUTH.task, "passes": PASSES, "images": IMAGES, "seconds": seconds}
+    text = json.dumps(meta | {"provenance": made | describe_device()}, indent=1)
+    write_atomically(HERE / "frontier_digits.json", text + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--finish", action="store_true", help="write the table")
+    finish() if parser.parse_args().finish else go_on()
