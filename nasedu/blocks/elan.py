@@ -36,6 +36,7 @@ class ELAN(nn.Module):
         self.fuse = ConvBNAct(2 * wide + len(self.reads) * hidden, c_out, 1, act=act)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, c_in, H, W) to (B, c_out, H, W)."""
         z = self.enter(x)
         kept = [self.cross(x), z]
         for i, conv in enumerate(self.chain):
