@@ -413,7 +413,7 @@ def contest(way, seed):
 
 
 ways = list(product(anchors, ("iou", "ciou")))
-arch = (0,) * len(spaces.create("yolo:course", **options).choices)  # the first of all choices: the smallest
+arch = (0,) * len(spaces.create("yolo:course", **options).choices)  # the smallest
 print(f"{len(ways)} ways, {cfg.repeats} seeds each, {cfg.epochs} epochs")
 
 # %% [markdown]
