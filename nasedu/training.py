@@ -92,6 +92,7 @@ class TrainingConfig:
         check_name("precision", self.precision, ("float32", "bfloat16"))
         check_name("optimizer", self.optimizer, OPTIMIZERS)
         check_name("decay", self.decay, DECAYS)
+        check_kind("milestones", self.milestones, (tuple, list), "a list of epochs")
         if (self.decay == "step") != bool(self.milestones):
             raise ParameterError(f"decay {self.decay!r} with milestones {brief(self.milestones)}: these are for 'step'")
         if list(self.milestones) != sorted(check_whole("a milestone", epoch) for epoch in self.milestones):

@@ -28,7 +28,9 @@ class ClassifierConfig:
     bn_momentum: of batch normalisation; None leaves the network's.
     label_smoothing: as in `label_loss`.
     averaged: whether the averaged weights are the result, or the last ones.
-    image_size: pixels of a side; None: the network's own.
+    image_size: pixels of a side that the network is shown; None: what suits the image set.
+    normalise, scaling: how images are read, as in `data.classification`: CIFAR's by "measured" or "published" mean and
+        deviation, files by "bilinear" or "bicubic" interpolation.
     teacher_size: pixels of the images that a teacher is shown, where there is one.
     features: the least stride of the maps that a teacher teaches; see `distill.Distilled`.
     feature_weight, logit_weight: of a teacher's maps and answers; see `distill.distilled_step`.
@@ -44,6 +46,8 @@ class ClassifierConfig:
     label_smoothing: float = 0.0
     averaged: bool = False
     image_size: int | None = None
+    normalise: str = "measured"
+    scaling: str = "bilinear"
     teacher_size: int | None = None
     features: int = 16
     feature_weight: float = 1.0
@@ -76,6 +80,13 @@ class ClassifierConfig:
         batches = max(1, n_images // self.batch_size)
         counted = {"lr": self.settings.lr * self.batch_size / 256, "decay_steps": self.settings.epochs * batches}
         return replace(self.settings, **counted, warmup_steps=round(self.warmup_epochs * batches))
+
+    def reading(self, name: str) -> dict[str, object]:
+        """Options of `data.classification` for an image set by its name; random crops come from whole pictures."""
+        if name.startswith("cifar"):
+            return {"normalise": self.normalise}
+        files = {"scaling": self.scaling, "stream": self.augment.crop == "resized"}
+        return files if name in ("folder", "imagenet") else {}
 
     def start(self, network: nn.Module, generator: torch.Generator) -> nn.Module:
         """A network with the recipe's first weights and BN momentum, in place.
@@ -110,6 +121,8 @@ ZEN_CIFAR = ClassifierConfig(
     bn_momentum=0.01,
     label_smoothing=0.1,
     image_size=32,
+    normalise="published",
+    scaling="bicubic",
 )
 ZEN_IMAGENET = replace(
     ZEN_CIFAR,
