@@ -156,7 +156,7 @@ def add_training(commands) -> None:
 def add_detecting(commands) -> None:
     """The commands that use a trained detector or classifier."""
     folder = "a run of notebook 14, or a detector's own folder"
-    which = "of a run: searched (default), hand-designed or random"
+    which = "of a run: searched (default), hand-designed or random; of a classifier: my_module:make, which made it"
     for name, module, about in (
         ("detect", "pictures", "tell and draw what a trained detector sees in pictures"),
         ("evaluate", "pictures", "test a trained detector or classifier on labelled images"),

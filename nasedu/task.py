@@ -20,7 +20,6 @@ from torch.nn import functional as F
 from nasedu import classification
 from nasedu.classification.augment import Augment as ImageAugment
 from nasedu.classification.augment import Mix
-from nasedu.classification.recipes import ClassifierConfig
 from nasedu.data import DetectionDataset, ImageSet
 from nasedu.data.crop import RandomCrop
 from nasedu.data.prefetch import Shared, prefetched
@@ -135,28 +134,6 @@ class Classification(_Splits):
         forward: as in `Task.score`.
         """
         return classification.accuracy(model, self.data(split), forward)
-
-
-def classification_task(
-    config: ClassifierConfig,
-    train: ImageSet,
-    *,
-    val: ImageSet | None = None,
-    test: ImageSet | None = None,
-    seed: int = 0,
-) -> Classification:
-    """What a classifier learns by a recipe. Raises `UnknownName` where the set's augmentation is not known.
-
-    config: the recipe.
-    train: the split that it learns.
-    val: the one that judges it meanwhile.
-    test: the one that judges it in the end.
-    seed: of the batches.
-    """
-    how = config.augment
-    mix = classification.mixup(len(train.classes), how.mixup) if how.mixup else None
-    changed = {"augment": how.of(train), "mix": mix, "crop": RandomCrop() if how.crop == "resized" else None}
-    return Classification(train, val, test, config.batch_size, seed, config.label_smoothing, **changed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from nasedu import data, spaces, wzdnas
 from nasedu.__main__ import main
 from nasedu.classification import classifier_recipe
 from nasedu.data import ImageSet
-from nasedu.task import classification_task, fit
+from nasedu.task import Classification, fit
 
 
 def test_cifar_with_its_million_parameter_network():
@@ -26,7 +26,7 @@ def test_cifar_with_its_million_parameter_network():
     space, arch = spaces.published("plainnet", "ZenNet-1.0M")
     network = config.start(space.build(arch), draws)
     before = [p.clone() for p in network.parameters()]
-    trained = fit(network, classification_task(config, images), config.training(8))
+    trained = fit(network, Classification(images, **config.task(images)), config.training(8))
     assert len(trained.history) == 2 and trained.history[0]["total"] > 1
     moved = [not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True)]
     assert sum(moved) > len(moved) / 2

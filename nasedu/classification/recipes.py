@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nasedu.classification.augment import Augmentation
+from nasedu.classification.augment import Augmentation, mixup
 from nasedu.classification.initial import INITIALS
+from nasedu.data import ImageSet
+from nasedu.data.crop import RandomCrop
 from nasedu.errors import ParameterError, check_name, check_number, check_whole
 from nasedu.registry import check_options
 from nasedu.training import TrainingConfig
@@ -80,6 +83,16 @@ class ClassifierConfig:
         batches = max(1, n_images // self.batch_size)
         counted = {"lr": self.settings.lr * self.batch_size / 256, "decay_steps": self.settings.epochs * batches}
         return replace(self.settings, **counted, warmup_steps=round(self.warmup_epochs * batches))
+
+    def task(self, train: ImageSet) -> dict[str, Any]:
+        """What of a `task.Classification(train, ...)` is the recipe's: batches, augmentation, smoothing.
+
+        Raises `UnknownName` where the set's augmentation is not known.
+        """
+        how = self.augment
+        mix = mixup(len(train.classes), how.mixup) if how.mixup else None
+        changed = {"augment": how.of(train), "mix": mix, "crop": RandomCrop() if how.crop == "resized" else None}
+        return {"batch_size": self.batch_size, "label_smoothing": self.label_smoothing, **changed}
 
     def reading(self, name: str) -> dict[str, object]:
         """Options of `data.classification` for an image set by its name; random crops come from whole pictures."""

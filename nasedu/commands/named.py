@@ -88,7 +88,7 @@ def named(
     if re.match(r"\s*\w+\(", name):
         space, text = _plain_space(name, settings, image_size, more), name
     elif shown:
-        ((kind, entry),) = shown.items()
+        kind, entry = next(iter(shown.items()))
         sized = {"input_size": image_size} if image_size else {}
         space = spaces.create(kind, **dict(entry.options) | sized | more | options)
         text = space.format(spaces.arch_of(space, entry.choices))

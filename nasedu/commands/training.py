@@ -26,11 +26,13 @@ from nasedu.deploy.classifier import SETTINGS, Classifier, load_classifier
 from nasedu.errors import ParameterError, brief, check_whole
 from nasedu.files import write_atomically
 from nasedu.randomness import initialised, stream
-from nasedu.registry import options_of
+from nasedu.registry import check_options, options_of
 from nasedu.spaces.yolo import YoloSpace
-from nasedu.task import classification_task, fit
+from nasedu.task import Classification, fit
 from nasedu.training import Step, Trained
 
+CLASSIFIED = ("size", "seed", "distortion", "noise", "normalise", "scaling", "stream")  # of `data.classification`
+DETECTED = ("size", "seed", "difficulty", "classes", "cache_bytes")  # of `data.detection`
 SIDES = {"digits": 32, "cifar10": 32, "cifar100": 32}  # pixels that suit a set where nobody says; others 224
 
 
@@ -41,9 +43,11 @@ def train(args: argparse.Namespace) -> int:
     if args.epochs is not None:
         changes["epochs"] = check_whole("--epochs", args.epochs)
     args.out.mkdir(parents=True, exist_ok=True)
-    with claim(args.out, "run"):
-        home = args.network.partition(":")[0]
-        (train_detector if home == "yolo" else train_classifier)(args, changes)
+    lock = claim(args.out, "run")
+    try:
+        (train_detector if args.network.partition(":")[0] == "yolo" else train_classifier)(args, changes)
+    finally:
+        lock.release()
     return 0
 
 
@@ -57,7 +61,7 @@ def train_classifier(args: argparse.Namespace, changes: dict[str, Any]) -> None:
     name = args.dataset or ("folder" if args.data else "digits")
     side = args.image_size or config.image_size or SIDES.get(name, 224)
     teaching = config.teacher_size if args.teacher else None
-    read = {"image_size": max(side, teaching or 0), **config.reading(name), **_options(args.images)}
+    read = {"image_size": max(side, teaching or 0), **config.reading(name), **_options(args.images, CLASSIFIED)}
     most = {"train": read.pop("size", None), "test": None}  # all are tested on
     sets = {split: data.classification(name, split, root=args.data, size=n, **read) for split, n in most.items()}
     device = pick_device(args.device)
@@ -70,7 +74,8 @@ def train_classifier(args: argparse.Namespace, changes: dict[str, Any]) -> None:
     size = side if read["image_size"] != side else None
     if teacher:
         model, step = _taught(found, teacher, config, sets["train"], (size, teaching), args.seed)
-    task = classification_task(config, sets["train"].to(device), test=sets["test"].to(device), seed=args.seed)
+    placed = {split: images.to(device) for split, images in sets.items()}
+    task = Classification(**placed, seed=args.seed, **config.task(placed["train"]))
     settings = config.training(len(sets["train"]))
     trained = _fitted(args, lambda **how: fit(model, task, settings, step, **how), device, args.seed)
     network = trained.ema if config.averaged else trained.model
@@ -82,9 +87,11 @@ def train_classifier(args: argparse.Namespace, changes: dict[str, Any]) -> None:
     print(told(result))
 
 
-def _options(images: list[str]) -> dict[str, Any]:
-    """How images are read, as the command line says."""
-    return {name: parse(name, text, "") for name, text in pairs(images, "--images")}
+def _options(images: list[str], known: tuple[str, ...]) -> dict[str, Any]:
+    """How images are read, as the command line says. Raises `UnknownName`, `ParameterError`."""
+    options = {name: parse(name, text, "") for name, text in pairs(images, "--images")}
+    check_options("--images", options, known)
+    return options
 
 
 def _made(name: str, weights: Path | None, images: ImageSet, arch=None, settings=None, size=None) -> Named:
@@ -125,7 +132,7 @@ def train_detector(args: argparse.Namespace, changes: dict[str, Any]) -> None:
     name = args.dataset or (data.guess(args.data) if args.data else "digits")
     with initialised(args.seed):
         space: YoloSpace = named(args.network, args.arch, args.settings, args.image_size).space
-    read = {"root": args.data, "image_size": space.image_size, **_options(args.images)}
+    read = {"root": args.data, "image_size": space.image_size, **_options(args.images, DETECTED)}
     most = {"train": read.pop("size", None), "test": None}  # all are tested on
     train_set, test_set = (data.detection(name, split, size=n, **read) for split, n in most.items())
     config = wzdnas.recipe(args.recipe or "short", images=len(train_set), flip=name != "digits", **changes)

@@ -39,7 +39,12 @@ class Files(Source):
     mean, std = MEAN, STD
 
     def read(self, index: Tensor, side: int, cuts: Sequence[Cut] = ()) -> tuple[Tensor, Faults]:
-        """The images, which several threads decode."""
+        """The images, which several threads decode.
+
+        index: as in `Source`.
+        side: likewise.
+        cuts: likewise.
+        """
         images = torch.zeros(len(index), 3, side, side)
 
         def one(place: int, path: str) -> None:

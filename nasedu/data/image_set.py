@@ -67,7 +67,12 @@ class Pixels(Source):
         return self.values.shape[-1]
 
     def read(self, index: Tensor, side: int, cuts: Sequence[Cut] = ()) -> tuple[Tensor, Faults]:
-        """As in `Source`; without a fault."""
+        """As in `Source`; without a fault.
+
+        index: of the images, (M,).
+        side: of the square, in pixels.
+        cuts: the part of each.
+        """
         mean, std = (torch.tensor(v)[:, None, None] for v in (self.mean, self.std))
         images = (self.values[index].float() / self.scale - mean) / std
         return cut_out(images, side, cuts) if cuts else scaled(images, side), {}

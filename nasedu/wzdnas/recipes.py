@@ -58,7 +58,7 @@ def recipe(
         field alone.
     """
     base = RECIPES[check_name("recipe", name, RECIPES)]
-    changes = {"epochs": epochs} | {k: v for k, v in changes.items() if v is not None}
+    changes = {name: value for name, value in ({"epochs": epochs} | changes).items() if value is not None}
     of_training = [field.name for field in fields(base.training)]
     check_options("a recipe", changes, [*(f.name for f in fields(base)), *of_training])
     training = {name: changes.pop(name) for name in of_training if name in changes}
