@@ -30,7 +30,6 @@ from nasedu.errors import (
     ParameterError,
     TrainingDiverged,
     TrainingStopped,
-    brief,
     check_kind,
     check_name,
     check_number,
@@ -39,7 +38,7 @@ from nasedu.errors import (
 from nasedu.optimizers import OPTIMIZERS
 from nasedu.progress import Progress, silent
 from nasedu.randomness import seeded, stream
-from nasedu.schedule import DECAYS, decayed
+from nasedu.schedule import check_milestones, schedule
 from nasedu.storage import identity, load_state, restoring, save_state
 
 Losses = dict[str, Tensor]
@@ -91,12 +90,7 @@ class TrainingConfig:
     def __post_init__(self):
         check_name("precision", self.precision, ("float32", "bfloat16"))
         check_name("optimizer", self.optimizer, OPTIMIZERS)
-        check_name("decay", self.decay, DECAYS)
-        check_kind("milestones", self.milestones, (tuple, list), "a list of epochs")
-        if (self.decay == "step") != bool(self.milestones):
-            raise ParameterError(f"decay {self.decay!r} with milestones {brief(self.milestones)}: these are for 'step'")
-        if list(self.milestones) != sorted(check_whole("a milestone", epoch) for epoch in self.milestones):
-            raise ParameterError(f"milestones must be epochs in rising order, got {brief(self.milestones)}")
+        check_milestones(self.decay, self.milestones)
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
             if field.type == "int":
@@ -209,28 +203,6 @@ def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], thre
             stop.set()
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def schedule(config: TrainingConfig, step: int, epoch: int) -> tuple[float, float, float]:
-    """(learning rate, learning rate of biases, momentum) at a step.
-
-    What the decay leaves of lr, times a linear warm-up from 0 over `warmup_steps`; biases come down from
-    `warmup_bias_lr` instead, and momentum up from `warmup_momentum`. The decay starts with the first epoch and moves
-    once an epoch (Scaled-YOLOv4's public training), or with each batch from the end of the warm-up until `decay_steps`
-    (Zen-NAS's).
-
-    config: the settings.
-    step: from 0, over the batches of all epochs.
-    epoch: from 0.
-    """
-    done = epoch / max(config.epochs, 1)
-    if config.decay_steps:
-        done = max(0, step - config.warmup_steps) / max(1, config.decay_steps - config.warmup_steps)
-    passed = [milestone for milestone in config.milestones if milestone <= epoch]
-    lr = config.lr * decayed(config.decay, done, config.final_lr, passed, config.factor)
-    ramp = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
-    bias = config.warmup_bias_lr + ramp * (lr - config.warmup_bias_lr)
-    return ramp * lr, bias, config.warmup_momentum + ramp * (config.momentum - config.warmup_momentum)
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
