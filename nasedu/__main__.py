@@ -155,7 +155,7 @@ def add_training(commands) -> None:
 
 def add_detecting(commands) -> None:
     """The commands that use a trained detector or classifier."""
-    folder = "a run of notebook 14, or a detector's own folder"
+    folder = "a run of notebook 14 or of nasedu train, or a detector's own folder"
     which = "of a run: searched (default), hand-designed or random; of a classifier: my_module:make, which made it"
     for name, module, about in (
         ("detect", "pictures", "tell and draw what a trained detector sees in pictures"),
@@ -167,16 +167,7 @@ def add_detecting(commands) -> None:
         command.add_argument("run", type=Path, metavar="RUN", help=folder)
         command.add_argument("--network", metavar="NAME", help=which)
         if name == "evaluate":
-            command.add_argument("--data", type=Path, metavar="FOLDER", help="the images, in VOC, COCO or YOLO layout")
-            sets = "voc, coco, yolo or digits (default: what the folder looks like); of a classifier as for train"
-            command.add_argument("--dataset", help=sets)
-            halves = "float32 (default), bfloat16 or float16: in which the network computes"
-            command.add_argument("--precision", default="float32", help=halves)
-            command.add_argument("--device", default="cpu", help="cpu (default), auto, cuda ...")
-            command.add_argument("--split", default="test", help="train, val or test (default: test)")
-            views = "look at each image three times: at scale 1, .83 mirrored and .67"
-            command.add_argument("--views", action="store_true", help=views)
-            command.add_argument("--coco", type=Path, metavar="FILE", help="write the detections for COCO's tools")
+            add_testing(command)
             continue
         usual = (0.3, 0.45) if name == "detect" else (None, None)  # of a file they are told only where they go inside
         command.add_argument(
@@ -193,6 +184,26 @@ def add_detecting(commands) -> None:
             command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the file")
             command.add_argument("--opset", type=int, help="version of ONNX's operators, 12 to 23")
             command.add_argument("--suppress", action="store_true", help="put the suppression of overlaps inside")
+
+
+def add_testing(command) -> None:
+    """What may be asked of `nasedu evaluate`."""
+    command.add_argument("--data", type=Path, metavar="FOLDER", help="the images, in VOC, COCO or YOLO layout")
+    sets = "voc, coco, yolo or digits (default: what the folder looks like); of a classifier as for train"
+    command.add_argument("--dataset", help=sets)
+    command.add_argument("--weights", type=Path, metavar="FILE", help="a classifier's: RUN is its NETWORK then")
+    command.add_argument("--arch", metavar="TEXT", help="with --weights, as for train")
+    command.add_argument("-p", **SETTING, help="with --weights, as for train")
+    command.add_argument("--image-size", type=int, metavar="PX", help="with --weights, as for train")
+    images = "of a classifier: how they are read, such as normalise=published"
+    command.add_argument("--images", action="append", default=[], metavar="NAME=VALUE", help=images)
+    halves = "float32 (default), bfloat16 or float16: in which the network computes"
+    command.add_argument("--precision", default="float32", help=halves)
+    command.add_argument("--device", default="cpu", help="cpu (default), auto, cuda ...")
+    command.add_argument("--split", default="test", help="train, val or test (default: test)")
+    views = "look at each image three times: at scale 1, .83 mirrored and .67"
+    command.add_argument("--views", action="store_true", help=views)
+    command.add_argument("--coco", type=Path, metavar="FILE", help="write the detections for COCO's tools")
 
 
 def add_counting(commands) -> None:

@@ -116,7 +116,7 @@ def _drawn(picture: Image.Image, seen: Sequence[Seen], classes: Sequence[str], s
 
 def evaluate(args: argparse.Namespace) -> int:
     """Test a trained detector or classifier on labelled images; the exit status."""
-    if is_classifier(args.run):
+    if is_classifier(args):
         return evaluate_classifier(args)
     detector = wzdnas.load(args.run, args.network)
     if args.data is None and args.dataset != "digits":

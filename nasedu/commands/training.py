@@ -172,9 +172,9 @@ def told(result) -> str:
     return f"top-1 {top1:.2f} % (standard error {error:.2f}), top-5 {top5:.2f} % of {result.images:,} images"
 
 
-def is_classifier(run: Path) -> bool:
-    """Whether a folder holds a classifier."""
-    return (run / SETTINGS).is_file()
+def is_classifier(args: argparse.Namespace) -> bool:
+    """Whether what is to be tested is a classifier: a folder that holds one, or a name with weights."""
+    return args.weights is not None or (args.run / SETTINGS).is_file()
 
 
 def evaluate_classifier(args: argparse.Namespace) -> int:
@@ -184,11 +184,18 @@ def evaluate_classifier(args: argparse.Namespace) -> int:
     """
     for flag in ("views", "coco"):
         if getattr(args, flag):
-            raise ParameterError(f"--{flag} is for detectors, and {brief(str(args.run))} holds a classifier")
-    network = named(args.network).network if args.network else None
-    classifier = load_classifier(args.run, network)
+            raise ParameterError(f"--{flag} is for detectors, and {brief(str(args.run))} is a classifier")
     name = args.dataset or ("folder" if args.data else "digits")
-    images = data.classification(name, args.split, root=args.data, **_fitting(name, classifier.read))
+    if args.weights:
+        side = args.image_size or SIDES.get(name, 224)
+        read = {"image_size": side, **_options(args.images, CLASSIFIED)}
+        images = data.classification(name, args.split, root=args.data, **read)
+        found = _made(str(args.run), args.weights, images, args.arch, args.settings, side)
+        classifier = Classifier(found.network.eval(), found.made, images.classes, read)
+    else:
+        classifier = load_classifier(args.run, named(args.network).network if args.network else None)
+        read = _fitting(name, classifier.read) | _options(args.images, CLASSIFIED)
+        images = data.classification(name, args.split, root=args.data, **read)
     device = pick_device(args.device)
     classifier.network.to(device)
     print(f"{name} {args.split}, {args.precision}: {told(classifier.evaluate(images.to(device), args.precision))}")

@@ -40,6 +40,9 @@ def test_a_structure_string_learns_and_is_tested_again(tmp_path, capsys):
         assert f"digits test, {precision}: top-1" in told
         if precision == "float32":
             assert told.strip().endswith(line)
+    weights = str(out / "weights.safetensors")  # a network by its name, with weights of a file
+    assert main(["evaluate", TINY, "--weights", weights, "--image-size", "16"]) == 0
+    assert capsys.readouterr().out.strip().endswith(line)
     before = (out / "weights.safetensors").read_bytes()
     assert trained(TINY, "--epochs", 8, "--set", "batch_size=32", *FEW, "--out", out) == 0  # it is done
     assert (out / "weights.safetensors").read_bytes() == before
