@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add_teaching(commands)
     add_deploying(commands)
     add_ranking(commands)
+    add_training(commands)
     add_detecting(commands)
     add_counting(commands)
     return top
@@ -121,13 +122,44 @@ def add_ranking(commands) -> None:
     command.add_argument("--out", type=Path, metavar="FILE", help="what is submitted (default: FILE_ranked.json)")
 
 
+NETWORK = "a space such as yolo:course, a structure string, ZenNet-1.0M, torchvision:resnet18, or my_module:make"
+
+
+def add_training(commands) -> None:
+    """The command that trains a network by a recipe."""
+    command = commands.add_parser("train", help="train a classifier or a detector by a recipe, resumable")
+    command.set_defaults(command="training.train")
+    command.add_argument("network", metavar="NETWORK", help=NETWORK)
+    command.add_argument("--arch", metavar="TEXT", help="of a space: an architecture, a file of one, or random")
+    command.add_argument("-p", **SETTING, help="an option of the space, such as width=0.5; may be repeated")
+    command.add_argument("--data", type=Path, metavar="FOLDER", help="the images (default: those built in)")
+    sets = "digits, cifar10, cifar100, folder or imagenet; for detectors digits, voc, coco or yolo"
+    command.add_argument("--dataset", help=sets)
+    command.add_argument("--image-size", type=int, metavar="PX", help="(default: the recipe's)")
+    images = "how they are read, such as size=5000; may be repeated"
+    command.add_argument("--images", action="append", default=[], metavar="NAME=VALUE", help=images)
+    recipes = "short (default), zen_cifar, zen_imagenet ...; for detectors short, voc2007, coco ..."
+    command.add_argument("--recipe", metavar="NAME", help=recipes)
+    changes = "a field of the recipe, such as lr=0.05 or mixup=0; may be repeated"
+    command.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE", help=changes)
+    command.add_argument("--epochs", type=int, help="(default: the recipe's)")
+    command.add_argument("--weights", type=Path, metavar="FILE", help="where it starts: a file of weights")
+    command.add_argument("--teacher", metavar="NETWORK", help="a classifier to learn from, as NETWORK")
+    command.add_argument("--teacher-weights", type=Path, metavar="FILE", help="the teacher's")
+    command.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda ...")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the run's folder, or one to go on with"
+    )
+
+
 def add_detecting(commands) -> None:
-    """The commands that use a trained detector."""
-    folder = "a run of notebook 14, or a detector's own folder"
-    which = "of a run: searched (default), hand-designed or random"
+    """The commands that use a trained detector or classifier."""
+    folder = "a run of notebook 14 or of nasedu train, or a detector's own folder"
+    which = "of a run: searched (default), hand-designed or random; of a classifier: my_module:make, which made it"
     for name, module, about in (
         ("detect", "pictures", "tell and draw what a trained detector sees in pictures"),
-        ("evaluate", "pictures", "test a trained detector on a folder of labelled images"),
+        ("evaluate", "pictures", "test a trained detector or classifier on labelled images"),
         ("export", "devices", "write a trained detector as one ONNX file"),
     ):
         command = commands.add_parser(name, help=about)
@@ -135,12 +167,7 @@ def add_detecting(commands) -> None:
         command.add_argument("run", type=Path, metavar="RUN", help=folder)
         command.add_argument("--network", metavar="NAME", help=which)
         if name == "evaluate":
-            command.add_argument("--data", type=Path, metavar="FOLDER", help="the images, in VOC, COCO or YOLO layout")
-            command.add_argument("--dataset", help="voc, coco, yolo or digits (default: what the folder looks like)")
-            command.add_argument("--split", default="test", help="train, val or test (default: test)")
-            views = "look at each image three times: at scale 1, .83 mirrored and .67"
-            command.add_argument("--views", action="store_true", help=views)
-            command.add_argument("--coco", type=Path, metavar="FILE", help="write the detections for COCO's tools")
+            add_testing(command)
             continue
         usual = (0.3, 0.45) if name == "detect" else (None, None)  # of a file they are told only where they go inside
         command.add_argument(
@@ -159,13 +186,32 @@ def add_detecting(commands) -> None:
             command.add_argument("--suppress", action="store_true", help="put the suppression of overlaps inside")
 
 
+def add_testing(command) -> None:
+    """What may be asked of `nasedu evaluate`."""
+    command.add_argument("--data", type=Path, metavar="FOLDER", help="the images, in VOC, COCO or YOLO layout")
+    sets = "voc, coco, yolo or digits (default: what the folder looks like); of a classifier as for train"
+    command.add_argument("--dataset", help=sets)
+    command.add_argument("--weights", type=Path, metavar="FILE", help="a classifier's: RUN is its NETWORK then")
+    command.add_argument("--arch", metavar="TEXT", help="with --weights, as for train")
+    command.add_argument("-p", **SETTING, help="with --weights, as for train")
+    command.add_argument("--image-size", type=int, metavar="PX", help="with --weights, as for train")
+    images = "of a classifier: how they are read, such as normalise=published"
+    command.add_argument("--images", action="append", default=[], metavar="NAME=VALUE", help=images)
+    halves = "float32 (default), bfloat16 or float16: in which the network computes"
+    command.add_argument("--precision", default="float32", help=halves)
+    command.add_argument("--device", default="cpu", help="cpu (default), auto, cuda ...")
+    command.add_argument("--split", default="test", help="train, val or test (default: test)")
+    views = "look at each image three times: at scale 1, .83 mirrored and .67"
+    command.add_argument("--views", action="store_true", help=views)
+    command.add_argument("--coco", type=Path, metavar="FILE", help="write the detections for COCO's tools")
+
+
 def add_counting(commands) -> None:
     """The commands that count and time a network."""
     for name, about in {"count": "count a network's MACs and parameters", "measure": "time a network here"}.items():
         command = commands.add_parser(name, help=about)
         command.set_defaults(command=f"networks.{name}")
-        forms = "a space such as yolo:course, a structure string, torchvision:resnet18, or my_module:make_network"
-        command.add_argument("network", metavar="NETWORK", help=forms)
+        command.add_argument("network", metavar="NETWORK", help=NETWORK)
         command.add_argument("--arch", metavar="TEXT", help="of a space: an architecture, a file of one, or random")
         command.add_argument("-p", **SETTING, help="an option of the space, such as num_classes=20; may be repeated")
         command.add_argument("--image-size", type=int, metavar="PX", help="(default: the space's, else 224)")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from nasedu.errors import NaseduError, ParameterError
+from nasedu.errors import NaseduError, ParameterError, check_name
 
 
 @contextmanager
@@ -27,6 +27,20 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
+
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def computing(model: nn.Module, precision: str) -> torch.autocast:
+    """A context in which convolutions and matrix products of the model compute in a precision: PyTorch's autocast.
+
+    Raises `UnknownName` for another than float32, bfloat16 and float16.
+    """
+    kind = PRECISIONS[check_name("precision", precision, PRECISIONS)]
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    enabled = kind is not torch.float32
+    return torch.autocast(device.type, kind if enabled else torch.bfloat16, enabled=enabled)
 
 
 def placed(model: nn.Module, *tensors: Tensor) -> list[Tensor]:

@@ -126,7 +126,17 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     model: what gets them.
     path: the file, as in `read_weights`.
     """
-    tensors, own = read_weights(path), model.state_dict()
+    fill(model, read_weights(path), path)
+
+
+def fill(model: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
+    """Put tensors into a model, in place. Raises `CheckpointError` where names or shapes differ.
+
+    model: what gets them.
+    tensors: by name, without what wraps a model while it is trained.
+    path: where they come from, for the message.
+    """
+    own = model.state_dict()
     names = {_unwrapped(name): name for name in own}
     wanted = {name: own[full] for name, full in names.items()}
     lacking, more = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()

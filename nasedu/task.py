@@ -21,6 +21,7 @@ from nasedu import classification
 from nasedu.classification.augment import Augment as ImageAugment
 from nasedu.classification.augment import Mix
 from nasedu.data import DetectionDataset, ImageSet
+from nasedu.data.crop import RandomCrop
 from nasedu.data.prefetch import Shared, prefetched
 from nasedu.detection import Augment, Batches, DetectionLoss, evaluate, find
 from nasedu.divergence import cross_entropy
@@ -87,7 +88,7 @@ class Classification(_Splits):
     train, val, test: the splits.
     batch_size: images of a training batch.
     seed: of the order, the augmentation and the halves.
-    label_smoothing, augment, mix: as in `classification.label_loss` and `classification.batches`.
+    label_smoothing, augment, mix, crop: as in `classification.label_loss` and `classification.batches`.
     """
 
     train: ImageSet
@@ -98,6 +99,7 @@ class Classification(_Splits):
     label_smoothing: float = 0.0
     augment: ImageAugment | None = None
     mix: Mix | None = None
+    crop: RandomCrop | None = None
 
     @cached_property
     def _halves(self) -> list[ImageSet]:
@@ -122,7 +124,7 @@ class Classification(_Splits):
         images = self.data(split)
         if split in ("val", "test"):
             return images.parts(self.batch_size)
-        return classification.batches(images, self.batch_size, self.seed, self.augment, self.mix)(epoch)
+        return classification.batches(images, self.batch_size, self.seed, self.augment, self.mix, self.crop)(epoch)
 
     def score(self, model: nn.Module, split: str = "val", forward: Forward | None = None) -> float:
         """The share of right answers.

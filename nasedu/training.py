@@ -35,8 +35,10 @@ from nasedu.errors import (
     check_number,
     check_whole,
 )
+from nasedu.optimizers import OPTIMIZERS
 from nasedu.progress import Progress, silent
 from nasedu.randomness import seeded, stream
+from nasedu.schedule import check_milestones, schedule
 from nasedu.storage import identity, load_state, restoring, save_state
 
 Losses = dict[str, Tensor]
@@ -64,10 +66,15 @@ class TrainingConfig:
     """
 
     epochs: int = 300
-    optimizer: str = "sgd"  # or adamw, which learns faster where there are few epochs
+    optimizer: str = "sgd"  # one of `optimizers.OPTIMIZERS`; adamw learns faster where there are few epochs
     lr: float = 0.01
-    final_lr: float = 0.2  # as a fraction of lr, at the end of the cosine
+    decay: str = "cosine"  # one of `schedule.DECAYS`: how lr falls
+    final_lr: float = 0.2  # as a fraction of lr, at the end of the cosine or the line
+    milestones: tuple[int, ...] = ()  # of decay "step": epochs after which lr is multiplied by `factor`
+    factor: float = 0.1
+    decay_steps: int = 0  # batches of all epochs: lr falls with each from the warm-up's end; 0: with the epochs
     momentum: float = 0.937
+    nesterov: bool = True  # of sgd
     weight_decay: float = 5e-4
     warmup_steps: int = 1000
     warmup_bias_lr: float = 0.1
@@ -82,7 +89,8 @@ class TrainingConfig:
 
     def __post_init__(self):
         check_name("precision", self.precision, ("float32", "bfloat16"))
-        check_name("optimizer", self.optimizer, ("sgd", "adamw"))
+        check_name("optimizer", self.optimizer, OPTIMIZERS)
+        check_milestones(self.decay, self.milestones)
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
             if field.type == "int":
@@ -197,23 +205,6 @@ def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], thre
             raise
 
 
-def schedule(config: TrainingConfig, step: int, epoch: int) -> tuple[float, float, float]:
-    """(learning rate, learning rate of biases, momentum) at a step.
-
-    A cosine over the epochs from lr to final_lr * lr, times a linear warm-up from 0 over `warmup_steps`; biases come
-    down from `warmup_bias_lr` instead, and momentum up from `warmup_momentum` (Scaled-YOLOv4's public training).
-
-    config: the settings.
-    step: from 0, over the batches of all epochs.
-    epoch: from 0.
-    """
-    f = config.final_lr
-    cosine = config.lr * ((1 + math.cos(math.pi * epoch / max(config.epochs, 1))) / 2 * (1 - f) + f)
-    ramp = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
-    bias = config.warmup_bias_lr + ramp * (cosine - config.warmup_bias_lr)
-    return ramp * cosine, bias, config.warmup_momentum + ramp * (config.momentum - config.warmup_momentum)
-
-
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """The optimizer, over three groups: weights that decay, scales of norms, and biases; the last two do not decay.
 
@@ -227,10 +218,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     decayed = [p for name, p in named if p.ndim > 1 and not name.endswith("bias")]
     groups = [{"params": group, "weight_decay": 0.0} for group in (decayed, scales, biases)]
     groups[0]["weight_decay"] = config.weight_decay
-    if config.optimizer == "adamw":
-        # beta2 = .99: a short training must forget its first, far too large gradients
-        return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=True)
+    return OPTIMIZERS[config.optimizer](groups, config)
 
 
 class _Turns:

@@ -304,7 +304,7 @@ def test_bad_settings_and_divergence():
             TrainingConfig(**{name: 1.5})
     assert TrainingConfig(clip=math.inf).clip == math.inf, "a gradient that is left alone"
     with pytest.raises(UnknownName, match="did you mean 'adamw'"):
-        TrainingConfig(optimizer="adam")
+        TrainingConfig(optimizer="adamww")
     model, batches, _ = task()
     with pytest.raises(TrainingDiverged, match="epoch 1"):
         train(model, batches, diverge, CONFIG)

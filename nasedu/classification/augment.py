@@ -7,6 +7,7 @@ takes, started from the caller's generator, and then puts it back; threads that 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from nasedu.data import ImageSet
-from nasedu.errors import ParameterError, check_name
+from nasedu.errors import ParameterError, check_name, check_number
 from nasedu.randomness import seeded
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -25,6 +26,55 @@ POLICIES = {policy.value: policy for policy in v2.AutoAugmentPolicy}
 # house numbers, on the digits' own black ground. CIFAR-100: the one found for CIFAR-10, as its authors use it.
 SETS = dict.fromkeys(("cifar10", "cifar100"), ("cifar10", 128, True))
 SETS |= dict.fromkeys(("folder", "imagenet"), ("imagenet", 128, True)) | {"digits": ("svhn", 0, False)}
+
+
+# Eigenvalues and eigenvectors (columns) of the colours of ImageNet's pixels, 0 to 1, as public trainings share them.
+PCA_VALUES = (0.2175, 0.0188, 0.0045)
+PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What a recipe does to training images, in the order of the fields. Raises `ParameterError`, `UnknownName`.
+
+    crop: "padded" moves an image by up to an eighth of its side, as CIFAR is trained; "resized" takes a `RandomCrop`,
+        as ImageNet is; "none".
+    flip: whether half of the images are mirrored, but never digits.
+    policy: AutoAugment's, "set" is the one that suits the image set, "none".
+    lighting: the standard deviation of `lighting`.
+    erasing: the probability of `random_erasing`.
+    mixup: alpha of `mixup`; 0 mixes nothing.
+    """
+
+    crop: str = "padded"
+    flip: bool = True
+    policy: str = "none"
+    lighting: float = 0.0
+    erasing: float = 0.0
+    mixup: float = 0.0
+
+    def __post_init__(self):
+        check_name("crop", self.crop, ("padded", "resized", "none"))
+        check_name("AutoAugment policy", self.policy, ("set", "none", *POLICIES))
+        check_number("lighting", self.lighting)
+        check_number("erasing", self.erasing, most=1)
+        check_number("mixup", self.mixup)
+
+    def of(self, images: ImageSet) -> Augment:
+        """All but the resized crop and mixup, for `batches(..., augment=)`. Raises `UnknownName` for an unknown set."""
+        policy, fill, mirrors = SETS[check_name("image set", images.name, SETS)]
+        policy = policy if self.policy == "set" else self.policy
+        steps, flips = [], self.flip and mirrors
+        if self.crop == "padded" or flips:
+            padding = images.images.shape[-1] // 8 if self.crop == "padded" else 0
+            steps.append(crop_and_flip(padding, flips))
+        if policy != "none":
+            steps.append(auto_augment(policy, mean=images.mean, std=images.std, fill=fill))
+        if self.lighting:
+            steps.append(lighting(images.std, self.lighting))
+        if self.erasing:
+            steps.append(random_erasing(self.erasing))
+        return in_turn(*steps)
 
 
 def in_turn(*augments: Augment) -> Augment:
@@ -119,6 +169,26 @@ def random_erasing(p: float = 0.5, scale: tuple[float, float] = (0.02, 0.33)) ->
     return from_torchvision(v2.RandomErasing(p, scale))
 
 
+def lighting(std: Sequence[float], deviation: float = 0.1) -> Augment:
+    """Another light for every image, along the axes in which colours vary (Krizhevsky et al. 2012, section 4.1).
+
+    Pixels from 0 to 1 get sum_i a_i v_i p_i with eigenvalues v and eigenvectors p of ImageNet's colours, a from N(0,
+    deviation^2), drawn once for an image.
+
+    std: with which the images (B, 3, H, W) were normalised.
+    deviation: .1 in the paper and in Zen-NAS's public training.
+    """
+    axes = torch.tensor(PCA_VECTORS) * torch.tensor(PCA_VALUES)
+
+    def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+        """Normalised images (B, 3, H, W) to the same."""
+        drawn = deviation * torch.randn(len(x), 3, generator=generator)
+        shift = drawn @ axes.T / torch.as_tensor(std, dtype=torch.float32)
+        return x + shift.to(x)[:, :, None, None]
+
+    return augment
+
+
 def published_augment(images: ImageSet) -> Augment:
     """What Zen-NAS's public CIFAR training does to an image: crop, mirror, AutoAugment, erase.
 
@@ -126,9 +196,7 @@ def published_augment(images: ImageSet) -> Augment:
     for house numbers. Mixup is apart, since it changes labels too. Raises `UnknownName` for a set not known here: put
     one together with `in_turn`.
     """
-    policy, fill, flip = SETS[check_name("image set", images.name, SETS)]
-    crop = crop_and_flip(images.images.shape[-1] // 8, flip)
-    return in_turn(crop, auto_augment(policy, mean=images.mean, std=images.std, fill=fill), random_erasing())
+    return Augmentation(policy="set", erasing=0.5).of(images)
 
 
 def mixup(classes: int, alpha: float = 0.2) -> Mix:

@@ -34,6 +34,9 @@ class Distilled(nn.Module):
         `ModuleDict`) that have more than one pixel. Or a list of layers, one name for both or a pair (student's,
         teacher's); an empty list compares answers alone.
     generator: draws the convolutions, which start near zero (N(0, 1) / sqrt(C) * 1e-4).
+    size: pixels of the images that the student is shown; None: as they come. Others are resized (bilinear): the
+        published training reads images at the teacher's size, 320, and shows them to the student at 224.
+    teacher_size: likewise of the teacher.
     """
 
     def __init__(
@@ -44,14 +47,18 @@ class Distilled(nn.Module):
         *,
         features: int | str | Pairs = 16,
         generator: torch.Generator,
+        size: int | None = None,
+        teacher_size: int | None = None,
     ):
         super().__init__()
         features = [features] if isinstance(features, str) else features
-        maps, logits = _probe(student, x, "student", features, 0)
-        teacher_maps, teacher_logits = _probe(teacher, x, "teacher", features, 1)
+        self.size, self.teacher_size = size, teacher_size
+        seen, shown = resized(x, size), resized(x, teacher_size)
+        maps, logits = _probe(student, seen, "student", features, 0)
+        teacher_maps, teacher_logits = _probe(teacher, shown, "teacher", features, 1)
         _check_answers(logits, teacher_logits)
         if isinstance(features, int):
-            self.pairs = _by_stride(maps, teacher_maps, x, features)
+            self.pairs = _by_stride((maps, teacher_maps), (seen.shape[-1], shown.shape[-1]), features)
         else:
             self.pairs = tuple((_side(pair, 0), _side(pair, 1)) for pair in features)
         self.student = student
@@ -60,7 +67,14 @@ class Distilled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The student's logits (B, classes)."""
-        return self.student(x)
+        return self.student(resized(x, self.size))
+
+
+def resized(x: Tensor, side: int | None) -> Tensor:
+    """Images (B, C, H, W) as (B, C, side, side), bilinear as in the published training; None leaves them."""
+    if side is None or x.shape[-2:] == (side, side):
+        return x
+    return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
 
 
 def distilled_step(
@@ -77,8 +91,8 @@ def distilled_step(
     with T = 1 and both weights 1 in the published training; its parts are "label", "logit" and "feature". A teacher's
     map of another size is resized to the student's (bilinear). Raises `ParameterError`.
 
-    teacher: sees the student's images, mixed ones too; a copy taken now works, in eval mode and without gradients. For
-        one at another resolution, put an `nn.Upsample` in front of it and name the layers.
+    teacher: sees the student's images, mixed ones too, in the size that `Distilled` was told; a copy taken now works,
+        in eval mode and without gradients.
     feature_weight: as in the equation.
     logit_weight: likewise.
     temperature: T.
@@ -96,7 +110,7 @@ def distilled_step(
         x, y = placed(model, *batch)
         frozen.to(x.device, memory_format=torch.channels_last)
         with torch.no_grad(), _captured(frozen, [t for _, t in model.pairs]) as targets:
-            answers = frozen(x)
+            answers = frozen(resized(x, model.teacher_size))
         with _captured(model.student, [s for s, _ in model.pairs]) as maps:
             logits = model(x)
         _check_answers(logits, answers)
@@ -160,16 +174,19 @@ def _probe(model: nn.Module, x: Tensor, who: str, features: int | Pairs, side: i
     return found, logits
 
 
-def _by_stride(maps: dict[str, Tensor], teacher_maps: dict[str, Tensor], x: Tensor, least: int) -> tuple:
-    """Pairs of the last layers of each stride of `least` or more that both networks have."""
+def _by_stride(maps: tuple[dict[str, Tensor], ...], sides: tuple[int, int], least: int) -> tuple:
+    """Pairs of the last layers of each stride of `least` or more that both networks have.
+
+    A network's strides count from the pixels of the images that it is shown.
+    """
     ours, theirs = (
-        {round(x.shape[-1] / m.shape[-1]): name for name, m in found.items() if min(m.shape[-2:]) > 1}
-        for found in (maps, teacher_maps)
+        {round(side / m.shape[-1]): name for name, m in found.items() if min(m.shape[-2:]) > 1}
+        for found, side in zip(maps, sides, strict=True)
     )
     common = [stride for stride in sorted(ours) if stride >= least and stride in theirs]
     if not common:
         raise ParameterError(
-            f"student and teacher share no feature map of stride {least} or more at {x.shape[-1]} pixels (the "
+            f"student and teacher share no feature map of stride {least} or more at {sides[0]} pixels (the "
             f"student's strides: {sorted(ours)}, the teacher's: {sorted(theirs)}): name pairs of layers as features"
         )
     return tuple((ours[stride], theirs[stride]) for stride in common)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 
 from nasedu.data import ImageSet
 from nasedu.errors import ParameterError, check_whole
-from nasedu.modules import evaluation_mode, placed
+from nasedu.modules import computing, evaluation_mode, placed
 
 
 def label_loss(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -34,28 +36,63 @@ def error(logits: Tensor, y: Tensor) -> Tensor:
     return (logits.detach().argmax(1) != right).float().mean()
 
 
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of right answers, 0 to 1: the best one is right (`top1`), or one of the best five (`top5`)."""
+
+    top1: float
+    top5: float
+    images: int
+
+    @property
+    def error(self) -> float:
+        """The standard error of `top1`, of the images that were drawn: sqrt(p (1 - p) / n)."""
+        return math.sqrt(self.top1 * (1 - self.top1) / self.images)
+
+
 @torch.inference_mode()
+def judged(
+    model: nn.Module,
+    images: ImageSet,
+    forward: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    *,
+    precision: str = "float32",
+    batch_size: int = 256,
+) -> Accuracy:
+    """How many of `images` the model classifies right, in eval mode; every part's mode is put back.
+
+    Raises `ParameterError`, `UnknownName`.
+
+        model: a classifier, or a supernet.
+        images: the set.
+        forward: `forward(model, x)` returns logits (B, classes); a supernet's runs a path.
+        precision: in which it computes, as in `modules.computing`.
+        batch_size: how many images it sees at once.
+    """
+    check_whole("batch_size", batch_size)
+    check_whole("the number of images", len(images))
+    forward = forward or (lambda model, x: model(x))
+    first = five = 0
+    with evaluation_mode(model), computing(model, precision):
+        for x, y in images.parts(batch_size):
+            x, y = placed(model, x, y)
+            logits = forward(model, x)
+            first += int((logits.argmax(1) == y).sum())
+            five += int((logits.topk(min(5, logits.shape[1]))[1] == y[:, None]).sum())
+    return Accuracy(first / len(images), five / len(images), len(images))
+
+
 def accuracy(
     model: nn.Module,
     images: ImageSet,
     forward: Callable[[nn.Module, Tensor], Tensor] | None = None,
     batch_size: int = 256,
 ) -> float:
-    """The share of `images` that the model classifies right, 0 to 1, in eval mode; every part's mode is put back.
+    """The share of `images` that the model classifies right, 0 to 1: `judged(...).top1`. Raises `ParameterError`.
 
-    Raises `ParameterError`.
-
-        model: a classifier, or a supernet.
-        images: the set.
-        forward: `forward(model, x)` returns logits (B, classes); a supernet's runs a path.
-        batch_size: how many images it sees at once.
+    model: a classifier, or a supernet.
+    images: the set.
+    forward: as in `judged`.
+    batch_size: likewise.
     """
-    check_whole("batch_size", batch_size)
-    check_whole("the number of images", len(images))
-    forward = forward or (lambda model, x: model(x))
-    right = 0
-    with evaluation_mode(model):
-        for x, y in images.parts(batch_size):
-            x, y = placed(model, x, y)
-            right += int((forward(model, x).argmax(1) == y).sum())
-    return right / len(images)
+    return judged(model, images, forward, batch_size=batch_size).top1

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import re
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import torchvision
 from torch import nn
 
 from nasedu import spaces
 from nasedu.course.parameters import pairs, parse
-from nasedu.errors import ParameterError, brief, check_name, check_whole, sentence
+from nasedu.deploy.classifier import torchvision_network
+from nasedu.errors import ParameterError, brief, check_whole, sentence
 from nasedu.randomness import rng
 
 MOST_WORKERS = 1024
-EXAMPLES = "yolo:course, a structure string, torchvision:resnet18 or my_module:make_network"
+EXAMPLES = "yolo:course, a structure string, ZenNet-1.0M, torchvision:resnet18 or my_module:make_network"
 
 
 def named_space(name: str, settings: list[str], more: dict | None = None):
@@ -34,34 +34,81 @@ def named_space(name: str, settings: list[str], more: dict | None = None):
     return spaces.create(name, **options, **more)
 
 
+class Named(NamedTuple):
+    """A network, the shape (C, H, W) of its input, and how it is `made`, as `deploy.classifier` asks for it.
+
+    `space` and `arch` of a network of a space, else None.
+    """
+
+    network: nn.Module
+    input_shape: tuple[int, int, int]
+    made: dict[str, object]
+    space: Any = None
+    arch: Any = None
+
+
 def named_network(
     name: str, arch: str | None = None, settings: list[str] | None = None, image_size: int | None = None
 ) -> tuple[nn.Module, tuple[int, int, int]]:
-    """A network and the shape (C, H, W) of its input. Raises `NaseduError`.
+    """A network and the shape (C, H, W) of its input; see `named`.
 
-    name: a search space, a structure string, `torchvision:NAME`, or `MODULE:ATTRIBUTE`: a network, or what makes
-        one when it is called without arguments. The module is looked for in this folder, too.
+    name: as in `named`.
+    arch: likewise.
+    settings: likewise.
+    image_size: likewise.
+    """
+    found = named(name, arch, settings, image_size)
+    return found.network, found.input_shape
+
+
+def named(
+    name: str,
+    arch: str | None = None,
+    settings: list[str] | None = None,
+    image_size: int | None = None,
+    num_classes: int | None = None,
+) -> Named:
+    """A network by the name that a person gives it. Raises `NaseduError`.
+
+    name: a search space, a structure string, a published network such as ZenNet-1.0M, `torchvision:NAME`, or
+        `MODULE:ATTRIBUTE`: a network, or what makes one when it is called without arguments. The module is looked for
+        in this folder, too.
     arch: of a space: the text of an architecture, a file of one, "random", or None for the hand-designed one.
     settings: `NAME=VALUE` options of the space.
     image_size: pixels of a side; None: the space's, else 224.
+    num_classes: of the data that it is made for; None: the space's, or what it was made with.
     """
     settings = settings or []
     if image_size is not None:
         check_whole("--image-size", image_size, 1, spaces.base.MOST_PIXELS)
+    options = {option: parse(option, text, "") for option, text in pairs(settings)}
+    more = {} if num_classes is None or "num_classes" in options else {"num_classes": num_classes}
+    home = name.partition(":")[0]
+    shown = {k: entries[name] for k in spaces.names(every=True) if name in (entries := spaces.published(k))}
     if re.match(r"\s*\w+\(", name):
-        space, arch = _plain_space(name, settings, image_size), name
-    elif name.partition(":")[0] in spaces.names(every=True):
-        space = named_space(name, settings, {"image_size": image_size} if image_size else {})
+        space, text = _plain_space(name, settings, image_size, more), name
+    elif shown:
+        kind, entry = next(iter(shown.items()))
+        sized = {"input_size": image_size} if image_size else {}
+        space = spaces.create(kind, **dict(entry.options) | sized | more | options)
+        text = space.format(spaces.arch_of(space, entry.choices))
+    elif home in spaces.names(every=True):
+        side = "image_size" if home == "yolo" else "input_size"
+        space = named_space(name, settings, ({side: image_size} if image_size else {}) | more)
+        text = _arch(space, arch)
     elif arch or settings:
         raise ParameterError(f"--arch and -p are for search spaces, and {brief(name)} is none")
     else:
-        return _module(name), (3, image_size or 224, image_size or 224)
-    return space.build(space.parse(_arch(space, arch))), space.input_shape
+        return Named(_module(name, num_classes), (3, image_size or 224, image_size or 224), {"network": name})
+    found = space.parse(text)
+    make, _ = space.made
+    made = {"space": make.args[0], "options": make.keywords, "architecture": space.format(found)}
+    return Named(space.build(found), space.input_shape, made, space, found)
 
 
-def _plain_space(text: str, settings: list[str], image_size: int | None):
+def _plain_space(text: str, settings: list[str], image_size: int | None, more: dict):
     """The space of a structure string: the first set of blocks that can read it."""
-    sized = {"input_size": image_size or 224}
+    sized = {"input_size": image_size or 224} | more
     made = [named_space("plainnet", settings, sized | {"blocks": blocks}) for blocks in spaces.plainnet.SETS]
     kinds = set(re.findall(r"(\w+)\(", text))
     return next((space for space in made if kinds <= space.kinds.keys()), made[0])
@@ -77,16 +124,13 @@ def _arch(space: spaces.SearchSpace, given: str | None) -> str:
     return Path(given).read_text(encoding="utf-8-sig") if len(given) < 500 and os.path.isfile(given) else given
 
 
-def _module(name: str) -> nn.Module:
-    """A network of torchvision, or of somebody's own module."""
+def _module(name: str, num_classes: int | None) -> nn.Module:
+    """A network of torchvision, or of somebody's own module, which knows its classes itself."""
     home, _, attribute = name.partition(":")
     if not attribute:
         raise ParameterError(f"{brief(name)} names no network: write {EXAMPLES}")
     if home == "torchvision":
-        known = torchvision.models.list_models()
-        make = torchvision.models.get_model_builder(check_name("torchvision network", attribute, known))
-        asked = inspect.signature(make).parameters.keys() & {"weights", "weights_backbone"}
-        return make(**dict.fromkeys(asked))  # none, so nothing is downloaded
+        return torchvision_network(attribute, num_classes)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

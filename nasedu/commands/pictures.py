@@ -19,11 +19,14 @@ from torchvision.utils import draw_bounding_boxes
 
 from nasedu import data, detection, plots, wzdnas
 from nasedu.commands import fail
+from nasedu.commands.training import evaluate_classifier, is_classifier
+from nasedu.course.setup import pick_device
 from nasedu.data.export import coco_results
 from nasedu.data.images import UNREADABLE, opened, upright, why
 from nasedu.data.notes import shown
 from nasedu.errors import NaseduError, ParameterError, UnknownName, brief, check_name, sentence
 from nasedu.files import write_atomically
+from nasedu.modules import computing
 from nasedu.plots.picture import COLOURS, ink
 from nasedu.wzdnas.saved import Seen
 
@@ -112,7 +115,9 @@ def _drawn(picture: Image.Image, seen: Sequence[Seen], classes: Sequence[str], s
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Test a trained detector on labelled images; the exit status."""
+    """Test a trained detector or classifier on labelled images; the exit status."""
+    if is_classifier(args):
+        return evaluate_classifier(args)
     detector = wzdnas.load(args.run, args.network)
     if args.data is None and args.dataset != "digits":
         raise ParameterError("--data names the folder of labelled images; the built-in scenes are --dataset digits")
@@ -124,7 +129,9 @@ def evaluate(args: argparse.Namespace) -> int:
     except UnknownName as error:
         raise ParameterError(sentence(f"the data has a class that the detector does not know: {error}")) from None
     views = detection.THREE_VIEWS if args.views else (detection.View(),)
-    found = detector.find(images, views)
+    detector.network.to(pick_device(args.device))
+    with computing(detector.network, args.precision):
+        found = detector.find(images, views)
     metrics = detection.evaluate(images, found)
     print(images)
     names = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "voc11_50": "VOC 11-point", "voc_all_50": "VOC every-point"}

@@ -60,6 +60,8 @@ def classification(
     noise: the standard deviation of pixel noise, in units of the images' own.
     seed: draws all of that.
     options: `normalise` (cifar10, cifar100): by "measured" mean and deviation, or "published" ones (see `data.cifar`).
+        `scaling` (folder, imagenet): "bilinear" or "bicubic". `stream` (folder, imagenet): True reads images when a
+        batch is asked for, however few they are, so that random crops come from the whole picture.
     """
     find = READERS[name]
     check_name("split", split, splits.NAMES)
@@ -77,24 +79,26 @@ def classification(
 
 
 class Found(NamedTuple):
-    """What a reader found of a split: the `source` of its images, the `labels` (N,) of them all, their `classes`, and
-    what it left out.
+    """What a reader found of a split: the `source` of its images, the `labels` (N,) of them all, their `classes`, what
+    it left out, and whether they are streamed however few they are.
     """
 
     source: Source
     labels: Tensor
     classes: list[str]
     notes: Notes = Notes()
+    stream: bool = False
 
 
 def _read(told: str, found: Found, index: Tensor, side: int, distortion: float, noise: float) -> ImageSet:
     """The images that can be read, in memory or streamed; those that will be distorted at their own size."""
     most, source = image_set.MEMORY // (12 * side**2), found.source
     images: Tensor | Streamed
-    if len(index) <= most:
+    if len(index) <= most and not found.stream:
         images, faults = source.read(index, source.side if distortion and source.side else side)
     elif distortion or noise:
-        raise ParameterError(f"images are distorted in memory: ask for size={most} or fewer of these {len(index)}")
+        how = "stream=False" if found.stream else f"size={most} or fewer of these {len(index)}"
+        raise ParameterError(f"images are distorted in memory: ask for {how}")
     else:
         images, faults = Streamed(source, index, side), source.look(index)
     notes = Notes()
@@ -131,15 +135,17 @@ def _cifar(name: str, split: str, root: Root, *, normalise: str = "measured") ->
     return Found(Pixels(x, 255, *(cifar.MEASURED[name] if normalise == "measured" else cifar.PUBLISHED)), y, classes)
 
 
-def _folder(name: str, split: str, root: Root) -> Found:
+def _folder(name: str, split: str, root: Root, *, scaling: str = "bilinear", stream: bool = False) -> Found:
+    check_name("scaling", scaling, folder.SCALINGS)
+    check_kind("stream", stream, bool, "True or False")
     if not root and name == "folder":
         raise DataError("a folder of images by class is read from its root: give root=...")
     places = _places(name, root) if root else _places(name, root)[:1]  # not all that NASEDU_DATA holds is a class
     place = next((inner for each in places for inner in (each / folder.IMAGENET, each) if inner.is_dir()), places[-1])
     notes = Notes()
     items, classes = folder.listed(place, split, notes)
-    files = folder.Files([path for path, _ in items])
-    return Found(files, torch.tensor([label for _, label in items], dtype=torch.long), classes, notes)
+    files = folder.Files([path for path, _ in items], scaling)
+    return Found(files, torch.tensor([label for _, label in items], dtype=torch.long), classes, notes, stream)
 
 
 def _places(name: str, root: Root) -> list[Path]:

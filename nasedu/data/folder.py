@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +12,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 from tqdm import tqdm
 
 from nasedu.data import splits
+from nasedu.data.crop import Cut
 from nasedu.data.image_set import Faults, Source
 from nasedu.data.images import UNREADABLE, opened, upright, why
 from nasedu.data.notes import Notes, shown
@@ -24,6 +26,7 @@ from nasedu.errors import DataError, brief
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels, 0 to 1
 SHOWN = 224 / 256  # of the shorter side, the part that is cut out, as where ImageNet is tested
+SCALINGS = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
 IMAGENET = "ILSVRC/Data/CLS-LOC"  # where the images lie in ImageNet's own archive
 
 
@@ -32,14 +35,20 @@ class Files(Source):
     """A source of images: the upright middle of every file, scaled to a square; see `image_set.Source`."""
 
     paths: list[str]
+    scaling: str = "bilinear"
     mean, std = MEAN, STD
 
-    def read(self, index: Tensor, side: int) -> tuple[Tensor, Faults]:
-        """The images, which several threads decode."""
+    def read(self, index: Tensor, side: int, cuts: Sequence[Cut] = ()) -> tuple[Tensor, Faults]:
+        """The images, which several threads decode.
+
+        index: as in `Source`.
+        side: likewise.
+        cuts: likewise.
+        """
         images = torch.zeros(len(index), 3, side, side)
 
         def one(place: int, path: str) -> None:
-            images[place] = _middle(path, side)
+            images[place] = _pixels(path, side, SCALINGS[self.scaling], cuts[place] if cuts else None)
 
         return images, self._tried(index, one)
 
@@ -50,7 +59,8 @@ class Files(Source):
     def stamp(self, index: Tensor) -> object:
         """Name, size and time of every file: to read them all would take as long as a pass over them."""
         told = ((Path(self.paths[i]), os.stat(self.paths[i])) for i in index.tolist())
-        return "\n".join(f"{p.parent.name}/{p.name} {about.st_size} {about.st_mtime_ns}" for p, about in told)
+        lines = (f"{p.parent.name}/{p.name} {about.st_size} {about.st_mtime_ns}" for p, about in told)
+        return "\n".join([self.scaling, *lines])
 
     def _tried(self, index: Tensor, one: Callable[[int, str], None]) -> Faults:
         """Do `one(place, path)` for every file."""
@@ -76,12 +86,15 @@ def _opens(_place: int, path: str) -> None:
         pass
 
 
-def _middle(path: str | Path, side: int) -> Tensor:
+def _pixels(path: str | Path, side: int, scaling: InterpolationMode, cut: Cut | None) -> Tensor:
+    """A file's middle, or what is cut out, as a square (3, side, side)."""
     with opened(path) as image:
         picture = upright(image)
-    scaled = F.resize(picture, [round(side / SHOWN)], antialias=True)
-    pixels = F.to_dtype(F.pil_to_tensor(F.center_crop(scaled, [side, side])), torch.float32, scale=True)
-    return F.normalize(pixels, [*MEAN], [*STD])
+    if cut:
+        picture = F.resized_crop(picture, *cut(picture.height, picture.width), [side, side], scaling)
+    else:
+        picture = F.center_crop(F.resize(picture, [round(side / SHOWN)], scaling, antialias=True), [side, side])
+    return F.normalize(F.to_dtype(F.pil_to_tensor(picture), torch.float32, scale=True), [*MEAN], [*STD])
 
 
 def listed(root: Path, split: str, notes: Notes) -> tuple[list[tuple[str, int]], list[str]]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import resized_crop
 
+from nasedu.data.crop import Cut, RandomCrop
 from nasedu.data.notes import Note, Notes, shown
 from nasedu.data.prefetch import prefetched
 from nasedu.errors import DataError
 from nasedu.randomness import stream
 
+CUBIC = InterpolationMode.BICUBIC
 MEMORY = 2 << 30  # bytes of the images that are read at once; more are streamed
 Faults = dict[int, tuple[str, str]]  # of what cannot be read, by its place: the file, and why
 
@@ -30,11 +34,12 @@ class Source:
         """Pixels of an image's side; None where images are scaled anyway."""
         return None
 
-    def read(self, index: Tensor, side: int) -> tuple[Tensor, Faults]:
+    def read(self, index: Tensor, side: int, cuts: Sequence[Cut] = ()) -> tuple[Tensor, Faults]:
         """Images (M, 3, side, side), float32 of about zero mean and unit variance; a faulty one's place is blank.
 
         index: which of the source's images, (M,).
         side: of the square, in pixels.
+        cuts: the part of each that is scaled to the square, where only files know their size; none: the middle.
         """
         raise NotImplementedError
 
@@ -61,10 +66,16 @@ class Pixels(Source):
         """H."""
         return self.values.shape[-1]
 
-    def read(self, index: Tensor, side: int) -> tuple[Tensor, Faults]:
-        """As in `Source`; without a fault."""
+    def read(self, index: Tensor, side: int, cuts: Sequence[Cut] = ()) -> tuple[Tensor, Faults]:
+        """As in `Source`; without a fault.
+
+        index: of the images, (M,).
+        side: of the square, in pixels.
+        cuts: the part of each.
+        """
         mean, std = (torch.tensor(v)[:, None, None] for v in (self.mean, self.std))
-        return scaled((self.values[index].float() / self.scale - mean) / std, side), {}
+        images = (self.values[index].float() / self.scale - mean) / std
+        return cut_out(images, side, cuts) if cuts else scaled(images, side), {}
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,15 @@ class Streamed:
         return len(self.index)
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        images, faults = self.source.read(self.take(index).index, self.side)
+        return self.read(index)
+
+    def read(self, index: Tensor | slice, cuts: Sequence[Cut] = ()) -> Tensor:
+        """Some of the images, (M, 3, S, S).
+
+        index: a slice, or indices (M,).
+        cuts: the part of each, as in `Source.read`.
+        """
+        images, faults = self.source.read(self.take(index).index, self.side, cuts)
         for path, reason in faults.values():
             raise DataError(
                 f"{shown(path, 90)}: {reason}; its header was sound before: restore it, or take it out of its folder"
@@ -157,20 +176,50 @@ class ImageSet:
         order = torch.randperm(len(self), generator=stream(seed, "halves")).to(self.labels.device)
         return self.take(order[: len(self) // 2]), self.take(order[len(self) // 2 :])
 
-    def parts(self, size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def parts(
+        self,
+        size: int,
+        order: Tensor | None = None,
+        crop: RandomCrop | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels, so many at a time; what is streamed is read a little ahead.
 
         size: of a part; the last may be smaller.
         order: indices (M,); None: all, as they stand.
+        crop: a random part of each image instead, scaled to the square: of the whole picture where files are streamed,
+            of the square that is in memory else.
+        generator: draws it.
         """
         starts = range(0, len(self) if order is None else len(order), size)
         places = (slice(i, i + size) if order is None else order[i : i + size] for i in starts)
-        made = ((self.images[place], self.labels[place]) for place in places)
+        made = ((self._images(place, crop, generator), self.labels[place]) for place in places)
         return made if isinstance(self.images, Tensor) else prefetched(made)
+
+    def _images(self, place: Tensor | slice, crop: RandomCrop | None, generator: torch.Generator | None) -> Tensor:
+        if crop is None:
+            return self.images[place]
+        seeds = torch.randint(2**63 - 1, (len(self.labels[place]),), generator=generator)
+        cuts = crop.cuts(seeds)
+        if isinstance(self.images, Streamed):
+            return self.images.read(place, cuts)
+        return cut_out(self.images[place], self.images.shape[-1], cuts)
 
     def report(self) -> pd.DataFrame:
         """What was left out, as `Notes.report` tells it."""
         return Notes(self.notes).report()
+
+
+def cut_out(images: Tensor, side: int, cuts: Sequence[Cut]) -> Tensor:
+    """A part of every image (M, C, H, W), scaled to (M, C, side, side) by bicubic interpolation.
+
+    images: what is cut.
+    side: of the squares, in pixels.
+    cuts: where, by an image's height and width.
+    """
+    boxes = [cut(*images.shape[-2:]) for cut in cuts]
+    made = [resized_crop(x, *box, [side, side], CUBIC) for x, box in zip(images, boxes, strict=True)]
+    return torch.stack(made)
 
 
 def scaled(images: Tensor, side: int) -> Tensor:

@@ -51,7 +51,9 @@ class CSPTemplate(Template):
             return check_name("depths", depths, ["hand"])
         pair = isinstance(depths, Sequence) and len(depths) == 2 and all(isinstance(d, Sequence) for d in depths)
         parts = depths if pair else (depths, depths)
-        return tuple(choices_of("depths", part, _depth) for part in parts)
+        own = (self.depths, self.neck_depths)
+        empty = [not usual and isinstance(part, Sequence) and not part for usual, part in zip(own, parts, strict=True)]
+        return tuple(() if none else choices_of("depths", p, _depth) for none, p in zip(empty, parts, strict=True))
 
     def hand_designed(self, space: SearchSpace) -> Arch:
         """gamma 0.5 everywhere with the template's usual depths (YOLOv4-P5's and -CSP's; for the others ours)."""

@@ -25,6 +25,7 @@ class DetectorConfig:
     box: float = 0.05
     obj: float = 1.0
     cls: float = 0.5
+    autoanchor: bool = True  # anchors that reach few of the data's boxes are fitted to it: see `anchors_for`
     generations: int = 0  # of anchors that are fitted to the data: see `detection.evolve_anchors`
     ratio: float = 4.0  # an anchor takes the objects whose sides differ from its own by less than this factor
     pooled: bool = False  # means over the positives of all scales at once; see `DetectionLoss`

@@ -10,7 +10,17 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from nasedu.classification import augment, batches, error, label_loss, mixup, published_augment
-from nasedu.classification.augment import auto_augment, crop_and_flip, from_torchvision, in_turn, random_erasing
+from nasedu.classification.augment import (
+    PCA_VALUES,
+    PCA_VECTORS,
+    Augmentation,
+    auto_augment,
+    crop_and_flip,
+    from_torchvision,
+    in_turn,
+    lighting,
+    random_erasing,
+)
 from nasedu.data import ImageSet, classification
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.task import Classification
@@ -32,6 +42,7 @@ def pictures(n: int = 8, side: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
 AUGMENTS = {
     "autoaugment": auto_augment(mean=MEAN, std=STD),
     "erasing": random_erasing(),
+    "lighting": lighting(STD),
     "normal noise": from_torchvision(lambda image: image + torch.randn(image.shape)),
     "in turn": in_turn(crop_and_flip(2), auto_augment("svhn", mean=MEAN, std=STD), random_erasing(1.0)),
 }
@@ -112,7 +123,7 @@ def test_digits_are_never_mirrored(monkeypatch):
     names = {op for kind in v2.AutoAugmentPolicy for pair in v2.AutoAugment(kind)._policies for op, _, _ in pair}
     assert "Rotate" in names and not [name for name in names if "flip" in name.lower()]
     monkeypatch.setattr(augment, "auto_augment", lambda *args, **kwargs: lambda x, generator: x)
-    monkeypatch.setattr(augment, "random_erasing", lambda: lambda x, generator: x)
+    monkeypatch.setattr(augment, "random_erasing", lambda *_: lambda x, generator: x)
     brighter_left = torch.tensor([1.0] * 8 + [0.0] * 8).expand(100, 3, 16, 16)
     for name, mirrors in (("digits", False), ("cifar10", True)):
         images = ImageSet(name, "train", ["0"], brighter_left, torch.zeros(100, dtype=torch.long))
@@ -183,3 +194,36 @@ def test_bad_settings_are_named():
         published_augment(ImageSet("mine", "train", ["a"], torch.zeros(1, 3, 8, 8), torch.zeros(1)))
     with pytest.raises(ParameterError, match=r"labels of shape \(2, 4\) do not fit"):
         label_loss(torch.zeros(2, 3), torch.zeros(2, 4))
+
+
+def test_lighting_shifts_along_the_colours_of_imagenet():
+    """In pixels from 0 to 1 the shift is V diag(p) a: its covariance is .01 V diag(p^2) V', and is one for an image."""
+    x = torch.zeros(20_000, 3, 2, 2)
+    shifted = lighting(STD, 0.1)(x, drawn())
+    assert (shifted == shifted[:, :, :1, :1]).all(), "one colour for all of an image"
+    pixels = shifted[:, :, 0, 0].double() * torch.tensor(STD).double()
+    axes = torch.tensor(PCA_VECTORS).double() * torch.tensor(PCA_VALUES).double()
+    wanted = 0.01 * axes @ axes.T
+    assert torch.allclose(pixels.T.cov(), wanted, atol=0.03 * float(wanted.max()))
+    assert abs(float(pixels.mean())) < 1e-3
+    vectors = torch.tensor(PCA_VECTORS).double()
+    assert torch.allclose(vectors.T @ vectors, torch.eye(3).double(), atol=2e-3), "columns are the axes"
+
+
+def test_an_augmentation_is_put_together_by_name():
+    images = classification("digits", "train", size=32, image_size=16)
+    cifar = ImageSet("cifar10", "train", images.classes, images.images, images.labels, images.mean, images.std)
+    x = images.images[:8]
+    nothing = Augmentation("none", flip=False)
+    assert torch.equal(nothing.of(cifar)(x, drawn()), x)
+    flips = Augmentation("none").of(cifar)(x, drawn())
+    same, mirrored = ((flips == each).flatten(1).all(1) for each in (x, x.flip(3)))
+    assert (same | mirrored).all() and not same.all() and not mirrored.all()
+    assert torch.equal(Augmentation("none").of(images)(x, drawn()), x), "a mirrored digit is another sign"
+    whole = Augmentation("padded", policy="set", erasing=0.5).of(cifar)
+    parts = in_turn(crop_and_flip(2), auto_augment("cifar10", mean=images.mean, std=images.std), random_erasing())
+    assert torch.equal(whole(x, drawn(3)), parts(x, drawn(3)))
+    lit = Augmentation("none", flip=False, lighting=0.1).of(cifar)
+    assert torch.equal(lit(x, drawn(3)), lighting(images.std)(x, drawn(3)))
+    with pytest.raises(UnknownName, match="image set"):
+        Augmentation().of(ImageSet("mine", "train", images.classes, images.images, images.labels))

@@ -56,6 +56,32 @@ def test_maps_are_matched_by_stride_and_the_pool_is_none_of_them():
     assert pair(teacher=(6, 8, 12, 12), side=32)[0].pairs == (("stages.1", "stages.1"), ("stages.2", "stages.2"))
 
 
+def test_a_teacher_may_see_the_images_in_another_size():
+    """Images come at 32 px, as the teacher wants them; the student is shown 16. Its maps lead, the teacher's follow."""
+    torch.manual_seed(0)
+    net, judge = Net(), Net((6, 8, 12))
+    x, y = torch.randn(5, 3, 32, 32, generator=drawn(1)), torch.arange(5)
+    model = Distilled(net, judge, x[:1], features=4, generator=drawn(2), size=16, teacher_size=32)
+    # by stride: the student's 4 px at stride 4 stand beside the teacher's 8 px
+    assert model.pairs == (("stages.1", "stages.1"), ("stages.2", "stages.2"))
+    found = distilled_step(judge)(model, (x, y), drawn())
+    small = F.interpolate(x, (16, 16), mode="bilinear", align_corners=False)
+    assert torch.equal(model(x), net(small))
+    ours, theirs = [small], [x]
+    with torch.no_grad():
+        judge.eval()
+        for a, b in zip(net.stages, judge.stages, strict=True):
+            ours.append(a(ours[-1]))
+            theirs.append(b(theirs[-1]))
+        targets = [F.interpolate(t, o.shape[-2:], mode="bilinear") for t, o in zip(theirs, ours, strict=True)]
+        maps = [F.smooth_l1_loss(p(o), t) for p, o, t in zip(model.projections, ours[2:], targets[2:], strict=True)]
+        answers = judge(x).softmax(1)
+    torch.testing.assert_close(found["feature"].detach(), sum(maps), rtol=1e-4, atol=1e-6)
+    assert float(found["logit"].detach()) == pytest.approx(
+        float(F.cross_entropy(net(small).detach(), answers)), rel=1e-4
+    )
+
+
 def test_the_terms_are_those_of_the_paper():
     model, judge, (x, y) = pair()
     model.projections[0].weight.data.normal_(generator=drawn(3))

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from nasedu import blocks
-from nasedu.classification import mixup, published_augment, published_recipe, zen_init
+from nasedu.classification import classifier_recipe, mixup, published_augment, published_recipe, zen_init
+from nasedu.classification.initial import GAIN, INITIALS
+from nasedu.classification.recipes import RECIPES
 from nasedu.data import classification
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.task import Classification, fit
@@ -46,7 +48,8 @@ def test_the_published_schedule():
     assert schedule(config, 0, 0) == (0.0, 0.0, 0.9)
     assert schedule(config, steps // 2, 0) == pytest.approx((0.0125, 0.0125, 0.9), rel=1e-3)
     assert schedule(config, steps, 0) == pytest.approx((0.025, 0.025, 0.9))
-    assert schedule(config, 10**6, 720)[0] == pytest.approx(0.0125) and schedule(config, 10**6, 1440)[0] == 0.0
+    half, end = steps + (1440 - 5) * (50_000 // 64) // 2, 1440 * (50_000 // 64)
+    assert schedule(config, half, 0)[0] == pytest.approx(0.0125, rel=1e-4) and schedule(config, end, 1440)[0] == 0.0
     optimizer = make_optimizer(net(), config)
     assert optimizer.defaults["nesterov"] and [g["weight_decay"] for g in optimizer.param_groups] == [5e-4, 0, 0]
     assert all(p.ndim > 1 for p in optimizer.param_groups[0]["params"])
@@ -66,7 +69,7 @@ def test_bad_recipes():
         published_recipe(10, 64, 1000, clipp=1.0)
     with pytest.raises(ParameterError, match="below the 5 epochs"):
         published_recipe(5, 64, 1000)
-    with pytest.raises(ParameterError, match="at least 1 image"):
+    with pytest.raises(ParameterError, match="batch_size must be a whole number from 1, got 0"):
         published_recipe(10, 0, 1000)
 
 
@@ -82,6 +85,83 @@ def test_initial_weights():
     assert (block.shortcut[1].weight == 1).all() and model[1].momentum == 0.01 and again[1].momentum == 0.1
     plain = zen_init(net(residual=False), torch.Generator().manual_seed(0))
     assert (plain[3].branch[4].weight == 1).all()  # without its shortcut a zero would silence the network
+
+
+# the deviation of a 3x3 convolution of 64 to 128 channels, and of a linear layer of 200 to 100 units
+DEVIATIONS = {
+    "zen": (GAIN * math.sqrt(2 / (9 * 64 + 9 * 128)), GAIN * math.sqrt(2 / 300)),
+    "xavier": (math.sqrt(2) * math.sqrt(2 / (9 * 64 + 9 * 128)), GAIN * math.sqrt(2 / 300)),
+    "he": (math.sqrt(2 / (9 * 64)), math.sqrt(2 / 200)),
+    "fan_in": (1 / math.sqrt(9 * 64), 1 / math.sqrt(200)),
+    "small": (0.1 / math.sqrt(9 * 64), 0.1 / math.sqrt(200)),
+    "tiny": (1e-4 / math.sqrt(9 * 64), 1e-4 / math.sqrt(200)),
+}
+
+
+@pytest.mark.parametrize("name", DEVIATIONS)
+def test_every_initialisation_has_the_moments_of_its_formula(name):
+    model = nn.Sequential(nn.Conv2d(64, 128, 3), nn.BatchNorm2d(128), nn.Linear(200, 100))
+    model[1].weight.data.fill_(5.0)
+    INITIALS[name](model, torch.Generator().manual_seed(0))
+    for layer, deviation in zip((model[0], model[2]), DEVIATIONS[name], strict=True):
+        weight, n = layer.weight.detach().double(), layer.weight.numel()
+        assert abs(float(weight.mean())) < 4 * deviation / math.sqrt(n)
+        assert float(weight.std()) == pytest.approx(deviation, rel=4 / math.sqrt(2 * n))
+        kurtosis = float((weight**4).mean()) / float((weight**2).mean()) ** 2
+        assert kurtosis == pytest.approx(3, abs=0.15), "normal, not uniform"
+        assert not layer.bias.any()
+    assert (model[1].weight == 1).all() and INITIALS.keys() == DEVIATIONS.keys() | {"built"}
+
+
+def test_a_network_may_keep_the_weights_it_was_built_with():
+    model, config = net(), classifier_recipe("short", bn_momentum=0.02)
+    before = [p.clone() for p in model.parameters()]
+    config.start(model, torch.Generator())
+    assert all(map(torch.equal, before, model.parameters())) and model[1].momentum == 0.02
+
+
+def test_the_published_recipes_are_those_of_the_scripts():
+    """idstcv/ZenNAS, scripts/Zen_NAS_cifar_params1M.sh and Zen_NAS_ImageNet_flops400M.sh."""
+    cifar, imagenet = classifier_recipe("zen_cifar"), classifier_recipe("zen_imagenet")
+    for config, wd, epochs, n in ((cifar, 5e-4, 1440, 50_000), (imagenet, 4e-5, 480, 1_281_167)):
+        settings, batches = config.training(n), n // 64
+        assert (settings.optimizer, settings.momentum, settings.nesterov) == ("sgd", 0.9, True)
+        assert (settings.lr, settings.weight_decay, settings.epochs) == (0.1 * 64 / 256, wd, epochs)
+        assert (settings.warmup_steps, settings.decay_steps) == (5 * batches, epochs * batches)
+        assert settings.clip == math.inf and settings.final_lr == 0 and not config.averaged
+        assert (config.bn_momentum, config.init, config.label_smoothing) == (0.01, "zen", 0.1)
+        assert (config.augment.policy, config.augment.erasing, config.augment.mixup) == ("set", 0.5, 0.2)
+    assert (cifar.augment.crop, imagenet.augment.crop) == ("padded", "resized")
+    assert (cifar.augment.lighting, imagenet.augment.lighting) == (0, 0.1)
+    assert (imagenet.image_size, imagenet.teacher_size, imagenet.features) == (224, 320, 16)
+    apex = classifier_recipe("zen_imagenet_apex").training(1_281_167)
+    assert apex.lr == pytest.approx(0.8) and apex.precision == "bfloat16"
+    truth = classifier_recipe("resnet48").training(34_745)
+    assert (truth.lr, truth.epochs, truth.nesterov, truth.warmup_steps) == (0.4, 90, False, 2 * (34_745 // 1024))
+
+
+def test_a_recipe_is_changed_by_name_wherever_the_field_stands():
+    config = classifier_recipe("zen_cifar", epochs=20, mixup=0.0, batch_size=256, optimizer="rmsprop", decay="linear")
+    assert config.augment.mixup == 0 and config.augment.erasing == 0.5
+    settings = config.training(2560)
+    assert (settings.epochs, settings.lr, settings.optimizer, settings.decay_steps) == (20, 0.1, "rmsprop", 200)
+    assert RECIPES["zen_cifar"].settings.epochs == 1440, "the published one stays as it is"
+    with pytest.raises(UnknownName, match="did you mean 'mixup'"):
+        classifier_recipe("zen_cifar", mixupp=1.0)
+    with pytest.raises(UnknownName, match="did you mean 'zen_cifar'"):
+        classifier_recipe("zen_cifr")
+    for wrong in ({"init": "xavierr"}, {"policy": "imagnet"}, {"crop": "padded "}):
+        with pytest.raises(UnknownName, match="did you mean"):
+            classifier_recipe("zen_cifar", **wrong)
+    for wrong in (
+        {"batch_size": 0},
+        {"bn_momentum": 2},
+        {"label_smoothing": -1},
+        {"erasing": 2},
+        {"teacher_size": 1.5},
+    ):
+        with pytest.raises(ParameterError, match=next(iter(wrong))):
+            classifier_recipe("zen_cifar", **wrong)
 
 
 def test_initial_weights_leave_the_global_state_alone():

@@ -27,7 +27,9 @@ ROWS = {  # the published table, and the score of each row
     "cifar_incorporated_l": "incorporated_l",
     "cifar_incorporated_s": "incorporated_s",
 }
+MORE = {"cifar_params": ("params", 1_000_000, 18), "cifar_2m": ("zen", 2_000_000, 20)}  # other scripts' searches
 MACS = {"imagenet_400m": (400, 14), "imagenet_600m": (600, 14), "imagenet_800m": (800, 16)}
+COMBINED = {"imagenet_400m_combined": (400, 14), "imagenet_600m_combined": (600, 14)}
 LATENCIES = {
     "imagenet_01ms": (0.1, 10),
     "imagenet_02ms": (0.2, 13),
@@ -84,18 +86,20 @@ def test_what_is_trained_can_be_trained(preset):
 
 
 def test_the_nine_rows_of_the_published_table_are_there():
-    assert {name: PRESETS[name]["proxy"] for name in PRESETS if name.startswith("cifar_")} == ROWS
-    for name in ROWS:
-        values = PRESETS[name]
-        assert (values["max_params"], values["max_layers"], values["classes"]) == (1_000_000, 18, 100)
-        assert (values["image_size"], values["score_batch"], values["start"]) == (32, 64, "cifar")
+    rows = ROWS | {name: proxy for name, (proxy, _, _) in MORE.items()}
+    assert {name: PRESETS[name]["proxy"] for name in PRESETS if name.startswith("cifar_")} == rows
+    for name in rows:
+        values, (_, params, layers) = PRESETS[name], MORE.get(name, ("", 1_000_000, 18))
+        assert (values["max_params"], values["max_layers"], values["classes"]) == (params, layers, 100)
+        images = 8 if name == "cifar_naswot" else 64  # scripts/NASWOT_NAS_cifar_params1M.sh alone has 8
+        assert (values["image_size"], values["score_batch"], values["start"]) == (32, images, "cifar")
         published = (256, 96_000) if "incorporated" in name else (512, 480_000)
         assert (values["population"], values["evaluations"]) == published
         assert (values["dataset"], values["recipe"], values["epochs"]) == ("cifar10", "published", 1440)
 
 
 def test_imagenet_has_the_published_budgets():
-    for name, (mega, layers) in MACS.items():
+    for name, (mega, layers) in (MACS | COMBINED).items():
         values = PRESETS[name]
         assert (values["max_macs"], values["max_layers"]) == (mega * 1_000_000, layers)
         assert (values["blocks"], values["start"]) == ("idw", "macs")
@@ -103,10 +107,12 @@ def test_imagenet_has_the_published_budgets():
         values = PRESETS[name]
         assert math.isclose(values["max_latency_ms"], ms) and values["max_layers"] == layers
         assert (values["blocks"], values["start"]) == ("xxbl", "latency")
-    for name in {**MACS, **LATENCIES}:
+    for name in {**MACS, **COMBINED, **LATENCIES}:
         values = PRESETS[name]
         assert (values["image_size"], values["classes"], values["max_params"]) == (224, 1000, None)
-    assert {name for name in PRESETS if name.startswith("imagenet_")} == {*MACS, *LATENCIES}
+        searched = (values["proxy"], values["population"], values["evaluations"])
+        assert searched == (("incorporated_l", 256, 96_000) if name in COMBINED else ("zen", 512, 480_000))
+    assert {name for name in PRESETS if name.startswith("imagenet_")} == {*MACS, *COMBINED, *LATENCIES}
 
 
 def test_a_published_network_fits_its_preset():

@@ -4,6 +4,7 @@ from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.published import CIFAR_SEED, PUBLISHED
 from nasedu.spaces.plainnet.registry import Block, plain_block
 from nasedu.spaces.plainnet.space import SETS, PlainArch, PlainNetSpace
+from nasedu.spaces.plainnet.weights import load_weights
 
 __all__ = [
     "CIFAR_SEED",
@@ -13,5 +14,6 @@ __all__ = [
     "Block",
     "PlainArch",
     "PlainNetSpace",
+    "load_weights",
     "plain_block",
 ]
