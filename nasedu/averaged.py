@@ -1,4 +1,4 @@
-"""The exponential moving average of a model's weights and statistics."""
+"""The averages that a training keeps: of a model's weights and statistics as it moves, and of losses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+
+from nasedu.processes import Processes
 
 
 def averaged(model: nn.Module, decay: float, ramp: float) -> AveragedModel:
@@ -52,3 +54,24 @@ def following(ema: AveragedModel, model: nn.Module) -> Callable[[], None]:
         ema.n_averaged += 1
 
     return follow
+
+
+class Means:
+    """The mean of every named loss over the parts of steps that have it, on the model's device until asked for."""
+
+    def __init__(self):
+        self.sums: dict[str, Tensor | float] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Those of a part of a step."""
+        self.sums |= {name: self.sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
+        self.counts |= {name: self.counts.get(name, 0) + 1 for name in losses}
+
+    def over(self, team: Processes) -> dict[str, float]:
+        """The means, over all processes. Raises `ParameterError` where their losses have other names."""
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        team.agree("losses", sorted(means))
+        values = torch.tensor([means[name] for name in sorted(means)], dtype=torch.float64)
+        team.average([values])
+        return means | dict(zip(sorted(means), values.tolist(), strict=True))

@@ -121,11 +121,13 @@ class Several(Processes):
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Set floating-point tensors to their mean over the processes; others to what the first process has."""
         tensors = list(tensors)
-        self.send(t for t in tensors if not t.is_floating_point())
-        for group in _alike(t for t in tensors if t.is_floating_point()):
-            flat = torch.cat([t.reshape(-1) for t in group])
-            self.sum(flat).div_(self.number)
-            _put_back(flat, group)
+        first = [t.clone() for t in tensors]
+        self.send(first)
+        # differences, so that rounding leaves what is the same everywhere as it is
+        away = [t - f if t.is_floating_point() else torch.zeros_like(t) for t, f in zip(tensors, first, strict=True)]
+        self._average([a for a in away if a.is_floating_point()])
+        for tensor, start, change in zip(tensors, first, away, strict=True):
+            tensor.copy_(start + change if tensor.is_floating_point() else start)
 
     @torch.no_grad()
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -135,7 +137,13 @@ class Several(Processes):
         for parameter, some in zip(parameters, self.sum(there).tolist(), strict=True):
             if some and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        self.average([p.grad for p in parameters if p.grad is not None])
+        self._average([p.grad for p in parameters if p.grad is not None])
+
+    def _average(self, tensors: list[Tensor]) -> None:
+        for group in _alike(tensors):
+            flat = torch.cat([t.reshape(-1) for t in group])
+            self.sum(flat).div_(self.number)
+            _put_back(flat, group)
 
     @torch.no_grad()
     def send(self, tensors: Iterable[Tensor]) -> None:
@@ -153,7 +161,7 @@ class Several(Processes):
         with self._told():
             distributed.all_reduce(both, distributed.ReduceOp.MAX, group=self.talk)
         if both.sum():  # the largest is not the smallest
-            raise ParameterError(f"process {self.rank} of {self.number} has other {what} than another one")
+            raise ParameterError(f"process {self.rank} of {self.number} does not have the same {what} as another one")
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -187,8 +195,7 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = gradients
-        return ctx.several.sum(gradient.clone(memory_format=torch.contiguous_format)).div_(ctx.several.number), None
+        return _Mean.apply(gradients[0], ctx.several), None  # which has a derivative, too
 
 
 def _alike(tensors: Iterable[Tensor]) -> list[list[Tensor]]:

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from nasedu import processes
-from nasedu.averaged import averaged, following
+from nasedu.averaged import Means, averaged, following
 from nasedu.errors import (
     ParameterError,
     TrainingDiverged,
@@ -42,7 +42,7 @@ from nasedu.errors import (
     check_whole,
 )
 from nasedu.progress import Progress, silent
-from nasedu.randomness import seeded, stream
+from nasedu.randomness import Turns, stream
 from nasedu.storage import identity, load_state, restoring, save_state
 from nasedu.sync_norm import SyncNorm
 
@@ -98,7 +98,9 @@ class TrainingConfig:
             raise ParameterError("sync_bn needs paths='same': every process must run the same layers")
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
-            if field.type == "int":
+            if field.type == "bool":
+                check_kind(name, value, bool, "true or false")
+            elif field.type == "int":
                 check_whole(name, value, 0)
             elif field.type == "float" and (name, value) != ("clip", math.inf):
                 most = 1 if name in ("momentum", "warmup_momentum", "ema_decay") else math.inf
@@ -142,32 +144,25 @@ def train(
         afresh and says so. One that ends early leaves the model as it was before, so that the same call goes on.
     beside: what `step` changes beside the model; it is stored with it. Where it has a method `after`, that is called
         after every epoch with (epochs done, epochs, averaged model), and what it returns joins the epoch's record.
-    progress: hears after every epoch of (epochs done, epochs, mean loss). Where it has a method `record`, as `logs.Log`
-        has, that is given the history so far, also at the start.
+    progress: hears after every epoch of (epochs done, epochs, mean loss); its method `record`, if it has one as
+        `logs.Log` has, of the history so far, also at the start.
     """
-    check_kind("the model of a training", model, nn.Module, "a torch.nn.Module")
-    check_kind("config of a training", config, TrainingConfig, "a TrainingConfig")
-    optimizer, seed = make_optimizer(model, config), check_whole("seed", seed, 0)
-    run = _Run(model, step, optimizer, config, seed, team := processes.together(_device(model)))
-    owner = identity(model, batches, step, config, seed, _device(model), beside) if state else ""
+    run = _Run(model, step, config, seed)
+    owner = identity(model, batches, step, config, run.seed, _device(model), beside) if state else ""
     changed = {"model": model} | ({"beside": beside} if beside else {})
-    parts = changed | {"ema": run.ema, "optimizer": optimizer, "seen": run.seen}
-    told = progress if team.rank == 0 else silent
+    parts, team = changed | {"ema": run.ema, "optimizer": run.optimizer, "seen": run.seen}, run.team
+    kept, told = _Checkpoint(state, owner, parts, config, team), progress if team.rank == 0 else silent
+    record = getattr(told, "record", lambda history: None)
     with _undone_where_it_fails(model, changed) if state else nullcontext():
-        history, saved = _resume(state, owner, parts) if state else [], time.monotonic()
-        team.agree("a checkpoint", (owner, len(history)))
-        _record(told, history)
+        record(history := kept.history())
         model.train()  # also where nothing is left to do
         for epoch in range(len(history), config.epochs):
             losses = run.epoch(processes.parts(batches, epoch, team), epoch)
             judged = beside.after(epoch + 1, config.epochs, run.ema.module) if hasattr(beside, "after") else {}
             history.append({"epoch": epoch + 1} | losses | judged)
-            due = epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds
-            if state and due and team.rank == 0:
-                save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, owner)
-                saved = time.monotonic()
+            kept.save(history)
             told(epoch + 1, config.epochs, f"loss {losses['total']:.4g}")
-            _record(told, history)
+            record(history)
         team.wait()  # so that whoever reads the checkpoint next finds it
     return Trained(model, run.ema.module, history)
 
@@ -201,9 +196,8 @@ def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], thre
     """
     names = list(names)
     # one more than the cores carry, so that none of them idles while the last network trains
-    at_once = (os.cpu_count() or 1) // threads + 1 if torch.device(device).type == "cpu" else 1
-    if processes.together(device).number > 1:  # they must meet in one order
-        at_once = 1
+    several = processes.together(device).number > 1  # they must meet in one order
+    at_once = (os.cpu_count() or 1) // threads + 1 if torch.device(device).type == "cpu" and not several else 1
     stop = threading.Event()
 
     def begin() -> None:
@@ -255,31 +249,6 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=True)
 
 
-class _Turns:
-    """PyTorch's global random state as the layers of one epoch see it: seeded anew for every step.
-
-    Threads take turns at it, unless the epoch's first step drew nothing: then the others run without.
-    """
-
-    def __init__(self, seed: int, epoch: int, device: torch.device, own: tuple[int, ...] = ()):
-        self.named, self.own, self.device, self.needed = (seed, "layers", epoch), own, device, True
-
-    @contextmanager
-    def step(self, i: int) -> Iterator[None]:
-        """While step i runs."""
-        if not self.needed:
-            yield
-            return
-        with seeded(stream(*self.named, i, *self.own).initial_seed(), self.device):
-            before = self._states()
-            yield
-            self.needed = i > 0 or not all(map(torch.equal, before, self._states()))
-
-    def _states(self) -> list[Tensor]:
-        on_cuda = self.device.type == "cuda"
-        return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(self.device)] if on_cuda else [])
-
-
 def together(config: TrainingConfig, step: int) -> int:
     """How many batches make one step of the optimizer: from 1 at the start up to `accumulate` after the warm-up.
 
@@ -315,39 +284,23 @@ def _groups(batches: Iterable, config: TrainingConfig, seen: _Seen) -> Iterator[
         yield group
 
 
-class _Means:
-    """The mean of every named loss over the parts of steps that have it, on the model's device until the end."""
-
-    def __init__(self):
-        self.sums: dict[str, Tensor | float] = {}
-        self.counts: dict[str, int] = {}
-
-    def add(self, losses: Losses) -> None:
-        self.sums |= {name: self.sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
-        self.counts |= {name: self.counts.get(name, 0) + 1 for name in losses}
-
-    def over(self, team: processes.Processes) -> dict[str, float]:
-        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
-        team.agree("losses", sorted(means))
-        values = torch.tensor([means[name] for name in sorted(means)], dtype=torch.float64)
-        team.average([values])
-        return means | dict(zip(sorted(means), values.tolist(), strict=True))
-
-
 class _Run:
     """A training in progress: what learns and how, its average, how far it is, and the processes that share it."""
 
-    def __init__(self, model, step, optimizer, config, seed, team):
-        self.model, self.step, self.optimizer, self.config = model, step, optimizer, config
-        self.seed, self.team, self.seen = seed, team, _Seen()
+    def __init__(self, model: nn.Module, step: Step, config: TrainingConfig, seed: int):
+        check_kind("the model of a training", model, nn.Module, "a torch.nn.Module")
+        check_kind("config of a training", config, TrainingConfig, "a TrainingConfig")
+        self.optimizer, self.seed = make_optimizer(model, config), check_whole("seed", seed, 0)
+        self.model, self.step, self.config, self.seen = model, step, config, _Seen()
+        self.team = team = processes.together(_device(model))
         named = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
-        team.agree("a model, a config or a seed", (named, config, seed))
+        team.agree("model, config and seed", (named, config, self.seed))
         team.send(t.detach() for t in (*model.parameters(), *model.buffers()))
         self.ema = averaged(model, config.ema_decay, config.ema_ramp)
 
     def epoch(self, batches: Iterable, epoch: int) -> dict[str, float]:
         """One pass: returns the mean of every named loss, over all batches and parts of steps that have it."""
-        team, means = self.team, _Means()
+        team, means = self.team, Means()
         norms = SyncNorm(team) if self.config.sync_bn and team.number > 1 else nullcontext()
         with team.at_work(), norms:
             parameters = self._pass(batches, epoch, means)
@@ -363,11 +316,11 @@ class _Run:
             raise TrainingDiverged(told)
         return found
 
-    def _pass(self, batches: Iterable, epoch: int, means: _Means) -> list[nn.Parameter]:
+    def _pass(self, batches: Iterable, epoch: int, means: Means) -> list[nn.Parameter]:
         model, config, optimizer, team = self.model.train(), self.config, self.optimizer, self.team
         own = (team.rank,) if team.rank else ()  # the first process draws what one alone would
         generator = stream(self.seed, "paths", epoch, *(own if config.paths == "different" else ()))
-        turns, number = _Turns(self.seed, epoch, _device(model), own), itertools.count()
+        turns, number = Turns(self.seed, epoch, _device(model), own), itertools.count()
         # a sampler that anneals
         step = self.step.at(epoch, config.epochs) if hasattr(self.step, "at") else self.step
         # once an epoch: a supernet has a thousand modules to walk through, most of which do not run in a step
@@ -393,11 +346,6 @@ class _Run:
             optimizer.step()
             follow()
         return parameters
-
-
-def _record(progress: Progress, history: list[dict]) -> None:
-    if hasattr(progress, "record"):
-        progress.record(history)
 
 
 def _parts(step: Step, model: nn.Module, batch, generator: torch.Generator, precision: str) -> Iterator[Losses]:
@@ -430,12 +378,28 @@ def _set_rates(optimizer: torch.optim.Optimizer, rates: tuple[float, float, floa
             group["momentum"] = momentum
 
 
-def _resume(state: str | Path, owner: str, parts: dict[str, Stateful]) -> list[dict]:
-    """Put every part into its stored state; the history of the epochs that are done."""
-    saved = load_state(state, owner)
-    if saved is None:
-        return []
-    with restoring(state):
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
-        return saved["history"]
+class _Checkpoint:
+    """Where the parts of a training are kept, if they are: all processes read it, the first one writes it."""
+
+    def __init__(self, file, owner: str, parts: dict[str, Stateful], config: TrainingConfig, team):
+        self.file, self.owner, self.parts, self.config, self.team = file, owner, parts, config, team
+        self.saved = time.monotonic()
+
+    def history(self) -> list[dict]:
+        """Put every part into its stored state; the history of the epochs that are done."""
+        saved, history = load_state(self.file, self.owner) if self.file else None, []
+        if saved is not None:
+            with restoring(self.file):
+                for name, part in self.parts.items():
+                    part.load_state_dict(saved[name])
+                history = saved["history"]
+        self.team.agree("checkpoint", (self.owner, len(history)))
+        return history
+
+    def save(self, history: list[dict]) -> None:
+        """Now and then, and at the end."""
+        due = len(history) == self.config.epochs or time.monotonic() - self.saved > self.config.save_seconds
+        if self.file and due and self.team.rank == 0:
+            state = {name: part.state_dict() for name, part in self.parts.items()}
+            save_state(self.file, state | {"history": history}, self.owner)
+            self.saved = time.monotonic()

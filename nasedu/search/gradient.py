@@ -163,6 +163,9 @@ def _check(space: SearchSpace, task: Task, settings: GradientConfig, hardware: B
 class Bilevel:
     """Architecture parameters (n_choices,) per decision, their optimizer, and the step that both sides take in turn.
 
+    On several processes the logits' gradients are averaged as the weights' are; of second order, each process looks
+    ahead along the gradient of its own part of a batch.
+
     space: where to look.
     task: what for.
     config: how both sides descend.
