@@ -59,11 +59,11 @@ class Log:
     def record(self, history: list[dict]) -> None:
         """Write down the records of all epochs so far; `train` calls it, also at the start."""
         if not self.writes:
-            self.writes, self.seen = True, len(history)
+            self.writes = True
             versions = f"nasedu {__version__}, torch {torch.__version__}"
             self._line(f"{'goes on' if history else 'begins'} after epoch {len(history)}, with {versions}")
             if self._make:
-                self.writer = self._make(str(self.folder), purge_step=len(history) + 1)
+                self.writer = self._make(str(self.folder), purge_step=1)  # what was there is written again
         if history:
             write_atomically(self.folder / "training.csv", pd.DataFrame(history).to_csv(index=False))
         for record in history[self.seen :] if self.writer else []:

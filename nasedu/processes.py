@@ -107,11 +107,12 @@ class Several(Processes):
         self.process, self.rank = os.getpid(), int(os.environ.get("RANK", "0"))
         self.number, limit = int(os.environ["WORLD_SIZE"]), timedelta(seconds=self.patience)
         with self._told():
-            state = PartialState(cpu=device.type == "cpu", timeout=limit)
+            # some start later than others, so they have longer for that
+            start = timedelta(seconds=max(PATIENCE, self.patience))
+            state = PartialState(cpu=device.type == "cpu", timeout=start)
             self.rank, self.number = state.process_index, state.num_processes
-            # whether gradients are there is asked on the CPU, where a process that ended is noticed at once
-            on_cpu = distributed.get_backend() == "gloo"
-            self.talk = None if on_cpu else distributed.new_group(backend="gloo", timeout=limit)
+            # on the CPU also where they train on GPUs: there a process that ended is noticed at once
+            self.talk = distributed.new_group(backend="gloo", timeout=limit)
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over the processes, of one shape in all of them; differentiable."""

@@ -161,8 +161,8 @@ def train(
             judged = beside.after(epoch + 1, config.epochs, run.ema.module) if hasattr(beside, "after") else {}
             history.append({"epoch": epoch + 1} | losses | judged)
             kept.save(history)
-            told(epoch + 1, config.epochs, f"loss {losses['total']:.4g}")
             record(history)
+            told(epoch + 1, config.epochs, f"loss {losses['total']:.4g}")
         team.wait()  # so that whoever reads the checkpoint next finds it
     return Trained(model, run.ema.module, history)
 
