@@ -77,6 +77,10 @@ class WorkersLost(NaseduError, BrokenExecutor):
     """An executor whose workers died or were called back in the middle of a search."""
 
 
+class ProcessLost(NaseduError, RuntimeError):
+    """A process that ended, or does not answer, while several train one model."""
+
+
 class BackendError(NaseduError, RuntimeError):
     """A backend that is not installed, or that this machine cannot run."""
 

@@ -51,6 +51,36 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         yield
 
 
+class Turns:
+    """PyTorch's global random state as the layers of a training see it in one epoch: seeded anew for every step.
+
+    Threads take turns at it, unless the epoch's first step drew nothing: then the others run without.
+
+    seed: of the training.
+    epoch: which.
+    device: the accelerator whose state is meant as well.
+    own: what else names the draws: a process's number.
+    """
+
+    def __init__(self, seed: int, epoch: int, device: torch.device, own: tuple[int, ...] = ()):
+        self.named, self.own, self.device, self.needed = (seed, "layers", epoch), own, device, True
+
+    @contextmanager
+    def step(self, i: int) -> Iterator[None]:
+        """While step i runs."""
+        if not self.needed:
+            yield
+            return
+        with seeded(stream(*self.named, i, *self.own).initial_seed(), self.device):
+            before = self._states()
+            yield
+            self.needed = i > 0 or not all(map(torch.equal, before, self._states()))
+
+    def _states(self) -> list[torch.Tensor]:
+        on_cuda = self.device.type == "cuda"
+        return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(self.device)] if on_cuda else [])
+
+
 @contextmanager
 def initialised(seed: int | None) -> Iterator[None]:
     """Modules made while the context is open get weights that depend on `seed` alone; None leaves chance as it is."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nasedu import classification
+from nasedu import classification, processes
 from nasedu.classification.augment import Augment as ImageAugment
 from nasedu.classification.augment import Mix
 from nasedu.data import DetectionDataset, ImageSet
@@ -55,6 +55,14 @@ class Task(Protocol):
 
     def batches(self, split: str, epoch: int) -> Iterable[Batch]:
         """(inputs, targets), which depend on the task's seed, the split and the epoch alone."""
+
+    def part(self, batch: Batch, rank: int, number: int) -> Batch:
+        """What process `rank` (from 0) of `number` gets of a batch; asked only on several. Raises `ParameterError`.
+
+        batch: (inputs, targets).
+        rank: of the process.
+        number: of all.
+        """
 
     def score(self, model: nn.Module, split: str, forward: Forward | None = None) -> float:
         """How good a model is, higher is better.
@@ -126,6 +134,15 @@ class Classification(_Splits):
             return images.parts(self.batch_size)
         return classification.batches(images, self.batch_size, self.seed, self.augment, self.mix, self.crop)(epoch)
 
+    def part(self, batch: Batch, rank: int, number: int) -> Batch:
+        """Every `number`-th image, and its class.
+
+        batch: as `batches` gives them.
+        rank: of the process.
+        number: of all.
+        """
+        return processes.divided(batch, rank, number)
+
     def score(self, model: nn.Module, split: str = "val", forward: Forward | None = None) -> float:
         """The share of right answers.
 
@@ -187,17 +204,17 @@ class Detection(_Splits):
         teacher: likewise.
         divergence: as in `Task.distil`; every class and the objectness is one of two cases.
         """
-        parts, weights = [], self.judge.weights
+        parts, weights, team = [], self.judge.weights, processes.current()
         for ours, theirs, balance in zip(outputs, teacher, self.judge.balance, strict=False):
             ours, theirs = ours.float(), theirs.detach().float()
             seen = theirs[..., 4].sigmoid()
-            share = seen / seen.sum().clamp(min=1e-6)
+            share = seen / team.mean(seen.sum()).clamp(min=1e-6)
             boxes = (ours[..., :4] - theirs[..., :4]).square().mean(-1)
             classes = divergence(_either(theirs[..., 5:]), _either(ours[..., 5:]))
             objects = divergence(_either(theirs[..., 4]), _either(ours[..., 4]))
             parts.append(weights["obj"] * balance * objects.mean())
             parts.append((share * (weights["box"] * boxes + weights["cls"] * classes.mean(-1))).sum())
-        return sum(parts) * len(outputs[0])
+        return sum(parts) * (len(outputs[0]) * team.number)
 
     def batches(self, split: str, epoch: int) -> Iterator[Batch]:
         """Images float (B, 3, S, S) in 0..1 and targets (n, 6)."""
@@ -208,6 +225,18 @@ class Detection(_Splits):
         if not training:
             return iter(made)
         return prefetched(self._shared((split, epoch, i), partial(made.__getitem__, i)) for i in range(len(made)))
+
+    def part(self, batch: Batch, rank: int, number: int) -> Batch:
+        """Every `number`-th image, and the targets on it.
+
+        batch: as `batches` gives them.
+        rank: of the process.
+        number: of all.
+        """
+        images, targets = batch
+        own = targets[targets[:, 0] % number == rank]
+        image = (own[:, :1] / number).floor()
+        return processes.divided(images, rank, number), torch.cat([image, own[:, 1:]], dim=1)
 
     def find(self, model: nn.Module, split: str = "val", forward: Forward | None = None, **options) -> list[dict]:
         """Detections for every image of a split, in order: dicts of boxes (k, 4), scores (k,), labels (k,) on the CPU.
@@ -272,7 +301,9 @@ def fit(
     state: the checkpoint's file.
     progress: as in `train`.
     """
+    processes.together(device)  # which chooses this process's CUDA device
     model.to(device, memory_format=torch.channels_last)
-    batches, options = partial(task.batches, "train"), {"state": state, "progress": progress}
+    batches = processes.Divided(partial(task.batches, "train"), getattr(task, "part", None))
+    options = {"state": state, "progress": progress}
     options["beside"] = step if hasattr(step, "after") else None  # as `BestEpoch` has
     return train(model, batches, step or training_step(task), config, seed=seed, **options)

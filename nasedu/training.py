@@ -5,6 +5,11 @@ is minimised, or yields several such in turn (one per path through a supernet). 
 that one graph is in memory at a time; their gradients add up, and the optimizer steps once. A batch, and every draw of
 `generator`, depends on (seed, epoch) alone, so a training that was killed goes on at its last epoch and ends where it
 would have ended. What layers draw (dropout, say) depends on (seed, epoch, batch), on CPU and CUDA.
+
+Where a program runs in several processes (`nasedu.processes`), each computes its part of every batch. They start with
+the first one's weights and take the same steps, so the result is the same in all of them, and does not depend on their
+number but for rounding, for what layers draw, and for batch normalisation unless `sync_bn` is on. The first one alone
+writes the checkpoint and reports.
 """
 
 from __future__ import annotations
@@ -24,8 +29,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from nasedu import processes
+from nasedu.averaged import Means, averaged, following
 from nasedu.errors import (
     ParameterError,
     TrainingDiverged,
@@ -37,9 +43,10 @@ from nasedu.errors import (
 )
 from nasedu.optimizers import OPTIMIZERS
 from nasedu.progress import Progress, silent
-from nasedu.randomness import seeded, stream
+from nasedu.randomness import Turns, stream
 from nasedu.schedule import check_milestones, schedule
 from nasedu.storage import identity, load_state, restoring, save_state
+from nasedu.sync_norm import SyncNorm
 
 Losses = dict[str, Tensor]
 Step = Callable[[nn.Module, object, torch.Generator], Losses | Iterable[Losses]]
@@ -86,14 +93,22 @@ class TrainingConfig:
     summed: bool = False  # the loss grows with the batch, so gradients of batches add up; else their mean counts
     precision: str = "float32"  # or bfloat16: autocast on an accelerator
     save_seconds: float = 10.0  # at least so long between two checkpoints
+    # of several processes only
+    sync_bn: bool = False  # normalise by the statistics of the whole batch, else each process by those of its part
+    paths: str = "same"  # what a step draws is the same in all processes; or different: a stream for each
 
     def __post_init__(self):
         check_name("precision", self.precision, ("float32", "bfloat16"))
         check_name("optimizer", self.optimizer, OPTIMIZERS)
         check_milestones(self.decay, self.milestones)
+        check_name("paths of processes", self.paths, ("same", "different"))
+        if self.sync_bn and self.paths == "different":
+            raise ParameterError("sync_bn needs paths='same': every process must run the same layers")
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
-            if field.type == "int":
+            if field.type == "bool":
+                check_kind(name, value, bool, "true or false")
+            elif field.type == "int":
                 check_whole(name, value, 0)
             elif field.type == "float" and (name, value) != ("clip", math.inf):
                 most = 1 if name in ("momentum", "warmup_momentum", "ema_decay") else math.inf
@@ -137,27 +152,27 @@ def train(
         afresh and says so. One that ends early leaves the model as it was before, so that the same call goes on.
     beside: what `step` changes beside the model; it is stored with it. Where it has a method `after`, that is called
         after every epoch with (epochs done, epochs, averaged model), and what it returns joins the epoch's record.
-    progress: hears after every epoch of (epochs done, epochs, mean loss).
+    progress: hears after every epoch of (epochs done, epochs, mean loss); its method `record`, if it has one as
+        `logs.Log` has, of the history so far, also at the start.
     """
-    check_kind("the model of a training", model, nn.Module, "a torch.nn.Module")
-    check_kind("config of a training", config, TrainingConfig, "a TrainingConfig")
-    optimizer, seed = make_optimizer(model, config), check_whole("seed", seed, 0)
-    owner = identity(model, batches, step, config, seed, _device(model), beside) if state else ""
-    ema, seen = _averaged(model, config), _Seen()
+    run = _Run(model, step, config, seed)
+    owner = identity(model, batches, step, config, run.seed, _device(model), beside) if state else ""
     changed = {"model": model} | ({"beside": beside} if beside else {})
-    parts = changed | {"ema": ema, "optimizer": optimizer, "seen": seen}
+    parts, team = changed | {"ema": run.ema, "optimizer": run.optimizer, "seen": run.seen}, run.team
+    kept, told = _Checkpoint(state, owner, parts, config, team), progress if team.rank == 0 else silent
+    record = getattr(told, "record", lambda history: None)
     with _undone_where_it_fails(model, changed) if state else nullcontext():
-        history, saved = _resume(state, owner, parts) if state else [], time.monotonic()
+        record(history := kept.history())
         model.train()  # also where nothing is left to do
         for epoch in range(len(history), config.epochs):
-            losses = _epoch(model, ema, optimizer, batches(epoch), step, config, epoch, seed, seen)
-            judged = beside.after(epoch + 1, config.epochs, ema.module) if hasattr(beside, "after") else {}
+            losses = run.epoch(processes.parts(batches, epoch, team), epoch)
+            judged = beside.after(epoch + 1, config.epochs, run.ema.module) if hasattr(beside, "after") else {}
             history.append({"epoch": epoch + 1} | losses | judged)
-            if state and (epoch + 1 == config.epochs or time.monotonic() - saved > config.save_seconds):
-                save_state(state, {k: v.state_dict() for k, v in parts.items()} | {"history": history}, owner)
-                saved = time.monotonic()
-            progress(epoch + 1, config.epochs, f"loss {losses['total']:.4g}")
-    return Trained(model, ema.module, history)
+            kept.save(history)
+            record(history)
+            told(epoch + 1, config.epochs, f"loss {losses['total']:.4g}")
+        team.wait()  # so that whoever reads the checkpoint next finds it
+    return Trained(model, run.ema.module, history)
 
 
 @contextmanager
@@ -189,7 +204,8 @@ def side_by_side(train_one: Callable[[str], Trained], names: Iterable[str], thre
     """
     names = list(names)
     # one more than the cores carry, so that none of them idles while the last network trains
-    at_once = (os.cpu_count() or 1) // threads + 1 if torch.device(device).type == "cpu" else 1
+    several = processes.together(device).number > 1  # they must meet in one order
+    at_once = (os.cpu_count() or 1) // threads + 1 if torch.device(device).type == "cpu" and not several else 1
     stop = threading.Event()
 
     def begin() -> None:
@@ -219,31 +235,6 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     groups = [{"params": group, "weight_decay": 0.0} for group in (decayed, scales, biases)]
     groups[0]["weight_decay"] = config.weight_decay
     return OPTIMIZERS[config.optimizer](groups, config)
-
-
-class _Turns:
-    """PyTorch's global random state as the layers of one epoch see it: seeded anew for every step.
-
-    Threads take turns at it, unless the epoch's first step drew nothing: then the others run without.
-    """
-
-    def __init__(self, seed: int, epoch: int, device: torch.device):
-        self.named, self.device, self.needed = (seed, "layers", epoch), device, True
-
-    @contextmanager
-    def step(self, i: int) -> Iterator[None]:
-        """While step i runs."""
-        if not self.needed:
-            yield
-            return
-        with seeded(stream(*self.named, i).initial_seed(), self.device):
-            before = self._states()
-            yield
-            self.needed = i > 0 or not all(map(torch.equal, before, self._states()))
-
-    def _states(self) -> list[Tensor]:
-        on_cuda = self.device.type == "cuda"
-        return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(self.device)] if on_cuda else [])
 
 
 def together(config: TrainingConfig, step: int) -> int:
@@ -281,55 +272,68 @@ def _groups(batches: Iterable, config: TrainingConfig, seen: _Seen) -> Iterator[
         yield group
 
 
-class _Record:
-    """The mean of every named loss over the parts of steps that have it, on the model's device until the end."""
+class _Run:
+    """A training in progress: what learns and how, its average, how far it is, and the processes that share it."""
 
-    def __init__(self):
-        self.sums: dict[str, Tensor | float] = {}
-        self.counts: dict[str, int] = {}
+    def __init__(self, model: nn.Module, step: Step, config: TrainingConfig, seed: int):
+        check_kind("the model of a training", model, nn.Module, "a torch.nn.Module")
+        check_kind("config of a training", config, TrainingConfig, "a TrainingConfig")
+        self.optimizer, self.seed = make_optimizer(model, config), check_whole("seed", seed, 0)
+        self.model, self.step, self.config, self.seen = model, step, config, _Seen()
+        self.team = team = processes.together(_device(model))
+        named = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
+        team.agree("model, config and seed", (named, config, self.seed))
+        team.send(t.detach() for t in (*model.parameters(), *model.buffers()))
+        self.ema = averaged(model, config.ema_decay, config.ema_ramp)
 
-    def add(self, losses: Losses) -> None:
-        self.sums |= {name: self.sums.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
-        self.counts |= {name: self.counts.get(name, 0) + 1 for name in losses}
+    def epoch(self, batches: Iterable, epoch: int) -> dict[str, float]:
+        """One pass: returns the mean of every named loss, over all batches and parts of steps that have it."""
+        team, means = self.team, Means()
+        norms = SyncNorm(team) if self.config.sync_bn and team.number > 1 else nullcontext()
+        with team.at_work(), norms:
+            parameters = self._pass(batches, epoch, means)
+        if not means.sums:
+            raise ParameterError(f"there is no batch in epoch {epoch + 1}")
+        # each process saw its parts; the average follows linearly, so it comes out as if they met at every step
+        team.average(t.detach() for m in (self.model, self.ema.module) for t in m.buffers())
+        found = means.over(team)
+        finite = {"loss is": all(map(math.isfinite, found.values()))}
+        finite["weights are"] = all(bool(p.detach().isfinite().all()) for p in parameters)
+        for what in (what for what, fine in finite.items() if not fine):
+            told = f"the {what} not finite in epoch {epoch + 1}: lower the learning rate ({self.config.lr})"
+            raise TrainingDiverged(told)
+        return found
 
-    def means(self) -> dict[str, float]:
-        return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
-
-
-def _epoch(model, ema, optimizer, batches, step, config, epoch, seed, seen) -> dict[str, float]:
-    """One pass: returns the mean of every named loss, over all batches and parts of steps that have it."""
-    model.train()
-    generator, turns = stream(seed, "paths", epoch), _Turns(seed, epoch, _device(model))
-    step = step.at(epoch, config.epochs) if hasattr(step, "at") else step  # a sampler that anneals
-    # once an epoch: a supernet has a thousand modules to walk through, most of which do not run in a step
-    parameters, follow = list(model.parameters()), _following(ema, model)
-    record, stop, number = _Record(), getattr(_local, "stop", None), itertools.count()
-    for group in _groups(batches, config, seen):
-        if stop and stop.is_set():
-            raise TrainingStopped("another training beside this one failed or was interrupted")
-        _set_rates(optimizer, schedule(config, seen.batches - 1, epoch))
-        fresh = True
-        for batch in group:
-            with turns.step(next(number)):
-                for losses in _parts(step, model, batch, generator, config.precision):
-                    if fresh:  # not earlier: what leads up to the first loss may leave gradients of its own behind
-                        optimizer.zero_grad(set_to_none=True)
-                    losses["total"].backward()
-                    record.add(losses)
-                    fresh = False
-        if len(group) > 1 and not config.summed:
-            torch._foreach_div_([p.grad for p in parameters if p.grad is not None], len(group))
-        nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimizer.step()
-        follow()
-    if not record.sums:
-        raise ParameterError(f"there is no batch in epoch {epoch + 1}")
-    means = record.means()
-    finite = {"loss is": all(map(math.isfinite, means.values()))}
-    finite["weights are"] = all(bool(p.detach().isfinite().all()) for p in parameters)
-    for what in (what for what, fine in finite.items() if not fine):
-        raise TrainingDiverged(f"the {what} not finite in epoch {epoch + 1}: lower the learning rate ({config.lr})")
-    return means
+    def _pass(self, batches: Iterable, epoch: int, means: Means) -> list[nn.Parameter]:
+        model, config, optimizer, team = self.model.train(), self.config, self.optimizer, self.team
+        own = (team.rank,) if team.rank else ()  # the first process draws what one alone would
+        generator = stream(self.seed, "paths", epoch, *(own if config.paths == "different" else ()))
+        turns, number = Turns(self.seed, epoch, _device(model), own), itertools.count()
+        # a sampler that anneals
+        step = self.step.at(epoch, config.epochs) if hasattr(self.step, "at") else self.step
+        # once an epoch: a supernet has a thousand modules to walk through, most of which do not run in a step
+        parameters, follow = list(model.parameters()), following(self.ema, model)
+        stop = getattr(_local, "stop", None)
+        for group in _groups(batches, config, self.seen):
+            if stop and stop.is_set():
+                raise TrainingStopped("another training beside this one failed or was interrupted")
+            _set_rates(optimizer, schedule(config, self.seen.batches - 1, epoch))
+            fresh = True
+            for batch in group:
+                with turns.step(next(number)):
+                    for losses in _parts(step, model, batch, generator, config.precision):
+                        if fresh:  # not earlier: what leads up to the first loss may leave gradients of its own behind
+                            optimizer.zero_grad(set_to_none=True)
+                        losses["total"].backward()
+                        means.add(losses)
+                        fresh = False
+            if len(group) > 1 and not config.summed:
+                torch._foreach_div_([p.grad for p in parameters if p.grad is not None], len(group))
+            team.average_gradients(parameters)
+            nn.utils.clip_grad_norm_(parameters, config.clip)
+            optimizer.step()
+            follow()
+        return parameters
 
 
 def _parts(step: Step, model: nn.Module, batch, generator: torch.Generator, precision: str) -> Iterator[Losses]:
@@ -362,49 +366,28 @@ def _set_rates(optimizer: torch.optim.Optimizer, rates: tuple[float, float, floa
             group["momentum"] = momentum
 
 
-def _averaged(model: nn.Module, config: TrainingConfig) -> AveragedModel:
-    """The exponential moving average of a model, whose decay ramps up: early weights are forgotten quickly."""
+class _Checkpoint:
+    """Where the parts of a training are kept, if they are: all processes read it, the first one writes it."""
 
-    @torch.no_grad()
-    def average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        decay = config.ema_decay * (1 - math.exp(-(int(count) + 1) / config.ema_ramp))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, 1 - decay)
-        else:
-            torch._foreach_copy_(averaged, current)
+    def __init__(self, file, owner: str, parts: dict[str, Stateful], config: TrainingConfig, team):
+        self.file, self.owner, self.parts, self.config, self.team = file, owner, parts, config, team
+        self.saved = time.monotonic()
 
-    ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-    ema.module.eval()
-    return ema
+    def history(self) -> list[dict]:
+        """Put every part into its stored state; the history of the epochs that are done."""
+        saved, history = load_state(self.file, self.owner) if self.file else None, []
+        if saved is not None:
+            with restoring(self.file):
+                for name, part in self.parts.items():
+                    part.load_state_dict(saved[name])
+                history = saved["history"]
+        self.team.agree("checkpoint", (self.owner, len(history)))
+        return history
 
-
-def _following(ema: AveragedModel, model: nn.Module) -> Callable[[], None]:
-    """What `ema.update_parameters(model)` does, without walking through both models at every step."""
-    pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-    tensors = ([*m.parameters(), *m.buffers()] for m in (ema.module, model))
-    for averaged, current in zip(*tensors, strict=True):
-        for kept, tensor in zip(pairs.setdefault(averaged.dtype, ([], [])), (averaged, current), strict=True):
-            kept.append(tensor.detach())
-
-    @torch.no_grad()
-    def follow() -> None:
-        """Move the averages towards the present values."""
-        for averaged, current in pairs.values():
-            if ema.n_averaged == 0:
-                torch._foreach_copy_(averaged, current)
-            else:
-                ema.multi_avg_fn(averaged, current, ema.n_averaged)
-        ema.n_averaged += 1
-
-    return follow
-
-
-def _resume(state: str | Path, owner: str, parts: dict[str, Stateful]) -> list[dict]:
-    """Put every part into its stored state; the history of the epochs that are done."""
-    saved = load_state(state, owner)
-    if saved is None:
-        return []
-    with restoring(state):
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
-        return saved["history"]
+    def save(self, history: list[dict]) -> None:
+        """Now and then, and at the end."""
+        due = len(history) == self.config.epochs or time.monotonic() - self.saved > self.config.save_seconds
+        if self.file and due and self.team.rank == 0:
+            state = {name: part.state_dict() for name, part in self.parts.items()}
+            save_state(self.file, state | {"history": history}, self.owner)
+            self.saved = time.monotonic()

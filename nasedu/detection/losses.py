@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torchvision.ops import complete_box_iou_loss
 
+from nasedu import processes
 from nasedu.detection.anchors import RATIO, Assignment, assign
 from nasedu.detection.boxes import decode_boxes
 from nasedu.errors import ParameterError, check_name
@@ -88,7 +89,9 @@ class DetectionLoss:
         shapes = [tuple(raw.shape[2:4]) for raw in maps]
         positives = assign(targets, anchors, self.strides, shapes, self.ratio)
         sums = {name: torch.zeros((), device=device) for name in self.weights}
-        mean_count = max(sum(len(found.target) for found in positives) / len(maps), 1)
+        team = processes.current()  # each of which has a part of the batch: means are over the positives of all
+        counts = team.mean(torch.tensor([float(len(found.target)) for found in positives])).tolist()
+        mean_count = max(sum(counts) * team.number / len(maps), 1) / team.number
         for scale, (raw, found) in enumerate(zip(maps, positives, strict=True)):
             raw = raw.float()
             predicted = raw[found.image, found.anchor, found.row, found.column]
@@ -96,11 +99,11 @@ class DetectionLoss:
             obj = bce(raw[..., 4], _objectness(raw, found, overlap))
             sums["obj"] = sums["obj"] + self.balance[scale] * obj
             if len(found.target):  # the mean over no positives would be NaN
-                share = len(found.target) / mean_count if self.pooled else 1.0
+                share = len(found.target) / (mean_count if self.pooled else counts[scale])
                 sums["box"] = sums["box"] + share * (1 - overlap).mean()
                 sums["cls"] = sums["cls"] + share * self._classes(predicted, targets[found.target, 1].long())
         parts = {name: self.weights[name] * value for name, value in sums.items()}
-        return {**parts, "total": sum(parts.values()) * len(maps[0])}
+        return {**parts, "total": sum(parts.values()) * (len(maps[0]) * team.number)}
 
     def _overlap(self, predicted: Tensor, found: Assignment, targets: Tensor, anchors: Tensor, stride: int) -> Tensor:
         cells = torch.stack([found.column, found.row], dim=1)

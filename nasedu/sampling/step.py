@@ -110,7 +110,7 @@ def supernet_step(
         teacher: a trained network from which paths that learn from labels learn as well, both equally (Once-for-All);
             pairs, whose losses are compared, do not. It stays as it is.
         divergence: from the teacher's probabilities, such as `nasedu.divergence.alpha_divergence`.
-        ranking: the loss of pairs, for a sampler of `Pairs`.
+        ranking: the loss of pairs, for a sampler of `Pairs`; on several processes each compares on its part of a batch.
 
     Raises `ParameterError` for what is no such space, sampler or task, and for pairs without a loss, or a loss without.
     """

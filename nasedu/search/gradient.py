@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nasedu import processes
 from nasedu.classification import recipe
 from nasedu.errors import (
     ParameterError,
@@ -71,6 +72,7 @@ class GradientConfig:
         check_pair("temperature", self.temperature)
         if self.training is not None:
             check_kind("training", self.training, TrainingConfig, "a TrainingConfig, as classification.recipe makes")
+            check_name("paths of a gradient search, whose logits all processes share,", self.of_weights.paths, ["same"])
 
     @property
     def of_weights(self) -> TrainingConfig:
@@ -135,7 +137,8 @@ def gradient_search(
     supernet = space.supernet(seed=seed).to(device, memory_format=torch.channels_last)
     descent = Bilevel(space, task, settings, hardware, device)
     options = {"seed": seed, "state": state, "progress": progress}
-    trained = train(supernet, descent.batches, descent.step, settings.of_weights, beside=descent, **options)
+    batches = processes.Divided(descent.batches, descent.part)
+    trained = train(supernet, batches, descent.step, settings.of_weights, beside=descent, **options)
     supernet.load_state_dict(trained.ema.state_dict())
     history = [old | new for old, new in zip(trained.history, descent.history, strict=True)]
     best = descent.architecture()
@@ -159,6 +162,9 @@ def _check(space: SearchSpace, task: Task, settings: GradientConfig, hardware: B
 
 class Bilevel:
     """Architecture parameters (n_choices,) per decision, their optimizer, and the step that both sides take in turn.
+
+    On several processes the logits' gradients are averaged as the weights' are; of second order, each process looks
+    ahead along the gradient of its own part of a batch.
 
     space: where to look.
     task: what for.
@@ -184,6 +190,15 @@ class Bilevel:
         yield from zip(*halves, strict=False)  # of an odd number, one half has an image more
         self.record()  # before the loop stores what this epoch did
 
+    def part(self, batch: tuple[Batch, Batch], rank: int, number: int) -> tuple[Batch, ...]:
+        """What a process gets of both: see `Task.part`.
+
+        batch: one of each half.
+        rank: of the process.
+        number: of all.
+        """
+        return tuple(self.task.part(half, rank, number) for half in batch)
+
     def step(self, model: nn.Module, batch: tuple[Batch, Batch], generator: torch.Generator) -> dict[str, Tensor]:
         """Move the logits by a step of their own, then return the losses of the weights.
 
@@ -207,6 +222,7 @@ class Bilevel:
         total = self._total(loss, path)
         before = [a.detach().clone() for a in self.values]
         gradients = torch.autograd.grad(total, self.values)  # of the logits alone: the weights' are not computed
+        processes.current().average(gradients)
         for value, gradient in zip(self.values, gradients, strict=True):
             value.grad = gradient
         self.optimizer.step()
