@@ -3,26 +3,35 @@
 A task carries a name and an item. A worker that does not know the name says so, and gets the function with a task of
 its own, by whatever means its executor sends things. So this needs no more than `submit`: threads know the function
 from the start, and it reaches processes and other machines once per worker, however large it is.
+
+Workers may come and go, hang, or die of an item. Dask gives what a lost worker was doing to another, and tells of an
+item that several workers died with. It may only have waited beside the one that killed them, so it is tried once more,
+alone; only what dies then is a failure. Values come in the order of the items, whatever happens on the way.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import sys
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
-from nasedu.errors import WorkersLost
+from nasedu.errors import WorkersLost, check_number
 
-AHEAD = 200  # tasks that wait at an executor at most
+AHEAD = 10_000  # items on their way at most: several for each of a thousand workers, behind one that takes long
 LOST = (BrokenExecutor, CancelledError)  # the workers are gone, which says nothing about an item
 LONGEST = 200  # characters of what an exception says
 KEPT = 2  # functions that a worker remembers
+TRIES = 3  # of an item whose workers hang
+WAIT = object()  # among items: what comes next depends on values that are yet to come
 
 _functions: dict[str, Callable] = {}  # by name, in each process
 
@@ -52,12 +61,26 @@ class _Unknown:
     worker: str
 
 
-class Workers:
-    """`function` on an executor's workers, or here; a context, after which the function is forgotten here."""
+@dataclass(frozen=True)
+class _Hung:
+    """What a worker hands back that lost its patience with an item."""
 
-    def __init__(self, function: Callable[[Any], Any], executor: Executor | None = None):
+
+class Workers:
+    """`function` on an executor's workers, or here; a context, after which the function is forgotten here.
+
+    Args:
+        function: of one item.
+        executor: whose workers call it; None: it is called here.
+        patience: seconds that a worker gives an item, after which another try begins, `TRIES` at most. A Dask worker
+            that has a nanny ends itself then, since what hangs may hold what the next item needs, and its nanny starts
+            another. None: it may take for ever. Here it is not watched.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], executor: Executor | None = None, patience: float | None = None):
         self.function, self.executor, self.name = function, executor, uuid.uuid4().hex
-        self._served: set[str] = set()
+        self.patience = patience if patience is None else check_number("patience", patience, above=True)
+        self.served: set[str] = set()  # workers that got the function
 
     def __enter__(self) -> Workers:
         _functions[self.name] = self.function
@@ -69,67 +92,105 @@ class Workers:
     def map(self, items: Iterable) -> Iterator:
         """The function's values, or `Failed`, in the order of `items`.
 
+        Items are asked for as they can be sent. `WAIT` in place of one means that it is yet to be found out from the
+        values of those before it, of which at least one must be on its way.
+
         Raises what the executor raises, such as `BrokenExecutor` where its workers are gone, and `KeyboardInterrupt`.
         """
         if self.executor is None:
             yield from (call(self.function, item) for item in items)
             return
-        items, running = iter(items), deque()
+        items, running, news = iter(items), deque(), SimpleQueue()
         try:
-            for item in items:
-                running.append(_Task(self, item))
-                if len(running) == AHEAD:
-                    yield self._first(running)
-            while running:
-                yield self._first(running)
+            while True:
+                while len(running) < AHEAD and (item := next(items, WAIT)) is not WAIT:
+                    running.append(_Task(self, item, news))
+                if not running:
+                    return
+                yield _first(running, news)
         finally:
             for task in running:
                 task.future.cancel()
 
-    def _first(self, running: deque[_Task]) -> Any:
-        """The value of the first task; meanwhile workers that lack the function get it."""
-        while True:
-            done = {task for task in running if task.future.done()}  # asked once: the next is done a moment later
-            lacking = {task: answer.worker for task in done if isinstance(answer := task.answer(), _Unknown)}
-            for task, worker in lacking.items():
-                task.again(worker)
-            if running[0] in done and running[0] not in lacking:
-                return running.popleft().answer()
-            wait([t.future for t in running if t not in done or t in lacking], return_when=FIRST_COMPLETED)
+
+def _first(running: deque[_Task], news: SimpleQueue) -> Any:
+    """The value of the first task; news of others is heard on the way."""
+    first = running[0]
+    while not first.rests:
+        news.get().hear()
+    if not first.done:
+        for other in running:  # alone: nothing beside it can be what kills its workers
+            while not other.rests:
+                news.get().hear()
+        first.submit()
+        while not first.done:
+            news.get().hear()
+    return running.popleft().value
 
 
 class _Task:
     """An item on its way; the function goes along where a worker is known to lack it, or did so twice."""
 
-    def __init__(self, workers: Workers, item: Any):
-        self.workers, self.item, self.tries = workers, item, 0
-        self.future = self._submitted(None)
+    def __init__(self, workers: Workers, item: Any, news: SimpleQueue):
+        self.workers, self.item, self.news = workers, item, news
+        self.tries = self.lacked = self.hung = 0
+        self.done = self.deadly = False
+        self.value: Any = None
+        self.submit()
 
-    def answer(self) -> Any:
-        """What came back. A failure on the way counts as one of the function, but for a loss of workers."""
+    @property
+    def rests(self) -> bool:
+        """Whether nothing is heard of it until it is submitted anew."""
+        return self.done or self.deadly
+
+    def submit(self, function: Callable | None = None) -> None:
+        """Send the item; what comes of it is put into `news`. The number of the try keeps Dask from answering with an
+        earlier one's result.
+
+        function: goes along.
+        """
+        workers, self.tries = self.workers, self.tries + 1
         try:
-            return self.future.result()
+            self.future: Future = workers.executor.submit(
+                _run, workers.name, function, self.item, workers.patience, self.tries
+            )
+        except RuntimeError as error:  # it was shut down
+            raise BrokenExecutor(str(error)) from error
+        self.future.add_done_callback(lambda _: self.news.put(self))
+
+    def hear(self) -> None:
+        """Take what came back, or send the item once more. A failure on the way counts as one of the function, but for
+        a loss of workers.
+        """
+        try:
+            answer = self.future.result()
         except (KeyboardInterrupt, *LOST):
             raise
         except BaseException as error:
-            return Failed(_sentence(error))
+            killed = isinstance(error, getattr(sys.modules.get("distributed"), "KilledWorker", ()))
+            if killed and not self.deadly:
+                self.deadly = True
+                return
+            told = "every worker that tried it died: it may need more memory than there is, crash, or hang"
+            answer = Failed(told if killed else _sentence(error))
+        if isinstance(answer, _Unknown):
+            self._teach(answer.worker)
+        elif isinstance(answer, _Hung) and self.hung < TRIES - 1:
+            self.hung += 1
+            self.submit()
+        else:
+            hung = isinstance(answer, _Hung)
+            self.value = Failed(f"no answer within {self.workers.patience:g} s, {TRIES} times") if hung else answer
+            self.done = True
 
-    def again(self, worker: str) -> None:
-        """Send the item once more."""
-        self.tries += 1
-        with_function = worker not in self.workers._served or self.tries > 1
-        self.workers._served.add(worker)
-        function = self.workers.function if with_function else None
-        self.future = self._submitted(function)
-
-    def _submitted(self, function: Callable | None) -> Future:
-        try:
-            return self.workers.executor.submit(_run, self.workers.name, function, self.item)
-        except RuntimeError as error:  # it was shut down
-            raise BrokenExecutor(str(error)) from error
+    def _teach(self, worker: str) -> None:
+        self.lacked += 1
+        with_function = worker not in self.workers.served or self.lacked > 1
+        self.workers.served.add(worker)
+        self.submit(self.workers.function if with_function else None)
 
 
-def _run(name: str, function: Callable | None, item: Any) -> Any:
+def _run(name: str, function: Callable | None, item: Any, patience: float | None, number: int) -> Any:
     """In a worker: the value of the function of that name, which it keeps when it gets it."""
     if function is not None:
         _functions[name] = function
@@ -137,7 +198,36 @@ def _run(name: str, function: Callable | None, item: Any) -> Any:
             _functions.pop(old, None)
     if name not in _functions:
         return _Unknown(f"{socket.gethostname()} {os.getpid()}")
-    return call(_functions[name], item, BaseException)
+    if patience is None:
+        return call(_functions[name], item, BaseException)
+    return _within(patience, _functions[name], item)
+
+
+def _within(patience: float, function: Callable[[Any], Any], item: Any) -> Any:
+    """`call` in a thread of its own, which is left behind where it takes longer."""
+    told: Future = Future()
+
+    def work() -> None:
+        try:
+            told.set_result(call(function, item, BaseException))
+        except BaseException as error:
+            told.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return told.result(patience)
+    except TimeoutError:  # one of the function's own is `Failed`
+        if _has_nanny():
+            os._exit(1)
+        return _Hung()
+
+
+def _has_nanny() -> bool:
+    """Whether this thread works for Dask in a process that is started again when it ends."""
+    try:
+        return sys.modules["distributed"].get_worker().nanny is not None
+    except (KeyError, ValueError):
+        return False
 
 
 def call(function: Callable[[Any], Any], item: Any, caught: type | tuple = (Exception, SystemExit)) -> Any:

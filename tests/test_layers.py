@@ -13,7 +13,19 @@ import nasedu
 
 ROOT = Path(nasedu.__file__).parent
 LAYERS = [  # lowest first; a part may import its own layer's other parts only where they are listed together
-    {"errors", "files", "reading", "identity", "storage", "randomness", "modules", "progress", "registry", "workers"}
+    {
+        "errors",
+        "files",
+        "reading",
+        "identity",
+        "storage",
+        "randomness",
+        "modules",
+        "progress",
+        "registry",
+        "workers",
+        "journal",
+    }
     | {"origin", "resources", "divergence"},
     {"blocks"},
     {"data", "detection", "training", "classification", "task", "best"},

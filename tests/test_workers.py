@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import threading
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 import torch
 
-from nasedu.workers import Failed, Workers
+from nasedu.errors import ParameterError
+from nasedu.workers import TRIES, WAIT, Failed, Workers
 
 LARGE = 100_000  # bytes
 
@@ -146,3 +148,88 @@ def test_a_worker_may_say_at_any_moment_that_it_lacks_the_function(pool):
 
     with Workers(abs, Executor()) as workers:
         assert list(workers.map([-1, -2, -3])) == [1, 2, 3]
+
+
+def test_what_is_yet_to_be_found_out_waits_for_values():
+    """Every item but the first is the value before it, plus one."""
+    values = [0]
+
+    def items():
+        for count in range(1, 6):
+            while len(values) < count:
+                yield WAIT
+            yield values[-1]
+
+    with ThreadPoolExecutor(2) as executor, Workers(lambda item: item + 1, executor) as workers:
+        for value in workers.map(items()):
+            values.append(value)
+    assert values == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("times", [1, TRIES])
+def test_a_hanging_item_is_tried_again_and_then_given_up(times):
+    never, tried = threading.Event(), []
+
+    def work(item):
+        if item == 3:
+            tried.append(item)
+            if len(tried) <= times:
+                never.wait(20)
+        return -item
+
+    with ThreadPoolExecutor(2) as executor, Workers(work, executor, patience=0.2) as workers:
+        found = list(workers.map(range(8)))
+    never.set()
+    assert [found[i] for i in range(8) if i != 3] == [-i for i in range(8) if i != 3]
+    assert found[3] == (-3 if times == 1 else Failed(f"no answer within 0.2 s, {TRIES} times"))
+    assert len(tried) == min(times + 1, TRIES)
+
+
+def test_an_interrupt_is_none_of_the_functions_failures_however_it_is_watched():
+    def interrupt(item):
+        raise KeyboardInterrupt
+
+    for patience in (None, 5):
+        with ThreadPoolExecutor(1) as executor, Workers(interrupt, executor, patience) as workers:
+            answers = workers.map([1])
+            with pytest.raises(KeyboardInterrupt):
+                next(answers)
+
+
+def test_a_patience_is_a_positive_number():
+    for wrong in (0, -1, "long", float("nan")):
+        with pytest.raises(ParameterError, match="patience"):
+            Workers(abs, None, wrong)
+
+
+class Cluster:
+    """A worker that `deadly` items kill, and what waits beside them dies as well, as Dask tells it."""
+
+    def __init__(self, deadly, beside):
+        self.deadly, self.beside, self.waiting, self.alone = deadly, beside, [], []
+
+    def submit(self, function, *arguments):
+        future, item = Future(), arguments[2]
+        self.waiting.append((item, future, lambda: function(*arguments)))
+        if item in self.alone or len(self.waiting) == self.beside:
+            self.work()
+        return future
+
+    def work(self):
+        killed = pytest.importorskip("distributed").KilledWorker
+        batch, self.waiting = self.waiting, []
+        dies = any(item in self.deadly for item, _, _ in batch)
+        for item, future, run in batch:
+            self.alone.append(item)
+            if dies:
+                future.set_exception(killed(f"task {item}", None, 3))
+            else:
+                future.set_result(run())
+
+
+def test_what_died_beside_a_killer_is_tried_alone_and_only_the_killer_fails():
+    cluster = Cluster(deadly={2, 5}, beside=4)
+    with Workers(lambda item: item * 10, cluster) as workers:
+        found = list(workers.map(range(8)))
+    assert [found[i] for i in (0, 1, 3, 4, 6, 7)] == [0, 10, 30, 40, 60, 70]
+    assert all("every worker that tried it died" in found[i].sentence for i in (2, 5))
