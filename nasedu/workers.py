@@ -1,6 +1,6 @@
 """One function on many items, here or on an executor whose workers get the function once each.
 
-A task carries a name and an item. A worker that does not know the name says so, and gets the function with a task of
+A task carries a name and items. A worker that does not know the name says so, and gets the function with a task of
 its own, by whatever means its executor sends things. So this needs no more than `submit`: threads know the function
 from the start, and it reaches processes and other machines once per worker, however large it is.
 
@@ -11,20 +11,21 @@ alone; only what dies then is a failure. Values come in the order of the items, 
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import sys
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from nasedu.errors import WorkersLost, check_number
+from nasedu.errors import WorkersLost, check_number, check_whole
 
 AHEAD = 10_000  # items on their way at most: several for each of a thousand workers, behind one that takes long
 LOST = (BrokenExecutor, CancelledError)  # the workers are gone, which says nothing about an item
@@ -32,6 +33,7 @@ LONGEST = 200  # characters of what an exception says
 KEPT = 2  # functions that a worker remembers
 TRIES = 3  # of an item whose workers hang
 WAIT = object()  # among items: what comes next depends on values that are yet to come
+KILLED = "every worker that tried it died: it may need more memory than there is, crash, or hang"
 
 _functions: dict[str, Callable] = {}  # by name, in each process
 
@@ -54,16 +56,15 @@ class Failed:
     sentence: str
 
 
+class _Hung(Failed):
+    """What a worker hands back for an item that it lost its patience with."""
+
+
 @dataclass(frozen=True)
 class _Unknown:
     """What a worker hands back where it does not know the function: who it is."""
 
     worker: str
-
-
-@dataclass(frozen=True)
-class _Hung:
-    """What a worker hands back that lost its patience with an item."""
 
 
 class Workers:
@@ -75,11 +76,20 @@ class Workers:
         patience: seconds that a worker gives an item, after which another try begins, `TRIES` at most. A Dask worker
             that has a nanny ends itself then, since what hangs may hold what the next item needs, and its nanny starts
             another. None: it may take for ever. Here it is not watched.
+        together: items of a task. What a scheduler does for a task takes a millisecond or so, which is much beside
+            short evaluations on many workers.
     """
 
-    def __init__(self, function: Callable[[Any], Any], executor: Executor | None = None, patience: float | None = None):
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        executor: Executor | None = None,
+        patience: float | None = None,
+        together: int = 1,
+    ):
         self.function, self.executor, self.name = function, executor, uuid.uuid4().hex
         self.patience = patience if patience is None else check_number("patience", patience, above=True)
+        self.together = check_whole("together", together)
         self.served: set[str] = set()  # workers that got the function
 
     def __enter__(self) -> Workers:
@@ -100,67 +110,82 @@ class Workers:
         if self.executor is None:
             yield from (call(self.function, item) for item in items)
             return
-        items, running, news = iter(items), deque(), SimpleQueue()
+        parts, running, news = _parts(iter(items), self.together), deque(), SimpleQueue()
         try:
             while True:
-                while len(running) < AHEAD and (item := next(items, WAIT)) is not WAIT:
-                    running.append(_Task(self, item, news))
+                while len(running) < AHEAD and (part := next(parts)):
+                    running.append(_Task(self, part, news))
                 if not running:
                     return
-                yield _first(running, news)
+                yield from _first(running, news)
         finally:
             for task in running:
                 task.future.cancel()
 
 
-def _first(running: deque[_Task], news: SimpleQueue) -> Any:
-    """The value of the first task; news of others is heard on the way."""
+def _parts(items: Iterator, size: int) -> Iterator[list]:
+    """Up to so many items at a time, without end: none where nothing is left, or what is next is to be found out."""
+    while True:
+        yield list(itertools.takewhile(lambda item: item is not WAIT, itertools.islice(items, size)))
+
+
+def _first(running: deque[_Task], news: SimpleQueue) -> list:
+    """The values of the first task; news of others is heard on the way."""
     first = running[0]
     while not first.rests:
         news.get().hear()
-    if not first.done:
+    values = first.values
+    if first.deadly:
         for other in running:  # alone: nothing beside it can be what kills its workers
             while not other.rests:
                 news.get().hear()
-        first.submit()
-        while not first.done:
-            news.get().hear()
-    return running.popleft().value
+        values = []
+        for item in first.items:
+            single = _Task(first.workers, [item], news, alone=True)
+            while not single.rests:
+                news.get().hear()
+            values += single.values
+    running.popleft()
+    return values
 
 
 class _Task:
-    """An item on its way; the function goes along where a worker is known to lack it, or did so twice."""
+    """Items on their way; the function goes along where a worker is known to lack it, or did so twice.
 
-    def __init__(self, workers: Workers, item: Any, news: SimpleQueue):
-        self.workers, self.item, self.news = workers, item, news
+    values: what came of them, in the end.
+    deadly: whether it is to be tried again alone, item by item.
+    """
+
+    def __init__(self, workers: Workers, items: list, news: SimpleQueue, alone: bool = False):
+        self.workers, self.items, self.news, self.alone = workers, items, news, alone
         self.tries = self.lacked = self.hung = 0
-        self.done = self.deadly = False
-        self.value: Any = None
+        self.values: list = []
+        self.deadly = False
         self.submit()
 
     @property
     def rests(self) -> bool:
-        """Whether nothing is heard of it until it is submitted anew."""
-        return self.done or self.deadly
+        """Whether nothing more will be heard of it."""
+        return self.deadly or bool(self.values)
 
     def submit(self, function: Callable | None = None) -> None:
-        """Send the item; what comes of it is put into `news`. The number of the try keeps Dask from answering with an
-        earlier one's result.
+        """Send the items; what comes of them is put into `news`.
 
         function: goes along.
         """
         workers, self.tries = self.workers, self.tries + 1
+        told = workers.name, function, self.items, workers.patience
         try:
-            self.future: Future = workers.executor.submit(
-                _run, workers.name, function, self.item, workers.patience, self.tries
-            )
+            # the number of the try keeps Dask from answering with the result of an earlier one
+            self.future: Future = workers.executor.submit(_run, *told, self.tries)
         except RuntimeError as error:  # it was shut down
             raise BrokenExecutor(str(error)) from error
         self.future.add_done_callback(lambda _: self.news.put(self))
 
     def hear(self) -> None:
-        """Take what came back, or send the item once more. A failure on the way counts as one of the function, but for
-        a loss of workers.
+        """Take what came back, or send the items once more.
+
+        A failure on the way counts as one of the function, but for a loss of workers.
         """
         try:
             answer = self.future.result()
@@ -168,20 +193,17 @@ class _Task:
             raise
         except BaseException as error:
             killed = isinstance(error, getattr(sys.modules.get("distributed"), "KilledWorker", ()))
-            if killed and not self.deadly:
+            if (killed or len(self.items) > 1) and not self.alone:
                 self.deadly = True
                 return
-            told = "every worker that tried it died: it may need more memory than there is, crash, or hang"
-            answer = Failed(told if killed else _sentence(error))
+            answer = [Failed(KILLED if killed else _sentence(error))]
         if isinstance(answer, _Unknown):
             self._teach(answer.worker)
-        elif isinstance(answer, _Hung) and self.hung < TRIES - 1:
+        elif any(isinstance(value, _Hung) for value in answer) and self.hung < TRIES - 1:
             self.hung += 1
             self.submit()
         else:
-            hung = isinstance(answer, _Hung)
-            self.value = Failed(f"no answer within {self.workers.patience:g} s, {TRIES} times") if hung else answer
-            self.done = True
+            self.values = [Failed(value.sentence) if isinstance(value, _Hung) else value for value in answer]
 
     def _teach(self, worker: str) -> None:
         self.lacked += 1
@@ -190,17 +212,18 @@ class _Task:
         self.submit(self.workers.function if with_function else None)
 
 
-def _run(name: str, function: Callable | None, item: Any, patience: float | None, number: int) -> Any:
-    """In a worker: the value of the function of that name, which it keeps when it gets it."""
+def _run(name: str, function: Callable | None, items: list, patience: float | None, number: int) -> Any:
+    """In a worker: the values of the function of that name, which it keeps when it gets it."""
     if function is not None:
         _functions[name] = function
         for old in list(_functions)[:-KEPT]:
             _functions.pop(old, None)
     if name not in _functions:
         return _Unknown(f"{socket.gethostname()} {os.getpid()}")
+    function = _functions[name]
     if patience is None:
-        return call(_functions[name], item, BaseException)
-    return _within(patience, _functions[name], item)
+        return [call(function, item, BaseException) for item in items]
+    return [_within(patience, function, item) for item in items]
 
 
 def _within(patience: float, function: Callable[[Any], Any], item: Any) -> Any:
@@ -219,7 +242,7 @@ def _within(patience: float, function: Callable[[Any], Any], item: Any) -> Any:
     except TimeoutError:  # one of the function's own is `Failed`
         if _has_nanny():
             os._exit(1)
-        return _Hung()
+        return _Hung(f"no answer within {patience:g} s, {TRIES} times")
 
 
 def _has_nanny() -> bool:
@@ -228,6 +251,12 @@ def _has_nanny() -> bool:
         return sys.modules["distributed"].get_worker().nanny is not None
     except (KeyError, ValueError):
         return False
+
+
+def plain(function: Callable[[Any], Any], item: Any) -> float | dict[str, float]:
+    """A number, or several by name, as Python's own: those can be read anywhere, without PyTorch as well."""
+    value = function(item)
+    return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)
 
 
 def call(function: Callable[[Any], Any], item: Any, caught: type | tuple = (Exception, SystemExit)) -> Any:

@@ -166,8 +166,34 @@ def test_what_is_yet_to_be_found_out_waits_for_values():
     assert values == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("together", [1, 3])
+def test_items_travel_together(together, pool):
+    weighed = Weighed(pool)
+    with Workers(fail, weighed, together=together) as workers:
+        found = list(workers.map([0, 5, 1, 6, 7, 8, 9, 10]))
+    assert [value for value in found if not isinstance(value, Failed)] == [0, 6, 7, 8, 9, 10]
+    assert "lambda" in found[1].sentence and found[2] == Failed("SystemExit: enough")
+    assert together == 1 or len(weighed.bytes) <= 3 + 3 + 2 * 2, "three parts, one of them item by item; two lessons"
+
+
+def test_what_waits_for_values_travels_with_what_is_known():
+    seen = []
+
+    def items():
+        yield from (1, 2, 3)
+        while len(seen) < 3:
+            yield WAIT
+        yield 4
+
+    with ThreadPoolExecutor(2) as executor, Workers(lambda item: -item, executor, together=2) as workers:
+        for value in workers.map(items()):
+            seen.append(value)
+    assert seen == [-1, -2, -3, -4]
+
+
+@pytest.mark.parametrize("together", [1, 4])
 @pytest.mark.parametrize("times", [1, TRIES])
-def test_a_hanging_item_is_tried_again_and_then_given_up(times):
+def test_a_hanging_item_is_tried_again_and_then_given_up(times, together):
     never, tried = threading.Event(), []
 
     def work(item):
@@ -177,7 +203,7 @@ def test_a_hanging_item_is_tried_again_and_then_given_up(times):
                 never.wait(20)
         return -item
 
-    with ThreadPoolExecutor(2) as executor, Workers(work, executor, patience=0.2) as workers:
+    with ThreadPoolExecutor(2) as executor, Workers(work, executor, 0.2, together) as workers:
         found = list(workers.map(range(8)))
     never.set()
     assert [found[i] for i in range(8) if i != 3] == [-i for i in range(8) if i != 3]
@@ -206,30 +232,31 @@ class Cluster:
     """A worker that `deadly` items kill, and what waits beside them dies as well, as Dask tells it."""
 
     def __init__(self, deadly, beside):
-        self.deadly, self.beside, self.waiting, self.alone = deadly, beside, [], []
+        self.deadly, self.beside, self.waiting, self.tried = deadly, beside, [], set()
 
     def submit(self, function, *arguments):
-        future, item = Future(), arguments[2]
-        self.waiting.append((item, future, lambda: function(*arguments)))
-        if item in self.alone or len(self.waiting) == self.beside:
+        future, items = Future(), arguments[2]
+        self.waiting.append((items, future, lambda: function(*arguments)))
+        if set(items) <= self.tried or len(self.waiting) == self.beside:
             self.work()
         return future
 
     def work(self):
         killed = pytest.importorskip("distributed").KilledWorker
         batch, self.waiting = self.waiting, []
-        dies = any(item in self.deadly for item, _, _ in batch)
-        for item, future, run in batch:
-            self.alone.append(item)
+        dies = any(self.deadly & set(items) for items, _, _ in batch)
+        for items, future, run in batch:
+            self.tried |= set(items)
             if dies:
-                future.set_exception(killed(f"task {item}", None, 3))
+                future.set_exception(killed(f"task {items}", None, 3))
             else:
                 future.set_result(run())
 
 
-def test_what_died_beside_a_killer_is_tried_alone_and_only_the_killer_fails():
-    cluster = Cluster(deadly={2, 5}, beside=4)
-    with Workers(lambda item: item * 10, cluster) as workers:
+@pytest.mark.parametrize(("together", "beside"), [(1, 4), (2, 2), (4, 2)])
+def test_what_died_beside_a_killer_is_tried_alone_and_only_the_killer_fails(together, beside):
+    cluster = Cluster(deadly={2, 5}, beside=beside)
+    with Workers(lambda item: item * 10, cluster, together=together) as workers:
         found = list(workers.map(range(8)))
     assert [found[i] for i in (0, 1, 3, 4, 6, 7)] == [0, 10, 30, 40, 60, 70]
     assert all("every worker that tried it died" in found[i].sentence for i in (2, 5))

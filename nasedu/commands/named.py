@@ -18,6 +18,8 @@ from nasedu.errors import ParameterError, brief, check_name, check_whole, senten
 from nasedu.randomness import rng
 
 MOST_WORKERS = 1024
+# options of `data.classification` that a command may set, and their types
+DRAWN = {"size": "int", "seed": "int", "distortion": "float", "noise": "float", "normalise": "str"}
 EXAMPLES = "yolo:course, a structure string, torchvision:resnet18 or my_module:make_network"
 
 
@@ -32,6 +34,30 @@ def named_space(name: str, settings: list[str], more: dict | None = None):
     if twice := options.keys() & more.keys():
         raise ParameterError(f"{min(twice)} is given twice, by -p and by an option of its own")
     return spaces.create(name, **options, **more)
+
+
+def drawn(images: list[str], kinds: dict[str, str]) -> dict[str, object]:
+    """The options that `--images NAME=VALUE` gives, by name. Raises `NaseduError`.
+
+    images: the texts.
+    kinds: the types by name, such as `DRAWN`.
+    """
+    texts = dict(pairs(images, "--images"))
+    return {
+        check_name("option of the images", name, kinds): parse(name, text, kinds[name]) for name, text in texts.items()
+    }
+
+
+def check_classes(space: spaces.SearchSpace, name: str, classes: list[str]) -> None:
+    """Raise `ParameterError` unless a space is made for as many classes as a data set has.
+
+    space: of networks.
+    name: of the data set.
+    classes: of it.
+    """
+    settings = space if hasattr(space, "num_classes") else getattr(space, "options", None)
+    if (wanted := getattr(settings, "num_classes", len(classes))) != len(classes):
+        raise ParameterError(f"the space has {wanted} classes, the images of {name} {len(classes)}: see -p num_classes")
 
 
 def named_network(

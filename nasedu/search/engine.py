@@ -28,7 +28,7 @@ from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.storage import identity, restoring
 from nasedu.tables.table import LookupTable, same_space
 from nasedu.tables.within import Constraint
-from nasedu.workers import LOST, WAIT, Failed, Workers, lost
+from nasedu.workers import LOST, WAIT, Failed, Workers, lost, plain
 
 ENUMERABLE = 20_000  # a space of so many architectures is gone through one by one where draws bring nothing new
 TRIES = 5_000  # draws in a row, in a larger space, after which it counts as exhausted
@@ -158,7 +158,8 @@ class Search:
         budget = self.settings.budget
         self._resume()
         self.progress(min(budget, len(self.history)), budget)
-        with Workers(partial(_plain_scores, self.evaluate), self.executor, self.settings.patience) as workers:
+        sent = self.executor, self.settings.patience, self.settings.together
+        with Workers(partial(plain, self.evaluate), *sent) as workers:
             try:
                 if len(self.history) < budget:
                     self._fill(budget, workers)
@@ -298,12 +299,6 @@ def _combined(record: dict, score: float) -> dict:
     """A record with its combined score, each single score in a column of its own; -inf is a failure."""
     plain = {k: v for k, v in record.items() if k != SEVERAL} | {"score": score} | record.get(SEVERAL, {})
     return plain | {"error": "combined it is a failure"} if score == -math.inf and not record["error"] else plain
-
-
-def _plain_scores(evaluate: Evaluate, arch: Arch) -> float | dict[str, float]:
-    """What `evaluate` says, as plain numbers: those can be read anywhere."""
-    value = evaluate(arch)
-    return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)
 
 
 def _outcome(answer: float | dict | Failed, many: bool) -> tuple[float, str | None, dict[str, float]]:

@@ -23,6 +23,7 @@ class SearchConfig:
     costs: tables, or functions of an architecture, whose values join the history by name.
     patience: seconds that one evaluation may take on an executor, after which it is tried again, on another worker if
         there is one; see `nasedu.workers.Workers`. None: for ever.
+    together: evaluations that an executor gets as one task: more than 1 where they are short and workers are many.
 
     Raises `ParameterError`.
     """
@@ -31,9 +32,11 @@ class SearchConfig:
     feasible: Feasible | None = None
     costs: Mapping[str, Price] = field(default_factory=dict, hash=False)
     patience: float | None = None
+    together: int = 1
 
     def __post_init__(self):
         check_whole("budget", self.budget)
+        check_whole("together", self.together)
         if self.patience is not None:
             check_number("patience", self.patience, above=True)
         table = isinstance(self.feasible, LookupTable)

@@ -59,13 +59,14 @@ class Cluster:
         return self._start("worker", "--nthreads", "1", "--no-dashboard", "--memory-limit", memory)
 
     def ready(self, number):
-        """The numbers of so many processes, as soon as there are no more and no less, each with PyTorch loaded."""
+        """The numbers of so many processes, as soon as there are no more and no less, which know nasedu by now."""
         self.client.wait_for_workers(number, timeout=100)
         limit = time.monotonic() + 100
         while len(self.client.scheduler_info(n_workers=-1)["workers"]) != number:
             assert time.monotonic() < limit, "a worker that was stopped is still there"
             time.sleep(0.05)
-        return sorted(self.client.run(lambda load=loaded: load()).values())
+        program = lambda: importlib.import_module("nasedu.workers") and os.getpid()  # noqa: E731
+        return sorted(self.client.run(program).values())
 
     def leave(self, process, how=signal.SIGKILL):
         """Stop a worker with its nanny."""
@@ -96,11 +97,6 @@ def two(cluster):
     yield cluster
     for worker in workers:
         cluster.leave(worker)
-
-
-def loaded():
-    importlib.import_module("nasedu.search.engine")
-    return os.getpid()
 
 
 def evaluator(folder, special=None, act=lambda again: None, seconds=0.02):
@@ -216,13 +212,16 @@ def test_an_item_that_hangs_is_given_to_another(two, toy, facts, told):
     assert set(two.ready(2)) - set(before), "the one that hung was ended, and its nanny started another"
 
 
-def fill(again):
-    """More memory than the worker may have, bit by bit, so that its nanny sees it in time."""
-    held = []
-    for _ in range(400):
-        held.append(b"\1" * 10_000_000)
-        time.sleep(0.01)
-    return held
+def deadly(how):
+    """What an item does to its worker: a function that can be sent to where this file is unknown."""
+
+    def fill(again):
+        held = []
+        for _ in range(400):  # bit by bit, so that the nanny sees it in time
+            held.append(b"\1" * 10_000_000)
+            time.sleep(0.01)
+
+    return {"exits": lambda _: os._exit(3), "fills the memory": fill, "hangs every time": lambda _: time.sleep(99)}[how]
 
 
 @pytest.mark.parametrize("how", ["exits", "fills the memory", "hangs every time"])
@@ -230,11 +229,10 @@ def test_an_item_that_kills_its_workers_fails_alone(cluster, toy, facts, told, h
     space = toy(CHOICES)
     settings = SearchConfig(budget=24, patience=3 if how == "hangs every time" else None)
     special = random_search(space, evaluator(told), settings).history[5]["arch"]
-    act = {"exits": lambda again: os._exit(3), "fills the memory": fill, "hangs every time": lambda _: time.sleep(99)}
     workers = [cluster.join("900MB"), cluster.join("900MB")]
     try:
         cluster.ready(2)
-        evaluate = evaluator(told, special, act[how])
+        evaluate = evaluator(told, special, deadly(how))
         found = random_search(space, evaluate, settings, executor=cluster.client.get_executor())
     finally:
         for worker in workers:
