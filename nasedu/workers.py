@@ -110,11 +110,16 @@ class Workers:
         if self.executor is None:
             yield from (call(self.function, item) for item in items)
             return
-        parts, running, news = _parts(iter(items), self.together), deque(), SimpleQueue()
+        parts, news = _parts(iter(items), self.together), SimpleQueue[_Task]()
+        running: deque[_Task] = deque()
         try:
             while True:
-                while len(running) < AHEAD and (part := next(parts)):
+                for sent in itertools.count():  # what is proposed slowly holds up no value that is there already
+                    if len(running) >= AHEAD or (sent > 1 and running[0].rests) or not (part := next(parts)):
+                        break
                     running.append(_Task(self, part, news))
+                    while not news.empty():
+                        news.get().hear()
                 if not running:
                     return
                 yield from _first(running, news)

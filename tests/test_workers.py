@@ -166,6 +166,23 @@ def test_what_is_yet_to_be_found_out_waits_for_values():
     assert values == [0, 1, 2, 3, 4, 5]
 
 
+def test_a_value_that_is_there_waits_for_no_item_that_is_found_slowly():
+    asked, found = [], threading.Event()
+
+    def items():
+        for item in range(400):
+            if item == 4:
+                found.wait(20)
+            asked.append(item)
+            yield item
+
+    with ThreadPoolExecutor(1) as executor, Workers(lambda item: item + 1, executor) as workers:
+        answers = workers.map(items())
+        threading.Timer(0.5, found.set).start()  # the first are done by then
+        assert next(answers) == 1 and len(asked) < 10
+        assert list(answers) == list(range(2, 401))
+
+
 @pytest.mark.parametrize("together", [1, 3])
 def test_items_travel_together(together, pool):
     weighed = Weighed(pool)

@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from functools import partial
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from nasedu.commands.named import DRAWN, MOST_WORKERS, check_classes, drawn, nam
 from nasedu.course.bar import Bar
 from nasedu.course.parameters import pairs, parse
 from nasedu.course.setup import pick_device
-from nasedu.errors import BackendError, ParameterError, brief, check_name, check_number, check_whole, needs
+from nasedu.errors import BackendError, ParameterError, brief, check_name, check_whole, needs
 from nasedu.files import write_atomically
 from nasedu.progress import Progress
 from nasedu.ranking import RankingLoss
@@ -36,92 +35,35 @@ from nasedu.tables import LookupTable
 from nasedu.task import Classification, Task, fit
 
 PARTS = ("space", "sampler", "training", "strategy")  # whose options -p sets
-OWN = (
-    "feasible",
-    "costs",
-    "budget",
-    "relaxation",
-    "training",
-    "weights",
-    "patience",
-)  # fields set elsewhere, if at all
+# fields of settings that options of the command set, or nothing does
+OWN = ("feasible", "costs", "cost", "budget", "patience", "relaxation", "training", "weights")
 MOST_ASKED = 20_000  # architectures that an exhaustive search asks for
 UNSEEN = ["probabilities", "budget"]  # of a history, what is no number
+RELAXATIONS = ("softmax", "gumbel", "gates", "two_gates")
+
+# by name the settings that a strategy takes, and what runs it
+STRATEGIES: Registry = Registry(
+    "strategy",
+    {
+        "random": (search.SearchConfig, search.random_search),
+        "stratified": (search.StratifiedConfig, search.stratified_search),
+        "local": (search.SearchConfig, search.local_search),
+        "evolution": (search.EvolutionConfig, search.evolution),
+        "exhaustive": (search.SearchConfig, search.random_search),
+    }
+    | dict.fromkeys(RELAXATIONS, (search.GradientConfig, search.gradient_search)),
+)
 
 
 @dataclass(frozen=True)
 class Hunt:
-    """What a strategy is handed: where to look, what for, and who judges."""
+    """What every strategy is handed: where to look, what for, and who judges."""
 
     space: SearchSpace
     task: Task
     supernet: Network
     evaluate: search.SupernetScore
-    args: argparse.Namespace
-    options: Mapping[str, Any]
     device: torch.device
-
-    def settings(self, kind: type, **own):
-        """The settings of a strategy, from its own and those of -p. Raises `UnknownName`.
-
-        kind: their class.
-        own: what the command decides.
-        """
-        told = [field.name for field in fields(kind) if field.name not in OWN]
-        check_options(f"--strategy {self.args.strategy}", self.options, told)
-        return kind(**own | dict(self.options))
-
-
-def _asking(
-    look: Callable, kind: type, hunt: Hunt, executor: Executor | None, progress: Progress
-) -> search.SearchResult:
-    """A strategy that asks the supernet about one architecture after the other."""
-    own: dict[str, Any] = {"budget": hunt.args.budget, "patience": hunt.args.patience}
-    if kind is search.StratifiedConfig:
-        own["cost"] = LookupTable.build(hunt.space, "macs")
-    if kind is search.EvolutionConfig:
-        own |= {"population": min(20, max(2, hunt.args.budget // 2))}
-        own |= {"k": min(5, hunt.options.get("population", own["population"]))}
-    settings = hunt.settings(kind, **own)
-    state = hunt.args.out / "search.state"
-    told = {"seed": hunt.args.seed, "executor": executor, "state": state, "progress": progress}
-    return look(hunt.space, hunt.evaluate, settings, **told)
-
-
-def _exhaustive(hunt: Hunt, executor: Executor | None, progress: Progress) -> search.SearchResult:
-    """All architectures, each once."""
-    size = hunt.space.size
-    if size > min(MOST_ASKED, hunt.args.budget):
-        told = f"an exhaustive search asks for all {size:,} architectures of {hunt.space.name}"
-        most = f"that is beyond {MOST_ASKED:,}" if size > MOST_ASKED else f"give --budget {size}"
-        raise ParameterError(f"{told}: {most}")
-    return _asking(search.random_search, search.SearchConfig, hunt, executor, progress)
-
-
-def _gradient(relaxation: str, hunt: Hunt, executor: Executor | None, progress: Progress) -> search.SearchResult:
-    """Descent on logits, on from the trained supernet's weights."""
-    if executor is not None or hunt.args.patience is not None:
-        raise ParameterError(
-            f"--strategy {relaxation} trains one supernet: it takes no --workers, --cluster, --patience"
-        )
-    weights = hunt.supernet.state_dict()
-    own = {"relaxation": relaxation, "epochs": hunt.args.epochs, "warmup_epochs": 0, "weights": weights}
-    settings = hunt.settings(search.GradientConfig, **own)
-    told = {"seed": hunt.args.seed, "device": hunt.device, "state": hunt.args.out / "search.state"}
-    return search.gradient_search(hunt.space, hunt.task, settings, **told, progress=progress)
-
-
-STRATEGIES = Registry(
-    "strategy",
-    {
-        "random": partial(_asking, search.random_search, search.SearchConfig),
-        "stratified": partial(_asking, search.stratified_search, search.StratifiedConfig),
-        "local": partial(_asking, search.local_search, search.SearchConfig),
-        "evolution": partial(_asking, search.evolution, search.EvolutionConfig),
-        "exhaustive": _exhaustive,
-    }
-    | {name: partial(_gradient, name) for name in ("softmax", "gumbel", "gates", "two_gates")},
-)
 
 
 def find(args: argparse.Namespace) -> int:
@@ -131,24 +73,22 @@ def find(args: argparse.Namespace) -> int:
     for name in ("epochs", "budget", "batch_size", "workers"):
         check_whole(f"--{name.replace('_', '-')}", getattr(args, name), 1, MOST_WORKERS if name == "workers" else 10**9)
     check_whole("--seed", args.seed, 0)
-    if args.patience is not None:
-        check_number("--patience", args.patience, above=True)
     space, device = space_of(args), pick_device(args.device)
+    settings = settings_of(args, space)  # before anything is trained
     named = f"search-{space.name}-{args.sampler}-{args.strategy}".replace(":", "-")
     args.out = args.out or Path("runs") / named
     with workers(args, device) as executor:
         hunt = prepared(args, space, device)
         with Bar(desc=f"{args.strategy} search", delay=0.1) as bar:
-            found = STRATEGIES[args.strategy](hunt, executor, bar.show)
-    _write(hunt, found)
+            found = searched(args, hunt, settings, executor, bar.show)
+    _write(args, hunt, found)
     return 0
 
 
 def space_of(args: argparse.Namespace) -> SearchSpace:
     """The space of a search. Raises `NaseduError`."""
-    space = named_space(
-        args.space, [f"{name}={text}" for name, text in sorted_settings(args.settings)["space"].items()]
-    )
+    options = sorted_settings(args.settings)["space"]
+    space = named_space(args.space, [f"{name}={text}" for name, text in options.items()])
     if isinstance(space, spaces.PlainNetSpace):
         raise ParameterError("plainnet has no supernet to train: search.zero_shot looks there, without any training")
     return space
@@ -167,6 +107,55 @@ def sorted_settings(settings: list[str]) -> dict[str, dict[str, str]]:
             raise ParameterError(f"-p {brief(name)} is given twice")
         options[part][own] = text
     return options
+
+
+def _values(args: argparse.Namespace, part: str) -> dict[str, Any]:
+    """What -p says of a part."""
+    return {name: parse(name, text, "") for name, text in sorted_settings(args.settings)[part].items()}
+
+
+def settings_of(args: argparse.Namespace, space: SearchSpace) -> search.SearchConfig | search.GradientConfig:
+    """The settings of the strategy that is asked for. Raises `NaseduError`."""
+    kind, options = STRATEGIES[args.strategy][0], _values(args, "strategy")
+    told = [field.name for field in fields(kind) if field.name not in OWN]
+    check_options(f"the strategy {args.strategy}", options, told)
+    if args.strategy in RELAXATIONS:
+        if args.workers > 1 or args.cluster or args.patience is not None:
+            what = "trains one supernet: it takes no --workers, --cluster or --patience"
+            raise ParameterError(f"the strategy {args.strategy} {what}")
+        return kind(**{"relaxation": args.strategy, "epochs": args.epochs, "warmup_epochs": 0} | options)
+    own: dict[str, Any] = {"budget": args.budget, "patience": args.patience}
+    if args.strategy == "exhaustive" and space.size > min(MOST_ASKED, args.budget):
+        what = f"that is beyond {MOST_ASKED:,}" if space.size > MOST_ASKED else f"give --budget {space.size}"
+        raise ParameterError(f"an exhaustive search asks for all {space.size:,} architectures of {space.name}: {what}")
+    if args.strategy == "stratified":
+        own["cost"] = LookupTable.build(space, "macs")
+    if args.strategy == "evolution":  # a population leaves half of a small budget to breed with
+        own["population"] = min(search.EvolutionConfig.population, max(2, args.budget // 2))
+        own["k"] = min(search.EvolutionConfig.k, own["population"])
+    return kind(**own | options)
+
+
+def searched(
+    args: argparse.Namespace,
+    hunt: Hunt,
+    settings: search.SearchConfig | search.GradientConfig,
+    executor: Executor | None,
+    progress: Progress,
+) -> search.SearchResult:
+    """What the strategy that is asked for finds.
+
+    args: of the command line.
+    hunt: where it looks.
+    settings: as `settings_of` gives them.
+    executor: evaluates, if any.
+    progress: hears of evaluations, or of epochs.
+    """
+    run, told = STRATEGIES[args.strategy][1], {"seed": args.seed, "state": args.out / "search.state"}
+    if isinstance(settings, search.GradientConfig):
+        begun = replace(settings, weights=hunt.supernet.state_dict())
+        return run(hunt.space, hunt.task, begun, device=hunt.device, progress=progress, **told)
+    return run(hunt.space, hunt.evaluate, settings, executor=executor, progress=progress, **told)
 
 
 @contextmanager
@@ -203,10 +192,8 @@ def prepared(args: argparse.Namespace, space: SearchSpace, device: torch.device)
     space: where to look.
     device: where to train.
     """
-    texts = sorted_settings(args.settings)
-    options = {part: {name: parse(name, text, "") for name, text in texts[part].items()} for part in PARTS[1:]}
-    sampler = sampling.create(args.sampler, space, **options["sampler"])
-    config = recipe(**{"epochs": args.epochs} | options["training"])
+    sampler = sampling.create(args.sampler, space, **_values(args, "sampler"))
+    config = recipe(**{"epochs": args.epochs} | _values(args, "training"))
     task = task_for(args, space, device)
     ranking = RankingLoss(LookupTable.build(space, "macs")) if args.sampler == "pairs" else None
     step = sampling.supernet_step(space, sampler, task, ranking=ranking)
@@ -216,7 +203,7 @@ def prepared(args: argparse.Namespace, space: SearchSpace, device: torch.device)
         trained = fit(supernet, task, config, step, **told)
     supernet.load_state_dict(trained.ema.state_dict())
     evaluate = search.SupernetScore(space, supernet, task)
-    return Hunt(space, task, supernet, evaluate, args, options["strategy"], device)
+    return Hunt(space, task, supernet, evaluate, device)
 
 
 def task_for(args: argparse.Namespace, space: SearchSpace, device: torch.device) -> Task:
@@ -238,9 +225,9 @@ def task_for(args: argparse.Namespace, space: SearchSpace, device: torch.device)
     return Classification(**made, batch_size=args.batch_size, seed=args.seed)
 
 
-def _write(hunt: Hunt, found: search.SearchResult) -> None:
+def _write(args: argparse.Namespace, hunt: Hunt, found: search.SearchResult) -> None:
     """Tell what was found, and keep it."""
-    space, args, best = hunt.space, hunt.args, found.best
+    space, best = hunt.space, found.best
     score, text = hunt.evaluate(best), space.format(best)
     cost = hardware.count(space.build(best), space.input_shape)
     told = {"space": space.name, "sampler": args.sampler, "strategy": args.strategy, "seed": args.seed}

@@ -193,7 +193,8 @@ class Search:
         or a smaller budget cut a generation short, is left out.
         """
         generation = self.strategy.generation(len(self.history))
-        archs, past = [record["arch"] for record in self.history[: self.strategy.start(generation)]], []
+        archs = [record["arch"] for record in self.history[: self.strategy.start(generation)]]
+        past: list[dict] = []
         while (start := self.strategy.start(generation)) < budget:
             while len(self.history) < (shown := self.strategy.shown(generation)):
                 yield WAIT

@@ -138,7 +138,7 @@ class Plan:
     """A search on a cluster, as `simulate` runs it; seconds.
 
     generation: evaluations of one. lag: generations that may still run while the next is bred; infinity: it is blind.
-    ahead: evaluations on their way at most. together: evaluations of a task.
+    ahead: tasks on their way at most. together: evaluations of a task.
     task: of the scheduler for one. record: of the search's own process, for an evaluation.
     patience: after which an evaluation that hangs is tried again; hanging: the share of those.
     """
@@ -163,22 +163,24 @@ def simulate(plan, seconds, machines, seed=0):
     """When the search ends, and the share of the workers' time that evaluations took.
 
     Tasks start in the order in which they are proposed, on the worker that is free first; scheduler and search are one
-    server each; records are written in order. So one pass over the evaluations is an exact simulation of the events.
+    server each; records are written in order. So one pass over the tasks is an exact simulation of the events.
     """
     useful, hangs = float(seconds.sum()), np.random.default_rng(seed).random(len(seconds)) < plan.hanging
-    seconds = np.where(hangs, seconds + plan.patience, seconds).tolist()
-    free, recorded, scheduler = [0.0] * machines, [0.0] * len(seconds), 0.0
-    for first in range(0, len(seconds), plan.together):
-        part = range(first, min(first + plan.together, len(seconds)))
-        shown = (first // plan.generation - plan.lag) * plan.generation  # records that it depends on
-        waits = recorded[int(shown) - 1] if shown > 0 else 0.0
-        behind = recorded[first - plan.ahead] if first >= plan.ahead else 0.0
+    firsts = np.arange(0, len(seconds), plan.together)
+    tasks = np.add.reduceat(np.where(hangs, seconds + plan.patience, seconds), firsts).tolist()
+    size, record = plan.generation // plan.together or 1, plan.record * plan.together  # of a generation; of a task
+    free, recorded, scheduler, last, waits = [0.0] * machines, [], 0.0, 0.0, 0.0
+    for index, task in enumerate(tasks):
+        if index % size == 0:
+            shown = (index // size - plan.lag) * size  # tasks whose records the generation depends on
+            waits = recorded[int(shown) - 1] if shown > 0 else 0.0
+        behind = recorded[index - plan.ahead] if index >= plan.ahead else 0.0
         scheduler = max(scheduler, waits, behind) + plan.task
-        ended = max(scheduler, heapq.heappop(free)) + sum(seconds[i] for i in part)
-        heapq.heappush(free, ended)
-        for i in part:
-            recorded[i] = max(recorded[i - 1] if i else 0.0, ended) + plan.record
-    return recorded[-1], useful / machines / recorded[-1]
+        ended = max(scheduler, free[0]) + task
+        heapq.heapreplace(free, ended)
+        last = max(last, ended) + record
+        recorded.append(last)
+    return last, useful / machines / last
 
 
 PLANS = {
@@ -191,7 +193,7 @@ PLANS = {
     "evolution, 1,000 children, lag 1": Plan(1000, 1),
     "evolution, 1,000 children, lag 3": Plan(1000, 3),
     "evolution, 10,000 children": Plan(10_000, 0),
-    "evolution, 10,000 children, lag 1": Plan(10_000, 1),
+    "evolution, 10,000 children, lag 1, 20 together": Plan(10_000, 1, together=20),
     "random, one in 100,000 hangs, patience of 30 evaluations": Plan(25, math.inf, hanging=1e-5),
     "evolution, 1,000 children, lag 1, the same": Plan(1000, 1, hanging=1e-5),
 }
