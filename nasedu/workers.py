@@ -90,7 +90,7 @@ class Workers:
         self.function, self.executor, self.name = function, executor, uuid.uuid4().hex
         self.patience = patience if patience is None else check_number("patience", patience, above=True)
         self.together = check_whole("together", together)
-        self.served: set[str] = set()  # workers that got the function
+        self.teaching: dict[str, list[_Task]] = {}  # workers that are sent the function, and what waits for that
 
     def __enter__(self) -> Workers:
         _functions[self.name] = self.function
@@ -155,7 +155,7 @@ def _first(running: deque[_Task], news: SimpleQueue) -> list:
 
 
 class _Task:
-    """Items on their way; the function goes along where a worker is known to lack it, or did so twice.
+    """Items on their way; the function goes along where a worker said that it lacks it, and is not sent it already.
 
     values: what came of them, in the end.
     deadly: whether it is to be tried again alone, item by item.
@@ -163,9 +163,9 @@ class _Task:
 
     def __init__(self, workers: Workers, items: list, news: SimpleQueue, alone: bool = False):
         self.workers, self.items, self.news, self.alone = workers, items, news, alone
-        self.tries = self.lacked = self.hung = 0
+        self.tries = self.hung = 0
         self.values: list = []
-        self.deadly = False
+        self.deadly, self.pupil = False, ""
         self.submit()
 
     @property
@@ -192,6 +192,7 @@ class _Task:
 
         A failure on the way counts as one of the function, but for a loss of workers.
         """
+        self._taught()
         try:
             answer = self.future.result()
         except (KeyboardInterrupt, *LOST):
@@ -211,10 +212,22 @@ class _Task:
             self.values = [Failed(value.sentence) if isinstance(value, _Hung) else value for value in answer]
 
     def _teach(self, worker: str) -> None:
-        self.lacked += 1
-        with_function = worker not in self.workers.served or self.lacked > 1
-        self.workers.served.add(worker)
-        self.submit(self.workers.function if with_function else None)
+        """Send the items with the function, or wait while another task takes it to this worker.
+
+        A worker that lacks it empties a queue in no time, and a copy for each of these tasks would fill the network.
+        The one that takes it may come to another worker: then this one says once more that it lacks it.
+        """
+        if worker in self.workers.teaching:
+            self.workers.teaching[worker].append(self)
+        else:
+            self.workers.teaching[worker], self.pupil = [], worker
+            self.submit(self.workers.function)
+
+    def _taught(self) -> None:
+        """What waited for the function may go."""
+        for task in self.workers.teaching.pop(self.pupil, []):
+            task.submit()
+        self.pupil = ""
 
 
 def _run(name: str, function: Callable | None, items: list, patience: float | None, number: int) -> Any:

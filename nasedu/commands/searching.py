@@ -207,7 +207,12 @@ def prepared(args: argparse.Namespace, space: SearchSpace, device: torch.device)
 
 
 def task_for(args: argparse.Namespace, space: SearchSpace, device: torch.device) -> Task:
-    """What networks of a space learn: scenes for detectors, images for all others."""
+    """What networks of a space learn: scenes for detectors, images for all others.
+
+    args: of the command line.
+    space: whose networks.
+    device: where the images are.
+    """
     detects, side = hasattr(space, "anchors"), space.input_shape[-1]
     kinds = {"difficulty": "float"} if detects else DRAWN
     options = drawn(args.images, {"size": "int", "val_size": "int", "seed": "int"} | kinds)

@@ -143,7 +143,7 @@ def test_two_workers_find_what_one_process_finds(two, toy, facts, told):
     assert set(processes(told)) == {*two.ready(2), os.getpid()}, "both took part"
 
 
-def test_an_evaluator_reaches_every_worker_once(two, toy, told):
+def test_an_evaluator_is_sent_to_every_worker_and_not_with_every_task(two, toy, told):
     """Its half a megabyte is made of a file's name, and whoever makes it writes that down."""
     folder, plain = str(told), evaluator(told)
 
@@ -164,9 +164,7 @@ def test_an_evaluator_reaches_every_worker_once(two, toy, told):
 
     random_search(toy(CHOICES), Large(folder, 1), SearchConfig(budget=80), executor=two.client.get_executor())
     loads = (told / "loads").read_text().split()
-    mine, workers = str(os.getpid()), list(map(str, two.ready(2)))
-    assert set(loads) - {mine} >= set(workers)
-    assert all(loads.count(worker) <= 2 for worker in workers), loads
+    assert all(1 <= loads.count(str(worker)) <= 5 for worker in two.ready(2)), loads
 
 
 def test_a_worker_joins_and_one_leaves_in_the_middle(cluster, toy, facts, told):
