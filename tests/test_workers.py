@@ -191,7 +191,7 @@ def test_items_travel_together(together, pool):
         found = list(workers.map([0, 5, 1, 6, 7, 8, 9, 10]))
     assert [value for value in found if not isinstance(value, Failed)] == [0, 6, 7, 8, 9, 10]
     assert "lambda" in found[1].sentence and found[2] == Failed("SystemExit: enough")
-    assert weighed.sizes[:3] == ([3, 3, 2] if together == 3 else [1, 1, 1]) and max(weighed.sizes) == together
+    assert max(weighed.sizes) == together and (together == 1 or 2 in weighed.sizes)
 
 
 def test_what_waits_for_values_travels_with_what_is_known():
@@ -271,7 +271,7 @@ class Cluster:
                 future.set_result(run())
 
 
-@pytest.mark.parametrize(("together", "beside"), [(1, 4), (2, 2), (4, 2)])
+@pytest.mark.parametrize(("together", "beside"), [(1, 2), (2, 2), (4, 2)])
 def test_what_died_beside_a_killer_is_tried_alone_and_only_the_killer_fails(together, beside):
     cluster = Cluster(deadly={2, 5}, beside=beside)
     with Workers(lambda item: item * 10, cluster, together=together) as workers:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -133,8 +133,7 @@ def test_the_cost_of_a_state(tmp_path):
         )
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """A search on a cluster, as `simulate` runs it; seconds.
 
     generation: evaluations of one. lag: generations that may still run while the next is bred; infinity: it is blind.
@@ -215,7 +214,7 @@ def test_a_million_evaluations_on_a_thousand_workers(measured):
     for name, plan in PLANS.items():
         shown = []
         for typical in TYPICAL:
-            own = replace(plan, task=task, record=record, patience=30 * typical)
+            own = plan._replace(task=task, record=record, patience=30 * typical)
             end, used = simulate(own, durations(EVALUATIONS, typical), MACHINES)
             shown.append(f"{end / 3600:6.2f} h {100 * used:4.0f} %")
         print(f"  {name:57}" + "   ".join(f"{t:g} s: {text}" for t, text in zip(TYPICAL, shown, strict=True)))
