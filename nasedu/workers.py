@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from nasedu.errors import WorkersLost, check_number, check_whole
@@ -31,6 +31,7 @@ AHEAD = 10_000  # items on their way at most: several for each of a thousand wor
 LOST = (BrokenExecutor, CancelledError)  # the workers are gone, which says nothing about an item
 LONGEST = 200  # characters of what an exception says
 KEPT = 2  # functions that a worker remembers
+QUIET = 60.0  # seconds without news after which a connection is looked at
 TRIES = 3  # of an item whose workers hang
 WAIT = object()  # among items: what comes next depends on values that are yet to come
 KILLED = "every worker that tried it died: it may need more memory than there is, crash, or hang"
@@ -119,39 +120,48 @@ class Workers:
                         break
                     running.append(_Task(self, part, news))
                     while not news.empty():
-                        news.get().hear()
+                        self._hear(news)
                 if not running:
                     return
-                yield from _first(running, news)
+                yield from self._first(running, news)
         finally:
             for task in running:
                 task.future.cancel()
+
+    def _first(self, running: deque[_Task], news: SimpleQueue[_Task]) -> list:
+        """The values of the first task; news of others is heard on the way."""
+        first = running[0]
+        while not first.rests:
+            self._hear(news)
+        values = first.values
+        if first.deadly:
+            for other in running:  # alone: nothing beside it can be what kills its workers
+                while not other.rests:
+                    self._hear(news)
+            values = []
+            for item in first.items:
+                single = _Task(self, [item], news, alone=True)
+                while not single.rests:
+                    self._hear(news)
+                values += single.values
+        running.popleft()
+        return values
+
+    def _hear(self, news: SimpleQueue[_Task]) -> None:
+        """Wait for news. A Dask client that lost its scheduler may never tell of any: `BrokenExecutor`."""
+        while True:
+            try:
+                return news.get(timeout=QUIET).hear()
+            except Empty:
+                client = getattr(self.executor, "_client", None)
+                if (status := getattr(client, "status", "running")) != "running":
+                    raise BrokenExecutor(f"the client of the scheduler is {status}") from None
 
 
 def _parts(items: Iterator, size: int) -> Iterator[list]:
     """Up to so many items at a time, without end: none where nothing is left, or what is next is to be found out."""
     while True:
         yield list(itertools.takewhile(lambda item: item is not WAIT, itertools.islice(items, size)))
-
-
-def _first(running: deque[_Task], news: SimpleQueue) -> list:
-    """The values of the first task; news of others is heard on the way."""
-    first = running[0]
-    while not first.rests:
-        news.get().hear()
-    values = first.values
-    if first.deadly:
-        for other in running:  # alone: nothing beside it can be what kills its workers
-            while not other.rests:
-                news.get().hear()
-        values = []
-        for item in first.items:
-            single = _Task(first.workers, [item], news, alone=True)
-            while not single.rests:
-                news.get().hear()
-            values += single.values
-    running.popleft()
-    return values
 
 
 class _Task:

@@ -240,6 +240,25 @@ def test_an_interrupt_is_none_of_the_functions_failures_however_it_is_watched():
                 next(answers)
 
 
+def test_a_connection_that_is_lost_without_a_word_ends_the_wait(monkeypatch):
+    """Dask's client can lose its scheduler without telling those who wait for a future."""
+    monkeypatch.setattr("nasedu.workers.QUIET", 0.05)
+
+    class Mute:
+        def __init__(self, status):
+            self._client, self.status = self, status
+
+        def submit(self, function, *arguments):
+            future = Future()
+            threading.Timer(0.3, lambda: future.set_result(function(*arguments))).start()
+            return future
+
+    with Workers(abs, Mute("running")) as workers:
+        assert list(workers.map([-1])) == [1], "slow is not lost"
+    with Workers(abs, Mute("connecting")) as workers, pytest.raises(BrokenExecutor, match="connecting"):
+        list(workers.map([-1]))
+
+
 def test_a_patience_is_a_positive_number():
     for wrong in (0, -1, "long", float("nan")):
         with pytest.raises(ParameterError, match="patience"):
