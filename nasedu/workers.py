@@ -27,7 +27,7 @@ from typing import Any
 
 from nasedu.errors import WorkersLost, check_number, check_whole
 
-AHEAD = 10_000  # items on their way at most: several for each of a thousand workers, behind one that takes long
+AHEAD = 100_000  # tasks on their way at most: a hundred for each of 1,000 workers, behind one that takes long
 LOST = (BrokenExecutor, CancelledError)  # the workers are gone, which says nothing about an item
 LONGEST = 200  # characters of what an exception says
 KEPT = 2  # functions that a worker remembers

@@ -185,6 +185,7 @@ def simulate(plan, seconds, machines, seed=0):
 PLANS = {
     "random, 25 at once (as it was)": Plan(25, 0),
     "random, 200 ahead": Plan(25, math.inf, 200),
+    "random, 10,000 ahead": Plan(25, math.inf, 10_000),
     "random": Plan(25, math.inf),
     "random, 20 together": Plan(25, math.inf, together=20),
     "evolution, 10 children": Plan(10, 0),
