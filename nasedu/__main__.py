@@ -1,4 +1,4 @@
-"""The command line: `nasedu run`, `lab`, `detect`, `count`, `kit` and more; `nasedu --help` lists them.
+"""The command line: `nasedu run`, `lab`, `search`, `detect`, `count` and more; `nasedu --help` lists them.
 
 Exit status: 0 done, 1 something failed, 2 a mistake in what was asked for, 130 interrupted.
 """
@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     add_deploying(commands)
     add_ranking(commands)
     add_training(commands)
+    add_searching(commands)
     add_detecting(commands)
     add_counting(commands)
     return top
@@ -108,8 +109,8 @@ def add_ranking(commands) -> None:
     command.add_argument("--space", help="such as resnet48:course")
     command.add_argument("-p", **SETTING, help="an option of the space, such as num_classes=20; may be repeated")
     command.add_argument("--weights", type=Path, metavar="FILE", help="the supernet's: a checkpoint or PyTorch's file")
-    command.add_argument("--data", default="digits", help="digits (default), cifar10, cifar100, folder or imagenet")
-    command.add_argument("--root", type=Path, metavar="DIR", help="the folder of the images")
+    command.add_argument("--dataset", default="digits", help="digits (default), cifar10, cifar100, folder or imagenet")
+    command.add_argument("--data", type=Path, metavar="FOLDER", help="the folder of the images")
     images = "how they are drawn, such as distortion=0.5 (see nasedu.data.classification); may be repeated"
     command.add_argument("--images", action="append", default=[], metavar="NAME=VALUE", help=images)
     command.add_argument(
@@ -151,6 +152,36 @@ def add_training(commands) -> None:
     command.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="the run's folder, or one to go on with"
     )
+
+
+def add_searching(commands) -> None:
+    """The command that searches in any space, with any sampler and any strategy."""
+    command = commands.add_parser("search", help="train a supernet and search with it for the best architecture")
+    command.set_defaults(command="searching.find")
+    command.add_argument("--space", required=True, help="such as fbnet:course, spos or yolo:course")
+    sampler = "what trains the supernet: uniform (default), fair, sandwich, progressive, pairs, softmax, gumbel, gates"
+    command.add_argument("--sampler", default="uniform", help=sampler)
+    strategy = "random, stratified, local, evolution (default), exhaustive, softmax, gumbel, gates or two_gates"
+    command.add_argument("--strategy", default="evolution", help=strategy)
+    setting = "num_classes=20 of the space, sampler.n=4, training.lr=.02, strategy.children=50; may be repeated"
+    command.add_argument("-p", **SETTING, help=setting)
+    command.add_argument("--epochs", type=int, default=20, help="of the supernet, and of the logits (default: 20)")
+    command.add_argument("--budget", type=int, default=200, help="architectures that are asked about (default: 200)")
+    command.add_argument("--batch-size", type=int, default=64, help="images of a training step (default: 64)")
+    data = "digits (default), cifar10, cifar100, folder or imagenet; for detectors digits, voc, coco or yolo"
+    command.add_argument("--dataset", default="digits", help=data)
+    command.add_argument("--data", type=Path, metavar="FOLDER", help="the folder of the images")
+    images = "how they are drawn, such as size=500, val_size=100 or distortion=.5; may be repeated"
+    command.add_argument("--images", action="append", default=[], metavar="NAME=VALUE", help=images)
+    command.add_argument("--seed", type=int, default=0, help="of weights and draws (default: 0)")
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda ...")
+    command.add_argument("--workers", type=int, default=1, help="processes that evaluate, on the CPU (default: 1)")
+    cluster = "a Dask scheduler whose workers evaluate: tcp://HOST:8786, or its --scheduler-file"
+    command.add_argument("--cluster", metavar="ADDRESS", help=cluster)
+    patience = "seconds of an evaluation on other processes before it is tried again (default: no limit)"
+    command.add_argument("--patience", type=float, metavar="SECONDS", help=patience)
+    out = "results and states; the same command goes on there (default: runs/search-SPACE-SAMPLER-STRATEGY)"
+    command.add_argument("--out", type=Path, metavar="DIR", help=out)
 
 
 def add_detecting(commands) -> None:

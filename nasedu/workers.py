@@ -1,28 +1,40 @@
 """One function on many items, here or on an executor whose workers get the function once each.
 
-A task carries a name and an item. A worker that does not know the name says so, and gets the function with a task of
+A task carries a name and items. A worker that does not know the name says so, and gets the function with a task of
 its own, by whatever means its executor sends things. So this needs no more than `submit`: threads know the function
 from the start, and it reaches processes and other machines once per worker, however large it is.
+
+Workers may come and go, hang, or die of an item. Dask gives what a lost worker was doing to another, and tells of an
+item that several workers died with. It may only have waited beside the one that killed them, so it is tried once more,
+alone; only what dies then is a failure. Values come in the order of the items, whatever happens on the way.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
+import sys
+import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from nasedu.errors import WorkersLost
+from nasedu.errors import WorkersLost, check_number, check_whole
 
-AHEAD = 200  # tasks that wait at an executor at most
+AHEAD = 100_000  # tasks on their way at most: a hundred for each of 1,000 workers, behind one that takes long
 LOST = (BrokenExecutor, CancelledError)  # the workers are gone, which says nothing about an item
 LONGEST = 200  # characters of what an exception says
 KEPT = 2  # functions that a worker remembers
+QUIET = 60.0  # seconds without news after which a connection is looked at
+TRIES = 3  # of an item whose workers hang
+WAIT = object()  # among items: what comes next depends on values that are yet to come
+KILLED = "every worker that tried it died: it may need more memory than there is, crash, or hang"
 
 _functions: dict[str, Callable] = {}  # by name, in each process
 
@@ -45,6 +57,10 @@ class Failed:
     sentence: str
 
 
+class _Hung(Failed):
+    """What a worker hands back for an item that it lost its patience with."""
+
+
 @dataclass(frozen=True)
 class _Unknown:
     """What a worker hands back where it does not know the function: who it is."""
@@ -53,11 +69,29 @@ class _Unknown:
 
 
 class Workers:
-    """`function` on an executor's workers, or here; a context, after which the function is forgotten here."""
+    """`function` on an executor's workers, or here; a context, after which the function is forgotten here.
 
-    def __init__(self, function: Callable[[Any], Any], executor: Executor | None = None):
+    Args:
+        function: of one item.
+        executor: whose workers call it; None: it is called here.
+        patience: seconds that a worker gives an item, after which another try begins, `TRIES` at most. A Dask worker
+            that has a nanny ends itself then, since what hangs may hold what the next item needs, and its nanny starts
+            another. None: it may take for ever. Here it is not watched.
+        together: items of a task. What a scheduler does for a task takes a millisecond or so, which is much beside
+            short evaluations on many workers.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        executor: Executor | None = None,
+        patience: float | None = None,
+        together: int = 1,
+    ):
         self.function, self.executor, self.name = function, executor, uuid.uuid4().hex
-        self._served: set[str] = set()
+        self.patience = patience if patience is None else check_number("patience", patience, above=True)
+        self.together = check_whole("together", together)
+        self.teaching: dict[str, list[_Task]] = {}  # workers that are sent the function, and what waits for that
 
     def __enter__(self) -> Workers:
         _functions[self.name] = self.function
@@ -69,75 +103,188 @@ class Workers:
     def map(self, items: Iterable) -> Iterator:
         """The function's values, or `Failed`, in the order of `items`.
 
+        Items are asked for as they can be sent. `WAIT` in place of one means that it is yet to be found out from the
+        values of those before it, of which at least one must be on its way.
+
         Raises what the executor raises, such as `BrokenExecutor` where its workers are gone, and `KeyboardInterrupt`.
         """
         if self.executor is None:
             yield from (call(self.function, item) for item in items)
             return
-        items, running = iter(items), deque()
+        parts, news = _parts(iter(items), self.together), SimpleQueue[_Task]()
+        running: deque[_Task] = deque()
         try:
-            for item in items:
-                running.append(_Task(self, item))
-                if len(running) == AHEAD:
-                    yield self._first(running)
-            while running:
-                yield self._first(running)
+            while True:
+                for sent in itertools.count():  # what is proposed slowly holds up no value that is there already
+                    if len(running) >= AHEAD or (sent > 1 and running[0].rests) or not (part := next(parts)):
+                        break
+                    running.append(_Task(self, part, news))
+                    while not news.empty():
+                        self._hear(news)
+                if not running:
+                    return
+                yield from self._first(running, news)
         finally:
             for task in running:
                 task.future.cancel()
 
-    def _first(self, running: deque[_Task]) -> Any:
-        """The value of the first task; meanwhile workers that lack the function get it."""
+    def _first(self, running: deque[_Task], news: SimpleQueue[_Task]) -> list:
+        """The values of the first task; news of others is heard on the way."""
+        first = running[0]
+        while not first.rests:
+            self._hear(news)
+        values = first.values
+        if first.deadly:
+            for other in running:  # alone: nothing beside it can be what kills its workers
+                while not other.rests:
+                    self._hear(news)
+            values = []
+            for item in first.items:
+                single = _Task(self, [item], news, alone=True)
+                while not single.rests:
+                    self._hear(news)
+                values += single.values
+        running.popleft()
+        return values
+
+    def _hear(self, news: SimpleQueue[_Task]) -> None:
+        """Wait for news. A Dask client that lost its scheduler may never tell of any: `BrokenExecutor`."""
         while True:
-            done = {task for task in running if task.future.done()}  # asked once: the next is done a moment later
-            lacking = {task: answer.worker for task in done if isinstance(answer := task.answer(), _Unknown)}
-            for task, worker in lacking.items():
-                task.again(worker)
-            if running[0] in done and running[0] not in lacking:
-                return running.popleft().answer()
-            wait([t.future for t in running if t not in done or t in lacking], return_when=FIRST_COMPLETED)
+            try:
+                return news.get(timeout=QUIET).hear()
+            except Empty:
+                client = getattr(self.executor, "_client", None)
+                if (status := getattr(client, "status", "running")) != "running":
+                    raise BrokenExecutor(f"the client of the scheduler is {status}") from None
+
+
+def _parts(items: Iterator, size: int) -> Iterator[list]:
+    """Up to so many items at a time, without end: none where nothing is left, or what is next is to be found out."""
+    while True:
+        yield list(itertools.takewhile(lambda item: item is not WAIT, itertools.islice(items, size)))
 
 
 class _Task:
-    """An item on its way; the function goes along where a worker is known to lack it, or did so twice."""
+    """Items on their way; the function goes along where a worker said that it lacks it, and is not sent it already.
 
-    def __init__(self, workers: Workers, item: Any):
-        self.workers, self.item, self.tries = workers, item, 0
-        self.future = self._submitted(None)
+    values: what came of them, in the end.
+    deadly: whether it is to be tried again alone, item by item.
+    """
 
-    def answer(self) -> Any:
-        """What came back. A failure on the way counts as one of the function, but for a loss of workers."""
+    def __init__(self, workers: Workers, items: list, news: SimpleQueue, alone: bool = False):
+        self.workers, self.items, self.news, self.alone = workers, items, news, alone
+        self.tries = self.hung = 0
+        self.values: list = []
+        self.deadly, self.pupil = False, ""
+        self.submit()
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing more will be heard of it."""
+        return self.deadly or bool(self.values)
+
+    def submit(self, function: Callable | None = None) -> None:
+        """Send the items; what comes of them is put into `news`.
+
+        function: goes along.
+        """
+        workers, self.tries = self.workers, self.tries + 1
+        told = workers.name, function, self.items, workers.patience
         try:
-            return self.future.result()
+            # the number of the try keeps Dask from answering with the result of an earlier one
+            self.future: Future = workers.executor.submit(_run, *told, self.tries)
+        except RuntimeError as error:  # it was shut down
+            raise BrokenExecutor(str(error)) from error
+        self.future.add_done_callback(lambda _: self.news.put(self))
+
+    def hear(self) -> None:
+        """Take what came back, or send the items once more.
+
+        A failure on the way counts as one of the function, but for a loss of workers.
+        """
+        self._taught()
+        try:
+            answer = self.future.result()
         except (KeyboardInterrupt, *LOST):
             raise
         except BaseException as error:
-            return Failed(_sentence(error))
+            killed = isinstance(error, getattr(sys.modules.get("distributed"), "KilledWorker", ()))
+            if (killed or len(self.items) > 1) and not self.alone:
+                self.deadly = True
+                return
+            answer = [Failed(KILLED if killed else _sentence(error))]
+        if isinstance(answer, _Unknown):
+            self._teach(answer.worker)
+        elif any(isinstance(value, _Hung) for value in answer) and self.hung < TRIES - 1:
+            self.hung += 1
+            self.submit()
+        else:
+            self.values = [Failed(value.sentence) if isinstance(value, _Hung) else value for value in answer]
 
-    def again(self, worker: str) -> None:
-        """Send the item once more."""
-        self.tries += 1
-        with_function = worker not in self.workers._served or self.tries > 1
-        self.workers._served.add(worker)
-        function = self.workers.function if with_function else None
-        self.future = self._submitted(function)
+    def _teach(self, worker: str) -> None:
+        """Send the items with the function, or wait while another task takes it to this worker.
 
-    def _submitted(self, function: Callable | None) -> Future:
-        try:
-            return self.workers.executor.submit(_run, self.workers.name, function, self.item)
-        except RuntimeError as error:  # it was shut down
-            raise BrokenExecutor(str(error)) from error
+        A worker that lacks it empties a queue in no time, and a copy for each of these tasks would fill the network.
+        The one that takes it may come to another worker: then this one says once more that it lacks it.
+        """
+        if worker in self.workers.teaching:
+            self.workers.teaching[worker].append(self)
+        else:
+            self.workers.teaching[worker], self.pupil = [], worker
+            self.submit(self.workers.function)
+
+    def _taught(self) -> None:
+        """What waited for the function may go."""
+        for task in self.workers.teaching.pop(self.pupil, []):
+            task.submit()
+        self.pupil = ""
 
 
-def _run(name: str, function: Callable | None, item: Any) -> Any:
-    """In a worker: the value of the function of that name, which it keeps when it gets it."""
+def _run(name: str, function: Callable | None, items: list, patience: float | None, number: int) -> Any:
+    """In a worker: the values of the function of that name, which it keeps when it gets it."""
     if function is not None:
         _functions[name] = function
         for old in list(_functions)[:-KEPT]:
             _functions.pop(old, None)
     if name not in _functions:
         return _Unknown(f"{socket.gethostname()} {os.getpid()}")
-    return call(_functions[name], item, BaseException)
+    function = _functions[name]
+    if patience is None:
+        return [call(function, item, BaseException) for item in items]
+    return [_within(patience, function, item) for item in items]
+
+
+def _within(patience: float, function: Callable[[Any], Any], item: Any) -> Any:
+    """`call` in a thread of its own, which is left behind where it takes longer."""
+    told: Future = Future()
+
+    def work() -> None:
+        try:
+            told.set_result(call(function, item, BaseException))
+        except BaseException as error:
+            told.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return told.result(patience)
+    except TimeoutError:  # one of the function's own is `Failed`
+        if _has_nanny():
+            os._exit(1)
+        return _Hung(f"no answer within {patience:g} s, {TRIES} times")
+
+
+def _has_nanny() -> bool:
+    """Whether this thread works for Dask in a process that is started again when it ends."""
+    try:
+        return sys.modules["distributed"].get_worker().nanny is not None
+    except (KeyError, ValueError):
+        return False
+
+
+def plain(function: Callable[[Any], Any], item: Any) -> float | dict[str, float]:
+    """A number, or several by name, as Python's own: those can be read anywhere, without PyTorch as well."""
+    value = function(item)
+    return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)
 
 
 def call(function: Callable[[Any], Any], item: Any, caught: type | tuple = (Exception, SystemExit)) -> Any:

@@ -188,13 +188,20 @@ SAMPLERS = {
     "gates": {"mode": NO_NAMES, "logits": NO_LOGITS},
 }
 SETTINGS = {
-    search.SearchConfig: {"budget": NO_COUNTS, "feasible": [5, "small"], "costs": [5, {"a": 5}, ["a"]]},
+    search.SearchConfig: {
+        "budget": NO_COUNTS,
+        "feasible": [5, "small"],
+        "costs": [5, {"a": 5}, ["a"]],
+        "patience": [0, *(value for value in NO_NUMBERS if value is not None)],
+        "together": NO_COUNTS,
+    },
     search.EvolutionConfig: {
         **dict.fromkeys(("population", "children", "k"), NO_COUNTS),
         "share": [*NO_NUMBERS, 1.5],
         "mutation": [*NO_NUMBERS, 0, 1.5],
         "parents": NO_NAMES,
         "ageing": NO_FLAGS,
+        "lag": NO_COUNTS[1:],
         "crossover": [name for name in NO_NAMES if name is not None],
     },
     search.ZenConfig: dict.fromkeys(("population", "children", "replacements"), NO_COUNTS)

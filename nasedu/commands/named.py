@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,12 @@ from nasedu.course.parameters import pairs, parse
 from nasedu.deploy.classifier import torchvision_network
 from nasedu.errors import ParameterError, brief, check_whole, sentence
 from nasedu.randomness import rng
+from nasedu.registry import check_options
 
 MOST_WORKERS = 1024
+# what `--images` may set, of `data.classification` and of `data.detection`
+CLASSIFIED = ("size", "seed", "distortion", "noise", "normalise", "scaling", "stream")
+DETECTED = ("size", "seed", "difficulty", "classes", "cache_bytes")
 EXAMPLES = "yolo:course, a structure string, ZenNet-1.0M, torchvision:resnet18 or my_module:make_network"
 
 
@@ -45,6 +50,29 @@ class Named(NamedTuple):
     made: dict[str, object]
     space: Any = None
     arch: Any = None
+
+
+def drawn(images: list[str], known: Sequence[str]) -> dict[str, Any]:
+    """The options that `--images NAME=VALUE` gives, by name. Raises `UnknownName`, `ParameterError`.
+
+    images: the texts.
+    known: names, such as `CLASSIFIED`.
+    """
+    options = {name: parse(name, text, "") for name, text in pairs(images, "--images")}
+    check_options("--images", options, known)
+    return options
+
+
+def check_classes(space: spaces.SearchSpace, name: str, classes: list[str]) -> None:
+    """Raise `ParameterError` unless a space is made for as many classes as a data set has.
+
+    space: of networks.
+    name: of the data set.
+    classes: of it.
+    """
+    settings = space if hasattr(space, "num_classes") else getattr(space, "options", None)
+    if (wanted := getattr(settings, "num_classes", len(classes))) != len(classes):
+        raise ParameterError(f"the space has {wanted} classes, the images of {name} {len(classes)}: see -p num_classes")
 
 
 def named_network(

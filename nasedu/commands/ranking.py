@@ -9,20 +9,16 @@ from contextlib import nullcontext
 
 import torch
 
-from nasedu.commands.named import MOST_WORKERS, named_space
+from nasedu.commands.named import CLASSIFIED, MOST_WORKERS, check_classes, drawn, named_space
 from nasedu.course.bar import Bar
-from nasedu.course.parameters import pairs, parse
 from nasedu.course.setup import pick_device
 from nasedu.data import classification
 from nasedu.deploy import submission
-from nasedu.errors import ParameterError, brief, check_name, check_whole
+from nasedu.errors import ParameterError, brief, check_whole
 from nasedu.search import SupernetScore
 from nasedu.spaces.base import SearchSpace, check_decided
 from nasedu.storage import load_weights
 from nasedu.task import Classification
-
-# options of `data.classification` that a ranking may set, and their types
-DRAWN = {"size": "int", "seed": "int", "distortion": "float", "noise": "float", "normalise": "str"}
 
 
 def rank(args: argparse.Namespace) -> int:
@@ -70,13 +66,8 @@ def judge(args: argparse.Namespace) -> tuple[SearchSpace, SupernetScore]:
         raise ParameterError("several workers share the CPU alone: on another device take --workers 1 and --share")
     supernet = space.supernet()
     load_weights(supernet, args.weights)
-    options = {"root": args.root, "image_size": space.input_shape[-1]}
-    for name, text in pairs(args.images, "--images"):
-        check_name("option of the images", name, DRAWN)
-        options[name] = parse(name, text, DRAWN[name])
-    parts = [classification(args.data, part, **options).to(device) for part in ("train", "test")]
-    known = len(parts[0].classes)
-    if (wanted := getattr(getattr(space, "options", None), "num_classes", known)) != known:
-        raise ParameterError(f"the space has {wanted} classes, the images of {args.data} {known}: see -p num_classes")
+    options = {"root": args.data, "image_size": space.input_shape[-1], **drawn(args.images, CLASSIFIED)}
+    parts = [classification(args.dataset, part, **options).to(device) for part in ("train", "test")]
+    check_classes(space, args.dataset, parts[0].classes)
     task = Classification(parts[0], test=parts[1], batch_size=128)
     return space, SupernetScore(space, supernet.to(device), task, "test")

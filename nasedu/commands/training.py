@@ -15,7 +15,7 @@ from nasedu import data, spaces, storage, wzdnas
 from nasedu.classification import classifier_recipe
 from nasedu.classification.distill import Distilled, distilled_step
 from nasedu.classification.recipes import ClassifierConfig
-from nasedu.commands.named import Named, named
+from nasedu.commands.named import CLASSIFIED, DETECTED, Named, drawn, named
 from nasedu.course.bar import Bar
 from nasedu.course.folder import claim
 from nasedu.course.parameters import pairs, parse
@@ -26,13 +26,11 @@ from nasedu.deploy.classifier import SETTINGS, Classifier, load_classifier
 from nasedu.errors import ParameterError, brief, check_whole
 from nasedu.files import write_atomically
 from nasedu.randomness import initialised, stream
-from nasedu.registry import check_options, options_of
+from nasedu.registry import options_of
 from nasedu.spaces.yolo import YoloSpace
 from nasedu.task import Classification, fit
 from nasedu.training import Step, Trained
 
-CLASSIFIED = ("size", "seed", "distortion", "noise", "normalise", "scaling", "stream")  # of `data.classification`
-DETECTED = ("size", "seed", "difficulty", "classes", "cache_bytes")  # of `data.detection`
 SIDES = {"digits": 32, "cifar10": 32, "cifar100": 32}  # pixels that suit a set where nobody says; others 224
 
 
@@ -61,7 +59,7 @@ def train_classifier(args: argparse.Namespace, changes: dict[str, Any]) -> None:
     name = args.dataset or ("folder" if args.data else "digits")
     side = args.image_size or config.image_size or SIDES.get(name, 224)
     teaching = config.teacher_size if args.teacher else None
-    read = {"image_size": max(side, teaching or 0), **config.reading(name), **_options(args.images, CLASSIFIED)}
+    read = {"image_size": max(side, teaching or 0), **config.reading(name), **drawn(args.images, CLASSIFIED)}
     most = {"train": read.pop("size", None), "test": None}  # all are tested on
     sets = {split: data.classification(name, split, root=args.data, size=n, **read) for split, n in most.items()}
     device = pick_device(args.device)
@@ -85,13 +83,6 @@ def train_classifier(args: argparse.Namespace, changes: dict[str, Any]) -> None:
     classifier.save(args.out)
     _keep(args, trained, {"recipe": args.recipe or "short", "dataset": name} | vars(result))
     print(told(result))
-
-
-def _options(images: list[str], known: tuple[str, ...]) -> dict[str, Any]:
-    """How images are read, as the command line says. Raises `UnknownName`, `ParameterError`."""
-    options = {name: parse(name, text, "") for name, text in pairs(images, "--images")}
-    check_options("--images", options, known)
-    return options
 
 
 def _made(name: str, weights: Path | None, images: ImageSet, arch=None, settings=None, size=None) -> Named:
@@ -132,7 +123,7 @@ def train_detector(args: argparse.Namespace, changes: dict[str, Any]) -> None:
     name = args.dataset or (data.guess(args.data) if args.data else "digits")
     with initialised(args.seed):
         space: YoloSpace = named(args.network, args.arch, args.settings, args.image_size).space
-    read = {"root": args.data, "image_size": space.image_size, **_options(args.images, DETECTED)}
+    read = {"root": args.data, "image_size": space.image_size, **drawn(args.images, DETECTED)}
     most = {"train": read.pop("size", None), "test": None}  # all are tested on
     train_set, test_set = (data.detection(name, split, size=n, **read) for split, n in most.items())
     config = wzdnas.recipe(args.recipe or "short", images=len(train_set), flip=name != "digits", **changes)
@@ -188,13 +179,13 @@ def evaluate_classifier(args: argparse.Namespace) -> int:
     name = args.dataset or ("folder" if args.data else "digits")
     if args.weights:
         side = args.image_size or SIDES.get(name, 224)
-        read = {"image_size": side, **_options(args.images, CLASSIFIED)}
+        read = {"image_size": side, **drawn(args.images, CLASSIFIED)}
         images = data.classification(name, args.split, root=args.data, **read)
         found = _made(str(args.run), args.weights, images, args.arch, args.settings, side)
         classifier = Classifier(found.network.eval(), found.made, images.classes, read)
     else:
         classifier = load_classifier(args.run, named(args.network).network if args.network else None)
-        read = _fitting(name, classifier.read) | _options(args.images, CLASSIFIED)
+        read = _fitting(name, classifier.read) | drawn(args.images, CLASSIFIED)
         images = data.classification(name, args.split, root=args.data, **read)
     device = pick_device(args.device)
     classifier.network.to(device)

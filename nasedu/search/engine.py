@@ -1,7 +1,8 @@
 """What random search and evolution share: propose a generation, evaluate it, write it down, go on after a kill.
 
-A generation is a pure function of the seed, its number and the history before it. So the history is all that a state
-file has to hold, and neither an executor's timing nor a kill changes what is found.
+A generation is a pure function of the seed, its number, the architectures that were proposed before it and the scores
+that its strategy waits for. So the history is all that a state file has to hold, and neither an executor's timing nor a
+kill changes what is found.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,15 +19,16 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from nasedu.errors import BudgetError, ParameterError, check_has, check_kind, check_whole
+from nasedu.journal import Journal
 from nasedu.progress import Progress, silent
 from nasedu.randomness import rng
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import Evaluate, Feasible, SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.storage import identity, load_state, restoring, save_state
+from nasedu.storage import identity, restoring
 from nasedu.tables.table import LookupTable, same_space
 from nasedu.tables.within import Constraint
-from nasedu.workers import LOST, Failed, Workers, lost
+from nasedu.workers import LOST, WAIT, Failed, Workers, lost, plain
 
 ENUMERABLE = 20_000  # a space of so many architectures is gone through one by one where draws bring nothing new
 TRIES = 5_000  # draws in a row, in a larger space, after which it counts as exhausted
@@ -41,22 +44,22 @@ class Pool:
 
     def __init__(self, space: SearchSpace, feasible: Feasible | None):
         self.space, self.feasible = space, feasible
-        self.rng, self.seen, self._known = rng(0, "proposals"), set(), 0
+        self.rng, self.seen, self.proposed = rng(0, "proposals"), set(), 0
         self._sample = feasible.sample if isinstance(feasible, Constraint) else space.sample
 
-    def restart(self, seed: int, generation: int, history: list[dict]) -> None:
+    def restart(self, seed: int, generation: int, archs: list[Arch]) -> None:
         """Forget everything but these.
 
         seed: of the draws.
         generation: which has draws of its own.
-        history: whose architectures were seen.
+        archs: all that were proposed before it; `proposed` is their number.
         """
         self.rng = rng(seed, "proposals", generation)
-        if len(history) < self._known or self._known == 0:
-            self.seen, self._known = set(), 0
-        # a search's history only grows: going through all of it in every generation would be quadratic
-        self.seen.update(record["arch"] for record in history[self._known :])
-        self._known = len(history)
+        if len(archs) < self.proposed or self.proposed == 0:
+            self.seen, self.proposed = set(), 0
+        # what was proposed only grows: going through all of it in every generation would be quadratic
+        self.seen.update(archs[self.proposed :])
+        self.proposed = len(archs)
 
     def fresh(self, make: Callable[[], Arch], tries: int) -> Arch | None:
         """The first of `tries` architectures of `make` that is feasible and new, from now on seen."""
@@ -96,6 +99,9 @@ class Strategy:
     A search takes `first` proposals for generation 0 and `rest` for each one after it. With `combine`, `evaluate`
     returns several scores by name, and the score of a record depends on all of those before it: `combine(records)`
     gives it for each of the records, none of them a failure.
+
+    `lag` generations before a new one need not have ended: `propose` is not shown their records. With infinity it is
+    blind, is never shown any, and no slow evaluation holds it up.
     """
 
     name: str
@@ -104,6 +110,7 @@ class Strategy:
     rest: int
     propose: Callable[[list[dict], Pool], Iterator[tuple[Arch, str]]]
     combine: Callable[[list[dict]], list[float]] | None = None
+    lag: float = 0
 
     def start(self, generation: int) -> int:
         """The index of the first evaluation of a generation."""
@@ -112,6 +119,10 @@ class Strategy:
     def generation(self, index: int) -> int:
         """The generation of an evaluation."""
         return 0 if index < self.first else 1 + (index - self.first) // self.rest
+
+    def shown(self, generation: int) -> int:
+        """How many records its proposals may depend on."""
+        return self.start(int(max(0, generation - self.lag)))
 
 
 @dataclass
@@ -140,62 +151,76 @@ class Search:
         self.history: list[dict] = []
         self.pool = Pool(self.space, self.feasible)
         self.begin = self.saved = time.perf_counter()
-        self.saving = 0.0  # seconds that storing took: a long history is stored less often
+        self.stored = 0  # records of the history that the state file has
 
     def run(self) -> SearchResult:
         """Evaluate as many architectures as the settings say."""
         budget = self.settings.budget
         self._resume()
         self.progress(min(budget, len(self.history)), budget)
-        with Workers(partial(_plain_scores, self.evaluate), self.executor) as workers:
-            self._fill(budget, workers)
+        sent = self.executor, self.settings.patience, self.settings.together
+        with Workers(partial(plain, self.evaluate), *sent) as workers:
+            try:
+                if len(self.history) < budget:
+                    self._fill(budget, workers)
+            except LOST as error:
+                raise lost(len(self.history), "evaluations", self.state) from error
+            finally:  # after an interrupt too, and costs that fail
+                self._save()
         return self._result(self._scored(self.history[:budget]))
 
     def _fill(self, budget: int, workers: Workers) -> None:
-        """Generation by generation, until the history has `budget` records or the space is exhausted."""
-        while len(self.history) < budget:
-            generation = self.strategy.generation(len(self.history))
-            proposals = self._proposals(generation, budget)
-            if not proposals:
-                self._save()
-                break  # the space is exhausted
-            try:
-                self._evaluate(proposals, generation, budget, workers)
-            except BaseException as error:  # an interrupt too, and costs that fail
-                self._save()
-                if isinstance(error, LOST):
-                    raise lost(len(self.history), "evaluations", self.state) from error
-                raise
-            if len(self.history) <= SHORT or len(self.history) >= budget:
-                self._save()
-            if len(self.history) >= min(PATIENCE, budget) and all(record["error"] for record in self.history):
-                _succeeded(self.history)
+        """Score architectures, here or on the executor, and record them in the order in which they were proposed.
 
-    def _proposals(self, generation: int, budget: int) -> list[tuple[Arch, str]]:
-        """What is left to evaluate of a generation: all of it unless a kill or a smaller budget cut it short."""
-        start = self.strategy.start(generation)
-        # a copy of all that was before would take longer with every generation
-        past = self._scored(self.history if start == len(self.history) else self.history[:start])
-        self.pool.restart(self.seed, generation, past)
-        size = min(self.strategy.start(generation + 1), budget) - start
-        try:
-            proposals = list(itertools.islice(self.strategy.propose(past, self.pool), size))
-        except BudgetError as error:
-            raise self._with_costs(error) from None
-        return proposals[len(self.history) - start :]
-
-    def _evaluate(self, proposals: list[tuple[Arch, str]], generation: int, budget: int, workers: Workers) -> None:
-        """Score architectures, here or on the executor, and record them in the order in which they were proposed."""
-        with closing(workers.map(arch for arch, _ in proposals)) as answers:
-            for (arch, origin), answer in zip(proposals, answers, strict=True):
-                score, error, several = _outcome(answer, self.strategy.combine is not None)
-                values = (len(self.history), arch, score, self._seconds(), generation, origin, error)
-                prices = {name: float(table(arch)) for name, table in self.costs.items()}
-                record = dict(zip(FIELDS, values, strict=True)) | prices
-                self.history.append(record | ({SEVERAL: several} if several else {}))
+        Until the history has `budget` records or the space is exhausted.
+        """
+        proposed: deque[tuple[Arch, str]] = deque()
+        with closing(workers.map(self._proposals(budget, proposed))) as answers:
+            for answer in answers:
+                self._record(answer, *proposed.popleft())
                 self.progress(len(self.history), budget)
-                if time.perf_counter() - self.saved > SAVE_SECONDS * (1 + 2 * self.saving):
+                count = len(self.history)
+                ended = count in (budget, self.strategy.start(self.strategy.generation(count - 1) + 1))
+                if ended and count >= min(PATIENCE, budget) and all(record["error"] for record in self.history):
+                    _succeeded(self.history)
+                if (ended and count <= SHORT) or time.perf_counter() - self.saved > SAVE_SECONDS:
                     self._save()
+
+    def _proposals(self, budget: int, proposed: deque) -> Iterator[Arch | object]:
+        """Architectures to score, generation by generation, each put into `proposed` with its origin.
+
+        `WAIT` where the next generation depends on what is being scored. What is in the history already, since a kill
+        or a smaller budget cut a generation short, is left out.
+        """
+        generation = self.strategy.generation(len(self.history))
+        archs = [record["arch"] for record in self.history[: self.strategy.start(generation)]]
+        past: list[dict] = []
+        while (start := self.strategy.start(generation)) < budget:
+            while len(self.history) < (shown := self.strategy.shown(generation)):
+                yield WAIT
+            past += self.history[len(past) : shown]
+            self.pool.restart(self.seed, generation, archs)
+            size = min(self.strategy.start(generation + 1), budget) - start
+            try:
+                found = list(itertools.islice(self.strategy.propose(self._scored(past), self.pool), size))
+            except BudgetError as error:
+                raise self._with_costs(error) from None
+            archs += [arch for arch, _ in found]
+            for arch, origin in found[max(0, len(self.history) - start) :]:
+                proposed.append((arch, origin))
+                yield arch
+            if len(found) < size:
+                return  # the space is exhausted
+            generation += 1
+
+    def _record(self, answer: float | dict | Failed, arch: Arch, origin: str) -> None:
+        """Write down what came of an architecture."""
+        score, error, several = _outcome(answer, self.strategy.combine is not None)
+        index = len(self.history)
+        values = (index, arch, score, self._seconds(), self.strategy.generation(index), origin, error)
+        prices = {name: float(table(arch)) for name, table in self.costs.items()}
+        record = dict(zip(FIELDS, values, strict=True)) | prices
+        self.history.append(record | ({SEVERAL: several} if several else {}))
 
     def _scored(self, history: list[dict]) -> list[dict]:
         """The records with scores that are combined over all of them, each single score in a column of its own.
@@ -221,22 +246,34 @@ class Search:
         """What its state belongs to: everything but the budget."""
         return identity(self.strategy, self.space, self.evaluate, self.feasible, int(self.seed), dict(self.costs))
 
+    @cached_property
+    def _journal(self) -> Journal | None:
+        return Journal(self.state, self.identity) if self.state else None
+
     def _save(self) -> None:
-        """Store the history, unless it holds nothing but failures: a mended `evaluate` shall start afresh."""
-        start = time.perf_counter()
-        if self.state and not all(record["error"] for record in self.history):
-            plain = [record | {"arch": _plain(record["arch"])} for record in self.history]
-            save_state(self.state, {"history": plain, "seconds": self._seconds()}, self.identity)
+        """Store what is new, unless there are nothing but failures: a mended `evaluate` shall start afresh."""
+        new = self.history[self.stored :]
+        if self._journal and new and not all(record["error"] for record in self.history):
+            self._journal.append(map(_entry, new))
+            self.stored += len(new)
         self.saved = time.perf_counter()
-        self.saving = self.saved - start
 
     def _resume(self) -> None:
         """Load the history where there is a state file, and one of this very search."""
-        saved = load_state(self.state, self.identity) if self.state else None
-        if saved:
-            with restoring(self.state):
-                self.history = [record | {"arch": self.space.validate(record["arch"])} for record in saved["history"]]
-                self.begin -= saved["seconds"]
+        if not self._journal:
+            return
+        entries = self._journal.read()
+        with restoring(self.state):
+            self.history = [self._restored(*entry) for entry in entries]
+            if [record["index"] for record in self.history] != list(range(len(entries))):
+                raise ValueError("its evaluations are not in order")
+        self.stored = len(self.history)
+        if self.history:
+            self.begin -= self.history[-1]["seconds"]
+
+    def _restored(self, *entry) -> dict:
+        record = dict(zip(FIELDS, entry[:-1], strict=True)) | entry[-1]
+        return record | {"arch": self.space.validate(_plain(record["arch"]))}
 
     def _with_costs(self, error: BudgetError) -> BudgetError:
         """The error, with the range of costs that random architectures have."""
@@ -265,12 +302,6 @@ def _combined(record: dict, score: float) -> dict:
     return plain | {"error": "combined it is a failure"} if score == -math.inf and not record["error"] else plain
 
 
-def _plain_scores(evaluate: Evaluate, arch: Arch) -> float | dict[str, float]:
-    """What `evaluate` says, as plain numbers: those can be read anywhere."""
-    value = evaluate(arch)
-    return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)
-
-
 def _outcome(answer: float | dict | Failed, many: bool) -> tuple[float, str | None, dict[str, float]]:
     """A score, None and single scores; or -inf and what went wrong: a failure ranks last and never stops the search.
 
@@ -296,6 +327,11 @@ def _check_kind(value: float | Mapping, many: bool) -> None:
         raise ParameterError(f"a score cannot be named {min(taken)!r}: the history has a column of that name")
 
 
-def _plain(arch: Arch) -> tuple:
-    """The architecture as plain tuples, which a state file can hold."""
-    return tuple(_plain(entry) if isinstance(entry, tuple) else entry for entry in arch)
+def _entry(record: dict) -> list:
+    """A record as a line of the state file: the fields, then what else it has by name."""
+    return [*(record[name] for name in FIELDS), {name: record[name] for name in record if name not in FIELDS}]
+
+
+def _plain(arch: Iterable) -> tuple:
+    """The architecture as plain tuples, from what JSON makes of them."""
+    return tuple(_plain(entry) if isinstance(entry, list | tuple) else entry for entry in arch)

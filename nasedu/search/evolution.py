@@ -40,6 +40,7 @@ class EvolutionConfig(SearchConfig):
     share: float = 0.5  # of the children that come from crossover
     mutation: float = 0.1  # probability that a decision is redrawn
     ageing: bool = False
+    lag: int = 0  # generations that may still run while the next is bred: slow evaluations hold it up less
 
     def __post_init__(self):
         super().__post_init__()
@@ -49,6 +50,7 @@ class EvolutionConfig(SearchConfig):
         check_kind("ageing", self.ageing, bool, "True or False")
         for name in ("population", "children"):
             check_whole(name, getattr(self, name))
+        check_whole("lag, in generations,", self.lag, 0)
         check_whole("k, of the population,", self.k, 1, self.population)
         check_number("share, a probability,", self.share, most=1)
         check_number("mutation, a probability,", self.mutation, above=True, most=1)
@@ -88,7 +90,8 @@ def evolution(
     if settings.crossover:
         check_decided("crossover", space)
     propose = partial(_propose, settings, Population(settings.population, settings.ageing))
-    strategy = Strategy("evolution", settings.rules, settings.population, settings.children, propose)
+    generations = settings.population, settings.children
+    strategy = Strategy("evolution", settings.rules, *generations, propose, lag=settings.lag)
     return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()
 
 
@@ -97,7 +100,7 @@ def _propose(
 ) -> Iterator[tuple[Arch, str]]:
     """Random architectures for the first generation, children of the population after it."""
     population = members.read(history)
-    for index in itertools.count(len(history)):
+    for index in itertools.count(pool.proposed):
         crossed = config.crossover and int((index + 1) * config.share) > int(index * config.share)
         origin = "crossover" if crossed else "mutation"
         children = _children(origin, population, config, pool)

@@ -8,7 +8,7 @@ loop.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -62,6 +62,7 @@ class GradientConfig:
     temperature: tuple[float, float] = (5.0, 0.5)
     second_order: bool = False
     training: TrainingConfig | None = None  # of the weights, its epochs aside; None: `classification.recipe(epochs)`
+    weights: Mapping[str, Tensor] | None = field(default=None, repr=False, compare=False)  # of a supernet to go on from
 
     def __post_init__(self):
         check_name("relaxation", self.relaxation, RELAXATIONS)
@@ -134,7 +135,7 @@ def gradient_search(
     _check(space, task, settings, hardware)
     check_whole("seed", seed, 0, 2**63 - 1)
     start = time.perf_counter()
-    supernet = space.supernet(seed=seed).to(device, memory_format=torch.channels_last)
+    supernet = _begun(space.supernet(seed=seed), settings.weights).to(device, memory_format=torch.channels_last)
     descent = Bilevel(space, task, settings, hardware, device)
     options = {"seed": seed, "state": state, "progress": progress}
     batches = processes.Divided(descent.batches, descent.part)
@@ -158,6 +159,17 @@ def _check(space: SearchSpace, task: Task, settings: GradientConfig, hardware: B
         check_has("hardware", hardware, ["__call__"], "a tables.Budget or a function of a loss and a path")
     if isinstance(hardware, Budget):
         same_space(hardware.tables, space)
+
+
+def _begun(supernet: Network, weights: Mapping[str, Tensor] | None) -> Network:
+    """The supernet, with the weights that the search goes on from, if any. Raises `ParameterError` for another's."""
+    if weights is not None:
+        try:
+            supernet.load_state_dict(weights)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            told = " ".join(str(error).split())
+            raise ParameterError(f"weights to go on from must be a supernet's of this space: {told}") from None
+    return supernet
 
 
 class Bilevel:

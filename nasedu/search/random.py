@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -12,7 +13,7 @@ from nasedu.search.result import SearchResult
 from nasedu.search.settings import Evaluate, SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace
 
-BATCH = 25  # evaluations that an executor gets at once
+BATCH = 25  # evaluations of a generation; none waits for the scores of another
 
 
 def random_search(
@@ -41,7 +42,7 @@ def random_search(
     nothing but failures came of the first 25 evaluations or an argument cannot be told from others, `TableError`,
     `WorkersLost`.
     """
-    strategy = Strategy("random", {}, BATCH, BATCH, _propose)
+    strategy = Strategy("random", {}, BATCH, BATCH, _propose, lag=math.inf)
     return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()
 
 

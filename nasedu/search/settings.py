@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 
-from nasedu.errors import ParameterError, check_whole
+from nasedu.errors import ParameterError, check_number, check_whole
 from nasedu.spaces.base import Arch
 from nasedu.tables.table import LookupTable
 
@@ -21,6 +21,9 @@ class SearchConfig:
     budget: how many architectures are evaluated.
     feasible: a `Constraint` or a predicate that all of them meet.
     costs: tables, or functions of an architecture, whose values join the history by name.
+    patience: seconds that one evaluation may take on an executor, after which it is tried again, on another worker if
+        there is one; see `nasedu.workers.Workers`. None: for ever.
+    together: evaluations that an executor gets as one task: more than 1 where they are short and workers are many.
 
     Raises `ParameterError`.
     """
@@ -28,9 +31,14 @@ class SearchConfig:
     budget: int = 100
     feasible: Feasible | None = None
     costs: Mapping[str, Price] = field(default_factory=dict, hash=False)
+    patience: float | None = None
+    together: int = 1
 
     def __post_init__(self):
         check_whole("budget", self.budget)
+        check_whole("together", self.together)
+        if self.patience is not None:
+            check_number("patience", self.patience, above=True)
         table = isinstance(self.feasible, LookupTable)
         if table or not (self.feasible is None or callable(self.feasible)):
             hint = "use at_most(table, ...) or within(table, ...)" if table else "it is asked about architectures"

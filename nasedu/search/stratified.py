@@ -6,6 +6,7 @@ Uniform draws crowd around the middle of a cost's range, where most architecture
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -74,7 +75,7 @@ def stratified_search(
     width = (high - low) / strata
     parts = [part for i in range(strata) if (part := _part(cost, low + (i + 0.5) * width, width)) is not None]
     settings = replace(settings, costs={cost.metric: cost, **settings.costs})
-    strategy = Strategy("stratified", settings.rules, BATCH, BATCH, partial(_stratified, parts))
+    strategy = Strategy("stratified", settings.rules, BATCH, BATCH, partial(_stratified, parts), lag=math.inf)
     return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()
 
 
@@ -90,7 +91,7 @@ def _part(cost: LookupTable, middle: float, width: float) -> Constraint | None:
 def _stratified(parts: list[Constraint], history: list[dict], pool: Pool) -> Iterator[tuple[Arch, str]]:
     """One of each part in turn; a part that has no new one is passed over."""
     dry = 0
-    for index in itertools.count(len(history)):
+    for index in itertools.count(pool.proposed):
         arch = pool.fresh(partial(parts[index % len(parts)].sample, pool.rng), STALE)
         dry = 0 if arch else dry + 1
         if arch:
