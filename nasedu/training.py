@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +35,7 @@ from nasedu.errors import (
     check_number,
     check_whole,
 )
+from nasedu.forward import checkpointed, compiled
 from nasedu.progress import Progress, silent
 from nasedu.randomness import seeded, stream
 from nasedu.storage import identity, load_state, restoring, save_state
@@ -78,14 +79,20 @@ class TrainingConfig:
     accumulate: float = 1.0  # batches whose gradients make one step, rounded; from 1 up to it during the warm-up
     summed: bool = False  # the loss grows with the batch, so gradients of batches add up; else their mean counts
     precision: str = "float32"  # or bfloat16: autocast on an accelerator
+    compile: bool = False  # run the model by torch.compile: equal but for rounding, and minutes until it begins
+    checkpoint: bool = False  # keep of every block its input alone, and run it again for its gradient: less memory
     save_seconds: float = 10.0  # at least so long between two checkpoints
 
     def __post_init__(self):
         check_name("precision", self.precision, ("float32", "bfloat16"))
         check_name("optimizer", self.optimizer, ("sgd", "adamw"))
+        if self.compile and self.checkpoint:
+            raise ParameterError("a training is compiled or checkpointed, not both")
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
-            if field.type == "int":
+            if field.type == "bool":
+                check_kind(f"{name} of a training", value, bool, "true or false")
+            elif field.type == "int":
                 check_whole(name, value, 0)
             elif field.type == "float" and (name, value) != ("clip", math.inf):
                 most = 1 if name in ("momentum", "warmup_momentum", "ema_decay") else math.inf
@@ -138,7 +145,7 @@ def train(
     ema, seen = _averaged(model, config), _Seen()
     changed = {"model": model} | ({"beside": beside} if beside else {})
     parts = changed | {"ema": ema, "optimizer": optimizer, "seen": seen}
-    with _undone_where_it_fails(model, changed) if state else nullcontext():
+    with _undone_where_it_fails(model, changed) if state else nullcontext(), _forward(config)(model):
         history, saved = _resume(state, owner, parts) if state else [], time.monotonic()
         model.train()  # also where nothing is left to do
         for epoch in range(len(history), config.epochs):
@@ -150,6 +157,10 @@ def train(
                 saved = time.monotonic()
             progress(epoch + 1, config.epochs, f"loss {losses['total']:.4g}")
     return Trained(model, ema.module, history)
+
+
+def _forward(config: TrainingConfig) -> Callable[[nn.Module], AbstractContextManager]:
+    return checkpointed if config.checkpoint else compiled if config.compile else nullcontext
 
 
 @contextmanager
@@ -230,7 +241,8 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     if config.optimizer == "adamw":
         # beta2 = .99: a short training must forget its first, far too large gradients
         return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=True)
+    fused = True if _device(model).type == "cuda" else None  # one kernel; on the CPU it would round otherwise
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=True, fused=fused)
 
 
 class _Turns:
@@ -331,7 +343,8 @@ def _epoch(model, ema, optimizer, batches, step, config, epoch, seed, seen) -> d
                     fresh = False
         if len(group) > 1 and not config.summed:
             torch._foreach_div_([p.grad for p in parameters if p.grad is not None], len(group))
-        nn.utils.clip_grad_norm_(parameters, config.clip)
+        if config.clip < math.inf:
+            nn.utils.clip_grad_norm_(parameters, config.clip)
         optimizer.step()
         follow()
     if not record.sums:

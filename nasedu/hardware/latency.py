@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 import statistics
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -17,8 +14,8 @@ from torch import nn
 
 from nasedu.errors import check_whole
 from nasedu.hardware.backends import BACKENDS, Clock, Program, make_job, onnx_program
+from nasedu.hardware.memory import Peak
 from nasedu.modules import told_of_inputs
-from nasedu.origin import processor
 
 SHORTEST = 2e-4  # seconds that one repeat lasts at least: a thousand times what a clock's tick and reading it cost
 ATTEMPTS, PATIENCE = 3, 10  # tries, and the seconds after which no other one begins
@@ -36,7 +33,9 @@ class Latency:
     """Milliseconds per batch: `median`, and the quartiles `low` and `high` over `repeats`.
 
     `overhead` is the timer's own median in ms, which each repeat holds once. `noisy`: all `attempts` were disturbed,
-    and this is the calmest.
+    and this is the calmest. `load_ms` is what passes before the network can be used: the module is moved, compiled,
+    exported or captured, and runs once. `memory_mb` is how much memory (10^6 bytes) that and all runs took at the most;
+    see `hardware.memory`. None where the system does not tell.
     """
 
     median: float
@@ -50,18 +49,22 @@ class Latency:
     overhead: float = 0.0
     noisy: bool = False
     attempts: int = 1
+    load_ms: float = 0.0
+    memory_mb: float | None = None
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         parts = [f"{_short(self.median)} ms ({_short(self.low)} to {_short(self.high)})", f"batch {self.batch}"]
         parts += [threads, self.backend] + [self.precision] * (self.precision != "float32")
+        parts += [f"loaded in {_short(self.load_ms)} ms"] if self.load_ms else []
+        parts += [f"{_short(self.memory_mb)} MB"] if self.memory_mb is not None else []
         return ", ".join(parts + ["noisy"] * self.noisy)
 
 
 def measure(
     module: nn.Module,
     *input_shapes: tuple[int, ...],
-    backend: str = "torch",
+    backend: str | None = None,
     batch: int = 1,
     threads: int = 1,
     repeats: int = 30,
@@ -79,12 +82,12 @@ def measure(
 
     module: the network; it stays as it is.
     input_shapes: of each input, (C, H, W).
-    backend: one of `BACKENDS`.
+    backend: one of `BACKENDS`; None is "cuda" on an NVIDIA GPU, else "torch".
     batch: images of one run.
     threads: of the CPU, fixed meanwhile.
     repeats: how many times are taken.
     warmup: runs before the first that counts; there is at least one, which tells how long a run is.
-    precision: "float32"; with cuda "float16" or "bfloat16" as well.
+    precision: "float32"; on a GPU "float16" or "bfloat16" as well.
     device: where to run; None is where the module is.
 
     Raises `UnknownName`, `ParameterError` (fewer than 3 repeats, or inputs that the network does not take, say) and
@@ -92,9 +95,12 @@ def measure(
     """
     _check(batch, threads, repeats, warmup)
     job = make_job(backend, module, input_shapes, batch, threads, precision, device)
-    told = told_of_inputs("the network does not run", input_shapes)
-    with told, fixed_threads(threads), BACKENDS[backend](job) as program:
-        return _latency(program, warmup, repeats, batch=batch, threads=threads, backend=backend, precision=precision)
+    settings = {"batch": batch, "threads": threads, "backend": job.backend, "precision": precision}
+    told, peak = told_of_inputs("the network does not run", input_shapes), Peak(job.device, job.module)
+    with told, fixed_threads(threads):
+        start = CLOCK.wall()
+        with BACKENDS[job.backend](job) as program:
+            return _latency(program, warmup, repeats, start, peak, settings)
 
 
 def measure_onnx(
@@ -115,8 +121,10 @@ def measure_onnx(
     warmup: runs before the first that counts.
     """
     _check(batch, threads, repeats, warmup)
+    start, peak = CLOCK.wall(), Peak(torch.device("cpu"))
     program = onnx_program(path, input_shapes, batch, threads)
-    return _latency(program, warmup, repeats, batch=batch, threads=threads, backend="onnxruntime")
+    settings = {"batch": batch, "threads": threads, "backend": "onnxruntime"}
+    return _latency(program, warmup, repeats, start, peak, settings)
 
 
 @dataclass(frozen=True)
@@ -148,10 +156,11 @@ class _Attempt:
         return self.disturbance <= 1
 
 
-def _latency(program: Program, warmup: int, repeats: int, **settings) -> Latency:
+def _latency(program: Program, warmup: int, repeats: int, begun: float, peak: Peak, settings: dict) -> Latency:
     """Warm up, then try until an attempt is calm, or the last; a warning if every attempt was disturbed."""
+    fastest, loaded = program.seconds(1, CLOCK), CLOCK.wall() - begun
     overhead = statistics.median(program.idle().seconds(1, CLOCK) for _ in range(30))
-    fastest = min(program.seconds(1, CLOCK) for _ in range(max(warmup, 1)))
+    fastest = min([fastest, *(program.seconds(1, CLOCK) for _ in range(warmup - 1))])
     runs = max(1, math.ceil(SHORTEST / max(fastest - overhead, overhead, 1e-9)))
     start, tries = CLOCK.wall(), [_attempt(program, repeats, runs)]
     while not tries[-1].calm and len(tries) < ATTEMPTS and CLOCK.wall() - start < PATIENCE:
@@ -163,6 +172,7 @@ def _latency(program: Program, warmup: int, repeats: int, **settings) -> Latency
             NoisyMeasurement,
             stacklevel=3,
         )
+    settings |= {"load_ms": 1e3 * loaded, "memory_mb": peak.megabytes()}
     times = {"median": 1e3 * best.median, "low": 1e3 * best.low, "high": 1e3 * best.high}
     settings |= {"repeats": repeats, "overhead": 1e3 * overhead, "noisy": not best.calm, "attempts": len(tries)}
     return Latency(**times, **settings)
@@ -205,16 +215,3 @@ def fixed_threads(threads: int):
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def describe_device(device: str | torch.device | None = None, backend: str = "torch") -> dict[str, str | int]:
-    """The device and the software that a measurement was made with; `device` None is the CPU, or the GPU for cuda."""
-    device = torch.device(device or ("cuda" if backend == "cuda" else "cpu"))
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    return {
-        "device": name,
-        "cores": os.cpu_count() or 1,
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    } | ({"onnxruntime": metadata.version("onnxruntime")} if backend == "onnxruntime" else {})

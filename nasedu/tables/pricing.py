@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from nasedu import registry
 from nasedu.errors import ParameterError
-from nasedu.hardware.backends import WHOLE_PROGRAMS
-from nasedu.hardware.latency import NoisyMeasurement, describe_device, measure
+from nasedu.hardware.about import describe_device
+from nasedu.hardware.backends import WHOLE_PROGRAMS, usual_backend
+from nasedu.hardware.latency import NoisyMeasurement, measure
 from nasedu.progress import Progress
 from nasedu.randomness import rng, seeded
 from nasedu.spaces.base import SearchSpace
@@ -104,7 +105,7 @@ def _measured(found: Sequence[Piece], progress: Progress, options: dict) -> tupl
     measured once. What runs no operator in a network costs 0 with a backend that makes a program of the whole: alone it
     would be the price of a call.
     """
-    whole = options.get("backend") in WHOLE_PROGRAMS
+    whole = (options.get("backend") or usual_backend(options.get("device"))) in WHOLE_PROGRAMS
     alike = [indices for module, indices in _alike(found) if not whole or runs(module)]
     costs, noisy = [0.0] * len(found), []
     with busy_once("pieces", noisy):
@@ -131,15 +132,15 @@ def busy_once(what: str, noisy: list[bool]) -> Iterator[None]:
         warnings.warn(told, NoisyMeasurement, stacklevel=3)
 
 
-def measure_defaults() -> dict[str, object]:
-    """The options of `measure` with their defaults."""
+def measure_defaults(device: torch.device | str | None = None) -> dict[str, object]:
+    """The options of `measure` with their defaults, those on a device."""
     taken = inspect.signature(measure).parameters.values()
-    return {p.name: p.default for p in taken if p.kind is p.KEYWORD_ONLY}
+    return {p.name: p.default for p in taken if p.kind is p.KEYWORD_ONLY} | {"backend": usual_backend(device)}
 
 
 def _measuring(options: dict) -> dict:
     """How the figures are measured: device, software, date and every option of `measure`."""
-    settings = measure_defaults() | options
+    settings = measure_defaults(options.get("device")) | options
     about = describe_device(settings.pop("device"), settings["backend"])
     plain = {k: v if isinstance(v, int | str) else str(v) for k, v in settings.items()}
     today = datetime.date.today().isoformat()
