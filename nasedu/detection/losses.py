@@ -12,11 +12,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
-from torchvision.ops import complete_box_iou_loss
 
 from nasedu.detection.anchors import RATIO, Assignment, assign, candidates
 from nasedu.detection.boxes import decode_boxes
 from nasedu.errors import ParameterError, check_name
+
+EPS = 1e-7  # torchvision's, beside areas and squares
 
 
 def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
@@ -28,8 +29,34 @@ def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def paired_ciou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Complete IoU (n,), at most 1 (Zheng et al. 2020, eq. 10): IoU less centre distance and aspect terms."""
-    return 1 - complete_box_iou_loss(boxes, others)
+    """Complete IoU (n,), at most 1 (Zheng et al. 2020, eq. 10): IoU less centre distance and aspect terms.
+
+    What torchvision's `complete_box_iou_loss` gives, to the last bit with its gradient; but that one picks out the
+    boxes that overlap, and a GPU would be waited for.
+    """
+    iou = _overlap_share(boxes, others)
+    distance = _centre_distance(boxes, others)
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = boxes.unbind(-1), others.unbind(-1)
+    aspect = 4 / torch.pi**2 * (torch.atan((u2 - u1) / (v2 - v1)) - torch.atan((x2 - x1) / (y2 - y1))).pow(2)
+    with torch.no_grad():
+        alpha = aspect / (1 - iou + aspect + EPS)
+    return 1 - (1 - iou + distance + alpha * aspect)
+
+
+def _overlap_share(boxes: Tensor, others: Tensor) -> Tensor:
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = boxes.unbind(-1), others.unbind(-1)
+    left, top, right, bottom = torch.max(x1, u1), torch.max(y1, v1), torch.min(x2, u2), torch.min(y2, v2)
+    both = torch.where((bottom > top) & (right > left), (right - left) * (bottom - top), 0.0)
+    union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - both
+    return both / (union + EPS)
+
+
+def _centre_distance(boxes: Tensor, others: Tensor) -> Tensor:
+    """Squared, as a share of the squared diagonal of the smallest box around both."""
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = boxes.unbind(-1), others.unbind(-1)
+    left, top, right, bottom = torch.min(x1, u1), torch.min(y1, v1), torch.max(x2, u2), torch.max(y2, v2)
+    diagonal = (right - left) ** 2 + (bottom - top) ** 2 + EPS
+    return (((x2 + x1) / 2 - (u1 + u2) / 2) ** 2 + ((y2 + y1) / 2 - (v1 + v2) / 2) ** 2) / diagonal
 
 
 OVERLAPS = {"iou": paired_iou, "ciou": paired_ciou}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import softplus
 from torch.utils._python_dispatch import TorchDispatchMode
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, complete_box_iou_loss
 
 from nasedu.detection import DetectionLoss
 from nasedu.detection.anchors import assign
@@ -188,6 +188,19 @@ def test_neither_loss_nor_gradient_waits_for_a_gpu(anchors):
     assert all(raw.grad.abs().sum() > 0 for raw in maps)
     with pytest.raises(AssertionError), NoWaiting():
         DetectionLoss(anchors, STRIDES, 5)(maps, targets)
+
+
+def test_complete_iou_is_torchvisions_to_the_last_bit_with_its_gradient():
+    generator = torch.Generator().manual_seed(0)
+    near, size = (torch.rand(2, 500, 2, generator=generator) * t for t in (40, 20))
+    boxes, others = (torch.cat([a, a + 0.1 + b], 1) for a, b in zip(near, size, strict=True))
+    slopes = []
+    for losses in (complete_box_iou_loss, lambda a, b: 1 - paired_ciou(a, b)):
+        given = boxes.clone().requires_grad_()
+        losses(given, others).sum().backward()
+        slopes.append(given.grad)
+    assert torch.equal(1 - complete_box_iou_loss(boxes, others), paired_ciou(boxes, others))
+    assert torch.equal(*slopes) and 50 < (paired_iou(boxes, others) > 0).sum() < 450
 
 
 def test_overlaps_by_hand():
