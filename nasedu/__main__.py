@@ -249,7 +249,7 @@ def add_counting(commands) -> None:
         if name == "count":
             command.add_argument("--layers", action="store_true", help="a line for every layer")
         else:
-            command.add_argument("--backend", default="torch", help="torch, compiled, onnxruntime or cuda")
+            command.add_argument("--backend", help="torch, compiled, onnxruntime or cuda, which is usual on such a GPU")
             command.add_argument("--batch", type=int, default=1, help="images of one run (default: 1)")
             command.add_argument("--threads", type=int, default=1, help="of the CPU (default: 1)")
             command.add_argument("--device", help="cpu, cuda ... (default: cpu)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -43,14 +44,17 @@ def following(ema: AveragedModel, model: nn.Module) -> Callable[[], None]:
         for kept, tensor in zip(pairs.setdefault(averaged.dtype, ([], [])), (averaged, current), strict=True):
             kept.append(tensor.detach())
 
+    counts = itertools.count(int(ema.n_averaged))  # asked once: a GPU would have to be waited for
+
     @torch.no_grad()
     def follow() -> None:
         """Move the averages towards the present values."""
+        count = next(counts)
         for averaged, current in pairs.values():
-            if ema.n_averaged == 0:
+            if count == 0:
                 torch._foreach_copy_(averaged, current)
             else:
-                ema.multi_avg_fn(averaged, current, ema.n_averaged)
+                ema.multi_avg_fn(averaged, current, count)
         ema.n_averaged += 1
 
     return follow

@@ -21,7 +21,9 @@ class Moving(Protocol):
 def sgd(groups: list[dict], config: Moving) -> Optimizer:
     """Stochastic gradient descent with momentum, Nesterov's (Sutskever et al. 2013) or the heavy ball's."""
     nesterov = config.nesterov and config.momentum > 0
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
+    # one kernel on a GPU; on the CPU it would only round otherwise
+    fused = True if any(p.is_cuda for group in groups for p in group["params"]) else None
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=fused)
 
 
 def adam(groups: list[dict], config: Moving) -> Optimizer:

@@ -83,9 +83,12 @@ class Turns:
 
 @contextmanager
 def initialised(seed: int | None) -> Iterator[None]:
-    """Modules made while the context is open get weights that depend on `seed` alone; None leaves chance as it is."""
+    """Modules made while the context is open get weights that depend on `seed` alone; None leaves chance as it is.
+
+    On an accelerator (`with torch.device("cuda"):` around it) they are drawn there, and differ from the CPU's.
+    """
     if seed is None:
         yield
         return
-    with seeded(_number(seed, ("weights",), 63)):
+    with seeded(_number(seed, ("weights",), 63), torch.get_default_device()):
         yield

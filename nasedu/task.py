@@ -8,10 +8,10 @@ are shuffled and augmented anew in every epoch; the others come whole and in ord
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,9 @@ from nasedu.classification.augment import Augment as ImageAugment
 from nasedu.classification.augment import Mix
 from nasedu.data import DetectionDataset, ImageSet
 from nasedu.data.crop import RandomCrop
-from nasedu.data.prefetch import Shared, prefetched
+from nasedu.data.prefetch import Shared, made_ahead, prefetched
 from nasedu.detection import Augment, Batches, DetectionLoss, evaluate, find
+from nasedu.detection.batches import travelling
 from nasedu.divergence import cross_entropy
 from nasedu.errors import ParameterError
 from nasedu.modules import placed
@@ -78,8 +79,13 @@ class _Splits:
 
     @property
     def identity(self) -> list:
-        """All that a loss, a batch or a score depends on: the class and its fields."""
-        return [type(self), *(getattr(self, field.name) for field in fields(self))]
+        """All that a loss, a batch or a score depends on: the class and its fields, but for where batches are made."""
+        return [type(self), *(getattr(self, field.name) for field in fields(self) if field.compare)]
+
+    def on(self, device: torch.device | str) -> Self:
+        """The same task for a model on a device: on an accelerator its batches are made beside the training."""
+        device = torch.device(device)
+        return self if device.type == "cpu" else replace(self, device=device)
 
     def data(self, split: str) -> ImageSet | DetectionDataset:
         """The data of a split. Raises `ParameterError` where the task has none."""
@@ -97,6 +103,7 @@ class Classification(_Splits):
     batch_size: images of a training batch.
     seed: of the order, the augmentation and the halves.
     label_smoothing, augment, mix, crop: as in `classification.label_loss` and `classification.batches`.
+    device: for a model on which batches are made; on an accelerator a thread makes them ahead.
     """
 
     train: ImageSet
@@ -108,6 +115,7 @@ class Classification(_Splits):
     augment: ImageAugment | None = None
     mix: Mix | None = None
     crop: RandomCrop | None = None
+    device: torch.device = field(default=torch.device("cpu"), compare=False)
 
     @cached_property
     def _halves(self) -> list[ImageSet]:
@@ -132,7 +140,8 @@ class Classification(_Splits):
         images = self.data(split)
         if split in ("val", "test"):
             return images.parts(self.batch_size)
-        return classification.batches(images, self.batch_size, self.seed, self.augment, self.mix, self.crop)(epoch)
+        made = classification.batches(images, self.batch_size, self.seed, self.augment, self.mix, self.crop)(epoch)
+        return made if self.device.type == "cpu" else prefetched(made)
 
     def part(self, batch: Batch, rank: int, number: int) -> Batch:
         """Every `number`-th image, and its class.
@@ -165,6 +174,8 @@ class Detection(_Splits):
         batch_size: images of a training batch, or all of a smaller split.
         seed: of the order, the augmentation and the halves.
         augment: what is done to a training batch.
+        device: for a model on which batches are made; to an accelerator they travel as 8-bit pixels and change there.
+        workers: threads that make training batches ahead; None: one, for an accelerator one on each core but one.
     """
 
     judge: DetectionLoss
@@ -174,6 +185,8 @@ class Detection(_Splits):
     batch_size: int = 16
     seed: int = 0
     augment: Augment | None = None
+    device: torch.device = field(default=torch.device("cpu"), compare=False)
+    workers: int | None = field(default=None, compare=False)
 
     @cached_property
     def _halves(self) -> list[DetectionDataset]:
@@ -224,7 +237,10 @@ class Detection(_Splits):
         made = Batches(data, size, **drawn, augment=augment, shuffle=training)
         if not training:
             return iter(made)
-        return prefetched(self._shared((split, epoch, i), partial(made.__getitem__, i)) for i in range(len(made)))
+        if self.device.type != "cpu":
+            return travelling(made, self.device, self.workers)
+        makers = (partial(self._shared, (split, epoch, i), partial(made.__getitem__, i)) for i in range(len(made)))
+        return made_ahead(makers, self.workers or 1)
 
     def part(self, batch: Batch, rank: int, number: int) -> Batch:
         """Every `number`-th image, and the targets on it.
@@ -303,6 +319,7 @@ def fit(
     """
     processes.together(device)  # which chooses this process's CUDA device
     model.to(device, memory_format=torch.channels_last)
+    task = task.on(device) if hasattr(task, "on") else task
     batches = processes.Divided(partial(task.batches, "train"), getattr(task, "part", None))
     options = {"state": state, "progress": progress}
     options["beside"] = step if hasattr(step, "after") else None  # as `BestEpoch` has

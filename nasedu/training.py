@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +41,7 @@ from nasedu.errors import (
     check_number,
     check_whole,
 )
+from nasedu.forward import checkpointed, compiled
 from nasedu.optimizers import OPTIMIZERS
 from nasedu.progress import Progress, silent
 from nasedu.randomness import Turns, stream
@@ -92,6 +93,8 @@ class TrainingConfig:
     accumulate: float = 1.0  # batches whose gradients make one step, rounded; from 1 up to it during the warm-up
     summed: bool = False  # the loss grows with the batch, so gradients of batches add up; else their mean counts
     precision: str = "float32"  # or bfloat16: autocast on an accelerator
+    compile: bool = False  # run the model by torch.compile: equal but for rounding, and minutes until it begins
+    checkpoint: bool = False  # keep of every block its input alone, and run it again for its gradient: less memory
     save_seconds: float = 10.0  # at least so long between two checkpoints
     # of several processes only
     sync_bn: bool = False  # normalise by the statistics of the whole batch, else each process by those of its part
@@ -104,10 +107,12 @@ class TrainingConfig:
         check_name("paths of processes", self.paths, ("same", "different"))
         if self.sync_bn and self.paths == "different":
             raise ParameterError("sync_bn needs paths='same': every process must run the same layers")
+        if self.compile and self.checkpoint:
+            raise ParameterError("a training is compiled or checkpointed, not both")
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
             if field.type == "bool":
-                check_kind(name, value, bool, "true or false")
+                check_kind(f"{name} of a training", value, bool, "true or false")
             elif field.type == "int":
                 check_whole(name, value, 0)
             elif field.type == "float" and (name, value) != ("clip", math.inf):
@@ -161,7 +166,7 @@ def train(
     parts, team = changed | {"ema": run.ema, "optimizer": run.optimizer, "seen": run.seen}, run.team
     kept, told = _Checkpoint(state, owner, parts, config, team), progress if team.rank == 0 else silent
     record = getattr(told, "record", lambda history: None)
-    with _undone_where_it_fails(model, changed) if state else nullcontext():
+    with _undone_where_it_fails(model, changed) if state else nullcontext(), _forward(config)(model):
         record(history := kept.history())
         model.train()  # also where nothing is left to do
         for epoch in range(len(history), config.epochs):
@@ -173,6 +178,10 @@ def train(
             told(epoch + 1, config.epochs, f"loss {losses['total']:.4g}")
         team.wait()  # so that whoever reads the checkpoint next finds it
     return Trained(model, run.ema.module, history)
+
+
+def _forward(config: TrainingConfig) -> Callable[[nn.Module], AbstractContextManager]:
+    return checkpointed if config.checkpoint else compiled if config.compile else nullcontext
 
 
 @contextmanager
@@ -330,7 +339,8 @@ class _Run:
             if len(group) > 1 and not config.summed:
                 torch._foreach_div_([p.grad for p in parameters if p.grad is not None], len(group))
             team.average_gradients(parameters)
-            nn.utils.clip_grad_norm_(parameters, config.clip)
+            if config.clip < math.inf:
+                nn.utils.clip_grad_norm_(parameters, config.clip)
             optimizer.step()
             follow()
         return parameters

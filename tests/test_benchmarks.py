@@ -52,6 +52,14 @@ def cluster(path, tmp_path):
     assert slow == 500, "a scheduler that takes a second for a task"
 
 
+def gpu(path, tmp_path):
+    bench = load(path)
+    found = bench.report(bench.TINY, torch.device("cpu"))
+    assert (found.measured[[name for name in found.index if "error" not in name and "memory" not in name]] > 0).all()
+    known = {name.replace("batch 16", "batch 2") for name in bench.WANTED} - {"imagenet 600M, structures/s"}
+    assert known - {"training, share of the time that kernels run"} <= set(found.index), "and a GPU tells its share"
+
+
 def losses(path, tmp_path):
     bench = load(path, SPACES=(YOLO,), SEEDS=(5,), OUT=tmp_path, LOSSES={"linear": ("linear", {"weight": 1.0})})
     assert len(bench.summary(bench.measure(20))) == 2

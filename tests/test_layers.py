@@ -14,7 +14,7 @@ import nasedu
 ROOT = Path(nasedu.__file__).parent
 LAYERS = [  # lowest first; a part may import its own layer's other parts only where they are listed together
     {"errors", "files", "reading", "identity", "storage", "randomness", "modules", "progress", "registry", "workers"}
-    | {"origin", "resources", "divergence", "processes", "sync_norm", "averaged", "logs", "journal"},
+    | {"origin", "resources", "divergence", "processes", "sync_norm", "averaged", "logs", "journal", "forward"},
     {"blocks"},
     {"data", "detection", "training", "schedule", "optimizers", "classification", "task", "best"},
     {"hardware"},

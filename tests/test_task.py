@@ -12,7 +12,8 @@ import torch
 from nasedu import data, sampling, search, spaces, wzdnas
 from nasedu.classification import recipe
 from nasedu.data import ImageSet
-from nasedu.data.prefetch import Shared, prefetched
+from nasedu.data.prefetch import Shared, made_ahead, prefetched
+from nasedu.detection import Augment
 from nasedu.errors import ParameterError
 from nasedu.ranking import RankingLoss
 from nasedu.sampling import gumbel_softmax, supernet_step, uniform_logits
@@ -173,6 +174,29 @@ def test_items_are_made_ahead_in_order_and_errors_travel():
     with pytest.raises(ValueError, match="after the last"):
         next(iterator)
     assert made == [(i, False) for i in range(10)]
+
+
+def test_several_threads_make_batches_side_by_side_and_in_order():
+    """Both makers of a pair wait until the other has begun: one thread alone would never end."""
+    gates = [threading.Barrier(2, timeout=20) for _ in range(4)]
+    makers = [lambda i=i: (gates[i // 2].wait(), i)[1] for i in range(8)]
+    threads = set(threading.enumerate())
+    assert list(made_ahead(makers, workers=2, ahead=4)) == list(range(8))
+    assert set(threading.enumerate()) == threads
+    assert list(made_ahead([], workers=2)) == []
+
+
+def test_batches_for_a_gpu_are_those_of_the_cpu(task):
+    """On the meta device, which cannot tell a value, in place of a GPU; and on the CPU by several threads."""
+    task = replace(task, batch_size=1, augment=Augment(mosaic=0.5, mixup=0.5))
+    plain = list(task.batches("train", 1))
+    several = list(replace(task, workers=3).batches("train", 1))
+    assert all(torch.equal(a, b) for x, y in zip(plain, several, strict=True) for a, b in zip(x, y, strict=True))
+    placed = task.on("meta")
+    assert [(x.device.type, x.shape, x.dtype) for x, _ in placed.batches("train", 1)] == [
+        ("meta", x.shape, x.dtype) for x, _ in plain
+    ]
+    assert task.on("cpu") is task and placed.identity == task.identity
 
 
 def test_the_thread_stops_with_its_consumer():

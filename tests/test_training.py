@@ -52,6 +52,47 @@ def test_it_learns(optimizer):
     assert [record["epoch"] for record in trained.history] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("how", ["compile", "checkpoint"])
+def test_a_compiled_or_checkpointed_training_learns_the_same(how, monkeypatch):
+    compiled = []
+
+    def compile_(function, **options):
+        compiled.append(function)
+        return torch_compile(function, backend="aot_eager", **options)
+
+    torch_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_)
+    config = replace(CONFIG, epochs=2)
+    plain, told = train(*task(), config), train(*task(), replace(config, **{how: True}))
+    assert len(compiled) == (how == "compile")
+    for one, other in zip(plain.history, told.history, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+    for trained in (told.model, told.ema):
+        assert not any("forward" in vars(part) for part in trained.modules())
+    for one, other in zip(plain.ema.state_dict().values(), told.ema.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_compiled_training_that_fails_leaves_the_model_as_it_was(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: lambda x: 1 / 0)
+    model, *rest = task()
+    with pytest.raises(ZeroDivisionError):
+        train(model, *rest, replace(CONFIG, compile=True))
+    assert model(torch.zeros(2, 4)).shape == (2, 1)
+
+
+def test_how_a_model_runs_is_checked():
+    with pytest.raises(ParameterError, match="compile of a training must be true or false, got 'yes'"):
+        TrainingConfig(compile="yes")
+    with pytest.raises(ParameterError, match="compiled or checkpointed, not both"):
+        TrainingConfig(compile=True, checkpoint=True)
+
+
+def test_without_a_clip_no_norm_is_computed(monkeypatch):
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda *_: 1 / 0)
+    train(*task(), replace(CONFIG, epochs=1, clip=math.inf))
+
+
 @pytest.mark.parametrize("kill_after", [1, 3, 5])
 def test_a_killed_training_ends_where_it_would_have_ended(tmp_path, kill_after):
     def kill(done, total, note=""):

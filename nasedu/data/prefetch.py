@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,14 +21,31 @@ def prefetched(items: Iterable[T], ahead: int = 2) -> Iterator[T]:
     closed. The items must not draw from the global random state, which the consumer may use at the same time.
     """
     iterator, end = iter(items), object()
-    worker = ThreadPoolExecutor(1, "prefetch")
+    with closing(made_ahead(itertools.repeat(partial(next, iterator, end)), ahead=ahead)) as made:
+        for item in made:
+            if item is end:
+                return
+            yield item
+
+
+def made_ahead(makers: Iterable[Callable[[], T]], workers: int = 1, ahead: int = 2) -> Iterator[T]:
+    """What each maker gives, in their order, up to `ahead` of them called in threads before they are asked for.
+
+    The rest is as in `prefetched`. Makers that are called side by side must not depend on one another.
+
+    makers: functions.
+    workers: threads.
+    ahead: how many results wait at the most.
+    """
+    makers, pool = iter(makers), ThreadPoolExecutor(workers, "prefetch")
     try:
-        waiting = deque(worker.submit(next, iterator, end) for _ in range(ahead))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(worker.submit(next, iterator, end))
+        waiting = deque(pool.submit(make) for make in itertools.islice(makers, ahead))
+        while waiting:
+            item = waiting.popleft().result()
+            waiting.extend(pool.submit(make) for make in itertools.islice(makers, 1))
             yield item
     finally:
-        worker.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 class Shared:

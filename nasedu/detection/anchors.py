@@ -129,20 +129,48 @@ def assign(
     shapes: the maps' (H, W).
     ratio: as in `best_possible_recall`.
     """
-    return [_assign_scale(targets, *scale, ratio) for scale in zip(anchors, strides, shapes, strict=True)]
+    return [
+        Assignment(*(index[valid] for index in found))  # in order of cell, then of object and anchor
+        for found, valid in candidates(targets, anchors, strides, shapes, ratio)
+    ]
 
 
-def _assign_scale(targets: Tensor, anchors: Tensor, stride: int, shape: tuple[int, int], ratio: float) -> Assignment:
-    low, high = targets[:, 2:4], targets[:, 4:6]
-    target, anchor = (side_ratio(high - low, anchors) < ratio).nonzero(as_tuple=True)
+def candidates(
+    targets: Tensor,
+    anchors: Tensor,
+    strides: Sequence[int],
+    shapes: Sequence[tuple[int, int]],
+    ratio: float = RATIO,
+) -> list[tuple[Assignment, Tensor]]:
+    """Every scale's pairs of an object and an anchor in each of three cells, 3 * n * A, and which are positives.
+
+    Their number is known before anything is computed, so that a GPU is not waited for. What is no positive lies in a
+    cell that is there. Which are: bool (3 * n * A,).
+
+    targets: (n, 6).
+    anchors: (scales, A, 2) in pixels.
+    strides: of each scale.
+    shapes: the maps' (H, W).
+    ratio: as in `best_possible_recall`.
+    """
+    return [_candidates(targets, *scale, ratio) for scale in zip(anchors, strides, shapes, strict=True)]
+
+
+def _candidates(
+    targets: Tensor, anchors: Tensor, stride: int, shape: tuple[int, int], ratio: float
+) -> tuple[Assignment, Tensor]:
+    low, high, count = targets[:, 2:4], targets[:, 4:6], len(anchors)
+    fits = (side_ratio(high - low, anchors) < ratio).flatten()
+    target = torch.arange(len(targets), device=targets.device).repeat_interleave(count)
+    anchor = torch.arange(count, device=targets.device).repeat(len(targets))
     centre = ((low + high) / (2 * stride))[target]
-    limit = centre.new_tensor([shape[1], shape[0]])
-    own = centre.floor().clamp(min=0).minimum(limit - 1)
+    places = torch.tensor([[1.0, 0.0], [0.0, 1.0], [shape[1] - 1.0, shape[0] - 1.0]])
+    right, below, last = places.to(centre, non_blocking=True)
+    own = centre.floor().clamp(min=0).minimum(last)
     step = torch.sign(centre - own - 0.5)  # towards the nearer neighbour; 0 exactly between the two
-    cells = torch.stack([own, own + step * step.new_tensor([1, 0]), own + step * step.new_tensor([0, 1])])
+    cells = torch.stack([own, own + step * right, own + step * below])
     exists = torch.stack([torch.ones_like(step[:, 0]), step[:, 0], step[:, 1]]) != 0
-    inside = ((cells >= 0) & (cells < limit)).all(dim=-1)
-    which, match = (exists & inside).nonzero(as_tuple=True)
-    column, row = cells[which, match].long().unbind(dim=-1)
-    target = target[match]
-    return Assignment(targets[target, 0].long(), anchor[match], row, column, target)
+    valid = exists & ((cells >= 0) & (cells <= last)).all(dim=-1) & fits
+    column, row = cells.clamp(min=0).minimum(last).long().flatten(0, 1).unbind(dim=-1)
+    target, anchor = target.repeat(3), anchor.repeat(3)
+    return Assignment(targets[target, 0].long(), anchor, row, column, target), valid.flatten()

@@ -8,6 +8,7 @@ are multiplied by random gains. Without mosaic the canvas is one image in a grey
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,16 @@ from torchvision.ops import box_area, clip_boxes_to_image
 from nasedu.errors import ParameterError, check_number
 
 GREY = 114  # of 255: what fills a canvas outside its images, as in letterboxing
+
+
+class Change(NamedTuple):
+    """What was drawn for B outputs: `mosaic` (B,), `zoom` (B, 2), negative in x where mirrored, `shift` (B, 2) in image
+    sides, and `gains` (B, 3) of hue, saturation and value."""
+
+    mosaic: Tensor
+    zoom: Tensor
+    shift: Tensor
+    gains: Tensor
 
 
 @dataclass(frozen=True)
@@ -70,23 +81,42 @@ class Augment:
         if tiles is None:
             others = rng.integers(len(images), size=(len(images), 3))
             tiles = torch.cat([torch.arange(len(images))[:, None], torch.from_numpy(others)], dim=1)
-        mosaic = torch.from_numpy(rng.random(len(tiles)) < self.mosaic)
-        zoom, shift = self._window(len(tiles), rng)
-        warped = _warp(_canvas(images, tiles, mosaic), zoom, shift)
-        gains = 1 + rng.uniform(-1, 1, (len(tiles), 3)) * self.hsv
-        if any(self.hsv):
-            warped = jitter_hsv(warped, torch.from_numpy(gains).float())
-        return warped, self._boxes(targets, tiles, mosaic, zoom, shift, images.shape[-1])
+        change = self.draw(len(tiles), rng)
+        return self.pixels(images, tiles, change), self.boxes(targets, tiles, change, images.shape[-1])
 
-    def _window(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """zoom (count, 2), negative in x where mirrored, and shift (count, 2) in image sides."""
+    def draw(self, count: int, rng: np.random.Generator) -> Change:
+        """What is to be done to so many outputs; it depends on no pixel.
+
+        count: outputs.
+        rng: draws everything.
+        """
+        mosaic = torch.from_numpy(rng.random(count) < self.mosaic)
         zoom = np.repeat(rng.uniform(1 - self.scale, 1 + self.scale, (count, 1)), 2, axis=1)
         zoom[:, 0] *= np.where(rng.random(count) < self.flip, -1, 1)
         shift = rng.uniform(-self.translate, self.translate, (count, 2))
-        return torch.from_numpy(zoom).float(), torch.from_numpy(shift).float()
+        gains = 1 + rng.uniform(-1, 1, (count, 3)) * self.hsv
+        return Change(mosaic, *(torch.from_numpy(drawn).float() for drawn in (zoom, shift, gains)))
 
-    def _boxes(self, targets: Tensor, tiles: Tensor, mosaic: Tensor, zoom: Tensor, shift: Tensor, side: int) -> Tensor:
-        """The targets of all tiles, moved with their pixels."""
+    def pixels(self, images: Tensor, tiles: Tensor, change: Change) -> Tensor:
+        """The new images, float (B, 3, S, S) in 0..1, made where `images` are.
+
+        images: uint8 (N, 3, S, S), on any device.
+        tiles: (B, 4) or (B, 1), on the CPU as `change` is.
+        change: what `draw` gave.
+        """
+        zoom, shift, gains = (drawn.to(images.device, non_blocking=True) for drawn in change[1:])
+        warped = _warp(_canvas(images, tiles, change.mosaic), zoom, shift)
+        return jitter_hsv(warped, gains) if any(self.hsv) else warped
+
+    def boxes(self, targets: Tensor, tiles: Tensor, change: Change, side: int) -> Tensor:
+        """The targets of all tiles, moved with their pixels.
+
+        targets: (n, 6), on the CPU as everything here.
+        tiles: as in `pixels`.
+        change: likewise.
+        side: S.
+        """
+        mosaic, zoom, shift, _ = change
         used = mosaic[:, None] | (torch.arange(tiles.shape[1]) == 0)
         output, tile, row = (used[..., None] & (tiles[..., None] == targets[:, 0])).nonzero(as_tuple=True)
         corner = torch.stack([tile % 2, tile // 2], dim=1) * float(side)
@@ -104,14 +134,19 @@ class Augment:
 def _canvas(images: Tensor, tiles: Tensor, mosaic: Tensor) -> Tensor:
     """Float canvases (B, 3, 2S, 2S) less grey, so that grey is the zero inside them and outside."""
     side, mosaics = images.shape[-1], int(mosaic.sum())
-    quarters = images[tiles[mosaic].reshape(mosaics, 2, 2)].permute(0, 3, 1, 4, 2, 5)  # B, 3, row, S, column, S
+    # places rather than masks, which a GPU would have to be asked for
+    whole, single = (mask.nonzero().flatten() for mask in (mosaic, ~mosaic))
+    several, first, whole, single = (
+        index.to(images.device, non_blocking=True) for index in (tiles[whole], tiles[single, 0], whole, single)
+    )
+    quarters = images[several.reshape(mosaics, 2, 2)].permute(0, 3, 1, 4, 2, 5)  # B, 3, row, S, column, S
     tiled = quarters.reshape(mosaics, 3, 2 * side, 2 * side).float().sub_(GREY)
     if mosaics == len(tiles):
         return tiled
-    canvas = torch.zeros(len(tiles), *tiled.shape[1:])
-    canvas[mosaic] = tiled
+    canvas = torch.zeros(len(tiles), *tiled.shape[1:], device=images.device)
+    canvas[whole] = tiled
     inner = slice(side // 2, side // 2 + side)
-    canvas[~mosaic, :, inner, inner] = images[tiles[~mosaic, 0]].float() - GREY
+    canvas[single, :, inner, inner] = images[first].float() - GREY
     return canvas
 
 

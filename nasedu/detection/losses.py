@@ -12,12 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
-from torchvision.ops import complete_box_iou_loss
 
 from nasedu import processes
-from nasedu.detection.anchors import RATIO, Assignment, assign
+from nasedu.detection.anchors import RATIO, Assignment, assign, candidates
 from nasedu.detection.boxes import decode_boxes
 from nasedu.errors import ParameterError, check_name
+
+EPS = 1e-7  # torchvision's, beside areas and squares
 
 
 def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
@@ -29,8 +30,34 @@ def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def paired_ciou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Complete IoU (n,), at most 1 (Zheng et al. 2020, eq. 10): IoU less centre distance and aspect terms."""
-    return 1 - complete_box_iou_loss(boxes, others)
+    """Complete IoU (n,), at most 1 (Zheng et al. 2020, eq. 10): IoU less centre distance and aspect terms.
+
+    What torchvision's `complete_box_iou_loss` gives, to the last bit with its gradient; but that one picks out the
+    boxes that overlap, and a GPU would be waited for.
+    """
+    iou = _overlap_share(boxes, others)
+    distance = _centre_distance(boxes, others)
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = boxes.unbind(-1), others.unbind(-1)
+    aspect = 4 / torch.pi**2 * (torch.atan((u2 - u1) / (v2 - v1)) - torch.atan((x2 - x1) / (y2 - y1))).pow(2)
+    with torch.no_grad():
+        alpha = aspect / (1 - iou + aspect + EPS)
+    return 1 - (1 - iou + distance + alpha * aspect)
+
+
+def _overlap_share(boxes: Tensor, others: Tensor) -> Tensor:
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = boxes.unbind(-1), others.unbind(-1)
+    left, top, right, bottom = torch.max(x1, u1), torch.max(y1, v1), torch.min(x2, u2), torch.min(y2, v2)
+    both = torch.where((bottom > top) & (right > left), (right - left) * (bottom - top), 0.0)
+    union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - both
+    return both / (union + EPS)
+
+
+def _centre_distance(boxes: Tensor, others: Tensor) -> Tensor:
+    """Squared, as a share of the squared diagonal of the smallest box around both."""
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = boxes.unbind(-1), others.unbind(-1)
+    left, top, right, bottom = torch.min(x1, u1), torch.min(y1, v1), torch.max(x2, u2), torch.max(y2, v2)
+    diagonal = (right - left) ** 2 + (bottom - top) ** 2 + EPS
+    return (((x2 + x1) / 2 - (u1 + u2) / 2) ** 2 + ((y2 + y1) / 2 - (v1 + v2) / 2) ** 2) / diagonal
 
 
 OVERLAPS = {"iou": paired_iou, "ciou": paired_ciou}
@@ -52,6 +79,8 @@ class DetectionLoss:
     cls: of the classes, times num_classes / 80.
     balance: of each scale's objectness.
     ratio: the factor between sides that an anchor stays below.
+    looks: whether the positives are picked out, for which a GPU must be waited for; else every candidate is computed
+        and those that are none weigh 0, which is the same but for rounding. None: on the CPU alone.
     pooled: take the means of box and cls over the positives of all scales at once, so that a scale with few does not
         count as much as one with many (ours; the published loss takes them scale by scale).
     """
@@ -68,6 +97,7 @@ class DetectionLoss:
         cls: float = 0.5,
         balance: Sequence[float] = (4.0, 1.0, 0.4),
         ratio: float = RATIO,
+        looks: bool | None = None,
         pooled: bool = False,
     ):
         self.overlap = OVERLAPS[check_name("box loss", iou, OVERLAPS)]
@@ -77,7 +107,7 @@ class DetectionLoss:
                 f"a detection loss needs anchors and a balance weight for each scale: {len(self.strides)} "
                 f"strides came with anchors for {len(self.anchors)} and weights for {len(balance)}"
             )
-        self.balance, self.pooled = balance, pooled
+        self.balance, self.pooled, self.looks = balance, pooled, looks
         scaling = 3 / len(self.strides)
         self.weights = {"box": box * scaling, "obj": obj * scaling, "cls": cls * num_classes / 80 * scaling}
         self.num_classes = num_classes
@@ -85,25 +115,26 @@ class DetectionLoss:
     def __call__(self, maps: Sequence[Tensor], targets: Tensor) -> dict[str, Tensor]:
         """maps: raw (B, A, H, W, 5 + classes) for each scale; targets (n, 6), n may be 0."""
         device = maps[0].device
-        targets, anchors = targets.to(device), self.anchors.to(device)
+        targets, anchors = (t.to(device, non_blocking=True) for t in (targets, self.anchors))
         shapes = [tuple(raw.shape[2:4]) for raw in maps]
-        positives = assign(targets, anchors, self.strides, shapes, self.ratio)
+        looks = device.type == "cpu" if self.looks is None else self.looks
+        asked = targets, anchors, self.strides, shapes, self.ratio
+        positives = [(found, None) for found in assign(*asked)] if looks else candidates(*asked)
         sums = {name: torch.zeros((), device=device) for name in self.weights}
-        team = processes.current()  # each of which has a part of the batch: means are over the positives of all
-        counts = team.mean(torch.tensor([float(len(found.target)) for found in positives])).tolist()
-        mean_count = max(sum(counts) * team.number / len(maps), 1) / team.number
-        for scale, (raw, found) in enumerate(zip(maps, positives, strict=True)):
+        shares = _shares(positives, self.pooled)
+        for scale, (raw, (found, valid)) in enumerate(zip(maps, positives, strict=True)):
             raw = raw.float()
             predicted = raw[found.image, found.anchor, found.row, found.column]
             overlap = self._overlap(predicted, found, targets, anchors[scale], self.strides[scale])
-            obj = bce(raw[..., 4], _objectness(raw, found, overlap))
+            seen = overlap if valid is None else overlap.where(valid, 0.0)
+            obj = bce(raw[..., 4], _objectness(raw, found, seen))
             sums["obj"] = sums["obj"] + self.balance[scale] * obj
             if len(found.target):  # the mean over no positives would be NaN
-                share = len(found.target) / (mean_count if self.pooled else counts[scale])
-                sums["box"] = sums["box"] + share * (1 - overlap).mean()
-                sums["cls"] = sums["cls"] + share * self._classes(predicted, targets[found.target, 1].long())
+                sums["box"] = sums["box"] + shares[scale] * _mean(1 - overlap, valid)
+                labels = targets[found.target, 1].long()
+                sums["cls"] = sums["cls"] + shares[scale] * self._classes(predicted, labels, valid)
         parts = {name: self.weights[name] * value for name, value in sums.items()}
-        return {**parts, "total": sum(parts.values()) * (len(maps[0]) * team.number)}
+        return {**parts, "total": sum(parts.values()) * (len(maps[0]) * processes.current().number)}
 
     def _overlap(self, predicted: Tensor, found: Assignment, targets: Tensor, anchors: Tensor, stride: int) -> Tensor:
         cells = torch.stack([found.column, found.row], dim=1)
@@ -111,10 +142,33 @@ class DetectionLoss:
         far = boxes[:, 2:].maximum(boxes[:, :2] + SMALLEST)
         return self.overlap(torch.cat([boxes[:, :2], far], dim=1), targets[found.target, 2:])
 
-    def _classes(self, predicted: Tensor, labels: Tensor) -> Tensor:
+    def _classes(self, predicted: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
         if self.num_classes == 1:
             return predicted.new_zeros(())
-        return bce(predicted[:, 5:], torch.nn.functional.one_hot(labels, self.num_classes).float())
+        if valid is None:
+            return bce(predicted[:, 5:], torch.nn.functional.one_hot(labels, self.num_classes).float())
+        right = labels[:, None] == torch.arange(self.num_classes, device=labels.device)  # `one_hot` looks at labels
+        return _mean(bce(predicted[:, 5:], right.float(), reduction="none").mean(1), valid)
+
+
+def _shares(positives: Sequence[tuple[Assignment, Tensor | None]], pooled: bool) -> Sequence[float | Tensor]:
+    """What the mean of each scale weighs: 1, or its part of all positives times the number of scales.
+
+    Of several processes each has a part of the batch, and so the part that its positives are of those of all.
+    """
+    team, looked = processes.current(), positives[0][1] is None
+    counts = [len(found.target) if valid is None else valid.sum() for found, valid in positives]
+    own = torch.tensor(counts).double() if looked else torch.stack(counts).double()
+    every = team.number * team.mean(own)
+    shares = team.number * own / (every.mean() if pooled else every).clamp(min=1)
+    return shares.tolist() if looked else shares.float().unbind()
+
+
+def _mean(values: Tensor, valid: Tensor | None) -> Tensor:
+    """The mean of values (p,) over the positives; 0 where every one is a candidate and none a positive."""
+    if valid is None:
+        return values.mean()
+    return values.where(valid, 0.0).sum() / valid.sum().clamp(min=1)
 
 
 def _objectness(raw: Tensor, found: Assignment, overlap: Tensor) -> Tensor:

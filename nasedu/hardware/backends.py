@@ -1,4 +1,4 @@
-"""What runs a network when its time is taken: PyTorch as it is or compiled, ONNX Runtime, CUDA with its own events.
+"""What runs a network when its time is taken: PyTorch as it is or compiled, ONNX Runtime, a captured CUDA graph.
 
 A backend is a context manager that makes a `Program` of a network; how often it runs, and how the times are summed up,
 is `nasedu.hardware.latency`'s business.
@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from nasedu.errors import BackendError, ParameterError, check_name
 from nasedu.hardware.export import example_inputs, export_onnx, onnx_session
-from nasedu.modules import copy_of, evaluation_mode, hidden
+from nasedu.modules import copy_of, evaluation_mode, hidden, reason
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -47,6 +47,7 @@ class Job:
     threads: int
     precision: str
     device: torch.device
+    backend: str = "torch"
 
 
 class Program:
@@ -78,18 +79,60 @@ class CudaProgram(Program):
     """A program whose time is that between two events in CUDA's queue.
 
     For a network whose kernels take longer than starting them that is the GPU's own time. A small one's queue runs
-    empty, and its time is how fast the CPU starts kernels.
+    empty, and its time is how fast the CPU starts kernels: `Replayed` leaves that out.
     """
 
     def seconds(self, runs: int, clock: Clock) -> float:
         """What passes on the GPU between the first run's start and the last one's end; `clock` is not read."""
+        repeated = self.repeated(runs)
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
-        for _ in range(runs):
-            self.call()
+        repeated()
         end.record()
         end.synchronize()
         return start.elapsed_time(end) / 1e3
+
+    def repeated(self, runs: int) -> Callable[[], object]:
+        """What starts so many runs."""
+        return lambda: [self.call() for _ in range(runs)]
+
+
+class Replayed(CudaProgram):
+    """A program that is captured in a CUDA graph, which starts all its kernels at once: how a network is deployed.
+
+    As many runs as a repeat holds are captured one behind the other, so that a block of a few microseconds is not timed
+    as the start of a graph: within a network's graph it has none of its own.
+    """
+
+    def __init__(self, call: Callable[[], object], wait: Callable[[], object] = lambda: None):
+        super().__init__(call, wait, on_cpu=False)
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+
+    def repeated(self, runs: int) -> Callable[[], object]:
+        """The replay of a graph of so many runs, which is captured the first time."""
+        if runs not in self._graphs:
+            self._graphs[runs] = capture(super().repeated(runs))
+        return self._graphs[runs].replay
+
+    def idle(self) -> Program:
+        """Two events with nothing between them: a graph of nothing cannot be captured."""
+        return CudaProgram(lambda: None, self.wait, on_cpu=False)
+
+
+def capture(call: Callable[[], object]) -> torch.cuda.CUDAGraph:
+    """A CUDA graph of what `call` starts, which must neither look at its results nor allocate outside of PyTorch.
+
+    It runs three times before, on a stream of its own as PyTorch wants it, so that libraries choose their kernels.
+    """
+    side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    with torch.cuda.graph(graph):
+        call()
+    return graph
 
 
 @contextmanager
@@ -112,8 +155,8 @@ def compiled(job: Job) -> Iterator[Program]:
             program = torch.compile(module, dynamic=False)
             program(*inputs)
         except Exception as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise BackendError(f"torch.compile does not work for this network on this machine: {reason[0]}") from error
+            told = "torch.compile does not work for this network on this machine"
+            raise BackendError(f"{told}: {reason(error)}") from error
         yield Program(lambda: program(*inputs), waiting(job.device), job.device.type == "cpu")
 
 
@@ -148,19 +191,38 @@ def onnx_program(path: str | Path, input_shapes: Sequence[tuple[int, ...]], batc
 
 @contextmanager
 def cuda(job: Job) -> Iterator[Program]:
-    """PyTorch on an NVIDIA GPU, timed by CUDA events, at any precision."""
+    """PyTorch on an NVIDIA GPU as it would be deployed: the replays of a captured graph, timed by CUDA events.
+
+    Raises `BackendError` for a network that cannot be captured, such as one whose next step depends on a value.
+    """
     with ready(job) as (module, inputs), torch.inference_mode(), torch.cuda.device(job.device):
-        yield CudaProgram(lambda: module(*inputs), on_cpu=False)
+        module(*inputs)  # a network that does not run at all is its maker's mistake
+        program = Replayed(lambda: module(*inputs), waiting(job.device))
+        try:
+            program.repeated(1)
+        except RuntimeError as error:
+            told = "a CUDA graph cannot be captured of this network (backend='torch' times it operation by operation)"
+            raise BackendError(f"{told}: {reason(error)}") from error
+        yield program
 
 
 BACKENDS = {"torch": eager, "compiled": compiled, "onnxruntime": onnxruntime, "cuda": cuda}
-WHOLE_PROGRAMS = ("compiled", "onnxruntime")  # these run no operator for an identity within a network
+LAUNCHES = {"torch": "eager", "compiled": "torch.compile", "onnxruntime": "onnxruntime session", "cuda": "cuda graph"}
+WHOLE_PROGRAMS = ("compiled", "onnxruntime", "cuda")  # these run no operator for an identity within a network
 
 
-def make_job(backend: str, module, input_shapes, batch, threads, precision, device) -> Job:
+def usual_backend(device: torch.device | str | None) -> str:
+    """What times a network where nothing else is asked for: a captured graph on an NVIDIA GPU, else PyTorch as it is.
+
+    device: where it runs; None is the CPU.
+    """
+    return "cuda" if str(device or "cpu").partition(":")[0] == "cuda" else "torch"
+
+
+def make_job(backend: str | None, module, input_shapes, batch, threads, precision, device) -> Job:
     """Check what a measurement is asked for. Raises `UnknownName`, `ParameterError`, `BackendError`.
 
-    backend: one of `BACKENDS`.
+    backend: one of `BACKENDS`; None: `usual_backend`.
     module: the network.
     input_shapes: of each input, (C, H, W).
     batch: images of one run.
@@ -168,14 +230,18 @@ def make_job(backend: str, module, input_shapes, batch, threads, precision, devi
     precision: one of `PRECISIONS`.
     device: where to run; None is where the backend has to, or where the module is.
     """
-    check_name("backend", backend, BACKENDS)
+    own = next((t.device for t in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    backend = check_name("backend", usual_backend(device or own) if backend is None else backend, BACKENDS)
     check_name("precision", precision, PRECISIONS)
     _check_shapes(input_shapes)
     if any(is_lazy(t) for t in module.parameters()):
         raise ParameterError(hidden(module))
-    if precision != "float32" and backend != "cuda":
-        raise ParameterError(f"{precision} is timed by the cuda backend only, not by {backend}")
-    return Job(module, input_shapes, batch, threads, precision, _device(backend, module, device))
+    if precision != "float32" and backend == "onnxruntime":
+        raise ParameterError(f"{precision} is timed on a GPU only, not by {backend}")
+    place = _device(backend, own, device)
+    if precision != "float32" and place.type == "cpu":
+        raise ParameterError(f"{precision} is timed on a GPU only (backend='cuda'), not by {backend} on {place}")
+    return Job(module, input_shapes, batch, threads, precision, place, backend)
 
 
 def _check_shapes(input_shapes: Sequence[Sequence[int]]) -> None:
@@ -186,9 +252,8 @@ def _check_shapes(input_shapes: Sequence[Sequence[int]]) -> None:
         raise ParameterError(f"a network is timed on inputs of one shape or more, such as (3, 64, 64), got {shapes}")
 
 
-def _device(backend: str, module: nn.Module, device: torch.device | str | None) -> torch.device:
-    """Where to run: `device`, or where the backend has to, or where the module is."""
-    own = next((t.device for t in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+def _device(backend: str, own: torch.device, device: torch.device | str | None) -> torch.device:
+    """Where to run: `device`, or where the backend has to, or where the module is, its `own`."""
     needed = {"cuda": "cuda", "onnxruntime": "cpu"}.get(backend)
     try:
         device = torch.device(needed or own) if device is None else torch.device(device)

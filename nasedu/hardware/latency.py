@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
-import platform
 import statistics
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from nasedu.errors import check_whole
-from nasedu.hardware.backends import BACKENDS, Clock, Program, make_job, onnx_program
+from nasedu.hardware.backends import BACKENDS, Clock, Program, make_job, onnx_program, usual_backend
+from nasedu.hardware.memory import Peak
 from nasedu.modules import told_of_inputs
-from nasedu.origin import processor
 
 SHORTEST = 2e-4  # seconds that one repeat lasts at least: a thousand times what a clock's tick and reading it cost
 ATTEMPTS, PATIENCE = 3, 10  # tries, and the seconds after which no other one begins
@@ -39,7 +36,9 @@ class Latency:
     """Milliseconds per batch: `median`, and the quartiles `low` and `high` over `repeats`.
 
     `overhead` is the timer's own median in ms, which each repeat holds once. `noisy`: all `attempts` were disturbed,
-    and this is the calmest.
+    and this is the calmest. `load_ms` is what passes before the network can be used: the module is moved, compiled,
+    exported or captured, and runs once. `memory_mb` is how much memory (10^6 bytes) that and all runs took at the most;
+    see `hardware.memory`. None where the system does not tell.
     """
 
     median: float
@@ -53,18 +52,22 @@ class Latency:
     overhead: float = 0.0
     noisy: bool = False
     attempts: int = 1
+    load_ms: float = 0.0
+    memory_mb: float | None = None
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         parts = [f"{_short(self.median)} ms ({_short(self.low)} to {_short(self.high)})", f"batch {self.batch}"]
         parts += [threads, self.backend] + [self.precision] * (self.precision != "float32")
+        parts += [f"loaded in {_short(self.load_ms)} ms"] if self.load_ms else []
+        parts += [f"{_short(self.memory_mb)} MB"] if self.memory_mb is not None else []
         return ", ".join(parts + ["noisy"] * self.noisy)
 
 
 def measure(
     module: nn.Module,
     *input_shapes: tuple[int, ...],
-    backend: str = "torch",
+    backend: str | None = None,
     batch: int = 1,
     threads: int = 1,
     repeats: int = 30,
@@ -82,12 +85,12 @@ def measure(
 
     module: the network; it stays as it is.
     input_shapes: of each input, (C, H, W).
-    backend: one of `BACKENDS`.
+    backend: one of `BACKENDS`; None is "cuda" on an NVIDIA GPU, else "torch".
     batch: images of one run.
     threads: of the CPU, fixed meanwhile.
     repeats: how many times are taken.
     warmup: runs before the first that counts; there is at least one, which tells how long a run is.
-    precision: "float32"; with cuda "float16" or "bfloat16" as well.
+    precision: "float32"; on a GPU "float16" or "bfloat16" as well.
     device: where to run; None is where the module is.
 
     Raises `UnknownName`, `ParameterError` (fewer than 3 repeats, or inputs that the network does not take, say) and
@@ -109,26 +112,27 @@ def timer(module: nn.Module, *input_shapes: tuple[int, ...], **options) -> Itera
     Raises as `measure`.
     """
     made = measure_defaults() | options
-    threads, backend, device = (made[name] for name in ("threads", "backend", "device"))
-    settings = {name: made[name] for name in ("batch", "threads", "backend", "precision")}
-    _check(made["batch"], threads, made["repeats"], made["warmup"])
-    job = make_job(backend, module, input_shapes, made["batch"], threads, made["precision"], device)
+    batch, threads, precision = (made[name] for name in ("batch", "threads", "precision"))
+    _check(batch, threads, made["repeats"], made["warmup"])
+    job = make_job(made["backend"], module, input_shapes, batch, threads, precision, made["device"])
     told = partial(told_of_inputs, "the network does not run", input_shapes)
     with ExitStack() as stack:
         with told(), fixed_threads(threads):
-            program = stack.enter_context(BACKENDS[backend](job))
+            peak, start = Peak(job.device, job.module), CLOCK.wall()
+            ready = _Ready(stack.enter_context(BACKENDS[job.backend](job)), peak, start)
+        settings = {"batch": batch, "threads": threads, "backend": job.backend, "precision": precision}
 
         def time(level: int = 3) -> Latency:
-            with told(), fixed_threads(threads):
-                return _latency(program, made["warmup"], made["repeats"], level, **settings)
+            with fixed_threads(threads):
+                return _latency(ready, made["warmup"], made["repeats"], level, settings)
 
         yield time
 
 
-def measure_defaults() -> dict[str, object]:
-    """The options of `measure` with their defaults."""
+def measure_defaults(device: torch.device | str | None = None) -> dict[str, object]:
+    """The options of `measure` with their defaults, those on a device."""
     taken = inspect.signature(measure).parameters.values()
-    return {p.name: p.default for p in taken if p.kind is p.KEYWORD_ONLY}
+    return {p.name: p.default for p in taken if p.kind is p.KEYWORD_ONLY} | {"backend": usual_backend(device)}
 
 
 def measure_onnx(
@@ -149,8 +153,11 @@ def measure_onnx(
     warmup: runs before the first that counts.
     """
     _check(batch, threads, repeats, warmup)
+    start, peak = CLOCK.wall(), Peak(torch.device("cpu"))
     program = onnx_program(path, input_shapes, batch, threads)
-    return _latency(program, warmup, repeats, 3, batch=batch, threads=threads, backend="onnxruntime")
+    settings = {"batch": batch, "threads": threads, "backend": "onnxruntime"}
+    ready = _Ready(program, peak, start)
+    return _latency(ready, warmup, repeats, 3, settings)
 
 
 @dataclass(frozen=True)
@@ -182,13 +189,27 @@ class _Attempt:
         return self.disturbance <= 1
 
 
-def _latency(program: Program, warmup: int, repeats: int, level: int, **settings) -> Latency:
+class _Ready:
+    """A program that has run once, in `first` seconds, and what it took until then.
+
+    program: the network.
+    peak: of memory.
+    start: when its loading began.
+    """
+
+    def __init__(self, program: Program, peak: Peak, start: float):
+        self.program, self.peak, self.first = program, peak, program.seconds(1, CLOCK)
+        self.loaded = CLOCK.wall() - start
+
+
+def _latency(ready: _Ready, warmup: int, repeats: int, level: int, settings: dict) -> Latency:
     """Warm up, then try until an attempt is calm, or the last; a warning if every attempt was disturbed.
 
     level: how many calls above the warning stands, at the line of whoever asked.
     """
+    program = ready.program
     overhead = statistics.median(program.idle().seconds(1, CLOCK) for _ in range(30))
-    fastest = min(program.seconds(1, CLOCK) for _ in range(max(warmup, 1)))
+    fastest = min([ready.first, *(program.seconds(1, CLOCK) for _ in range(warmup - 1))])
     runs = max(1, math.ceil(SHORTEST / max(fastest - overhead, overhead, 1e-9)))
     start, tries = CLOCK.wall(), [_attempt(program, repeats, runs)]
     while not tries[-1].calm and len(tries) < ATTEMPTS and CLOCK.wall() - start < PATIENCE:
@@ -200,6 +221,7 @@ def _latency(program: Program, warmup: int, repeats: int, level: int, **settings
             NoisyMeasurement,
             stacklevel=level,
         )
+    settings = settings | {"load_ms": 1e3 * ready.loaded, "memory_mb": ready.peak.megabytes()}
     times = {"median": 1e3 * best.median, "low": 1e3 * best.low, "high": 1e3 * best.high}
     settings |= {"repeats": repeats, "overhead": 1e3 * overhead, "noisy": not best.calm, "attempts": len(tries)}
     return Latency(**times, **settings)
@@ -242,16 +264,3 @@ def fixed_threads(threads: int):
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def describe_device(device: str | torch.device | None = None, backend: str = "torch") -> dict[str, str | int]:
-    """The device and the software that a measurement was made with; `device` None is the CPU, or the GPU for cuda."""
-    device = torch.device(device or ("cuda" if backend == "cuda" else "cpu"))
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    return {
-        "device": name,
-        "cores": os.cpu_count() or 1,
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    } | ({"onnxruntime": metadata.version("onnxruntime")} if backend == "onnxruntime" else {})

@@ -108,7 +108,7 @@ def spectral_entropy(features: Tensor) -> float:
 def _units(probe: Probe, layers: Layers, weights: str, inputs: str) -> list[Unit]:
     check_name("weights of az_nas", weights, ("kaiming", "given"))
     check_name("inputs of az_nas", inputs, ("noise", "images"))
-    model = kaiming(probe.copy(), probe.generator) if weights == "kaiming" else probe.copy()
+    model = kaiming(probe.copy(), probe.source) if weights == "kaiming" else probe.copy()
     images = probe.normal(*probe.images.shape) if inputs == "noise" else probe.images
     return run_units(model, images, layers)
 

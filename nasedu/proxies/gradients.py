@@ -41,7 +41,7 @@ def grad_norm(probe: Probe, *, form: str = "layers") -> float:
     """
     if check_name("form of grad_norm", form, ("layers", "zennas")) == "layers":
         return sum(float(g.norm(dtype=torch.promote_types(g.dtype, torch.float32))) for g in probe.gradients.values())
-    model = standard_normal(probe.copy(), probe.generator)
+    model = standard_normal(probe.copy(), probe.source)
     logits = model(probe.images.clone())
     cross_entropy(logits, probe.batch)  # complains where these are no logits
     drawn = torch.randint(logits.shape[1], (len(probe.images),), generator=probe.generator, device="cpu")

@@ -14,7 +14,8 @@ LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 def standard_normal(model: nn.Module, generator: torch.Generator) -> nn.Module:
     """Weights of convolutions and linear layers from N(0, 1), biases 0, batch normalisation 1 and 0; in place.
 
-    Zen-NAS's initialisation (Lin et al. 2021, section 3.2). Drawn on the CPU: every device gets the same.
+    Zen-NAS's initialisation (Lin et al. 2021, section 3.2). Drawn where the generator is: one on the CPU gives every
+    device the same, one of the network's device saves the way.
     """
     return _fresh(model, generator, lambda weight: 1.0)
 
@@ -29,7 +30,8 @@ def _fresh(model: nn.Module, generator: torch.Generator, deviation: Callable[[Te
     """Weights from N(0, deviation(weight)^2), whatever the caller's default precision and device; in place."""
     for part in model.modules():
         if isinstance(part, LAYERS):
-            draws = torch.randn(part.weight.shape, generator=generator, dtype=torch.float32, device="cpu")
+            shape, device = part.weight.shape, generator.device
+            draws = torch.randn(shape, generator=generator, dtype=torch.float32, device=device)
             part.weight.copy_(draws.mul_(deviation(part.weight)))
             if part.bias is not None:
                 part.bias.zero_()

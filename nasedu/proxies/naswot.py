@@ -51,29 +51,18 @@ def reached_codes(probe: Probe) -> list[Tensor]:
     return codes
 
 
-class AgreementKernel(WatchActivations):
-    """Sums K over all activations that run while the context is open: symmetric, diagonal = units."""
-
-    def __init__(self):
-        super().__init__(self._add)
-        self._kernel = None
-
-    def take(self) -> Tensor:
-        """K (B, B) in float64 over everything that ran since the last call."""
-        kernel, self._kernel = self._kernel, None
-        return kernel if kernel is not None else torch.zeros((), dtype=torch.float64, device="cpu")
-
-    def _add(self, x: Tensor) -> None:
-        kernel = agreement(x.detach())
-        self._kernel = kernel if self._kernel is None else self._kernel + kernel
+def signs(x: Tensor) -> Tensor:
+    """1 where x > 0 and -1 elsewhere, (B, units) of an activation's input (B, ...)."""
+    return torch.where(x.flatten(1) > 0, 1.0, -1.0)
 
 
 def agreement(x: Tensor) -> Tensor:
-    """K (B, B), float64, of one activation's input (B, ...): on how many units each pair of images agrees in sign."""
-    codes = (x.flatten(1) > 0).float()
-    on = codes.sum(1, dtype=torch.float64)
-    both = (codes @ codes.T).double()  # exact: a count below 2^24 per product
-    return 2 * both - on[:, None] - on[None, :] + codes.shape[1]
+    """K (B, B), float64, of one activation's input (B, ...): on how many units each pair of images agrees in sign.
+
+    Of codes of 1 and -1 the product is the units on which a pair agrees less those on which it does not.
+    """
+    codes = signs(x)
+    return ((codes @ codes.T).double() + codes.shape[1]) / 2
 
 
 def singular(kernel: Tensor) -> bool:
@@ -87,6 +76,11 @@ def singular(kernel: Tensor) -> bool:
 
 def log_det(kernel: Tensor, jitter: float = 1e-6) -> float:
     """log |det(K + jitter * mean diagonal * I)|; the jitter keeps it finite when two images share every code."""
-    size = kernel.shape[0]
-    ridge = jitter * kernel.diagonal().mean() * torch.eye(size, dtype=kernel.dtype, device=kernel.device)
-    return float(torch.linalg.slogdet(kernel + ridge).logabsdet)
+    return float(log_dets(kernel, jitter))
+
+
+def log_dets(kernels: Tensor, jitter: float = 1e-6) -> Tensor:
+    """`log_det` of many kernels (..., B, B) at once: (...)."""
+    ridge = jitter * kernels.diagonal(dim1=-2, dim2=-1).mean(-1)
+    eye = torch.eye(kernels.shape[-1], dtype=kernels.dtype, device=kernels.device)
+    return torch.linalg.slogdet(kernels + ridge[..., None, None] * eye).logabsdet

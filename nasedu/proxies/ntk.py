@@ -39,7 +39,7 @@ def ntk(probe: Probe, *, images: int = 16, parameters: str = "weight", weights: 
     check_name("weights of ntk", weights, ("given", "kaiming"))
     model = probe.copy()
     if weights == "kaiming":
-        kaiming(model, probe.generator)
+        kaiming(model, probe.source)
     named = layer_weights(model) if parameters == "layers" else dict(model.named_parameters())
     chosen = {name: p for name, p in named.items() if parameters != "weight" or "weight" in name}
     if not chosen:

@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from nasedu.errors import ProxyError, check_name
 from nasedu.modules import evaluation_mode
+from nasedu.proxies.activations import WatchActivations
 from nasedu.proxies.gradients import grasp_saliency, snip_saliency
-from nasedu.proxies.naswot import AgreementKernel, agreement, log_det
+from nasedu.proxies.naswot import agreement, log_dets, signs
 from nasedu.proxies.synflow import synflow_saliency
 from nasedu.proxies.zico import zico_saliency
 from nasedu.randomness import stream
 from nasedu.spaces.base import Network, Path, SearchSpace
+from nasedu.supernet.mixed import Entry, Subset
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.table import LookupTable
 
@@ -68,7 +70,7 @@ def zero_cost_map(
         shapes = [[len(d.choices) for d in slot.decisions] for slot in space.slots]
         scores = [torch.randn(shape, generator=drawn) * (proxy == "random") for shape in shapes]
     elif proxy == "synflow":
-        saliency = synflow_saliency(supernet, lambda net, x: net(x, [p.double() for p in path]), space.input_shape)
+        saliency = synflow_saliency(supernet, lambda net, x: net(x, list(map(_doubled, path))), space.input_shape)
         scores = _kept(space, supernet, saliency, proxy)
     else:
         scores = _kept(space, supernet, OF_LOSS[proxy](supernet, loss), proxy)
@@ -85,10 +87,10 @@ def _naswot(space: SearchSpace, supernet: Network, path: Path, images: Tensor) -
     log |det K| sums as many logarithms as there are images, so it is divided by their number: the published weight of
     this term, chosen for a batch of four, then holds for any.
     """
-    scores: list[Tensor] = []
+    kernels: list[Tensor] = []
 
     def score(choices: list[int], block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        scores.append(naswot_options(block, inputs[0], choices) / len(images))
+        kernels.append(option_kernels(block, inputs[0], choices))
 
     with ExitStack() as hooks:
         for slot in space.slots:
@@ -96,10 +98,11 @@ def _naswot(space: SearchSpace, supernet: Network, path: Path, images: Tensor) -
             hooks.enter_context(supernet.parts[slot.name].register_forward_pre_hook(partial(score, choices)))
         hooks.enter_context(evaluation_mode(supernet))
         supernet(images, path)
-    return scores
+    found = log_dets(torch.cat([k.flatten(0, -3) for k in kernels])).cpu() / len(images)  # one look at the device
+    parts = found.split([k.shape[:-2].numel() for k in kernels])
+    return [part.view(k.shape[:-2]) for part, k in zip(parts, kernels, strict=True)]
 
 
-@torch.no_grad()
 def naswot_options(block: nn.Module, x: Tensor, choices: Sequence[int]) -> Tensor:
     """log |det K| of every option of a slot's block on its input x (B, C, H, W): a tensor of the shape `choices`.
 
@@ -112,33 +115,88 @@ def naswot_options(block: nn.Module, x: Tensor, choices: Sequence[int]) -> Tenso
     x: what it reads.
     choices: how many each of its decisions has.
     """
+    return log_dets(option_kernels(block, x, choices)).cpu()
+
+
+@torch.no_grad()
+def option_kernels(block: nn.Module, x: Tensor, choices: Sequence[int]) -> Tensor:
+    """K of every option, (*choices, B, B) in float64, on the device of x.
+
+    block: of the slot.
+    x: what it reads, (B, C, H, W).
+    choices: how many each of its decisions has.
+    """
     if hasattr(block, "unroll"):
-        return _elastic_options(block, x)
-    scores = torch.empty(tuple(choices), dtype=torch.float64)
+        faithful = block.semantics == "faithful"
+        return _all_widths(block, x) if faithful else _width_by_width(block, x)
+    kernels = []
     for option in itertools.product(*map(range, choices)):
         with AgreementKernel() as kernel:
             handed_on = agreement(block.forward(x, *option))  # past the hook that may have called this
-            scores[option] = log_det(handed_on + kernel.take())
-    return scores
+            kernels.append(handed_on + kernel.take())
+    return torch.stack(kernels).view(*choices, len(x), len(x))
 
 
-def _elastic_options(block: nn.Module, x: Tensor) -> Tensor:
-    """(widths, depths). One pass per width serves all its depths, which share their prefix."""
+class AgreementKernel(WatchActivations):
+    """Sums K over all activations that run while the context is open: symmetric, diagonal = units.
+
+    groups: batches that lie one behind the other in every activation, each of which has its own K; None: one batch.
+    """
+
+    def __init__(self, groups: int | None = None):
+        super().__init__(self._add)
+        self._groups, self._units = groups, 0
+        self._products: Tensor | None = None
+
+    def take(self) -> Tensor:
+        """K (B, B), or of groups (groups, B, B), in float64, over everything that ran since the last call."""
+        products, units = self._products, self._units
+        self._products, self._units = None, 0
+        if products is None:
+            return torch.zeros((), dtype=torch.float64, device="cpu")
+        kernels = (products + units) / 2
+        return kernels if self._groups else kernels[0]
+
+    def _add(self, x: Tensor) -> None:
+        codes = signs(x.detach()).view(self._groups or 1, -1, x[0].numel())
+        products = codes @ codes.mT  # exact: a count below 2^24 per product
+        self._products = products.double() if self._products is None else self._products.add_(products)
+        self._units += codes.shape[-1]
+
+
+def _width_by_width(block: nn.Module, x: Tensor) -> Tensor:
+    """(widths, depths, B, B). One pass per width, with its slices, serves all its depths, which share their prefix."""
     rows = []
     with AgreementKernel() as kernel:
         for width in range(len(block.hiddens)):
-            kept, inside, prefixes, exits = block.width(width), 0, [], []
-            if isinstance(kept, Tensor):
-                kept = kept.to(x)
+            kept, inside, found = block.width(width), 0, []
             for shallow, z in block.unroll(x, kept):
                 inside = inside + kernel.take()
-                prefixes.append(inside)
                 block.leave(shallow, z, kept)
-                exits.append(kernel.take())
-            if block.semantics == "faithful":
-                prefixes = [inside] * len(prefixes)
-            rows.append([log_det(a + b) for a, b in zip(prefixes, exits, strict=True)])
-    return torch.tensor(rows, dtype=torch.float64)
+                found.append(inside + kernel.take())
+            rows.append(torch.stack(found))
+    return torch.stack(rows)
+
+
+def _all_widths(block: nn.Module, x: Tensor) -> Tensor:
+    """(widths, depths, B, B) of the faithful block, in which every bottleneck runs whatever the depth.
+
+    A width is a mask there, so that one pass serves all of them, as groups of images with masks of their own.
+    """
+    widths = torch.stack([block.width(width) for width in range(len(block.hiddens))]).to(x)
+    kept, exits = widths.repeat_interleave(len(x), 0), []
+    with AgreementKernel(len(widths)) as kernel:
+        inside = 0
+        for shallow, z in block.unroll(x.repeat(len(widths), 1, 1, 1), kept):
+            inside = inside + kernel.take()
+            block.leave(shallow, z, kept)
+            exits.append(kernel.take())
+    return (torch.stack(exits) + inside).transpose(0, 1)
+
+
+def _doubled(entry: Entry) -> Entry:
+    """Weights in the precision in which synflow runs."""
+    return entry._replace(weights=entry.weights.double()) if isinstance(entry, Subset) else entry.double()
 
 
 OF_LOSS = {"snip": snip_saliency, "grasp": grasp_saliency, "zico": zico_saliency}

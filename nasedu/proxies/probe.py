@@ -62,8 +62,8 @@ class Probe:
     model: the network; it stays as it is, unless it is given away.
     batch: images, and labels where they are needed.
     seed: makes every draw; the shared pass draws from it whoever reads first, see `start` for a proxy's own draws.
-    generator: on the CPU, makes the proxy's own draws in its place, while layers that draw, such as dropout, go on
-        following `seed`.
+    generator: on the CPU, makes the proxy's own draws in its place, so that every device sees the same, while layers
+        that draw, such as dropout, go on following `seed`.
     wanted: readings that come from one forward pass and the backward passes that they need; another one costs a pass
         of its own.
     given_away: whether `copy(last=True)` may return the model itself.
@@ -109,17 +109,28 @@ class Probe:
 
     @cached_property
     def generator(self) -> torch.Generator:
-        """The source of this proxy's own draws, on the CPU, so that every device sees the same."""
+        """The source of this proxy's small draws, on the CPU, so that every device sees the same."""
         return self.given or torch.Generator("cpu").manual_seed(self.own_seed)
+
+    @cached_property
+    def source(self) -> torch.Generator:
+        """The source of weights and images that are drawn, on the network's device: none of them has to travel.
+
+        On the CPU, and where a generator was handed in, it is `generator`. Devices differ in what they draw.
+        """
+        if self.given or self.device.type in ("cpu", "meta"):
+            return self.generator
+        return torch.Generator(self.device).manual_seed(self.own_seed)
 
     def start(self, own_seed: int) -> None:
         """The proxy that reads from now on draws from `own_seed`, whatever was drawn before."""
         self.own_seed = own_seed
         self.__dict__.pop("generator", None)
+        self.__dict__.pop("source", None)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal draws of `shape`, on the network's device and in its precision."""
-        draws = torch.randn(shape, generator=self.generator, dtype=torch.float32, device="cpu")
+        draws = torch.randn(shape, generator=self.source, dtype=torch.float32, device=self.source.device)
         return draws.to(self.device, self.dtype)
 
     def copy(self, last: bool = False) -> nn.Module:
@@ -141,12 +152,16 @@ class Probe:
     @torch.no_grad()
     def check_finite(self) -> None:
         """Raise `ProxyError` for a weight that is not finite, or has no value as yet."""
+        weights = list(self.original.parameters())
+        # the sums are quick, but may overflow where every value is finite; one look at the device for all of them
+        seen = [weight.sum().isfinite() for weight in weights if not weight.is_meta]
+        if len(seen) == len(weights) and all(torch.stack(seen).tolist() if seen else []):
+            return
         for name, weight in self.original.named_parameters():
             whose = f"the weight {name} of this {type(self.original).__name__}"
             if weight.is_meta:
                 raise ProxyError(f"{whose} is on the meta device: no value")
-            # the sum is quick, but may overflow where every value is finite
-            if not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all():
+            if not torch.isfinite(weight).all():
                 raise ProxyError(f"{whose} is not finite")
 
     @cached_property

@@ -82,7 +82,7 @@ def linear_regions(
     model, counts = probe.copy(), []
     for _ in range(repeats):
         if weights == "kaiming":
-            kaiming(model, probe.generator)
+            kaiming(model, probe.source)
         images = _draw(probe, samples, size, inputs, dimensions)
         found = [region_ids(model, part) for part in images.tensor_split(-(-samples // at_once))]
         counts.append(len(torch.cat(found).unique()))

@@ -118,7 +118,7 @@ def score(
     name: of the proxy.
     model: the network.
     batch: images (B, C, H, W), or a pair of images and labels (B,).
-    seed: all randomness comes from it.
+    seed: all randomness comes from it, and from the kind of device, on which weights and images are drawn.
     generator: on the CPU, makes the proxy's own draws in its place, so that they can be compared, while layers that
         draw, such as dropout, go on following `seed`.
     keep: False gives the model away, which saves copying one that was built only to be scored; else it stays as it is.

@@ -62,13 +62,13 @@ def zen(
         model = without_residual(probe.copy(last=True)).eval()  # no dropout; BN is ours to run
         model.to(memory_format=torch.channels_last)  # a quarter faster
         for _ in range(check_whole("repeats of zen", repeats)):
-            standard_normal(model, probe.generator)
+            standard_normal(model, probe.source)
             x = probe.normal(*shape).contiguous(memory_format=torch.channels_last)
             seen = _Look(running if bn == "ema" else None)
             before, scales = seen.features(model, x), seen.scales
             after = seen.features(model, x.add_(probe.normal(*shape), alpha=alpha))
             divided, reaction = (running if bn == "ema" else scales), _distance(before - after, norm)
-            scale = sum(math.log(v) / 2 for v in (float(s.mean()) for s in divided) if v > 0)
+            scale = sum(math.log(v) / 2 for v in _means(divided) if v > 0)
             scores.append(scale + math.log(reaction) if reaction > 0 else -math.inf)
     return sum(scores) / len(scores)
 
@@ -160,12 +160,17 @@ class _Look(TorchFunctionMode):
         eps = eps if self.running is None else EMA_EPS
         result, _, inverse = torch.native_batch_norm(input, weight, bias, None, None, True, 0.0, eps)
         scale = inverse.pow(-2).sub(eps)
-        scale[scale < ROUNDING * eps] = 0  # the input was constant
+        scale.masked_fill_(scale < ROUNDING * eps, 0)  # the input was constant
         if self.running is not None:
             n = input.numel() // input.shape[1]
             _update(self.running, len(self.scales), scale * (n / max(n - 1, 1)))  # PyTorch's average is unbiased
         self.scales.append(scale)
         return result
+
+
+def _means(variances: list[Tensor]) -> list[float]:
+    """Of the channels of each layer, with one look at the device."""
+    return torch.stack([variance.mean() for variance in variances]).tolist() if variances else []
 
 
 def _update(running: list[Tensor], index: int, variance: Tensor) -> None:

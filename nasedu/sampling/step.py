@@ -13,8 +13,8 @@ from nasedu.divergence import cross_entropy
 from nasedu.errors import ParameterError, check_has
 from nasedu.modules import evaluation_mode, placed
 from nasedu.sampling.samplers import Pair, Pairs, Sampler
-from nasedu.spaces.base import Arch, SearchSpace, check_decided
-from nasedu.supernet.mixed import Entry, Subset
+from nasedu.spaces.base import Arch, SearchSpace, check_decided, check_path
+from nasedu.supernet.telling import told
 from nasedu.task import Batch, Divergence, Outputs, Task, named
 
 
@@ -50,20 +50,22 @@ class SupernetStep:
         inputs, targets = placed(model, *batch)
         with torch.no_grad():
             paths = self.sampler.paths(self.space, generator)
-            told = self._asked(inputs)
+            taught = self._asked(inputs)
         first = None
         for path in paths:
             if isinstance(path, Pair):
                 first_loss, second_loss = (self._labels(model(inputs, arch), targets) for arch in path)
                 yield _ranked(cast(PairLoss, self.ranking), first_loss, second_loss, path)
                 continue
-            outputs = model(inputs, [_on(entry, inputs.device) for entry in path])
+            if inputs.device.type != "cpu":  # where the supernet does not look at its weights
+                check_path(path, self.space.decisions)
+            outputs = model(inputs, [told(entry, inputs.device) for entry in path])
             if first is None or not self.sampler.distils:
                 losses = named(self.task.loss(outputs, targets))
                 first = _detached(outputs) if first is None else first
                 losses |= {"labels": losses["total"]}
-                if told is not None:
-                    losses["teacher"] = self.task.distil(outputs, told, self.divergence)
+                if taught is not None:
+                    losses["teacher"] = self.task.distil(outputs, taught, self.divergence)
                     losses["total"] = losses["labels"] + losses["teacher"]
                 yield losses
             else:
@@ -129,9 +131,3 @@ def check_task(task: object) -> None:
 
 def _detached(outputs: Outputs) -> Outputs:
     return outputs.detach() if isinstance(outputs, Tensor) else [part.detach() for part in outputs]
-
-
-def _on(entry: Entry, device: torch.device) -> Entry:
-    if isinstance(entry, Subset):
-        return entry._replace(weights=entry.weights.to(device))
-    return entry.to(device) if isinstance(entry, Tensor) else entry

@@ -99,7 +99,8 @@ class ZeroCost:
         return self.space, self.names, code, self.batch.images, self.batch.labels, self.seed, self.options
 
     def __call__(self, arch: Arch) -> float | dict[str, float]:
-        network = self.space.build(arch, seed=self.seed).to(self.batch.images.device)
+        with self.batch.images.device:  # on a GPU the weights are drawn there: other ones, by the same seed
+            network = self.space.build(arch, seed=self.seed)
         if isinstance(self.names, str):
             return score(self.names, network, self.batch, seed=self.seed, keep=False, **self.options)
         found = score_all(network, self.batch, self.names, seed=self.seed, options=self.options)

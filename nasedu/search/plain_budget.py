@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nasedu.errors import BudgetError, ParameterError, check_number, figure
-from nasedu.hardware.latency import describe_device, measure
+from nasedu.hardware.about import describe_device
+from nasedu.hardware.latency import measure
 from nasedu.randomness import seeded
 from nasedu.spaces.plainnet.mutation import RULES
 from nasedu.spaces.plainnet.registry import show
@@ -115,7 +116,7 @@ class PlainLatency:
     keep: str | Path | None = None
 
     def __post_init__(self):
-        device = describe_device(self.options.get("device"), self.options.get("backend", "torch"))
+        device = describe_device(self.options.get("device"), self.options.get("backend"))
         self._owner = identity(self.space, self.options, device)
         saved = load_state(self.keep, self._owner) if self.keep else None
         self._mark = secrets.token_hex(8)

@@ -146,7 +146,11 @@ class Network(nn.Module):
 
 
 def check_path(path: Path | None, decisions: Sequence[Decision]) -> None:
-    """Raise `ArchitectureError` unless `path` has one entry per decision: an index, or weights that sum to 1."""
+    """Raise `ArchitectureError` unless `path` has one entry per decision: an index, or weights that sum to 1.
+
+    path: its weights are looked at on the CPU alone: a GPU would be waited for.
+    decisions: what the entries choose between.
+    """
     if path is None or len(path) != len(decisions):
         got = "none" if path is None else len(path)
         raise ArchitectureError(f"the supernet needs a path with {len(decisions)} entries, got {got}")
@@ -164,9 +168,9 @@ def check_path(path: Path | None, decisions: Sequence[Decision]) -> None:
             )
         if isinstance(entry, Subset):
             _check_subset(entry, decision)
-        if not weights.is_meta:
+        if weights.device.type == "cpu":
             sums.append(weights.detach().sum().float())
-    off = (torch.stack(sums) - 1).abs().max().item() if sums else 0.0  # one look at the device for all decisions
+    off = (torch.stack(sums) - 1).abs().max().item() if sums else 0.0
     if not off <= 1e-3:
         raise ArchitectureError(f"the weights of every decision of a path must sum to 1; one sum is off by {off:.3g}")
 

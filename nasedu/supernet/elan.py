@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nasedu.blocks.elan import ELAN, ELAN2
 from nasedu.supernet.elastic import Masked, soft
-from nasedu.supernet.mixed import Entry
+from nasedu.supernet.mixed import Entry, Subset
 
 
 class _Elastic(Masked):
@@ -36,7 +36,7 @@ class _Elastic(Masked):
         kept, wide = self.width(width), self.width(width, self.widen)
         z = self.conv(self.enter, x, wide)
         maps = [self.conv(self.cross, x, wide), z]
-        for conv, gate in zip(self.chain[: self._length(gates)], gates, strict=False):
+        for conv, gate in zip(self.chain[: self._length(outs)], gates, strict=False):
             z = self.conv(conv, z, kept)
             maps.append(z if isinstance(gate, int) and gate == 1 else z * gate)
         if isinstance(kept, Tensor):
@@ -47,12 +47,11 @@ class _Elastic(Masked):
         conv = self.fuse.conv
         return self.fuse.act(self.fuse.bn(F.conv2d(joined, conv.weight[:, self._read(kept, chosen)], conv.bias)))
 
-    def _length(self, gates: Sequence[int | Tensor]) -> int:
+    def _length(self, outs: Sequence[Entry]) -> int:
         """How much of the chain runs: up to the last output with weight, where the rest may be skipped."""
         if self.semantics == "faithful":
-            return len(gates)
-        weighs = [g != 0 if isinstance(g, int) else g.requires_grad or g.is_meta or bool(g != 0) for g in gates]
-        return max((i + 1 for i, one in enumerate(weighs) if one), default=0)
+            return len(outs)
+        return max((i + 1 for i, entry in enumerate(outs) if _weighs(entry)), default=0)
 
     def _read(self, hidden: int, chosen: Sequence[int]) -> Tensor:
         """Indices of the channels that the last convolution reads, among all."""
@@ -84,6 +83,15 @@ class _Elastic(Masked):
             read = hidden * (1 if place else self.widen) if part == "chain" else None
             index[name] = (slice(out), slice(read)) if tensor.ndim == 4 else (slice(out),) * tensor.ndim
         return index
+
+
+def _weighs(entry: Entry) -> bool:
+    """Whether an output is read; one whose weight may have a gradient is."""
+    if isinstance(entry, Subset):
+        return 1 in entry.indices
+    if isinstance(entry, int):
+        return entry != 0
+    return entry.requires_grad or entry.is_meta or bool(entry[1] != 0)
 
 
 class ElasticELAN(_Elastic, ELAN):

@@ -28,7 +28,7 @@ from nasedu.errors import check_name
 from nasedu.supernet.mixed import Entry, Subset, dense
 
 SEMANTICS = ("faithful", "sliced")
-Width = int | Tensor  # channels kept, or a mask over all channels (C,)
+Width = int | Tensor  # channels kept, or a mask over all channels (C,), or one for each image (B, C)
 
 
 class Masked:
@@ -66,7 +66,7 @@ class Masked:
         if isinstance(kept, int):
             return layer.act(_narrow_bn(layer.bn, _narrow_conv(layer.conv, x, kept), slice(0, kept)))
         y = layer.bn(layer.conv(x))
-        mask = kept[:, None, None]
+        mask = kept[..., None, None]
         return layer.act(y * mask) if self.semantics == "faithful" else layer.act(y) * mask
 
     def extract(self, *option: int) -> dict[str, Tensor]:
@@ -88,9 +88,9 @@ class _Elastic(Masked):
 
     def forward(self, x: Tensor, width: Entry, depth: Entry) -> Tensor:
         """(B, c_in, H, W) to (B, c_out, H, W)."""
-        width, depth = soft(width, len(self.hiddens)), soft(depth, len(self.depths))
+        width = soft(width, len(self.hiddens))
         kept = self.width(width)
-        if self.semantics == "sliced" and not isinstance(depth, Tensor):
+        if self.semantics == "sliced" and isinstance(depth, int):
             shallow, deep = next(itertools.islice(self.unroll(x, kept), depth, None))
             return self.leave(shallow, deep, kept)
         weights = self._depth_weights(depth)
@@ -98,8 +98,11 @@ class _Elastic(Masked):
         deep = sum(weight * z for weight, (_, z) in zip(weights, steps, strict=True))
         return self.leave(steps[0][0], deep, kept)
 
-    def _depth_weights(self, depth: int | Tensor) -> Sequence[float | Tensor]:
+    def _depth_weights(self, depth: Entry) -> Sequence[float | Tensor]:
         """One weight per depth choice; trailing zeros are dropped where the semantics let them be skipped."""
+        if isinstance(depth, Subset):  # which says what weighs
+            weights = dense(depth, len(self.depths)).unbind()
+            return weights if self.semantics == "faithful" else weights[: max(depth.indices) + 1]
         if not isinstance(depth, Tensor):
             return [float(j == depth) for j in range(len(self.depths))]
         if self.semantics == "faithful" or depth.requires_grad:  # a weight of 0 may still have a gradient
@@ -125,12 +128,12 @@ class _Elastic(Masked):
         """Join both branches and fuse them: the block's output (B, c_out, H, W)."""
         if isinstance(kept, int):
             return self._leave_sliced(shallow, deep, kept)
-        mask = kept[:, None, None]
+        mask = kept[..., None, None]
         if self.semantics == "faithful":
             deep = deep if self.reverse else self.deep(deep) * mask  # reversed, no convolution since the last mask
             return self.fuse(self.act(self.bn(torch.cat([deep, self.cross(shallow) * mask], 1))))
         both = torch.cat([self._deep(deep, max(self.hiddens)), self.cross(shallow)], 1)
-        return self.fuse(self.act(self.bn(both)) * torch.cat([mask, mask]))
+        return self.fuse(self.act(self.bn(both)) * torch.cat([mask, mask], -3))
 
     def _leave_sliced(self, shallow: Tensor, deep: Tensor, kept: int) -> Tensor:
         index = self._both(kept)

@@ -59,6 +59,8 @@ def dense(entry: Entry, choices: int) -> Tensor:
     if isinstance(entry, int):
         return torch.nn.functional.one_hot(torch.tensor(entry), choices).float()
     if isinstance(entry, Subset):
-        index = torch.tensor(entry.indices, device=entry.weights.device)
+        if entry.indices == tuple(range(choices)):
+            return entry.weights
+        index = torch.tensor(entry.indices).to(entry.weights.device, non_blocking=True)
         return entry.weights.new_zeros(choices).index_put((index,), entry.weights)
     return entry

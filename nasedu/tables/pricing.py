@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from nasedu import registry
 from nasedu.errors import ParameterError, check_whole
-from nasedu.hardware.backends import WHOLE_PROGRAMS
-from nasedu.hardware.latency import Latency, NoisyMeasurement, describe_device, measure_defaults, timer
+from nasedu.hardware.about import describe_device
+from nasedu.hardware.backends import WHOLE_PROGRAMS, usual_backend
+from nasedu.hardware.latency import Latency, NoisyMeasurement, measure_defaults, timer
 from nasedu.progress import Progress
 from nasedu.randomness import rng, seeded
 from nasedu.spaces.base import SearchSpace
@@ -110,7 +111,7 @@ def _measured(
     measured once a round. What runs no operator in a network costs 0 with a backend that makes a program of the whole:
     alone it would be the price of a call.
     """
-    whole = options.get("backend") in WHOLE_PROGRAMS
+    whole = (options.get("backend") or usual_backend(options.get("device"))) in WHOLE_PROGRAMS
     alike = [indices for module, indices in _alike(found) if not whole or runs(module)]
     timers = [partial(_timer, found[indices[0]], options) for indices in alike]
     order = [k for i in range(rounds) for k in rng(0, "pieces", i).permutation(len(alike)).tolist()]
@@ -151,7 +152,7 @@ def busy_once(what: str, noisy: list[bool]) -> Iterator[None]:
 
 def _measuring(options: dict) -> dict:
     """How the figures are measured: device, software, date and every option of `measure`."""
-    settings = measure_defaults() | ROUNDS | options
+    settings = measure_defaults(options.get("device")) | ROUNDS | options
     about = describe_device(settings.pop("device"), settings["backend"])
     plain = {k: v if isinstance(v, int | str) else str(v) for k, v in settings.items()}
     today = datetime.date.today().isoformat()

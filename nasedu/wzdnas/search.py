@@ -13,6 +13,7 @@ from nasedu.progress import Progress, silent
 from nasedu.proxies.per_block import empty_map, zero_cost_map
 from nasedu.search.descent import Descent, DescentConfig, descend
 from nasedu.spaces.base import Network, SearchSpace
+from nasedu.supernet.telling import told
 from nasedu.tables.table import LookupTable
 from nasedu.wzdnas.loss import PUBLISHED, LossWeights, four_terms
 from nasedu.wzdnas.target import Goal
@@ -68,7 +69,7 @@ def search(
     """
 
     def refreshed(descent: Descent, temperature: float) -> LookupTable:
-        path = [p.to(images.device) for p in descent.path(temperature)]
+        path = [told(p, images.device) for p in descent.path(temperature)]
         loss = (lambda model: config.map_loss(model, path)) if config.map_loss else None
         return zero_cost_map(space, supernet, path, images, config.proxy, loss)
 

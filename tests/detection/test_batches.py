@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasedu.detection import Augment, Batches
 from nasedu.errors import ParameterError
@@ -97,3 +98,32 @@ def test_the_shares_of_a_mixture_add_up_to_one():
     still = {"mosaic": 0.0, "translate": 0.0, "scale": 0.0, "hsv": (0, 0, 0), "flip": 0.0}
     images, _ = Batches(white, 4, augment=Augment(**still, mixup=1.0))[0]
     torch.testing.assert_close(images, torch.ones_like(images))
+
+
+@pytest.mark.parametrize("augment", [None, Augment(mixup=0.5), Augment(mosaic=0.5), Augment(mosaic=0.0)])
+def test_what_travels_is_of_8_bits_and_makes_the_same_batch(scenes, augment):
+    made = Batches(scenes, 4, seed=3, augment=augment)
+    for i in range(len(made)):
+        raw = made.raw(i)
+        assert raw.images.dtype == torch.uint8
+        assert same([raw.made("cpu")], [made[i]])
+        if raw.mixed:
+            assert raw.mixed[2].images.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("augment", [Augment(), Augment(mosaic=0.5)])
+def test_pixels_are_changed_without_asking_the_device(scenes, augment):
+    """Nothing that is read or whose shape depends on a value may be a tensor that lies with the images."""
+    raw = Batches(scenes, 4, augment=augment).raw(0)
+    seen = []
+
+    class Watched(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            tensors = [a for a in args if isinstance(a, torch.Tensor)]
+            if any(name in str(function) for name in ("_local_scalar_dense", "nonzero")):
+                seen.extend(tensors)
+            return function(*args, **(kwargs or {}))
+
+    with Watched():
+        raw.made()
+    assert all(t.numel() <= 4 for t in seen), "what was drawn, which is on the CPU"

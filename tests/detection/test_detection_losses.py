@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 from torch.nn.functional import softplus
-from torchvision.ops import box_iou
+from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.ops import box_iou, complete_box_iou_loss
 
 from nasedu.detection import DetectionLoss
 from nasedu.detection.anchors import assign
@@ -140,6 +141,66 @@ def test_gradients_stay_finite_for_extreme_predictions(anchors, iou, raw):
     loss.backward()
     assert loss.isfinite()
     assert all(part.grad.isfinite().all() for part in maps)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what a GPU has to be waited for: values that Python reads, and shapes that depend on values."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert not any(name in str(function) for name in ("_local_scalar_dense", "nonzero", "masked_select", "unique"))
+        indexes = str(function).startswith(("aten.index.", "aten.index_put", "aten._index_put", "aten._unsafe_index"))
+        masks = args[1] if indexes else ()
+        assert not any(isinstance(i, torch.Tensor) and i.dtype == torch.bool for i in masks)
+        return function(*args, **(kwargs or {}))
+
+
+def crowd(n):
+    """n random objects on 64 pixels, and maps that know nothing of them."""
+    generator = torch.Generator().manual_seed(n)
+    places = torch.rand(n, 2, 2, generator=generator) * torch.tensor([40.0, 60.0])
+    corners = torch.cat([places[:, 0], places[:, 0] + 3 + places[:, 1].clamp(max=20)], 1)
+    kinds = torch.randint(5, (n, 1), generator=generator).float()
+    maps = [torch.randn(raw.shape, generator=generator).requires_grad_() for raw in blank()]
+    return maps, torch.cat([torch.arange(n)[:, None] % 2, kinds, corners], 1)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("classes", [5, 1])
+@pytest.mark.parametrize("n", [0, 1, 12])
+def test_a_loss_that_looks_at_nothing_is_the_same_but_for_rounding(anchors, n, classes, pooled):
+    maps, targets = crowd(n)
+    targets[:, 1] = targets[:, 1].clamp(max=classes - 1)
+    found = []
+    for looks in (True, False):
+        loss = DetectionLoss(anchors, STRIDES, classes, pooled=pooled, looks=looks)
+        parts = loss([raw[..., : 5 + classes] for raw in maps], targets)
+        found.append((parts, torch.autograd.grad(parts["total"], maps)))
+    (one, slopes), (other, others) = found
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(slopes, others, rtol=1e-4, atol=1e-7)
+    assert n == 0 or one["box"] > 0
+
+
+def test_neither_loss_nor_gradient_waits_for_a_gpu(anchors):
+    maps, targets = crowd(6)
+    with NoWaiting():
+        DetectionLoss(anchors, STRIDES, 5, looks=False)(maps, targets)["total"].backward()
+    assert all(raw.grad.abs().sum() > 0 for raw in maps)
+    with pytest.raises(AssertionError), NoWaiting():
+        DetectionLoss(anchors, STRIDES, 5)(maps, targets)
+
+
+def test_complete_iou_is_torchvisions_to_the_last_bit_with_its_gradient():
+    generator = torch.Generator().manual_seed(0)
+    near, size = (torch.rand(2, 500, 2, generator=generator) * t for t in (40, 20))
+    boxes, others = (torch.cat([a, a + 0.1 + b], 1) for a, b in zip(near, size, strict=True))
+    slopes = []
+    for losses in (complete_box_iou_loss, lambda a, b: 1 - paired_ciou(a, b)):
+        given = boxes.clone().requires_grad_()
+        losses(given, others).sum().backward()
+        slopes.append(given.grad)
+    assert torch.equal(1 - complete_box_iou_loss(boxes, others), paired_ciou(boxes, others))
+    assert torch.equal(*slopes) and 50 < (paired_iou(boxes, others) > 0).sum() < 450
 
 
 def test_overlaps_by_hand():

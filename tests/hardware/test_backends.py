@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,9 +15,11 @@ from torch import nn
 from nasedu import spaces
 from nasedu.errors import BackendError, ParameterError, UnknownName
 from nasedu.hardware import BACKENDS, NoisyMeasurement, backends, measure
-from nasedu.hardware.backends import Clock, CudaProgram, Job, Program
+from nasedu.hardware.about import describe_device
+from nasedu.hardware.backends import LAUNCHES, Clock, CudaProgram, Job, Program, Replayed
 from nasedu.hardware.export import export_onnx
-from nasedu.hardware.latency import describe_device, measure_onnx
+from nasedu.hardware.latency import measure_onnx
+from nasedu.hardware.memory import Peak
 from nasedu.tables import LookupTable
 
 pytestmark = pytest.mark.filterwarnings("ignore::nasedu.hardware.NoisyMeasurement")
@@ -73,6 +78,103 @@ def test_cuda_times_what_lies_between_its_events(monkeypatch):
     assert events == ["record", "run", "run", "record", "wait"]
 
 
+class Cuda:
+    """What the capture of a graph asks of `torch.cuda`, written down in order; a stream is "main" or "side"."""
+
+    def __init__(self, monkeypatch, error=None):
+        self.events, self.current, self.error = [], "main", error
+        stream = lambda name: SimpleNamespace(name=name, wait_stream=lambda o: self.events.append((name, o.name)))  # noqa: E731
+        self.main, self.side = stream("main"), stream("side")
+        monkeypatch.setattr(torch.cuda, "Stream", lambda: self.side)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: self.main)
+        monkeypatch.setattr(torch.cuda, "stream", self.on)
+        monkeypatch.setattr(torch.cuda, "graph", self.graph)
+        monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+        monkeypatch.setattr(
+            torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: self.events.append("replay"))
+        )
+        monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: self.event())
+
+    @contextmanager
+    def on(self, stream):
+        self.current = stream.name
+        yield
+        self.current = "main"
+
+    @contextmanager
+    def graph(self, graph):
+        self.current = "graph"
+        yield
+        self.current = "main"
+        if self.error:
+            raise self.error
+
+    def event(self):
+        quiet = dict.fromkeys(("record", "synchronize"), lambda: None)
+        return SimpleNamespace(**quiet, elapsed_time=lambda end: 6.0)
+
+    def run(self):
+        self.events.append(f"run on {self.current}")
+
+
+def test_a_graph_is_captured_after_runs_on_a_stream_of_its_own(monkeypatch):
+    cuda = Cuda(monkeypatch)
+    backends.capture(cuda.run).replay()
+    warm = [("side", "main"), *["run on side"] * 3, ("main", "side")]
+    assert cuda.events == [*warm, "run on graph", "replay"]
+
+
+def test_the_runs_of_a_repeat_are_one_graph_which_is_captured_once(monkeypatch):
+    cuda = Cuda(monkeypatch)
+    program = Replayed(cuda.run)
+    assert program.seconds(4, Clock()) == 6e-3 and not program.on_cpu
+    assert cuda.events.count("run on graph") == 4 and cuda.events[-1] == "replay"
+    cuda.events.clear()
+    program.seconds(4, Clock())
+    assert cuda.events == ["replay"]
+    program.idle().seconds(1, Clock())
+    assert cuda.events == ["replay"], "a graph of nothing is not captured"
+
+
+def test_what_cannot_be_captured_is_one_sentence(monkeypatch):
+    Cuda(monkeypatch, RuntimeError("operation not permitted when stream is capturing\nmore"))
+    job = Job(small(), [(2, 5, 5)], 1, 1, "float32", torch.device("cpu"))
+    told = r"a CUDA graph cannot be captured .*: operation not permitted.*capturing$"
+    with pytest.raises(BackendError, match=told), backends.cuda(job):
+        pass
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_load_and_memory_stand_beside_latency(backend):
+    """Weights of 64 MB, and what is not loaded again; the process may keep some of what others freed."""
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(4096, 4096, bias=False))
+    measured = measure(wide, (1, 64, 64), backend=backend, repeats=3)
+    assert measured.load_ms > measured.low
+    assert f"loaded in {measured.load_ms:.3g}" in str(measured) or measured.load_ms >= 1000
+    if not Path("/proc/self/clear_refs").exists():
+        assert measured.memory_mb is None
+    else:
+        assert measured.memory_mb < 1000
+        assert measured.memory_mb > (60 if backend == "onnxruntime" else -1), "its own copy of the weights"
+
+
+def test_the_peak_is_what_was_taken_meanwhile_and_given_back_again():
+    peak = Peak(torch.device("cpu"))
+    if peak.megabytes() is None:
+        pytest.skip("this system does not tell")
+    assert peak.megabytes() < 20
+    torch.ones(16 * 2**20)  # 67 MB, gone when it is asked for
+    assert 60 < peak.megabytes() < 100
+    assert Peak(torch.device("cpu")).megabytes() < 20
+
+
+def test_on_a_gpu_the_allocator_tells_and_weights_that_lie_there_count(monkeypatch):
+    told = {"reset_peak_memory_stats": None, "memory_allocated": 70e6, "max_memory_allocated": 95e6}
+    for name, value in told.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert Peak(torch.device("cuda"), small()).megabytes() == 25
+
+
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_another_precision_is_a_copys(precision):
     module = small()
@@ -96,6 +198,7 @@ def test_onnx_runtime_runs_the_exported_network_with_its_own_threads(monkeypatch
     export_onnx(module, tmp_path / "network.onnx", (2, 6, 6), batch=2)
     again = measure_onnx(tmp_path / "network.onnx", (2, 6, 6), batch=2, repeats=3)
     assert made == [2, 1] and (again.backend, again.batch, again.threads) == ("onnxruntime", 2, 1)
+    assert LAUNCHES.keys() == BACKENDS.keys() and describe_device()["launch"] == "eager"
     assert "onnxruntime" in describe_device(backend="onnxruntime") and "onnxruntime" not in describe_device()
 
 

@@ -73,6 +73,10 @@ def test_a_short_module_runs_often_in_one_repeat_and_its_time_is_that_of_one_run
     assert measured.overhead == pytest.approx(0.001)
 
 
+def test_what_passes_before_the_first_run_has_ended_is_loading():
+    assert Turned(500, 400, 10).measured(warmup=2, repeats=3).load_ms == pytest.approx(500)
+
+
 def test_a_run_before_the_first_repeat_is_never_counted_even_without_warm_up():
     assert Turned(100, 1, 1, 1).measured(warmup=0, repeats=3).high == pytest.approx(1)
 
@@ -145,7 +149,7 @@ def test_it_leaves_the_module_and_the_threads_as_they_were():
         ({"batch": 0}, "batch must be .* from 1, got 0"),
         ({"threads": True}, "threads must be a whole number from 1, got True"),
         ({"device": "cpuu"}, "unknown device 'cpuu'"),
-        ({"precision": "float16"}, "cuda backend only"),
+        ({"precision": "float16"}, "float16 is timed on a GPU only .*not by torch on cpu"),
     ],
 )
 def test_impossible_settings_are_refused(options, words):
@@ -173,4 +177,6 @@ def test_inputs_that_a_network_does_not_take_are_one_sentence(shapes, words, bac
 def test_a_latency_reads_as_a_sentence():
     assert str(Latency(4.982, 4.9, 5.1, 30, 1)) == "4.98 ms (4.9 to 5.1), batch 1, 1 thread, torch"
     noisy = Latency(4.982, 4.9, 5.1, 30, 8, 2, "cuda", "float16", noisy=True)
+    full = Latency(4.982, 4.9, 5.1, 30, 1, load_ms=1234.5, memory_mb=0.0)
+    assert str(full) == "4.98 ms (4.9 to 5.1), batch 1, 1 thread, torch, loaded in 1,234 ms, 0 MB"
     assert str(noisy) == "4.98 ms (4.9 to 5.1), batch 8, 2 threads, cuda, float16, noisy"

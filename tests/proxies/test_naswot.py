@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from nasedu.errors import ProxyError, UnknownName
 from nasedu.proxies import agreement, log_det, score, score_all
-from nasedu.proxies.naswot import AgreementKernel
+from nasedu.proxies.per_block import AgreementKernel
 
 
 def test_kernel_counts_agreeing_units():

@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasedu import spaces
 from nasedu.errors import ProxyError, UnknownName
 from nasedu.proxies import log_det, zero_cost_map
 from nasedu.proxies.gradients import grasp_saliency
-from nasedu.proxies.naswot import AgreementKernel
-from nasedu.proxies.per_block import naswot_options
+from nasedu.proxies.per_block import AgreementKernel, naswot_options
 from nasedu.proxies.zico import zico_saliency
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.supernet.batchnorm import recalibrate
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2
+from nasedu.supernet.mixed import Subset
 
+UNIFORM_3 = (torch.full((3,), 1 / 3),) * 2
 UNIFORM = {"width": torch.full((3,), 1 / 3), "depth": torch.full((4,), 1 / 4)}
 
 
@@ -48,6 +50,55 @@ def test_one_pass_per_width_equals_running_every_option():
             with torch.no_grad(), AgreementKernel() as kernel:
                 block(x, width, depth)
                 assert float(options[width, depth]) == pytest.approx(log_det(kernel.take()), rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", [ElasticCSP, ElasticCSP2])
+def test_one_pass_for_all_widths_of_the_faithful_block_equals_a_pass_for_each(kind):
+    torch.manual_seed(0)
+    block, x = kind(16, 16, (4, 8, 12), (1, 2, 4), semantics="faithful"), torch.randn(4, 16, 8, 8)
+    recalibrate(block, [x], lambda b, y: b(y, *UNIFORM_3))
+    block.eval()
+    options = naswot_options(block, x, (3, 3))
+    assert len({round(float(v), 6) for v in options.flatten()}) == 9
+    for width in range(3):
+        kept, inside, exits = block.width(width), 0, []
+        with torch.no_grad(), AgreementKernel() as kernel:
+            for shallow, z in block.unroll(x, kept):
+                inside = inside + kernel.take()
+                block.leave(shallow, z, kept)
+                exits.append(kernel.take())
+        assert options[width].tolist() == pytest.approx([log_det(inside + k) for k in exits], rel=1e-9)
+
+
+class Calls(TorchDispatchMode):
+    """Counts what PyTorch runs, each of which is a kernel or more on a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+    def count(self, name):
+        return sum(name in one for one in self.names)
+
+
+@pytest.mark.parametrize("semantics", ["sliced", "faithful"])
+def test_a_map_looks_at_the_device_once(semantics):
+    """And takes all determinants in one call; what an activation adds to K takes five."""
+    space = spaces.create("yolo", num_classes=3, image_size=64, semantics=semantics)
+    supernet, images = space.supernet(seed=0), torch.rand(4, 3, 64, 64)
+    path = [Subset(tuple(range(n)), torch.full((n,), 1 / n)) for n in space.choices]  # as `told` has it for a GPU
+    with Calls() as calls:
+        zero_cost_map(space, supernet, path, images)
+    assert calls.count("slogdet") == 1 and calls.count("nonzero") == 0
+    assert calls.count("_local_scalar_dense") <= 2, "the sums of the path, on the CPU, and whether all is finite"
+    activations = calls.count("mish")
+    assert calls.count("aten.where") == calls.count("aten.gt.") <= activations
+    if semantics == "faithful":
+        assert calls.count("convolution") < 2.2 * sum(isinstance(m, torch.nn.Conv2d) for m in supernet.modules())
 
 
 @pytest.fixture(scope="module")

@@ -289,3 +289,20 @@ def test_what_is_no_model_and_no_generator(build, batch):
         Probe("resnet", as_batch(batch))
     with pytest.raises(ParameterError, match=r"generator must be a torch\.Generator on the CPU"):
         Probe(build("normalised"), as_batch(batch), generator=3)
+
+
+def test_weights_are_drawn_where_the_network_is_and_on_the_cpu_by_one_generator():
+    probe = Probe(nn.Conv2d(3, 3, 3), as_batch(torch.zeros(2, 3, 8, 8)))
+    assert probe.source is probe.generator
+    first = probe.normal(4)
+    probe.start(probe.own_seed)
+    assert probe.source is probe.generator and torch.equal(probe.normal(4), first)
+    own = torch.Generator().manual_seed(1)
+    assert Probe(nn.Conv2d(3, 3, 3), as_batch(torch.zeros(2, 3, 8, 8)), generator=own).source is own
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_nothing_that_is_drawn_travels():
+    network, batch = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.ReLU()).cuda(), torch.zeros(2, 3, 8, 8)
+    assert Probe(network, as_batch(batch)).source.device.type == "cuda"
+    assert score("zen", network, batch, seed=1) == score("zen", network, batch, seed=1)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasedu.errors import ParameterError, ProxyError, UnknownName
 from nasedu.proxies import score, score_all
@@ -324,3 +325,23 @@ def test_a_network_that_is_given_away_scores_the_same_and_is_used_up():
     assert torch.equal(network[0].weight, before)
     assert score("zen", network, images, keep=False) == kept
     assert not torch.equal(network[0].weight, before)
+
+
+class Looks(TorchDispatchMode):
+    """Counts how often a value is read, for which a GPU has to be waited for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += "_local_scalar_dense" in str(function)
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_deeper_network_is_not_looked_at_more_often():
+    def looks(depth):
+        layers = [part for _ in range(depth) for part in (nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU())]
+        with Looks() as seen:
+            score("zen", nn.Sequential(*layers), torch.zeros(2, 3, 8, 8))
+        return seen.count
+
+    assert looks(1) == looks(6)

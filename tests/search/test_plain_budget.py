@@ -10,7 +10,7 @@ import pytest
 
 from nasedu import spaces
 from nasedu.errors import BudgetError, CheckpointError
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 from nasedu.search import ZenConfig, plain_budget, zero_shot
 from nasedu.search.plain_budget import PlainBudget, PlainLatency
 from nasedu.spaces.plainnet.published import MACS_SEED

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2
+from nasedu.supernet.mixed import Subset
 
 BLOCKS = [(ElasticCSP, (1, 2, 3)), (ElasticCSP2, (0, 1, 2))]
 
@@ -78,3 +79,13 @@ def test_gradients_reach_both_axes(kind, depths):
     weights = [torch.full((3,), 1 / 3, requires_grad=True) for _ in range(2)]
     block(torch.randn(2, 6, 4, 4), *weights).square().sum().backward()
     assert all(w.grad.abs().min() > 0 for w in weights)
+
+
+@pytest.mark.parametrize("semantics", ["faithful", "sliced"])
+@pytest.mark.parametrize(("kind", "depths"), BLOCKS)
+def test_a_subset_is_its_weights_and_says_how_deep_a_sliced_block_runs(kind, depths, semantics):
+    block, x = make(kind, depths, semantics), torch.randn(2, 6, 4, 4)
+    width, depth = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.25, 0.75, 0.0])
+    some = [Subset((0, 1), weights[:2]) for weights in (width, depth)]
+    torch.testing.assert_close(block(x, *some), block(x, width, depth))
+    assert count_bottlenecks(block, x, *some) == (depths[-1] if semantics == "faithful" else depths[1])

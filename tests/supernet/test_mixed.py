@@ -8,6 +8,7 @@ from torch import nn
 
 from nasedu.sampling import one_hot
 from nasedu.supernet.mixed import MixedOp, Subset, dense, running
+from nasedu.supernet.telling import told
 
 WEIGHTS = torch.tensor([0.25, 0.0, 0.75])
 
@@ -93,3 +94,12 @@ def test_extracted_states_are_copies(mixed):
     state = mixed.extract(2)
     state["c"] += 1
     assert float(mixed.operations[2].c.detach()) == 100.0
+
+
+def test_an_entry_for_a_gpu_says_itself_what_weighs():
+    entry, gpu = torch.tensor([0.25, 0.0, 0.75]), torch.device("meta")
+    found = told(entry, gpu)
+    assert found.indices == (0, 2) and found.weights.device.type == "meta"
+    assert told(2, gpu) == 2 and told(entry, torch.device("cpu")) is entry
+    learnt = entry.clone().requires_grad_()
+    assert told(learnt, gpu).shape == (3,), "a weight of 0 may have a gradient"

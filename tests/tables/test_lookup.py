@@ -17,6 +17,7 @@ from nasedu import spaces
 from nasedu.errors import ParameterError, TableError, UnknownName
 from nasedu.files import content_hash
 from nasedu.hardware import count
+from nasedu.hardware.backends import LAUNCHES, usual_backend
 from nasedu.search import DescentConfig, pareto_sweep
 from nasedu.tables import LookupTable, latency_table, lookup, read_table, stored
 from nasedu.tables.lookup import file_name
@@ -117,7 +118,8 @@ def test_a_kept_table_is_of_one_kind_of_device(shelf, monkeypatch):
     space, keep, asked = spaces.create("nasbench201", depth=0.2, width=0.25, input_size=8), shelf / "kept.json", []
     monkeypatch.setattr(LookupTable, "build", built(asked))
     assert latency_table(space, "measure", keep).provenance["device_type"] == "cpu"
-    with pytest.raises(TableError, match=r"kept\.json was measured with device_type cpu, not cuda: delete it"):
+    told = r"kept\.json was measured with backend torch, not cuda and device_type cpu, not cuda: delete it"
+    with pytest.raises(TableError, match=told):
         latency_table(space, "measure", keep, device="cuda")
     assert latency_table(space, "measure", keep, device="cpu").fixed == 9.0
     keep.unlink()
@@ -129,6 +131,13 @@ def test_a_kept_table_is_of_one_kind_of_device(shelf, monkeypatch):
     for source in ("measure", "none"):
         with pytest.raises(ParameterError, match="unknown device 'gpu': valid ones are cpu"):
             latency_table(space, source, device="gpu")
+
+
+def test_a_table_of_launches_is_no_table_of_a_captured_graph(shelf):
+    space, keep = spaces.create("nasbench201", depth=0.2, width=0.25, input_size=8), shelf / "kept.json"
+    table_of(space, backend="cuda", device_type="cuda").save(keep)
+    with pytest.raises(TableError, match="was measured with launch eager, not cuda graph"):
+        latency_table(space, "measure", keep, device="cuda")
 
 
 def test_a_kept_table_with_a_changed_digit_is_refused(shelf, monkeypatch):
@@ -190,7 +199,8 @@ def built(asked):
 
     def build(space, metric, progress, **options):
         asked.append(options)
-        return table_of(space, value=9.0, **options)
+        made = {"backend": usual_backend(options.get("device"))} | options
+        return table_of(space, value=9.0, **made, launch=LAUNCHES[made["backend"]])
 
     return build
 
