@@ -17,6 +17,7 @@ from torch import nn
 
 from nasedu.errors import check_whole
 from nasedu.hardware.backends import BACKENDS, Clock, Program, make_job, onnx_program
+from nasedu.hardware.runtimes import RUNTIMES
 from nasedu.modules import told_of_inputs
 from nasedu.origin import processor
 
@@ -84,7 +85,7 @@ def measure(
     threads: of the CPU, fixed meanwhile.
     repeats: how many times are taken.
     warmup: runs before the first that counts; there is at least one, which tells how long a run is.
-    precision: "float32"; with cuda "float16" or "bfloat16" as well.
+    precision: "float32"; with cuda "float16" or "bfloat16" as well, with onnxruntime or openvino "int8".
     device: where to run; None is where the module is.
 
     Raises `UnknownName`, `ParameterError` (fewer than 3 repeats, or inputs that the network does not take, say) and
@@ -104,8 +105,10 @@ def measure_onnx(
     threads: int = 1,
     repeats: int = 30,
     warmup: int = 5,
+    backend: str = "onnxruntime",
+    precision: str = "float32",
 ) -> Latency:
-    """Time an ONNX file, written by `export_onnx` at this batch size, in ONNX Runtime; the rest is as in `measure`.
+    """Time an ONNX file, written by `export_onnx` at this batch size, in a runtime; the rest is as in `measure`.
 
     path: the file.
     input_shapes: of each input, (C, H, W).
@@ -113,10 +116,12 @@ def measure_onnx(
     threads: of the CPU.
     repeats: how many times are taken.
     warmup: runs before the first that counts.
+    backend: the runtime, one of `runtimes.RUNTIMES`.
+    precision: of the file, which the result tells.
     """
     _check(batch, threads, repeats, warmup)
-    program = onnx_program(path, input_shapes, batch, threads)
-    return _latency(program, warmup, repeats, batch=batch, threads=threads, backend="onnxruntime")
+    program = onnx_program(path, input_shapes, batch, threads, backend)
+    return _latency(program, warmup, repeats, batch=batch, threads=threads, backend=backend, precision=precision)
 
 
 @dataclass(frozen=True)
@@ -217,4 +222,4 @@ def describe_device(device: str | torch.device | None = None, backend: str = "to
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-    } | ({"onnxruntime": metadata.version("onnxruntime")} if backend == "onnxruntime" else {})
+    } | ({backend: metadata.version(backend)} if backend in RUNTIMES else {})
