@@ -42,6 +42,7 @@ from nasedu.hardware.quantise import quantised
 SETTINGS = [("torch", "float32"), *itertools.product(runtimes.RUNTIMES, ("float32", "int8"))]
 NAMES = ["_".join(setting) for setting in SETTINGS]
 WHAT = ("score", "bytes", "ms", "noisy")
+OPSET = 17  # of the files
 CALIBRATION = 64  # training images that the scales of int8 are fitted to
 NETWORKS, ALIKE_TAKEN, EACH_TAKEN = 36, 12, 3
 
@@ -80,7 +81,7 @@ class Runtimes(Truth):
         """The trained network, its files by precision, and what scores a file in a runtime, or the network itself."""
         images = parts["train"].images
         network = self.trained(space.build(space.parse(text), seed=seed), parts["train"], seed).eval()
-        model = onnx_model(network, space.input_shape)
+        model = onnx_model(network, space.input_shape, opset=OPSET)
         files = {precision: folder / f"{precision}.onnx" for precision in ("float32", "int8")}
         write_onnx(model, files["float32"])
         write_onnx(quantised(model, zip(images[:CALIBRATION].split(1))), files["int8"])
@@ -133,8 +134,10 @@ class DetectorRuntimes(Runtimes):
             DETECTORS.scores(space, text, seed, parts)
         detector = wzdnas.load(place)
         images, _ = next(iter(detection.Batches(parts["train"], CALIBRATION, shuffle=False)))
-        given = {"float32": None, "int8": images}
-        made = {p: deploy.export_detector(detector, folder / f"{p}.onnx", calibration=x) for p, x in given.items()}
+        made = {}
+        for precision, given in {"float32": None, "int8": images}.items():
+            file, options = folder / f"{precision}.onnx", {"opset": OPSET, "calibration": given}
+            made[precision] = deploy.export_detector(detector, file, **options)
 
         def judge(file: Path | None, runtime: str) -> float:
             return (deploy.load_onnx(file, runtime) if file else detector).evaluate(parts["test"]).ap

@@ -68,9 +68,11 @@ def export_detector(
     check_options("a suppression", suppression or {}, SUPPRESSION)
     settings = SUPPRESSION | dict(suppression or {})
     check_overlaps(**settings)
+    if calibration is not None:
+        _check_images(calibration, space.image_size)
     predictor, model = _decoded(detector, opset, multi_label=not inside)
     if calibration is not None:
-        model = quantised(model, zip(_checked(calibration, space.image_size).split(1)), float_head=True)
+        model = quantised(model, zip(calibration.split(1)), float_head=True)
         images = calibration[:COMPARED] if images is None else images
     images = example_inputs([space.input_shape])[0].sigmoid() if images is None else images
     boxes, scores = onnx_difference(predictor, model.SerializeToString(), images)
@@ -91,14 +93,13 @@ def _decoded(detector: Detector, opset: int | None, multi_label: bool) -> tuple[
     return predictor, onnx_model(plain, space.input_shape, opset=opset, **named)
 
 
-def _checked(calibration: Tensor, side: int) -> Tensor:
-    """Calibration images. Raises `ParameterError` for what are none."""
+def _check_images(calibration: Tensor, side: int) -> None:
+    """Raise `ParameterError` for what are no calibration images."""
     given = calibration if isinstance(calibration, Tensor) else torch.empty(0)
     fits = len(given) and given.shape[1:] == (3, side, side) and given.is_floating_point()
     if not fits or not bool(((given >= 0) & (given <= 1)).all()):
         wanted = f"floats (N, 3, {side}, {side}) from 0 to 1"
         raise ParameterError(f"calibration images must be {wanted}, got {brief(calibration)}")
-    return calibration
 
 
 def _describe(model: onnx.ModelProto, settings: Mapping) -> None:

@@ -20,6 +20,7 @@ from nasedu.hardware.runtimes import RUNTIMES
 
 pytestmark = pytest.mark.filterwarnings("ignore::nasedu.hardware.NoisyMeasurement")
 SEEN = {"confidence": 0.2, "iou": 0.45}
+OPSET = 17  # of operators that are traced, which takes a fraction of the time
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,10 @@ def calibration(photo, scenes):
 @pytest.fixture(scope="module")
 def files(detector, calibration, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    floats = deploy.export_detector(detector, folder / "float.onnx")
-    return floats, deploy.export_detector(detector, folder / "int8.onnx", calibration=calibration)
+    given = {"float": None, "int8": calibration}
+    return [
+        deploy.export_detector(detector, folder / f"{k}.onnx", opset=OPSET, calibration=x) for k, x in given.items()
+    ]
 
 
 def overlap(a, b):
@@ -90,7 +93,8 @@ def test_a_file_that_suppresses_itself_is_seen_with_but_not_judged(
     detector, calibration, photo, scenes, tmp_path, runtime, whole
 ):
     file = tmp_path / "inside.onnx"
-    deploy.export_detector(detector, file, suppression=SEEN, calibration=calibration if whole else None)
+    given = calibration if whole else None
+    deploy.export_detector(detector, file, opset=OPSET, suppression=SEEN, calibration=given)
     exported = deploy.load_onnx(file, runtime)
     ours, theirs = exported.detect(photo, confidence=0.3), detector.detect(photo, confidence=0.3)
     if not whole:
@@ -176,7 +180,7 @@ def test_export_in_int8_is_calibrated_on_the_readers_pictures(detector, photo, t
     given = []
     export = deploy.export_detector
     monkeypatch.setattr(deploy, "export_detector", lambda *a, **k: given.append(k["calibration"]) or export(*a, **k))
-    command = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "small.onnx"), "--int8"]
+    command = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "small.onnx"), "--opset", "17", "--int8"]
     assert main([*command, str(tmp_path / "photos")]) == 0
     assert "int8" in capsys.readouterr().out
     (images,) = given
