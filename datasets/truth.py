@@ -115,23 +115,38 @@ class Truth:
 
     def scores(self, space: spaces.SearchSpace, text: str, seed: int, parts: dict) -> dict[str, float]:
         """What a trained network gets right on validation and test, after every budget."""
-        network, batch_size = space.build(space.parse(text), seed=seed), self.training["batch_size"]
-        steps, lr = len(parts["train"]) // batch_size, self.training["lr"]
+        scores: dict[str, float] = {}
+
+        def judge(epoch: int, network: torch.nn.Module) -> None:
+            if epoch in self.budgets:
+                scores.update({f"{part}_{epoch}": correct(network, parts[part]) for part in ("val", "test")})
+
+        self.trained(space.build(space.parse(text), seed=seed), parts["train"], seed, judge)
+        return scores
+
+    def trained(
+        self,
+        network: torch.nn.Module,
+        images: data.ImageSet,
+        seed: int,
+        after: Callable[[int, torch.nn.Module], None] = lambda epoch, network: None,
+    ) -> torch.nn.Module:
+        """The network, trained on the images; `after(epoch, network)` is called after every epoch."""
+        batch_size = self.training["batch_size"]
+        steps, lr = len(images) // batch_size, self.training["lr"]
         optimizer = torch.optim.AdamW(network.parameters(), lr, betas=self.training["betas"], fused=True)
         one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps * self.training["epochs"] + 1)
         generator = stream(seed, "order")
-        scores = {}
         for epoch in range(1, self.training["epochs"] + 1):
-            order = torch.randperm(len(parts["train"]), generator=generator)
+            order = torch.randperm(len(images), generator=generator)
             for batch in order[: steps * batch_size].view(steps, -1):
-                loss = F.cross_entropy(network(parts["train"].images[batch]), parts["train"].labels[batch])
+                loss = F.cross_entropy(network(images.images[batch]), images.labels[batch])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 one_cycle.step()
-            if epoch in self.budgets:
-                scores |= {f"{part}_{epoch}": correct(network, parts[part]) for part in ("val", "test")}
-        return scores
+            after(epoch, network)
+        return network
 
     def percent(self, score: float, part: object) -> float:
         """A score as the table has it."""
@@ -221,8 +236,12 @@ class DetectorTruth(Truth):
         judge, arch = _Budgets(task, self.budgets), space.parse(text)
         trained = fit(space.build(arch, seed=seed), task, recipe.training, judge, seed=seed)
         detector = wzdnas.Detector(space, arch, parts["train"].classes, trained.ema)
-        detector.save(HERE.parent / "runs" / self.name / content_hash([text, seed]))
+        detector.save(self.folder(text, seed))
         return judge.scores
+
+    def folder(self, text: str, seed: int) -> Path:
+        """Where the trained detector of an architecture stays."""
+        return HERE.parent / "runs" / self.name / content_hash([text, seed])
 
     def percent(self, score: float, part: object) -> float:
         return 100 * score

@@ -23,15 +23,19 @@ ROUNDS = 20  # of a measurement: slow minutes of the machine spoil only some of 
 MEASURED = [*COURSE.items(), ("yolo:course", {"image_size": 96}), ("proxylessnas", {})]
 
 
-def tables(latency: bool, backend: str) -> dict[str, tuple[str, dict, str, dict]]:
-    """By file name: the space's name and options, the metric, and the options of its measurement."""
+def tables(latency: bool, how: dict[str, str]) -> dict[str, tuple[str, dict, str, dict]]:
+    """By file name: the space's name and options, the metric, and the options of its measurement.
+
+    latency: whether to measure as well.
+    how: backend and precision.
+    """
     wanted = [(name, made, metric, {}) for name, made in COUNTED.items() for metric in ("macs", "params")]
     if latency:
-        wanted += [(name, made, "latency_ms", {"backend": backend, "rounds": ROUNDS}) for name, made in MEASURED]
+        wanted += [(name, made, "latency_ms", how | {"rounds": ROUNDS}) for name, made in MEASURED]
     named = {}
     for name, made, metric, options in wanted:
         pixels = spaces.create(name, **made).input_shape[-1]
-        named[file_name(name, pixels, metric, backend if options else "torch")] = (name, made, metric, options)
+        named[file_name(name, pixels, metric, **options)] = (name, made, metric, options)
     return named
 
 
@@ -53,9 +57,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--only", default="*", metavar="PATTERN", help="file names to make, such as 'fbnet*'")
     parser.add_argument("--latency", action="store_true", help="measure as well: leave the machine alone meanwhile")
-    parser.add_argument("--backend", default="torch", help="what measures: torch, compiled, onnxruntime or cuda")
+    parser.add_argument("--backend", default="torch", help="torch, compiled, onnxruntime, openvino or cuda")
+    parser.add_argument("--precision", default="float32", help="float32; int8 with onnxruntime and openvino")
     arguments = parser.parse_args(argv)
-    wanted = tables(arguments.latency, arguments.backend)
+    wanted = tables(arguments.latency, {"backend": arguments.backend, "precision": arguments.precision})
     chosen = fnmatch.filter(wanted, arguments.only)
     if not chosen:
         print(f"no table is named like {arguments.only!r}: {', '.join(wanted)}", file=sys.stderr)

@@ -186,7 +186,7 @@ def add_searching(commands) -> None:
 
 def add_detecting(commands) -> None:
     """The commands that use a trained detector or classifier."""
-    folder = "a run of notebook 14 or of nasedu train, or a detector's own folder"
+    folder = "a run of notebook 14 or of nasedu train, a detector's folder, or an exported FILE.onnx (but for export)"
     which = "of a run: searched (default), hand-designed or random; of a classifier: my_module:make, which made it"
     for name, module, about in (
         ("detect", "pictures", "tell and draw what a trained detector sees in pictures"),
@@ -197,6 +197,9 @@ def add_detecting(commands) -> None:
         command.set_defaults(command=f"{module}.{name}")
         command.add_argument("run", type=Path, metavar="RUN", help=folder)
         command.add_argument("--network", metavar="NAME", help=which)
+        if name != "export":
+            runs = "of FILE.onnx: onnxruntime (default) or openvino, which may name a device, as in openvino:GPU"
+            command.add_argument("--runtime", metavar="NAME", help=runs)
         if name == "evaluate":
             add_testing(command)
             continue
@@ -215,6 +218,8 @@ def add_detecting(commands) -> None:
             command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the file")
             command.add_argument("--opset", type=int, help="version of ONNX's operators, 12 to 23")
             command.add_argument("--suppress", action="store_true", help="put the suppression of overlaps inside")
+            scales = "compute in int8, on scales that fit the images of a folder, or digits"
+            command.add_argument("--int8", metavar="FOLDER", help=scales)
 
 
 def add_testing(command) -> None:
@@ -249,7 +254,10 @@ def add_counting(commands) -> None:
         if name == "count":
             command.add_argument("--layers", action="store_true", help="a line for every layer")
         else:
-            command.add_argument("--backend", help="torch, compiled, onnxruntime or cuda, which is usual on such a GPU")
+            backends = "torch, compiled, onnxruntime, openvino, or cuda, which is usual on such a GPU"
+            command.add_argument("--backend", help=backends)
+            numbers = "float32; float16, bfloat16 on a GPU; int8 with onnxruntime, openvino"
+            command.add_argument("--precision", default="float32", help=numbers)
             command.add_argument("--batch", type=int, default=1, help="images of one run (default: 1)")
             command.add_argument("--threads", type=int, default=1, help="of the CPU (default: 1)")
             command.add_argument("--device", help="cpu, cuda ... (default: cpu)")

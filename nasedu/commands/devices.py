@@ -6,14 +6,17 @@ import argparse
 import os
 from pathlib import Path
 
+from torch import Tensor
 from tqdm import tqdm
 
-from nasedu import deploy, wzdnas
+from nasedu import data, deploy, detection, wzdnas
 from nasedu.commands.named import MOST_WORKERS, named_space
 from nasedu.deploy import kit as kits
 from nasedu.errors import ParameterError, check_whole
 from nasedu.files import write_atomically
 from nasedu.tables.additivity import FEWEST
+
+CALIBRATION = 64  # images that the scales of an int8 network are fitted to
 
 
 def kit(args: argparse.Namespace) -> int:
@@ -58,7 +61,9 @@ def export(args: argparse.Namespace) -> int:
     if given and not args.suppress:
         raise ParameterError(f"--{min(given)} is for a suppression inside the file: add --suppress")
     suppression = given if args.suppress else None
-    made = deploy.export_detector(detector, args.out, opset=args.opset, suppression=suppression)
+    calibration = _calibration(args.int8, detector.side) if args.int8 else None
+    options = {"opset": args.opset, "suppression": suppression, "calibration": calibration}
+    made = deploy.export_detector(detector, args.out, **options)
     script = made.file.with_name("use_it.py")
     if not script.exists():  # somebody may have changed theirs
         write_atomically(script, Path(deploy.__file__).with_name("use_it.py").read_text())
@@ -66,3 +71,11 @@ def export(args: argparse.Namespace) -> int:
     print(f"  largest difference from PyTorch: {made.difference:.1e}")
     print(f"{script}: sees what it sees, without PyTorch: python {script.name} {made.file.name} photo.jpg")
     return 0
+
+
+def _calibration(source: str, side: int) -> Tensor:
+    """Images (n, 3, side, side) from 0 to 1, of a folder or of the built-in scenes. Raises `DataError`."""
+    if source == "digits":
+        scenes = data.detection("digits", "train", size=CALIBRATION, image_size=side)
+        return next(iter(detection.Batches(scenes, CALIBRATION, shuffle=False)))[0]
+    return data.read_squares(source, side, CALIBRATION) / 255

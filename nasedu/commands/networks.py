@@ -23,5 +23,6 @@ def measure(args: argparse.Namespace) -> int:
     """Tell how long a network takes on this machine; the exit status."""
     network, shape = named_network(args.network, args.arch, args.settings, args.image_size)
     options = {"backend": args.backend, "batch": args.batch, "threads": args.threads, "device": args.device}
+    options["precision"] = args.precision
     print(hardware.measure(network, shape, **options))
     return 0

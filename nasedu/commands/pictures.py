@@ -17,7 +17,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 from torchvision.utils import draw_bounding_boxes
 
-from nasedu import data, detection, plots, wzdnas
+from nasedu import data, deploy, detection, plots, wzdnas
 from nasedu.commands import fail
 from nasedu.commands.training import evaluate_classifier, is_classifier
 from nasedu.course.setup import pick_device
@@ -28,7 +28,7 @@ from nasedu.errors import NaseduError, ParameterError, UnknownName, brief, check
 from nasedu.files import write_atomically
 from nasedu.modules import computing
 from nasedu.plots.picture import COLOURS, ink
-from nasedu.wzdnas.saved import Seen
+from nasedu.wzdnas.sighted import Seen, Sighted
 
 
 def check_data(args: argparse.Namespace) -> int:
@@ -57,7 +57,7 @@ def check_data(args: argparse.Namespace) -> int:
 def detect(args: argparse.Namespace) -> int:
     """Tell, and draw, what a trained detector sees in pictures; the exit status."""
     files = _files(args.pictures, args.out)
-    detector, told, status = wzdnas.load(args.run, args.network), {}, 0
+    detector, told, status = _detector(args), {}, 0
     for path, file in zip(args.pictures, files, strict=True):
         try:
             with opened(path) as image:
@@ -77,6 +77,17 @@ def detect(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(told, indent=1))
     return status
+
+
+def _detector(args: argparse.Namespace) -> Sighted:
+    """The detector of a run, or of an exported file. Raises `ParameterError` for options of the other."""
+    exported = args.run.suffix.lower() == ".onnx"
+    if (args.network if exported else args.runtime) is not None:
+        told = ("--network", "a run of several networks") if exported else ("--runtime", "an exported FILE.onnx")
+        raise ParameterError(f"{told[0]} is for {told[1]}, and {brief(str(args.run))} is none")
+    if exported:
+        return deploy.load_onnx(args.run, args.runtime or "onnxruntime")
+    return wzdnas.load(args.run, args.network)
 
 
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -118,11 +129,11 @@ def evaluate(args: argparse.Namespace) -> int:
     """Test a trained detector or classifier on labelled images; the exit status."""
     if is_classifier(args):
         return evaluate_classifier(args)
-    detector = wzdnas.load(args.run, args.network)
+    detector = _detector(args)
     if args.data is None and args.dataset != "digits":
         raise ParameterError("--data names the folder of labelled images; the built-in scenes are --dataset digits")
     name = args.dataset or data.guess(args.data)
-    options = {"root": args.data, "image_size": detector.space.image_size}
+    options = {"root": args.data, "image_size": detector.side}
     options |= {} if name == "digits" else {"classes": detector.classes}
     try:
         images = data.detection(name, args.split, **options)

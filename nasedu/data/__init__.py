@@ -13,6 +13,7 @@ from nasedu.data.dataset import DetectionDataset
 from nasedu.data.digits import digits
 from nasedu.data.export import export
 from nasedu.data.image_set import ImageSet
+from nasedu.data.images import read_squares
 from nasedu.data.labelled import LAYOUTS, read_folder
 from nasedu.data.notes import shown
 from nasedu.data.voc import PLACES, voc
@@ -20,7 +21,7 @@ from nasedu.data.yolo import NAMES, yolo
 from nasedu.errors import DataError, ParameterError, check_kind, check_name, check_whole
 from nasedu.registry import Registry, check_options, options_of
 
-__all__ = ["ImageSet", "classification", "detection", "export", "guess", "names"]
+__all__ = ["ImageSet", "classification", "detection", "export", "guess", "names", "read_squares"]
 
 FOLDERS = {"voc": voc, "coco": coco, "yolo": yolo}
 READERS = Registry("dataset", {"digits": digits} | {name: partial(read_folder, find) for name, find in FOLDERS.items()})

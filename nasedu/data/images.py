@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,8 @@ from torchvision.ops import clip_boxes_to_image
 from torchvision.transforms.v2 import functional as F
 
 from nasedu.data.notes import shown
-from nasedu.data.reading import plain
+from nasedu.data.reading import SUFFIXES, plain, walk
+from nasedu.errors import DataError
 
 GREY = 114  # of 255: what fills the square beside an image that is not square
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")  # what is decoded: no format that runs another program
@@ -154,6 +155,25 @@ def read_square(path: str | Path, side: int) -> tuple[Tensor, tuple[int, int]]:
         width, height = upright_size(found.size, found.orientation)
         image.draft("RGB", _fitted(found.size[::-1], side)[::-1])  # JPEG only: decode at 1/2, 1/4 or 1/8 where enough
         return square(upright(image), side, (height, width)), (height, width)
+
+
+def read_squares(folder: str | Path, side: int, most: int) -> Tensor:
+    """Images of a folder, and of those in it, as letterboxed squares, uint8 (n, 3, side, side).
+
+    folder: without an order of its own; what cannot be read is passed over.
+    side: of the squares in pixels.
+    most: how many are read, evenly taken from all, in the order of their names.
+
+    Raises `DataError` where there is none.
+    """
+    paths = sorted(path for path in walk(Path(folder)) if path.suffix.lower() in SUFFIXES)
+    taken, squares = min(most, len(paths)), []
+    for i in range(taken):
+        with suppress(*UNREADABLE):
+            squares.append(read_image(paths[i * len(paths) // taken], side))
+    if not squares:
+        raise DataError(f"{shown(folder, 60)} holds no image that can be read: {len(paths)} are named like one")
+    return torch.stack(squares)
 
 
 def _fitted(original: tuple[int, int], side: int) -> tuple[int, int]:

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from nasedu.blocks.merge import merged
 from nasedu.detection import Predictor
 from nasedu.detection.postprocess import check_overlaps
-from nasedu.files import write_atomically
+from nasedu.errors import ParameterError, brief
 from nasedu.hardware import Latency
-from nasedu.hardware.export import example_inputs, onnx_difference, onnx_model
+from nasedu.hardware.export import example_inputs, onnx_difference, onnx_model, write_onnx
 from nasedu.hardware.latency import measure_onnx
+from nasedu.hardware.quantise import INT8, quantised
 from nasedu.registry import check_options
 from nasedu.wzdnas.saved import Detector
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import onnx
 
 SUPPRESSION = {"confidence": 0.3, "iou": 0.45, "max_detections": 300}
+COMPARED = 8  # calibration images that the file is compared with PyTorch on
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ def export_detector(
     *,
     opset: int | None = None,
     suppression: Mapping[str, float] | None = None,
+    calibration: Tensor | None = None,
 ) -> ExportedDetector:
     """Export a detector with its decoded head as ONNX, merged (`blocks.merge`), compare it with PyTorch and time it.
 
@@ -53,27 +57,49 @@ def export_detector(
 
         detector: what is exported.
         file: where the ONNX file goes.
-        images: (B, 3, S, S) on any device, to compare on, one by one; None: noise.
+        images: (B, 3, S, S) on any device, to compare on, one by one; None: noise, or the first of `calibration`.
         opset: 12 to 23, the version of the operators; boards' tools lag behind. None: the exporter's own choice.
         suppression: None leaves it to whoever runs the file; else a dict, with any of confidence, iou and
             max_detections, puts it inside.
+        calibration: (N, 3, S, S), such as the detector will see, some dozens: all but the head computes in int8, on
+            scales that fit them. None: it computes in float32.
     """
     space, inside = detector.space, suppression is not None
     check_options("a suppression", suppression or {}, SUPPRESSION)
     settings = SUPPRESSION | dict(suppression or {})
     check_overlaps(**settings)
-    device = next(detector.network.parameters()).device
-    told = {"anchors": space.anchors, "strides": space.strides, "multi_label": not inside}
-    predictor, plain = (Predictor(net, **told).to(device) for net in (detector.network, merged(detector.network)))
-    named = {"inputs": ["image"], "outputs": ["boxes", "scores"]}
-    model = onnx_model(plain, space.input_shape, opset=opset, **named)
+    if calibration is not None:
+        _check_images(calibration, space.image_size)
+    predictor, model = _decoded(detector, opset, multi_label=not inside)
+    if calibration is not None:
+        model = quantised(model, zip(calibration.split(1)), float_head=True)
+        images = calibration[:COMPARED] if images is None else images
     images = example_inputs([space.input_shape])[0].sigmoid() if images is None else images
     boxes, scores = onnx_difference(predictor, model.SerializeToString(), images)
     if inside:
         _suppress_inside(model, space.num_classes, settings)
     _describe(model, detector.settings() | {"suppression": settings if inside else "outside"})
-    write_atomically(file, model.SerializeToString(deterministic=True))
-    return ExportedDetector(Path(file), max(boxes / images.shape[-1], scores), measure_onnx(file, space.input_shape))
+    write_onnx(model, file)
+    latency = measure_onnx(file, space.input_shape, precision="float32" if calibration is None else INT8)
+    return ExportedDetector(Path(file), max(boxes / images.shape[-1], scores), latency)
+
+
+def _decoded(detector: Detector, opset: int | None, multi_label: bool) -> tuple[Predictor, onnx.ModelProto]:
+    """The network with its head decoded, and the same, merged, as ONNX."""
+    space, device = detector.space, next(detector.network.parameters()).device
+    told = {"anchors": space.anchors, "strides": space.strides, "multi_label": multi_label}
+    predictor, plain = (Predictor(net, **told).to(device) for net in (detector.network, merged(detector.network)))
+    named = {"inputs": ["image"], "outputs": ["boxes", "scores"]}
+    return predictor, onnx_model(plain, space.input_shape, opset=opset, **named)
+
+
+def _check_images(calibration: Tensor, side: int) -> None:
+    """Raise `ParameterError` for what are no calibration images."""
+    given = calibration if isinstance(calibration, Tensor) else torch.empty(0)
+    fits = len(given) and given.shape[1:] == (3, side, side) and given.is_floating_point()
+    if not fits or not bool(((given >= 0) & (given <= 1)).all()):
+        wanted = f"floats (N, 3, {side}, {side}) from 0 to 1"
+        raise ParameterError(f"calibration images must be {wanted}, got {brief(calibration)}")
 
 
 def _describe(model: onnx.ModelProto, settings: Mapping) -> None:

@@ -9,6 +9,7 @@ from importlib import metadata
 import torch
 
 from nasedu.hardware.backends import LAUNCHES, usual_backend
+from nasedu.hardware.runtimes import RUNTIMES
 from nasedu.origin import processor
 
 
@@ -27,4 +28,4 @@ def describe_device(device: str | torch.device | None = None, backend: str | Non
         "python": platform.python_version(),
         "torch": torch.__version__,
         "launch": LAUNCHES[backend],
-    } | ({"onnxruntime": metadata.version("onnxruntime")} if backend == "onnxruntime" else {})
+    } | ({backend: metadata.version(backend)} if backend in RUNTIMES else {})

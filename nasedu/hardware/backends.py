@@ -1,4 +1,4 @@
-"""What runs a network when its time is taken: PyTorch as it is or compiled, ONNX Runtime, a captured CUDA graph.
+"""What runs a network when its time is taken: PyTorch as it is or compiled, runtimes of ONNX, a captured CUDA graph.
 
 A backend is a context manager that makes a `Program` of a network; how often it runs, and how the times are summed up,
 is `nasedu.hardware.latency`'s business.
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,10 +20,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from nasedu.errors import BackendError, ParameterError, check_name
-from nasedu.hardware.export import example_inputs, export_onnx, onnx_session
+from nasedu.hardware import runtimes
+from nasedu.hardware.export import example_inputs, onnx_model, write_onnx
+from nasedu.hardware.quantise import INT8, quantised
 from nasedu.modules import copy_of, evaluation_mode, hidden, reason
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+SAMPLES = 4  # random inputs that an int8 network is calibrated on where only its time matters, which no scale changes
 
 
 @dataclass(frozen=True)
@@ -161,32 +165,44 @@ def compiled(job: Job) -> Iterator[Program]:
 
 
 @contextmanager
-def onnxruntime(job: Job) -> Iterator[Program]:
-    """ONNX Runtime on the CPU, for the network exported to a temporary file. Raises `BackendError`."""
+def exported(job: Job, runtime: str) -> Iterator[Program]:
+    """A runtime of ONNX on the CPU, for the network exported to a temporary file, in int8 if that is asked for.
+
+    job: what is timed.
+    runtime: one of `runtimes.RUNTIMES`.
+
+    Raises `BackendError`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         export_job(job, path)
-        yield onnx_program(path, job.input_shapes, job.batch, job.threads)
+        yield onnx_program(path, job.input_shapes, job.batch, job.threads, runtime)
 
 
 def export_job(job: Job, path: Path) -> None:
-    """Write the job's network as an ONNX file for `onnx_program`. Raises `BackendError`."""
+    """Write the job's network as an ONNX file for `onnx_program`, at its precision. Raises `BackendError`."""
     with ready(job) as (module, _):
-        export_onnx(module, path, *job.input_shapes, batch=job.batch)
+        model = onnx_model(module, *job.input_shapes, batch=job.batch)
+    if job.precision == INT8:
+        model = quantised(model, [example_inputs(job.input_shapes, job.batch, seed) for seed in range(SAMPLES)])
+    write_onnx(model, path)
 
 
-def onnx_program(path: str | Path, input_shapes: Sequence[tuple[int, ...]], batch: int, threads: int) -> Program:
-    """An ONNX file in ONNX Runtime, on the CPU. Raises `BackendError`.
+def onnx_program(
+    path: str | Path, input_shapes: Sequence[tuple[int, ...]], batch: int, threads: int, runtime: str = "onnxruntime"
+) -> Program:
+    """An ONNX file in a runtime, on the CPU. Raises `BackendError`.
 
     path: the file.
     input_shapes: of each input, (C, H, W).
     batch: images of one run.
     threads: of the CPU.
+    runtime: one of `runtimes.RUNTIMES`.
     """
-    session = onnx_session(path, threads)
-    maps = zip(session.get_inputs(), example_inputs(input_shapes, batch), strict=True)
-    inputs = {x.name: drawn.numpy() for x, drawn in maps}
-    return Program(lambda: session.run(None, inputs))
+    network = runtimes.load(path, runtime, threads)
+    maps = zip(network.inputs, example_inputs(input_shapes, batch), strict=True)
+    inputs = {name: drawn.numpy() for name, drawn in maps}
+    return Program(lambda: network(inputs))
 
 
 @contextmanager
@@ -206,9 +222,11 @@ def cuda(job: Job) -> Iterator[Program]:
         yield program
 
 
-BACKENDS = {"torch": eager, "compiled": compiled, "onnxruntime": onnxruntime, "cuda": cuda}
-LAUNCHES = {"torch": "eager", "compiled": "torch.compile", "onnxruntime": "onnxruntime session", "cuda": "cuda graph"}
-WHOLE_PROGRAMS = ("compiled", "onnxruntime", "cuda")  # these run no operator for an identity within a network
+EXPORTED = {name: partial(exported, runtime=name) for name in runtimes.RUNTIMES}
+BACKENDS = {"torch": eager, "compiled": compiled, **EXPORTED, "cuda": cuda}
+LAUNCHES = {"torch": "eager", "compiled": "torch.compile", "cuda": "cuda graph"}
+LAUNCHES |= {name: f"{name} session" for name in EXPORTED}
+WHOLE_PROGRAMS = ("compiled", *EXPORTED, "cuda")  # these run no operator for an identity within a network
 
 
 def usual_backend(device: torch.device | str | None) -> str:
@@ -227,19 +245,19 @@ def make_job(backend: str | None, module, input_shapes, batch, threads, precisio
     input_shapes: of each input, (C, H, W).
     batch: images of one run.
     threads: of the CPU.
-    precision: one of `PRECISIONS`.
+    precision: one of `PRECISIONS`, or "int8".
     device: where to run; None is where the backend has to, or where the module is.
     """
     own = next((t.device for t in (*module.parameters(), *module.buffers())), torch.device("cpu"))
     backend = check_name("backend", usual_backend(device or own) if backend is None else backend, BACKENDS)
-    check_name("precision", precision, PRECISIONS)
+    check_name("precision", precision, [*PRECISIONS, INT8])
     _check_shapes(input_shapes)
     if any(is_lazy(t) for t in module.parameters()):
         raise ParameterError(hidden(module))
-    if precision != "float32" and backend == "onnxruntime":
-        raise ParameterError(f"{precision} is timed on a GPU only, not by {backend}")
     place = _device(backend, own, device)
-    if precision != "float32" and place.type == "cpu":
+    if precision == INT8 and backend not in EXPORTED:
+        raise ParameterError(f"int8 is timed by the {' or '.join(EXPORTED)} backend only, not by {backend}")
+    if precision not in ("float32", INT8) and place.type == "cpu":
         raise ParameterError(f"{precision} is timed on a GPU only (backend='cuda'), not by {backend} on {place}")
     return Job(module, input_shapes, batch, threads, precision, place, backend)
 
@@ -254,7 +272,7 @@ def _check_shapes(input_shapes: Sequence[Sequence[int]]) -> None:
 
 def _device(backend: str, own: torch.device, device: torch.device | str | None) -> torch.device:
     """Where to run: `device`, or where the backend has to, or where the module is, its `own`."""
-    needed = {"cuda": "cuda", "onnxruntime": "cpu"}.get(backend)
+    needed = ({"cuda": "cuda"} | dict.fromkeys(EXPORTED, "cpu")).get(backend)
     try:
         device = torch.device(needed or own) if device is None else torch.device(device)
     except RuntimeError:
@@ -273,7 +291,7 @@ def _device(backend: str, own: torch.device, device: torch.device | str | None) 
 @contextmanager
 def ready(job: Job) -> Iterator[tuple[nn.Module, list[Tensor]]]:
     """The module in eval mode with its inputs, on the job's device; a copy where it would have to be moved."""
-    dtype = PRECISIONS[job.precision]
+    dtype = PRECISIONS.get(job.precision, torch.float32)  # int8 is made of it
     tensors = [*job.module.parameters(), *job.module.buffers()]
     floating = {t.dtype for t in tensors if t.is_floating_point()}
     same = all(t.device.type == job.device.type and job.device.index in (None, t.device.index) for t in tensors)

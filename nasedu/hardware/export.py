@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from nasedu.errors import BackendError, ParameterError, check_whole, needs
+from nasedu.errors import BackendError, ParameterError, check_name, check_whole, needs
 from nasedu.files import write_atomically
 from nasedu.modules import copy_of, evaluation_mode, reason
 from nasedu.randomness import stream
@@ -99,18 +99,32 @@ def export_onnx(module: nn.Module, path: str | Path, *input_shapes: tuple[int, .
     input_shapes: of each input, (C, H, W).
     batch: the batch size, which is fixed.
     """
-    write_atomically(path, onnx_model(module, *input_shapes, batch=batch).SerializeToString(deterministic=True))
+    write_onnx(onnx_model(module, *input_shapes, batch=batch), path)
 
 
-def onnx_session(path: str | Path | bytes, threads: int = 1):
-    """An ONNX Runtime session on the CPU with this many threads, for a file or its bytes."""
+def write_onnx(model: onnx.ModelProto, path: str | Path) -> None:
+    """Write a model as one file, whole or not at all; equal models make equal files. Raises `OutputError`."""
+    write_atomically(path, model.SerializeToString(deterministic=True))
+
+
+def onnx_session(path: str | Path | bytes, threads: int = 1, provider: str = "CPUExecutionProvider"):
+    """An ONNX Runtime session. Raises `UnknownName` for a provider that there is not, `BackendError` for a broken one.
+
+    path: a file, or its bytes.
+    threads: of the CPU.
+    provider: what computes.
+    """
     with needs("deploy"):
         import onnxruntime
 
+    check_name("provider of ONNX Runtime", provider, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     source = path if isinstance(path, bytes) else str(path)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(source, options, providers=[provider])
+    if session.get_providers()[0] != provider:  # it falls back to the CPU
+        raise BackendError(f"{provider} does not start here, ONNX Runtime offers {session.get_providers()[0]}")
+    return session
 
 
 def onnx_difference(module: nn.Module, path: str | Path | bytes, *inputs: Tensor) -> list[float]:

@@ -90,7 +90,7 @@ def measure(
     threads: of the CPU, fixed meanwhile.
     repeats: how many times are taken.
     warmup: runs before the first that counts; there is at least one, which tells how long a run is.
-    precision: "float32"; on a GPU "float16" or "bfloat16" as well.
+    precision: "float32"; on a GPU "float16" or "bfloat16" as well, with onnxruntime or openvino "int8".
     device: where to run; None is where the module is.
 
     Raises `UnknownName`, `ParameterError` (fewer than 3 repeats, or inputs that the network does not take, say) and
@@ -142,8 +142,10 @@ def measure_onnx(
     threads: int = 1,
     repeats: int = 30,
     warmup: int = 5,
+    backend: str = "onnxruntime",
+    precision: str = "float32",
 ) -> Latency:
-    """Time an ONNX file, written by `export_onnx` at this batch size, in ONNX Runtime; the rest is as in `measure`.
+    """Time an ONNX file, written by `export_onnx` at this batch size, in a runtime; the rest is as in `measure`.
 
     path: the file.
     input_shapes: of each input, (C, H, W).
@@ -151,11 +153,13 @@ def measure_onnx(
     threads: of the CPU.
     repeats: how many times are taken.
     warmup: runs before the first that counts.
+    backend: the runtime, one of `runtimes.RUNTIMES`.
+    precision: of the file, which the result tells.
     """
     _check(batch, threads, repeats, warmup)
     start, peak = CLOCK.wall(), Peak(torch.device("cpu"))
-    program = onnx_program(path, input_shapes, batch, threads)
-    settings = {"batch": batch, "threads": threads, "backend": "onnxruntime"}
+    program = onnx_program(path, input_shapes, batch, threads, backend)
+    settings = {"batch": batch, "threads": threads, "backend": backend, "precision": precision}
     ready = _Ready(program, peak, start)
     return _latency(ready, warmup, repeats, 3, settings)
 

@@ -19,6 +19,7 @@ import scipy
 from nasedu.errors import ParameterError, TableError, check_whole
 from nasedu.hardware.backends import export_job, make_job
 from nasedu.hardware.latency import Latency, measure, measure_defaults, measure_onnx
+from nasedu.hardware.runtimes import RUNTIMES
 from nasedu.progress import Progress, silent
 from nasedu.randomness import rng, seeded
 from nasedu.spaces.base import Arch, SearchSpace
@@ -320,15 +321,14 @@ def measure_networks(
 
 
 def _latency_of(space: SearchSpace, arch: Arch, options: dict, exported: Path) -> Latency:
-    """One measurement of a network, which ONNX Runtime reads from `exported` once it was written there."""
-    onnx = options.get("backend") == "onnxruntime"
+    """One measurement of a network, which a runtime of ONNX reads from `exported` once it was written there."""
+    how = measure_defaults() | options
     if not exported.exists():
         with seeded(0):  # weights are drawn from PyTorch's own generator
             network = space.build(arch)
-        if not onnx:
+        if how["backend"] not in RUNTIMES:
             return measure(network, space.input_shape, **options)
-        how = measure_defaults() | options
-        settings = [how[name] for name in ("batch", "threads", "precision", "device")]
-        export_job(make_job("onnxruntime", network, [space.input_shape], *settings), exported)
-    left = {name: value for name, value in options.items() if name not in ("backend", "precision", "device")}
-    return measure_onnx(exported, space.input_shape, **left)
+        settings = [how[name] for name in ("backend", "batch", "threads", "precision", "device")]
+        export_job(make_job(settings[0], network, [space.input_shape], *settings[1:]), exported)
+    given = {name: value for name, value in options.items() if name != "device"}
+    return measure_onnx(exported, space.input_shape, **given)

@@ -9,8 +9,9 @@ import torch
 
 from nasedu import resources
 from nasedu.errors import ParameterError, TableError, check_name
-from nasedu.hardware.backends import BACKENDS, LAUNCHES
+from nasedu.hardware.backends import BACKENDS, LAUNCHES, PRECISIONS
 from nasedu.hardware.latency import measure_defaults
+from nasedu.hardware.quantise import INT8
 from nasedu.progress import Progress, silent
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables import file as table_file
@@ -100,33 +101,37 @@ def _otherwise(table: LookupTable, asked: dict) -> str:
     return " and ".join(f"{name} {was}, not {wanted}" for name, was, wanted in settings if was != wanted)
 
 
-def stored(space: SearchSpace, metric: str, backend: str = "torch") -> LookupTable | None:
+def stored(space: SearchSpace, metric: str, backend: str = "torch", precision: str = "float32") -> LookupTable | None:
     """The table that the project stores for this very space, or None.
 
     space: what it prices.
     metric: of the table.
     backend: what it was measured with.
+    precision: of what was measured.
 
     A space is known by its fingerprint, so a file made for other layers, choices or classes is passed over, whatever
     its name. Raises `UnknownName`, and `TableError` for a file that cannot be read.
     """
     check_name("metric", metric, METRICS)
     check_name("backend", backend, BACKENDS)
-    for path in sorted(STORED.glob(file_name(f"{space.name}*", space.input_shape[-1], metric, backend))):
+    check_name("precision", precision, [*PRECISIONS, INT8])
+    for path in sorted(STORED.glob(file_name(f"{space.name}*", space.input_shape[-1], metric, backend, precision))):
         if table_file.field(path, "fingerprint") == space.fingerprint:
             return LookupTable.load(path, space)
     return None
 
 
-def file_name(space: str, pixels: int, metric: str, backend: str = "torch") -> str:
+def file_name(space: str, pixels: int, metric: str, backend: str = "torch", precision: str = "float32") -> str:
     """Under which a table is stored: SPACE-PIXELS-METRIC.json, as in `fbnet-course-32-macs.json` for fbnet:course.
 
     space: its name.
     pixels: of its input's side.
     metric: of the table.
     backend: stands behind where it is not "torch": `fbnet-course-32-latency_ms-cuda.json`.
+    precision: stands behind that where it is not "float32": `fbnet-course-32-latency_ms-openvino-int8.json`.
     """
-    behind = "" if backend == "torch" else f"-{backend}"
+    usual = {"torch", "float32"}
+    behind = "".join(f"-{word}" for word in (backend, precision) if word not in usual)
     return f"{space.replace(':', '-')}-{pixels}-{metric}{behind}.json"
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from nasedu import spaces
 from nasedu.errors import BackendError, ParameterError, UnknownName
-from nasedu.hardware import BACKENDS, NoisyMeasurement, backends, measure
+from nasedu.hardware import BACKENDS, NoisyMeasurement, backends, measure, runtimes
 from nasedu.hardware.about import describe_device
 from nasedu.hardware.backends import LAUNCHES, Clock, CudaProgram, Job, Program, Replayed
 from nasedu.hardware.export import export_onnx
@@ -190,8 +190,9 @@ def test_another_precision_is_a_copys(precision):
 
 def test_onnx_runtime_runs_the_exported_network_with_its_own_threads(monkeypatch, tmp_path):
     made, module = [], small()
-    session = backends.onnx_session
-    monkeypatch.setattr(backends, "onnx_session", lambda path, threads: made.append(threads) or session(path, threads))
+    session = runtimes.onnx_session
+    record = lambda path, threads, *more: made.append(threads) or session(path, threads, *more)  # noqa: E731
+    monkeypatch.setattr(runtimes, "onnx_session", record)
     measured = measure(module, (2, 6, 6), backend="onnxruntime", batch=2, threads=2, repeats=3)
     assert made == [2] and (measured.backend, measured.batch, measured.threads) == ("onnxruntime", 2, 2)
     assert measured.median > 0 and module.training

@@ -250,7 +250,7 @@ def test_networks_are_measured_in_turns(drifting):
         assert time == (sum(turns[1:]) / 2 if busy else turns[1]), "the median of its own three, without the disturbed"
 
 
-def test_networks_for_onnx_runtime_are_exported_once(monkeypatch):
+def test_networks_for_a_runtime_are_exported_once(monkeypatch):
     space, exported, read = spaces.create("nasbench201", depth=0.2, width=0.25, input_size=8), [], []
 
     def export(job, path):
@@ -264,10 +264,10 @@ def test_networks_for_onnx_runtime_are_exported_once(monkeypatch):
 
     monkeypatch.setattr(additivity, "export_job", export)
     monkeypatch.setattr(additivity, "measure_onnx", measured)
-    options = {"batch": 2, "threads": 2, "repeats": 3}
+    options = {"backend": "openvino", "precision": "int8", "batch": 2, "threads": 2, "repeats": 3}
     archs = random_networks(space, 4)
-    assert measure_networks(space, archs, backend="onnxruntime", precision="float32", **options) == [0, 1, 2, 3]
-    assert exported == [(2, 2, "float32")] * 4
+    assert measure_networks(space, archs, device="cpu", **options) == [0, 1, 2, 3]
+    assert exported == [(2, 2, "int8")] * 4
     assert len(read) == 12 and all(row[1:] == ((space.input_shape,), options) for row in read)
     with pytest.raises(BackendError, match="runs on cpu, not on cuda"):
         measure_networks(space, archs, backend="onnxruntime", device="cuda")

@@ -45,6 +45,7 @@ def test_stored_tables_are_named_by_what_they_hold():
         assert f"-{table['input_shape'][-1]}-{table['metric']}" in path.stem
     assert file_name("fbnet:course", 32, "macs") == "fbnet-course-32-macs.json"
     assert file_name("fbnet", 224, "latency_ms", "cuda") == "fbnet-224-latency_ms-cuda.json"
+    assert file_name("fbnet", 224, "latency_ms", "openvino", "int8") == "fbnet-224-latency_ms-openvino-int8.json"
 
 
 @pytest.fixture
@@ -77,6 +78,9 @@ def test_a_table_is_found_by_its_space_and_not_by_its_name_alone(shelf):
     table_of(course, value=4.0).save(shelf / "mine.json")
     assert (stored(course, "latency_ms").fixed, stored(published, "latency_ms").fixed) == (1.0, 2.0)
     assert stored(course, "latency_ms", "cuda").fixed == 3.0
+    table_of(course, value=5.0).save(shelf / "nasbench201-course-16-latency_ms-openvino-int8.json")
+    assert stored(course, "latency_ms", "openvino") is None
+    assert stored(course, "latency_ms", "openvino", "int8").fixed == 5.0
     assert stored(course, "macs") is None
     (shelf / "nasbench201-course-16-latency_ms.json").write_text("{")
     with pytest.raises(TableError, match="no lookup table can be read"):
@@ -242,10 +246,13 @@ def test_the_script_makes_what_is_missing_and_leaves_what_fits(script, tmp_path,
 
 def test_the_script_knows_what_to_make(script, capsys):
     stored_names = {path.name for path in (ROOT / "lookup").glob("*.json")}
-    assert set(script.tables(False, "torch")) == {name for name in stored_names if "latency" not in name}
-    kits = {name for name in stored_names if name.endswith("-onnxruntime.json")}  # of `python -m nasedu kit`
-    assert {name for name in stored_names if "latency" in name} - kits <= set(script.tables(True, "torch"))
-    measured = set(script.tables(True, "cuda")) - set(script.tables(False, "cuda"))
-    assert "fbnet-course-32-latency_ms-cuda.json" in measured and all("-cuda" in name for name in measured)
+    plain = {"backend": "torch", "precision": "float32"}
+    counted = set(script.tables(False, plain))
+    assert counted == {name for name in stored_names if "latency" not in name}
+    kits = {name for name in stored_names if "latency" in name and not name.endswith("latency_ms.json")}
+    assert {name for name in stored_names if "latency" in name} - kits <= set(script.tables(True, plain))
+    for backend, precision, end in (("cuda", "float32", "-cuda"), ("onnxruntime", "int8", "-onnxruntime-int8")):
+        measured = script.tables(True, {"backend": backend, "precision": precision}).keys() - counted
+        assert f"fbnet-course-32-latency_ms{end}.json" in measured and all(f"{end}.json" in name for name in measured)
     assert script.main(["--only", "fbnett*"]) == 2
     assert "no table is named like 'fbnett*'" in capsys.readouterr().err
