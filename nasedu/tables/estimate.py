@@ -7,7 +7,7 @@ they can tell it: ridge regression towards the prior.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,19 +67,12 @@ def estimate(
     folds: int = FOLDS,
     seed: int = 0,
 ) -> Estimate:
-    """A latency table of the prior's space that predicts the measured networks.
+    """A latency table of the prior's space that predicts the measured networks: as far as they tell, else the prior.
 
-    The prior is scaled to the networks, measured = overhead + scale * prior, with neither below 0. What is left over
-    is a sum of three kinds of surplus: an option's own, one in proportion to the prior that all options of one name
-    share, and a constant that they share. Each is given the same variance over the networks. The strength of the prior
-    is the one with the least error when each network is left out, in closed form (Craven and Wahba, Smoothing Noisy
-    Data with Spline Functions, 1978, section 3). Errors are relative, since that is what a table is judged by. Where
-    nothing can be told, the prior stays.
-
-    The errors that the result tells are of networks that took no part: strength, scale and prices are found anew for
-    every fold. No price is below 0; where the sum allows it, a constant is moved between decisions instead, which
-    changes no network's price. Raises `ParameterError` for fewer than 10 networks, a table of scores or another number
-    of measurements, and `ArchitectureError`.
+    Errors are relative, since that is what a table is judged by. Those that the result tells are of networks that took
+    no part: strength, scale and prices are found anew for every fold. No price is below 0; where the sum allows it, a
+    constant is moved between decisions instead, which changes no network's price. Raises `ParameterError` for fewer
+    than 10 networks, a table of scores or another number of measurements, and `ArchitectureError`.
 
     prior: times of blocks in ms, or a count such as MACs.
     archs: the networks.
@@ -89,26 +82,23 @@ def estimate(
     """
     if prior.own or not METRICS[prior.metric].cost:
         raise ParameterError(f"a prior prices options at 0 or more, as latency_ms or macs do, not {prior.metric}")
-    model, measured = _Model.of(prior, archs), np.asarray(measured_ms, float)
-    n = len(archs)
+    n, measured = len(archs), np.asarray(measured_ms, float)
     if n < FEWEST or not 2 <= check_whole("folds", folds) <= n:
         raise ParameterError(f"an estimate needs {FEWEST} networks and 2 folds or more, got {n} and {folds}")
-    compare([prior(arch) for arch in archs], measured)  # refuses what is no measurement
-    every, held_out, lines = np.arange(n), np.empty(n), np.empty(n)
+    sums = compare([prior(arch) for arch in archs], measured)  # refuses what is no measurement
+    model = _Model.of(prior, archs)
+    fitted, held_out, lines = model.fit(measured, np.arange(n)), np.empty(n), np.empty(n)
     for fold in np.array_split(rng(seed, "folds").permutation(n), folds):
-        found = model.fit(measured, np.setdiff1d(every, fold))
+        found = model.fit(measured, np.setdiff1d(np.arange(n), fold))
         held_out[fold], lines[fold] = model.predict(found, fold), model.line(found, fold)
-    fitted = model.fit(measured, every)
-    sums = compare([prior(arch) for arch in archs], measured) if prior.metric == "latency_ms" else None
-    after, scaled = compare(held_out, measured), compare(lines, measured)
-    unseen = tuple(name for name, times in zip(_names(prior.space), model.taken.sum(0), strict=True) if not times)
+    errors = {"after": compare(held_out, measured), "scaled": compare(lines, measured)}
+    errors["sum"] = sums if prior.metric == "latency_ms" else None
+    names = [f"{group} {name}" for group, every in table_file.options(prior.space).items() for name in every]
     return Estimate(
-        table=_table(prior, fitted, after, scaled, sums),
-        after=after,
-        scaled=scaled,
-        sum=sums,
+        table=_table(prior, fitted, errors),
+        **errors,
         strength=fitted.strength,
-        unseen=unseen,
+        unseen=tuple(name for name, times in zip(names, model.taken.sum(0), strict=True) if not times),
         measured=tuple(measured.tolist()),
         held_out=tuple(held_out.tolist()),
         set_to_0=fitted.set_to_0,
@@ -117,8 +107,9 @@ def estimate(
 
 @dataclass(frozen=True)
 class _Fitted:
-    """The prices that some networks tell: what all share, one for each option (options,), and how they were found."""
+    """The prices that some networks, `rows`, tell: what all share, each option's (options,), how they were found."""
 
+    rows: np.ndarray
     fixed: float
     prices: np.ndarray
     overhead: float
@@ -131,8 +122,11 @@ class _Fitted:
 class _Model:
     """Networks as rows: `taken` (n, options) counts each option, `prior` (options,) prices it.
 
-    A surplus of the prices is a sum of three `parts` (options, terms), each times terms that are independent and of
-    equal variance. `starts` are the places at which each decision group begins.
+    The prior is scaled to the networks, measured = overhead + scale * prior, with neither below 0. What is left over
+    is a sum of three `parts` (options, terms), each times independent terms, and all given the same variance over the
+    networks. The strength of the prior is the one with the least squared error when each network is left out, in closed
+    form (Craven and Wahba, Smoothing Noisy Data with Spline Functions, 1978, section 3). `starts` are the places at
+    which each decision group begins.
     """
 
     taken: np.ndarray
@@ -165,7 +159,7 @@ class _Model:
         inverse = design.T @ np.linalg.inv(design @ design.T + strength * np.eye(len(rows)))
         prices = scale * self.prior + ms.mean() * surplus @ inverse @ left
         fixed, kept, clamped = _without_negatives(float(overhead), prices, self.starts)
-        return _Fitted(fixed, kept, float(overhead), float(scale), strength, clamped)
+        return _Fitted(rows, fixed, kept, float(overhead), float(scale), strength, clamped)
 
     def predict(self, fitted: _Fitted, rows: np.ndarray) -> np.ndarray:
         """Milliseconds of some of the networks (rows,)."""
@@ -177,10 +171,10 @@ class _Model:
 
 
 def _parts(prior: np.ndarray, kinds: Sequence[int]) -> tuple[np.ndarray, ...]:
-    """How terms of equal variance move the prices (options, terms): own, in proportion by kind, constant by kind.
+    """How terms of equal variance move the prices (options, terms), in three ways.
 
-    A dear option may be off by more than a cheap one, and a free one by something: an own term's variance grows with
-    the price.
+    An option's own surplus, one in proportion to the prior that all options of one name share, and a constant that they
+    share. A dear option may be off by more than a cheap one, and a free one by something: an own term's variance grows with the price.
     """
     shared = np.eye(max(kinds) + 1)[list(kinds)]
     relative = prior / prior.mean() if prior.any() else np.ones_like(prior)
@@ -216,11 +210,6 @@ def _without_negatives(fixed: float, prices: np.ndarray, starts: np.ndarray) -> 
     return max(float(fixed), 0.0), prices.clip(0), below
 
 
-def _names(space: SearchSpace) -> list[str]:
-    """All options, each with its group."""
-    return [f"{group} {name}" for group, names in table_file.options(space).items() for name in names]
-
-
 def _kinds(space: SearchSpace) -> list[int]:
     """For every option a number that all options of its name share."""
     every = [name for names in table_file.options(space).values() for name in names]
@@ -228,17 +217,14 @@ def _kinds(space: SearchSpace) -> list[int]:
     return [numbers[name] for name in every]
 
 
-def _table(
-    prior: LookupTable, fitted: _Fitted, after: Additivity, scaled: Additivity, sums: Additivity | None
-) -> LookupTable:
+def _table(prior: LookupTable, fitted: _Fitted, errors: dict[str, Additivity | None]) -> LookupTable:
     """The prices as a table that says where it comes from; what the prior says of its device is kept."""
-    about = dict(prior.provenance) if prior.metric == "latency_ms" else {}
-    about["how"] = "estimated from whole networks"
     numbers = {"overhead_ms": fitted.overhead, "scale": fitted.scale, "strength": fitted.strength}
-    numbers |= {"mape": after.mape, "mape_scaled": scaled.mape} | ({"mape_sum": sums.mape} if sums else {})
-    rounded = {name: float(f"{value:.6g}") for name, value in numbers.items()}
-    about["estimate"] = {"networks": after.n, "prior": prior.metric, **rounded, "set_to_0": fitted.set_to_0}
-    ends = np.cumsum([entry.numel() for entry in prior.entries])[:-1]
-    parts: Iterable[np.ndarray] = np.split(fitted.prices, ends)
+    numbers |= {f"mape_{name}": one.mape for name, one in errors.items() if one}
+    made = {"networks": len(fitted.rows), "prior": prior.metric, "set_to_0": fitted.set_to_0}
+    made |= {name: float(f"{value:.6g}") for name, value in numbers.items()}
+    about = (prior.provenance if prior.metric == "latency_ms" else {}) | {"how": "estimated from whole networks"}
+    parts = np.split(fitted.prices, np.cumsum([entry.numel() for entry in prior.entries])[:-1])
     entries = [torch.tensor(p).reshape(entry.shape) for p, entry in zip(parts, prior.entries, strict=True)]
-    return LookupTable(prior.space, "latency_ms", METRICS["latency_ms"].unit, fitted.fixed, entries, about)
+    unit = METRICS["latency_ms"].unit
+    return LookupTable(prior.space, "latency_ms", unit, fitted.fixed, entries, about | {"estimate": made})

@@ -110,7 +110,8 @@ prices = {
     "array processor": lambda arch: 1 + sum(float(m[i]) for m, i in zip(moves, arch, strict=True)),
     "small core": lambda arch: macs(arch) / 1e6 + 0.02 * calls(arch),
 }
-cost = pd.DataFrame({name: {t: price(a) for t, a in archs.items()} for name, price in prices.items()})
+every = {name: {t: price(a) for t, a in archs.items()} for name, price in prices.items()}
+cost = pd.DataFrame(every)
 cost.corr("spearman").round(2)
 
 # %% [markdown]
@@ -147,10 +148,10 @@ device_guess = course.predict("Where is a cell that was searched by MACs the wor
 
 # %%
 shares = np.linspace(0.2, 1.0, 17)
-every = {a: {b: np.mean([regret(b, a, s) for s in shares]) for b in prices} for a in prices}
-matrix = pd.DataFrame(every)
+matrix = pd.DataFrame({b: {a: np.mean([regret(a, b, s) for s in shares]) for a in prices} for b in prices})
 assert np.allclose(np.diag(matrix), 0), "a device's own cell cannot beat itself"
-figures = {"matrix": plots.heat(matrix, numbers=".2f", bar="regret (points)", ylabel="searched for")}
+look = {"numbers": ".2f", "bar": "regret (points)", "ylabel": "searched for"}
+figures = {"matrix": plots.heat(matrix, **look)}
 figures["matrix"]
 
 # %% [markdown]
@@ -228,7 +229,8 @@ def ridge(X, prior, ms, strength):
 
 
 picks = np.array(some)
-X = np.hstack([np.ones((len(picks), 1)), *(np.eye(n)[picks[:, d]] for d, n in enumerate(space.choices))])
+one_hot = [np.eye(n)[picks[:, d]] for d, n in enumerate(space.choices)]
+X = np.hstack([np.ones((len(picks), 1)), *one_hot])
 prior = np.concatenate([[blocks.fixed], *(entry.numpy() for entry in blocks.entries)])
 for strength in (1e6, 1.0, 1e-6):
     off = np.abs(X @ ridge(X, prior, measured, strength) / measured - 1).mean()
@@ -246,7 +248,8 @@ long = []
 for i in range(len(X)):
     rest = np.arange(len(X)) != i
     long.append(measured[i] - X[i] @ ridge(X[rest], prior, measured[rest], 1.0))
-print(f"left out: {np.abs(long).mean():.4f} ms the long way, {np.abs(short).mean():.4f} ms the short way")
+by_hand, at_once = np.abs(long).mean(), np.abs(short).mean()
+print(f"left out: {by_hand:.4f} ms the long way, {at_once:.4f} ms the short way")
 assert np.allclose(long, short), "both ways must give the same errors"
 
 # %% [markdown]
@@ -306,8 +309,9 @@ norm.running_mean, norm.running_var = torch.tensor([4.0]), torch.tensor([9.0])
 x = torch.tensor([1.0, 5.0]).reshape(1, 2, 1, 1)
 scale = 3.0 / (9.0 + norm.eps) ** 0.5
 by_hand = scale * (2.0 * 1 - 1.0 * 5) + (0.5 - 4.0 * scale)
-print(f"one convolution by hand {by_hand:.4f}, both layers {float(norm(conv(x))):.4f}")
-assert abs(by_hand - float(norm(conv(x)))) < 1e-4, "both must agree"
+both = norm(conv(x)).item()
+print(f"one convolution by hand {by_hand:.4f}, both layers {both:.4f}")
+assert abs(by_hand - both) < 1e-4, "both must agree"
 
 # %% [markdown]
 # ### Exercise 16.1: fold batch normalisation
@@ -354,7 +358,8 @@ sizes = 10.0 ** draw.uniform(-2, 0, 32)
 weight = draw.normal(size=(32, 16, 3, 3)) * sizes.reshape(-1, 1, 1, 1)
 whole, scale = whole_numbers(weight)
 used = pd.Series([len(np.unique(channel)) for channel in whole])
-print(f"of 255 numbers a channel uses {used.min()} to {used.max()}, in the middle {used.median():.0f}")
+middle = used.median()
+print(f"of 255 numbers a channel uses {used.min()} to {used.max()}, in the middle {middle:.0f}")
 
 # %% [markdown]
 # The largest channel sets the scale for all. A small one is left with a handful of numbers. A scale for each output
@@ -465,16 +470,18 @@ check_letterbox(place)
 
 # %%
 def suppress(boxes, scores, most):
-    """Places of the boxes that stay, best first: each drops what overlaps it by more than `most`."""
+    """Places of the boxes that stay, best first: each drops what overlaps it too much."""
     left, kept = list(np.argsort(-scores, kind="stable")), []
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     while left:
         best = left.pop(0)
         kept.append(int(best))
         low = np.maximum(boxes[left, :2], boxes[best, :2])
         sides = np.clip(np.minimum(boxes[left, 2:], boxes[best, 2:]) - low, 0, None)
-        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
         both = sides.prod(1)
-        left = [i for i, share in zip(left, both / (areas[left] + areas[best] - both), strict=True) if share <= most]
+        # the overlap as a share of what both cover together
+        shares = both / (areas[left] + areas[best] - both)
+        left = [i for i, share in zip(left, shares, strict=True) if share <= most]
     return kept
 
 
@@ -496,13 +503,15 @@ picture = torch.rand(1, *space.input_shape)
 clock, ms = time.perf_counter, []
 with torch.inference_mode():
     end = clock() + cfg.seconds
-    while (start := clock()) < end:
+    while (start := clock()) < end or len(ms) < 40:
         network(picture)
         ms.append(1e3 * (clock() - start))
 trace = np.array(ms)
-parts = np.array_split(trace, 60)
-shown = {"median": [np.median(p) for p in parts], "slowest tenth": [np.quantile(p, 0.9) for p in parts]}
-at = np.linspace(0, cfg.seconds, 60)
+# about sixty windows, each of several runs
+parts = np.array_split(trace, max(4, min(60, len(trace) // 10)))
+quantiles = {"median": 0.5, "slowest tenth": 0.9}
+shown = {name: [np.quantile(part, q) for part in parts] for name, q in quantiles.items()}
+at = np.linspace(0, cfg.seconds, len(parts))
 figures["trace"] = plots.lines(shown, at, xlabel="time (s)", ylabel="ms a run", ylim=(0, None))
 figures["trace"]
 

@@ -169,7 +169,7 @@ def test_the_table_says_where_it_comes_from(cell, tmp_path):
     table = LookupTable.load(tmp_path / "table.json", cell.space)
     about = table.provenance["estimate"]
     assert (about["networks"], about["prior"]) == (30, "latency_ms")
-    assert about["mape"] == pytest.approx(found.after.mape, rel=1e-5)
+    assert about["mape_after"] == pytest.approx(found.after.mape, rel=1e-5)
     assert about["mape_sum"] == pytest.approx(study(blocks, archs, found.measured).mape, rel=1e-5)
     assert table.provenance["device"] == "made up", "a device whose blocks were timed is the networks'"
     assert table.provenance["how"] == "estimated from whole networks" and blocks.provenance["how"] == "alone"

@@ -138,7 +138,7 @@ ANSWERS = {
         (lambda ms: len(ms) // 2, "throw away"),
         (lambda ms: steady(ms, end=1.0, apart=1.0), "the next ones still differ"),
         (by_means, "throw away"),
-        (neighbours, "settle"),
+        (neighbours, "grows warm"),
         (lambda ms: len(ms), "it is steady from run 0"),
         (lambda ms: -1, "a number of runs"),
         (lambda ms: min(steady(ms), len(ms) - 30), "no part of it is steady"),
