@@ -174,7 +174,8 @@ def _parts(prior: np.ndarray, kinds: Sequence[int]) -> tuple[np.ndarray, ...]:
     """How terms of equal variance move the prices (options, terms), in three ways.
 
     An option's own surplus, one in proportion to the prior that all options of one name share, and a constant that they
-    share. A dear option may be off by more than a cheap one, and a free one by something: an own term's variance grows with the price.
+    share. A dear option may be off by more than a cheap one, and a free one by something: an own term's variance grows
+    with the price.
     """
     shared = np.eye(max(kinds) + 1)[list(kinds)]
     relative = prior / prior.mean() if prior.any() else np.ones_like(prior)
