@@ -98,6 +98,8 @@ def add_deploying(commands) -> None:
     command.set_defaults(command="devices.import_kit")
     command.add_argument("folder", type=Path, metavar="DIR", help="the kit's folder")
     command.add_argument("--results", type=Path, metavar="FILE", help="what was measured (default: DIR/results.jsonl)")
+    only = "a table from whole networks, for a device that cannot time blocks; results may be a CSV of network,ms"
+    command.add_argument("--estimate", action="store_true", help=only)
     command.add_argument("--out", type=Path, metavar="FILE", help="the table (default: DIR/latency_ms.json)")
 
 

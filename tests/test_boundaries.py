@@ -30,7 +30,7 @@ from nasedu import data, reading, sampling, search, spaces, storage, wzdnas
 from nasedu.commands.named import named_space
 from nasedu.course import parameters
 from nasedu.deploy import submission
-from nasedu.deploy.kit import import_kit, run_kit, write
+from nasedu.deploy.kit import estimate_kit, import_kit, run_kit, write
 from nasedu.deploy.kit.read import read_results
 from nasedu.errors import NaseduError, check_name
 from nasedu.hardware import count
@@ -558,6 +558,18 @@ def _lines(text, folder):
     return import_kit(folder, _file(folder, "results.jsonl", text))
 
 
+NO_TIMES = [
+    *NO_LINES,
+    "network,ms\n",
+    *(f"network,ms\n{row}\n" for row in ("x,1", f"{HOSTILE},1", f"{LONG},1", "1," * 5000)),
+]
+
+
+def _times(text, folder):
+    kit(folder, good_manifest(), [])
+    return estimate_kit(folder, _file(folder, "times.csv", text))
+
+
 NO_RANKING = [
     "",
     "[]",
@@ -817,6 +829,7 @@ CATALOGUE = [
     Boundary("kits", "manifests", _import_manifest, NO_MANIFEST, folder=True),
     Boundary("kits", "results", _import_results, NO_RESULTS, folder=True),
     Boundary("kits", "results' texts", _lines, [*NO_LINES, *NOT_UTF8], folder=True),
+    Boundary("kits", "times of another tool", _times, [*NO_TIMES, *NOT_UTF8], folder=True),
     Boundary("kits", "the runner", _runner, NO_ENTRY, folder=True),
     Boundary(
         "rankings", "files", lambda v, f: submission.read(_file(f, "f.json", v)), [*NO_RANKING, *NOT_UTF8], folder=True

@@ -42,6 +42,12 @@ def kit(args: argparse.Namespace) -> int:
 
 def import_kit(args: argparse.Namespace) -> int:
     """Make a lookup table of what was measured with a kit; the exit status."""
+    if args.estimate:
+        estimated = kits.estimate_kit(args.folder, args.results)
+        out = args.out or args.folder / "latency_ms_estimated.json"
+        estimated.table.save(out)
+        print(f"{estimated}\n{out}: the estimated table")
+        return 0
     found = kits.import_kit(args.folder, args.results)
     out = args.out or args.folder / "latency_ms.json"
     found.table.save(out)

@@ -13,6 +13,7 @@ from nasedu.tables.additivity import (
 from nasedu.tables.budget import Budget
 from nasedu.tables.csv import write_csv
 from nasedu.tables.derive import Derived, derive, nearest
+from nasedu.tables.estimate import Estimate, estimate
 from nasedu.tables.lookup import latency_table, read_table, stored
 from nasedu.tables.losses import HardwareLoss
 from nasedu.tables.table import LookupTable, TableStack
@@ -24,6 +25,7 @@ __all__ = [
     "Constraint",
     "Correction",
     "Derived",
+    "Estimate",
     "HardwareLoss",
     "LookupTable",
     "TableStack",
@@ -31,6 +33,7 @@ __all__ = [
     "compare",
     "correct",
     "derive",
+    "estimate",
     "latency_table",
     "losses",
     "measure_networks",

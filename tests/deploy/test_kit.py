@@ -26,7 +26,7 @@ from torch import nn
 from nasedu import __main__ as cli
 from nasedu import spaces
 from nasedu.blocks import Add, Classifier, ConvBN, Zero
-from nasedu.deploy.kit import import_kit, run_kit, write, write_kit
+from nasedu.deploy.kit import estimate_kit, import_kit, run_kit, write, write_kit
 from nasedu.deploy.kit.read import spoken
 from nasedu.errors import KitError, ParameterError
 from nasedu.hardware import latency
@@ -736,6 +736,94 @@ def test_noisy_networks_are_not_judged_by(tmp_path):
         assert (found.noisy, len(found.networks), found.study.n) == (noisy, 13, judged)
         assert found.correction.before.n == 11 if noisy == 2 else "10 calm networks or more, here 9" in found.note
         assert ("11 of 13 (without noisy ones)" in str(found)) == (noisy == 2)
+
+
+@pytest.fixture
+def cells(quick, tmp_path):
+    """A kit of 41 networks of little cells, its manifest, and a device whose blocks lie: nothing as measured alone."""
+    space = spaces.create("nasbench201", width=0.125, depth=0.2, input_size=8)
+    kit, price = tmp_path / "kit", {}
+    manifest = write_kit(space, kit, networks=41)
+    draw = np.random.default_rng(0)
+    worth = {(d, c): draw.uniform(0, 0.4) for d in range(6) for c in range(5)}
+    for entry in manifest["entries"]:
+        arch = entry["arch"]
+        price[entry["id"]] = 1.0 + sum(worth[d, c] for d, c in enumerate(arch)) if arch else draw.uniform(0.3, 2)
+    return space, kit, manifest, price
+
+
+def test_a_table_is_estimated_where_blocks_do_not_add_up(cells, capsys):
+    space, kit, manifest, price = cells
+    results(kit, manifest, lambda entry: price[entry["id"]])
+    found = estimate_kit(kit)
+    assert found.after.n == 41 and found.after.mape < 0.02 < 0.2 < found.sum.mape
+    assert found.sum == import_kit(kit).study
+    assert cli.main(["import-kit", str(kit), "--estimate"]) == 0
+    out = capsys.readouterr().out
+    assert "estimated from 41 networks" in out and "latency_ms_estimated.json" in out
+    table = LookupTable.load(kit / "latency_ms_estimated.json", space)
+    assert table.provenance["kit"] == manifest["id"] and table.provenance["estimate"]["prior"] == "latency_ms"
+    assert table.provenance["how"] == "estimated from whole networks" and table.provenance["device"]
+
+
+def test_a_device_that_cannot_run_blocks_is_estimated_by_their_macs(cells, tmp_path, capsys):
+    space, kit, manifest, price = cells
+    lines = results(kit, manifest, lambda entry: price[entry["id"]])
+    write_results(kit, [line for line in lines if "network" in line.get("id", "network")])
+    with pytest.raises(KitError, match="cut short"):
+        import_kit(kit)
+    alone = estimate_kit(kit)
+    assert alone.sum is None and alone.after.mape < 0.02
+    assert alone.table.provenance["estimate"]["prior"] == "macs" and alone.table.provenance["device"]
+    write_results(kit, [line for line in lines if line.get("id") != "network 07"])
+    with pytest.raises(KitError, match="'network 07'"):
+        estimate_kit(kit)
+    # the same times by another tool, under both names that a network has
+    rows = [(line["id"], line["median_ms"]) for line in lines if "network" in line.get("id", "")]
+    rows = [(name.replace("network ", "networks/") + ".onnx", ms) if ms > 1.5 else (name, ms) for name, ms in rows]
+    file = tmp_path / "times.csv"
+    file.write_text("network,ms\n" + "".join(f"{name},{ms}\n" for name, ms in rows))
+    assert (
+        cli.main(["import-kit", str(kit), "--estimate", "--results", str(file), "--out", str(tmp_path / "n.json")]) == 0
+    )
+    assert "a line through macs" in capsys.readouterr().out
+    read = LookupTable.load(tmp_path / "n.json", space)
+    assert read(space.sample(np.random.default_rng(1))) == pytest.approx(
+        alone.table(space.sample(np.random.default_rng(1))), rel=1e-5
+    )
+    assert read.provenance["read_from"] == "times.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "needs the header 'network,ms'"),
+        ("network 00,1\n", "needs the header 'network,ms'"),
+        ("network,ms\nnetwork 00,1\nnetworks/00.onnx,2\n", "row 3: 'network 00' is there twice"),
+        ("network,ms\nnetwork 99,1\n", "row 2: .*network 9"),
+        ("network,ms\nnetwork 00,fast\n", "row 2: .*fast"),
+        ("network,ms\nnetwork 00,nan\n", "row 2.*finite"),
+        ("network,ms\nnetwork 00,-1\n", "row 2: a time is above 0 ms, got '-1'"),
+        ("network,ms\nnetwork 00\n", "row 2 has 1 cells"),
+        ("\0", "no times can be read|needs the header"),
+    ],
+)
+def test_times_that_cannot_be_are_refused(kit, tmp_path, text, sentence):
+    file = tmp_path / "times.csv"
+    file.write_text(text)
+    with pytest.raises(KitError, match=sentence):
+        estimate_kit(kit, file)
+
+
+def test_the_runner_measures_networks_alone_where_it_is_asked_to(kit, capsys):
+    assert run(kit, "--only", "networks") == 0
+    out = capsys.readouterr().out
+    assert "2 of 2 to measure" in out and "import-kit FOLDER --estimate" in out
+    assert [line["id"] for line in sorted(read_lines(kit)[1:], key=lambda line: line["id"])] == [
+        "network 00",
+        "network 01",
+    ]
+    assert run(kit) == 0 and "5 of 7 to measure" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("quick")

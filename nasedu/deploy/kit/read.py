@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from nasedu import reading, spaces
 from nasedu.deploy.kit.run_kit import RESULTS, intact, is_name
 from nasedu.deploy.kit.write import CALL, MANIFEST, read_manifest
 from nasedu.errors import KitError, NaseduError, TableError, brief, check_kind
-from nasedu.spaces.base import SearchSpace
+from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.tables.additivity import FEWEST, Additivity, Correction, correct, study
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.pieces import pieces
@@ -30,6 +30,7 @@ _CONTENTS: dict[str, Callable[[Any], bool]] = {  # of a manifest, beside its ent
     "versions": lambda value: isinstance(value, dict) and all(map(is_name, value.values())),
     "pieces": lambda value: isinstance(value, list),
 }
+KINDS = ("call", "block", "network")  # of a kit's entries
 _PROVENANCE = (*_TEXTS, *_COUNTS, "timer_ms")  # what the device said of itself and of how it measured
 
 
@@ -79,12 +80,11 @@ def import_kit(folder: str | Path, results: str | Path | None = None) -> KitResu
     results = Path(results) if results else folder / "results.jsonl"
     manifest, space = contents(folder)
     header, lines = read_results(results, manifest)
-    table = _table(space, manifest, header, lines)
+    table = block_table(space, manifest, header, lines)
     networks = _networks(manifest, lines, table)
     found = {"table": table, "networks": networks, "noisy": sum(line["noisy"] for line in lines.values())}
     calm = networks[~networks["noisy"].astype(bool)]
-    judged = calm if len(calm) >= FEWEST else networks
-    archs, measured = judged["arch"].tolist(), judged["measured_ms"].tolist()
+    archs, measured = judged_by(manifest, lines)
     if len(archs) >= 2:
         found["study"] = study(table, archs, measured)
     if len(calm) < FEWEST:
@@ -157,8 +157,13 @@ def spoken(space: SearchSpace) -> str:
     return " ".join([name, *(f"{k}={v}" for k, v in options.items())])
 
 
-def read_results(path: Path, manifest: dict) -> tuple[dict, dict[str, dict]]:
-    """The header of a kit's results, and the line of every entry by its id. Raises `KitError`."""
+def read_results(path: Path, manifest: dict, needed: Sequence[str] = KINDS) -> tuple[dict, dict[str, dict]]:
+    """The header of a kit's results, and the line of every entry by its id. Raises `KitError`.
+
+    path: the results.
+    manifest: of the kit.
+    needed: the kinds of entries of which none may be missing.
+    """
     try:
         text = reading.text_of(path)
     except ValueError as error:
@@ -182,7 +187,8 @@ def read_results(path: Path, manifest: dict) -> tuple[dict, dict[str, dict]]:
         if name in lines:
             raise KitError(f"{path}, line {number}: {name!r} is there twice")
         lines[name] = _checked(line, number, path)
-    missing = [name for name in wanted if name not in lines]
+    missing = [entry["id"] for entry in manifest["entries"] if entry["file"] and entry["kind"] in needed]
+    missing = [name for name in missing if name not in lines]
     if missing:
         few = ", ".join(map(repr, missing[:3])) + (" ..." if len(missing) > 3 else "")
         raise KitError(
@@ -235,20 +241,38 @@ def _is_ms(value: object, least: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= 1e7
 
 
-def _table(space: SearchSpace, manifest: dict, header: dict, lines: dict[str, dict]) -> LookupTable:
+def block_table(space: SearchSpace, manifest: dict, header: dict, lines: dict[str, dict]) -> LookupTable:
     """What was measured, at its place: an entry without a file costs nothing.
 
     A file's time holds the price of a call, which a network pays once and not for every block.
+
+    space: of the kit.
+    manifest: of the kit.
+    header: of the results.
+    lines: of the results, by id.
     """
     call, found = lines[CALL]["median_ms"], list(pieces(space))
     files = {piece["name"]: piece["entry"] for piece in manifest["pieces"]}
     times = [lines[files[p.name]]["median_ms"] if files[p.name] in lines else 0.0 for p in found]
     fixed, entries = add_up(space, found, [max(time - call, 0.0) for time in times])
-    provenance = {"how": "measured on the device by run_kit.py of a kit", "backend": "onnxruntime"}
-    provenance |= {name: header[name] for name in _PROVENANCE}
-    provenance |= {"batch": manifest["batch"], "precision": "float32", "kit": manifest["id"], "measured": len(lines)}
-    provenance |= {"call_ms": call, "exported_with": manifest["versions"]}
+    provenance = provenance_of(manifest, header) | {"measured": len(lines), "call_ms": call}
     return LookupTable(space, "latency_ms", METRICS["latency_ms"].unit, fixed + call, entries, provenance)
+
+
+def provenance_of(manifest: dict, header: dict) -> dict:
+    """What a table says of the device, of how it was measured and of the kit."""
+    made = {"how": "measured on the device by run_kit.py of a kit", "backend": "onnxruntime"}
+    made |= {name: header[name] for name in _PROVENANCE}
+    made |= {"batch": manifest["batch"], "precision": "float32", "kit": manifest["id"]}
+    return made | {"exported_with": manifest["versions"]}
+
+
+def judged_by(manifest: dict, lines: dict[str, dict]) -> tuple[list[Arch], list[float]]:
+    """The whole networks and their times in ms; noisy ones stay out where at least 10 others are left."""
+    kept = [entry for entry in manifest["entries"] if entry["kind"] == "network" and entry["id"] in lines]
+    calm = [entry for entry in kept if not lines[entry["id"]]["noisy"]]
+    kept = calm if len(calm) >= FEWEST else kept
+    return [tuple(entry["arch"]) for entry in kept], [lines[entry["id"]]["median_ms"] for entry in kept]
 
 
 def _networks(manifest: dict, lines: dict[str, dict], table: LookupTable) -> pd.DataFrame:

@@ -66,6 +66,8 @@ def parser():
     top.add_argument("--repeats", type=partial(at_least, 3), default=30, help="timed repeats of a block (default: 30)")
     top.add_argument("--warmup", type=whole, default=5, help="runs before the first that counts (default: 5)")
     top.add_argument("--provider", default="CPUExecutionProvider", help="ONNX Runtime's (default: %(default)s)")
+    whole_networks = "whole networks alone, for a device that cannot run blocks (import-kit --estimate)"
+    top.add_argument("--only", choices=["networks"], help=whole_networks)
     top.add_argument("--out", type=Path, help="where the results go (default: results.jsonl beside this file)")
     top.add_argument("--kit", default=Path(__file__).resolve().parent, help=argparse.SUPPRESS)
     return top
@@ -86,6 +88,8 @@ def measure_kit(folder, args):
     header = describe(manifest["id"], args, runtime)
     done = read_results(out, header)
     entries = [entry for entry in manifest["entries"] if entry["file"]]
+    if args.only:
+        entries = [entry for entry in entries if entry.get("kind") == "network"]
     # in a random order, always the same: a device that slows down as it warms up then slows no part in particular
     random.Random(manifest["id"]).shuffle(entries)
     left = [entry for entry in entries if entry["id"] not in done]
@@ -101,7 +105,10 @@ def measure_kit(folder, args):
     print(f"\nAll {len(entries)} are measured, {noisy} of them noisy: {out}")
     if noisy > len(entries) / 10:
         print("The device was busy. Stop other programs, delete that file and run this again for better figures.")
-    print("Copy it into the kit's folder where nasedu is installed, and run there: python -m nasedu import-kit FOLDER")
+    print(
+        "Copy it into the kit's folder where nasedu is installed, and run there: python -m nasedu import-kit FOLDER"
+        + " --estimate" * bool(args.only)
+    )
     return 0
 
 
