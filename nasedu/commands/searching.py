@@ -114,6 +114,11 @@ def _values(args: argparse.Namespace, part: str) -> dict[str, Any]:
     return {name: parse(name, text, "") for name, text in sorted_settings(args.settings)[part].items()}
 
 
+def _state(args: argparse.Namespace, name: str) -> Path | None:
+    """The file of a state, where anything is kept."""
+    return args.out and args.out / f"{name}.state"
+
+
 def settings_of(args: argparse.Namespace, space: SearchSpace) -> search.SearchConfig | search.GradientConfig:
     """The settings of the strategy that is asked for. Raises `NaseduError`."""
     kind, options = STRATEGIES[args.strategy][0], _values(args, "strategy")
@@ -151,7 +156,7 @@ def searched(
     executor: evaluates, if any.
     progress: hears of evaluations, or of epochs.
     """
-    run, told = STRATEGIES[args.strategy][1], {"seed": args.seed, "state": args.out / "search.state"}
+    run, told = STRATEGIES[args.strategy][1], {"seed": args.seed, "state": _state(args, "search")}
     if isinstance(settings, search.GradientConfig):
         begun = replace(settings, weights=hunt.supernet.state_dict())
         return run(hunt.space, hunt.task, begun, device=hunt.device, progress=progress, **told)
@@ -199,7 +204,7 @@ def prepared(args: argparse.Namespace, space: SearchSpace, device: torch.device)
     step = sampling.supernet_step(space, sampler, task, ranking=ranking)
     supernet = space.supernet(seed=args.seed)
     with Bar(desc="supernet", unit=" epochs", delay=0.1) as bar:
-        told = {"seed": args.seed, "device": device, "state": args.out / "supernet.state", "progress": bar.show}
+        told = {"seed": args.seed, "device": device, "state": _state(args, "supernet"), "progress": bar.show}
         trained = fit(supernet, task, config, step, **told)
     supernet.load_state_dict(trained.ema.state_dict())
     evaluate = search.SupernetScore(space, supernet, task)
