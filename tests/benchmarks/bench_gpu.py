@@ -89,16 +89,16 @@ class Laps:
     """A step that notes when it is asked for: what passes between two such moments is a whole step, loader included."""
 
     def __init__(self, step: Callable, device: torch.device):
-        self.step, self.device, self.at = step, device, []
+        self.step, self.device, self.moments = step, device, []
 
     def __call__(self, model: nn.Module, batch: object, generator: torch.Generator) -> object:
         wait(self.device)
-        self.at.append(time.perf_counter())
+        self.moments.append(time.perf_counter())
         return self.step(model, batch, generator)
 
     def median(self) -> float:
         """Seconds of a step, without the first three."""
-        laps = [b - a for a, b in itertools.pairwise(self.at)]
+        laps = [b - a for a, b in itertools.pairwise(self.moments)]
         return statistics.median(laps[3:] or laps)
 
 

@@ -93,8 +93,9 @@ def test_a_map_looks_at_the_device_once(semantics):
     path = [Subset(tuple(range(n)), torch.full((n,), 1 / n)) for n in space.choices]  # as `told` has it for a GPU
     with Calls() as calls:
         zero_cost_map(space, supernet, path, images)
-    assert calls.count("slogdet") == 1 and calls.count("nonzero") == 0
-    assert calls.count("_local_scalar_dense") <= 2, "the sums of the path, on the CPU, and whether all is finite"
+    (place,) = (i for i, name in enumerate(calls.names) if "slogdet" in name)
+    waits = [name for name in calls.names[:place] if "_local_scalar_dense" in name or "nonzero" in name]
+    assert len(waits) <= 1, "the sums of the path, on the CPU; what comes behind is a table's, on the CPU as well"
     activations = calls.count("mish")
     assert calls.count("aten.where") == calls.count("aten.gt.") <= activations
     if semantics == "faithful":
