@@ -81,8 +81,12 @@ class ClassifierConfig:
         if check_whole("the number of images", n_images) and not self.per_256:
             return self.settings
         batches = max(1, n_images // self.batch_size)
-        counted = {"lr": self.settings.lr * self.batch_size / 256, "decay_steps": self.settings.epochs * batches}
-        return replace(self.settings, **counted, warmup_steps=round(self.warmup_epochs * batches))
+        return replace(
+            self.settings,
+            lr=self.settings.lr * self.batch_size / 256,
+            decay_steps=self.settings.epochs * batches,
+            warmup_steps=round(self.warmup_epochs * batches),
+        )
 
     def task(self, train: ImageSet) -> dict[str, Any]:
         """What of a `task.Classification(train, ...)` is the recipe's: batches, augmentation, smoothing.

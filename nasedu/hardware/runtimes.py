@@ -94,7 +94,8 @@ def _shapes(ports: Any) -> dict[str, tuple]:
 
 def _openvino() -> Any:
     """OpenVINO, without the package by which it would report to its makers that it was imported."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] - what may not be imported
+    # None stands for what may not be imported
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     with needs("openvino"):
         import openvino
     return openvino
