@@ -18,12 +18,12 @@ from nasedu.search.gradient import GradientResult
 from nasedu.tables import LookupTable
 
 TINY = {  # what makes a space as small as it goes
-    "proxylessnas:course": ["width=0.1", "input_size=16"],
-    "fbnet:course": ["width=0.1", "input_size=16"],
-    "spos:course": ["width=0.1", "input_size=16"],
-    "single_path:course": ["width=0.1", "input_size=16"],
-    "nasbench201:course": ["width=0.25", "input_size=16"],
-    "fairnas:course": ["width=0.1", "input_size=16"],
+    "proxylessnas:course": ["width=0.1", "depth=0.1", "input_size=16"],
+    "fbnet:course": ["width=0.1", "depth=0.1", "input_size=16"],
+    "spos:course": ["depth=0.1", "input_size=16"],
+    "single_path:course": ["width=0.1", "depth=0.1", "input_size=16"],
+    "nasbench201:course": ["width=0.25", "depth=0.1", "input_size=16"],
+    "fairnas:course": ["width=0.1", "depth=0.1", "input_size=16"],
     "resnet48:course": ["input_size=16"],
     "yolo:course": ["image_size=32"],
 }
