@@ -12,7 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,8 @@ import torch
 from torch import nn
 
 from nasedu import data, search, spaces, wzdnas
+from nasedu.forward import checkpointed
 from nasedu.hardware.memory import Peak
-from nasedu.modules import checkpointed
 from nasedu.sampling import Gumbel, softmax, supernet_step, uniform_logits
 from nasedu.spaces.plainnet import PUBLISHED
 from nasedu.supernet.telling import told
@@ -32,8 +33,7 @@ from nasedu.training import TrainingConfig
 from nasedu.wzdnas.warmup import TEMPERATURE
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """What is measured: the detector's template and pixels, batches, and how often."""
 
     template: str = "p5"
@@ -54,7 +54,7 @@ class Size:
 
 
 FULL = Size()
-QUICK = replace(FULL, scenes=192, steps=8, structures=8, networks=10, repeats=5)
+QUICK = FULL._replace(scenes=192, steps=8, structures=8, networks=10, repeats=5)
 TINY = Size("course", 64, 2, 2, 2, 8, 2, 2, 10, "float32", 3, (("CIFAR 1M", "CIFAR seed", 16, 4),))
 WANTED = {
     "training, images/s": "450 or more",
