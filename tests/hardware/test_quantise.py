@@ -130,6 +130,28 @@ def made_by(model, name):
     return next(node.op_type for node in model.graph.node if name in node.output)
 
 
+@pytest.mark.parametrize("runtime", runtimes.RUNTIMES)
+def test_a_norm_behind_a_concatenation_stays_in_floats(runtime, randomised):
+    class Joined(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), nn.Conv2d(8, 4, 1)
+            self.norm = nn.BatchNorm2d(8)
+
+        def forward(self, x):
+            return self.last(nn.functional.silu(self.norm(torch.cat([self.a(x), self.b(x)], 1))))
+
+    torch.manual_seed(0)
+    module = randomised(Joined())
+    small = quantised(onnx_model(module, SHAPE, opset=17), samples())
+    made = {name for node in small.graph.node for name in node.output}
+    (norm,) = (node for node in small.graph.node if node.op_type == "BatchNormalization")
+    assert made.isdisjoint(norm.input[1:]), "its factors are bytes"
+    (x,) = example_inputs([SHAPE], seed=0)
+    expected = module(x).detach().numpy()
+    assert np.abs(run(small, x, runtime=runtime)[0] - expected).max() < 0.06 * np.ptp(expected)
+
+
 def test_equal_images_make_equal_networks(network):
     _, model, small = network
     again = quantised(model, iter(samples()))
