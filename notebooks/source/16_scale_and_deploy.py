@@ -521,7 +521,7 @@ figures["trace"]
 # %%
 quarter = len(trace) // 4
 first, last = np.median(trace[:quarter]), np.median(trace[-quarter:])
-print(f"{len(trace)} runs; first quarter {first:.3f} ms, last quarter {last:.3f} ms, {last / first - 1:+.1%}")
+print(f"{len(trace)} runs: {first:.3f} ms at first, {last:.3f} ms at last, {last / first - 1:+.1%}")
 
 # %% [markdown]
 # ### Exercise 16.4: when is it warm?
@@ -630,7 +630,8 @@ def faults(training):
     if len(set(training["augmentation_seeds"])) < processes:
         found.append("noise")
     # the rate grows with the images of a step of all; a sum of gradients has grown already
-    due = training["tuned"]["learning_rate"] * training["batch"] * processes / training["tuned"]["batch"]
+    tuned, every = training["tuned"], training["batch"] * processes
+    due = tuned["learning_rate"] * every / tuned["batch"]
     due /= processes if training["reduce"] == "sum" else 1
     if not np.isclose(training["learning_rate"], due):
         found.append("rate")
@@ -667,7 +668,8 @@ for run in range(cfg.runs):
     allowed = [text for text in archs if cost.loc[text, "this machine"] <= budget]
     found_ms = best_of(drawn, "this machine", budget)
     found_macs = best_of(drawn, "MACs", by_macs_too)
-    rows.append({"by ms": found_ms, "by MACs": found_macs, "random": test[str(rng.choice(allowed))]})
+    chance = test[str(rng.choice(allowed))]
+    rows.append({"by ms": found_ms, "by MACs": found_macs, "random": chance})
 verdict = pd.DataFrame(rows).dropna()
 verdict.mean().round(2).to_frame("test accuracy (%)").T
 
@@ -678,7 +680,8 @@ verdict.mean().round(2).to_frame("test accuracy (%)").T
 gains = {rival: ranking.paired(verdict["by ms"], verdict[rival]) for rival in ("by MACs", "random")}
 sentences = []
 for rival, gain in gains.items():
-    word = "better than" if gain.low > 0 else "worse than" if gain.high < 0 else "not to be told from"
+    word = "better than" if gain.low > 0 else "not to be told from"
+    word = "worse than" if gain.high < 0 else word
     sentences.append(
         f"A search by milliseconds is **{word}** {rival.replace('random', 'a random cell')}: "
         f"{gain.value:+.2f} points ({gain.low:+.2f} to {gain.high:+.2f}, {len(verdict)} pairs)."
@@ -723,7 +726,7 @@ course.finish(
         "front_by_macs": kept,
         "estimated": {name: one.after.mape for name, one in found.items()},
         "sum_of_blocks": found["blocks as prior"].sum.mape,
-        "trace_ms": {"first_quarter": float(first), "last_quarter": float(last), "runs": len(trace)},
+        "trace_ms": {"first_quarter": float(first), "last_quarter": float(last)},
         "verdict": {rival: list(gain) for rival, gain in gains.items()},
     },
 )
