@@ -146,7 +146,7 @@ def started(folder, number=2, **more):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "silent"])
 def test_a_lost_process_ends_the_others_with_a_sentence_and_the_training_goes_on(how, tmp_path):
     """At once where it ended: long before the others' patience is at an end."""
-    ranks = started(tmp_path, NASEDU_PATIENCE="5" if how == signal.SIGSTOP else str(10 * LIMIT))
+    ranks = started(tmp_path, NASEDU_PATIENCE="10" if how == signal.SIGSTOP else str(10 * LIMIT))
     try:
         while not (tmp_path / "stopped.pt").exists():  # as long as it takes: pytest has a limit
             assert ranks[0].poll() is None, ranks[0].communicate()[0]
