@@ -13,7 +13,8 @@ import numpy as np
 
 from nasedu.errors import check_kind, check_name, check_number, check_whole
 from nasedu.progress import Progress, silent
-from nasedu.search.engine import Pool, Search, Strategy
+from nasedu.search.engine import Search, Strategy
+from nasedu.search.pool import Pool
 from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import Evaluate, SearchConfig

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from nasedu.progress import Progress, silent
-from nasedu.search.engine import Pool, Search, Strategy
+from nasedu.search.engine import Search, Strategy
+from nasedu.search.pool import Pool
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import Evaluate, SearchConfig
 from nasedu.spaces.base import Arch, SearchSpace, check_decided

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from nasedu.errors import BudgetError, ParameterError, check_kind, check_whole
 from nasedu.progress import Progress, silent
-from nasedu.search.engine import Pool, Search, Strategy
+from nasedu.search.engine import Search, Strategy
+from nasedu.search.pool import Pool
 from nasedu.search.random import BATCH
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import Evaluate, SearchConfig

@@ -21,8 +21,9 @@ from nasedu.errors import BudgetError, ParameterError, brief, check_has, check_k
 from nasedu.progress import Progress, silent
 from nasedu.ranking.combine import METHODS
 from nasedu.ranking.combine import combine as combine_scores
-from nasedu.search.engine import SEVERAL, TRIES, Pool, Search, Strategy
+from nasedu.search.engine import SEVERAL, Search, Strategy
 from nasedu.search.plain_budget import PlainBudget
+from nasedu.search.pool import TRIES, Pool
 from nasedu.search.population import Population
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import Evaluate, Feasible, SearchConfig
