@@ -106,7 +106,7 @@ def test_every_dependency_is_used():
         assert name.startswith("types-") or distributions[name] & used, f"nothing imports {name}"
 
 
-CODE_LINES, FUNCTION_LINES, PARAMETERS = 18_900, 45, 8  # the most of the package, of a function, of a public one
+CODE_LINES, FUNCTION_LINES, PARAMETERS = 18_910, 45, 8  # the most of the package, of a function, of a public one
 CHECK_LINES = 30  # the most for an exercise, on average: the checkers are a part of the course and are counted apart
 PICTURE_LINES = 1_540  # of what is only seen, plots and widgets together
 DAY_FILES, DAY_LINES = range(20, 31), 3_500  # what the README's day with the package may take

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 INT8 = "int8"
 OLDEST = 13  # the first version of the operators that knows a scale for every channel
 # What computes in floats between bytes: batch norms that no convolution took in, and the halves of SiLU, which OpenVINO
-# takes into the convolution; as bytes they end its whole process in a detector (2026.4.1, a segmentation fault).
+# takes into the convolution. As bytes, beside concatenations of bytes, they end its whole process (2026.4.1, seen with
+# the course's detector).
 FLOATS = ("BatchNormalization", "Mul", "Sigmoid")
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
