@@ -105,7 +105,8 @@ def main(networks: int, rounds: int, out: Path) -> None:
                 "errors": {str(count): errors(table, archs, median, count) for count in counts},
             }
     made = {"made_by": "datasets/estimated_tables.py", "date": datetime.date.today().isoformat(), "threads": 1}
-    made |= {"networks": networks, "rounds": rounds, "draws": DRAWS} | describe_device()
+    made |= {"networks": networks, "rounds": rounds, "draws": DRAWS}
+    made |= describe_device() | describe_device(None, "onnxruntime")
     write_atomically(out, json.dumps({"provenance": made, "spaces": stored}, indent=1) + "\n")
     print(json.dumps({name: space["errors"] for name, space in stored.items()}, indent=1))
 
