@@ -149,6 +149,7 @@ def add_training(commands) -> None:
     command.add_argument("--weights", type=Path, metavar="FILE", help="where it starts: a file of weights")
     command.add_argument("--teacher", metavar="NETWORK", help="a classifier to learn from, as NETWORK")
     command.add_argument("--teacher-weights", type=Path, metavar="FILE", help="the teacher's")
+    command.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files beside training.csv")
     command.add_argument("--seed", type=int, default=0, help="(default: 0)")
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda ...")
     command.add_argument(

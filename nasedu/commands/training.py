@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
-from nasedu import data, spaces, storage, wzdnas
+from nasedu import data, processes, spaces, storage, wzdnas
 from nasedu.classification import classifier_recipe
 from nasedu.classification.distill import Distilled, distilled_step
 from nasedu.classification.recipes import ClassifierConfig
@@ -25,6 +25,7 @@ from nasedu.data.classification import READERS
 from nasedu.deploy.classifier import SETTINGS, Classifier, load_classifier
 from nasedu.errors import ParameterError, brief, check_whole
 from nasedu.files import write_atomically
+from nasedu.logs import Log
 from nasedu.randomness import initialised, stream
 from nasedu.registry import options_of
 from nasedu.spaces.yolo import YoloSpace
@@ -35,25 +36,26 @@ SIDES = {"digits": 32, "cifar10": 32, "cifar100": 32}  # pixels that suit a set 
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train a network by a recipe; the exit status."""
+    """Train a network by a recipe; the exit status. Of several processes the first one alone writes and tells."""
     check_whole("--seed", args.seed, 0)
     changes = {name: parse(name, text, "") for name, text in pairs(args.changes, "--set")}
     if args.epochs is not None:
         changes["epochs"] = check_whole("--epochs", args.epochs)
+    device = pick_device(args.device)
     args.out.mkdir(parents=True, exist_ok=True)
-    lock = claim(args.out, "run")
-    try:
-        (train_detector if args.network.partition(":")[0] == "yolo" else train_classifier)(args, changes)
-    finally:
-        lock.release()
+    lock = nullcontext() if processes.together(device).rank else claim(args.out, "run")
+    with lock:
+        kind = train_detector if args.network.partition(":")[0] == "yolo" else train_classifier
+        kind(args, changes, device)
     return 0
 
 
-def train_classifier(args: argparse.Namespace, changes: dict[str, Any]) -> None:
+def train_classifier(args: argparse.Namespace, changes: dict[str, Any], device: torch.device) -> None:
     """Train a classifier, and tell and keep what came of it.
 
     args: of the command line.
     changes: of the recipe, by name.
+    device: where it is trained.
     """
     config = classifier_recipe(args.recipe or "short", **changes)
     name = args.dataset or ("folder" if args.data else "digits")
@@ -62,7 +64,6 @@ def train_classifier(args: argparse.Namespace, changes: dict[str, Any]) -> None:
     read = {"image_size": max(side, teaching or 0), **config.reading(name), **drawn(args.images, CLASSIFIED)}
     most = {"train": read.pop("size", None), "test": None}  # all are tested on
     sets = {split: data.classification(name, split, root=args.data, size=n, **read) for split, n in most.items()}
-    device = pick_device(args.device)
     with initialised(args.seed):
         found = _made(args.network, args.weights, sets["train"], args.arch, args.settings, side)
         teacher = _made(args.teacher, args.teacher_weights, sets["train"], size=teaching) if args.teacher else None
@@ -75,7 +76,9 @@ def train_classifier(args: argparse.Namespace, changes: dict[str, Any]) -> None:
     placed = {split: images.to(device) for split, images in sets.items()}
     task = Classification(**placed, seed=args.seed, **config.task(placed["train"]))
     settings = config.training(len(sets["train"]))
-    trained = _fitted(args, lambda **how: fit(model, task, settings, step, **how), device, args.seed)
+    trained = _fitted(args, lambda **how: fit(model, task, settings, step, **how), device)
+    if processes.together(device).rank:
+        return
     network = trained.ema if config.averaged else trained.model
     network = network.student if teacher else network
     classifier = Classifier(network.eval(), found.made, sets["train"].classes, read, size)
@@ -112,11 +115,12 @@ def _taught(
     return model, distilled_step(teacher.network, **weights)
 
 
-def train_detector(args: argparse.Namespace, changes: dict[str, Any]) -> None:
+def train_detector(args: argparse.Namespace, changes: dict[str, Any], device: torch.device) -> None:
     """Train a detector, and tell and keep what came of it.
 
     args: of the command line.
     changes: of the recipe, by name.
+    device: where it is trained.
     """
     if args.teacher or args.weights:
         raise ParameterError("--teacher and --weights are for classifiers: a detector is trained from scratch")
@@ -133,9 +137,11 @@ def train_detector(args: argparse.Namespace, changes: dict[str, Any]) -> None:
         anchors = wzdnas.anchors_for(train_set, found.space, config.ratio, generations=config.generations)
     make, _ = found.space.made
     space = spaces.create(*make.args, **make.keywords | {"anchors": anchors.tolist()})
-    network, device = space.build(found.arch, seed=args.seed), pick_device(args.device)
+    network = space.build(found.arch, seed=args.seed)
     task = wzdnas.detection_task(space, config, train_set, test=test_set, seed=args.seed)
-    trained = _fitted(args, lambda **how: fit(network, task, config.training, **how), device, args.seed)
+    trained = _fitted(args, lambda **how: fit(network, task, config.training, **how), device)
+    if processes.together(device).rank:
+        return
     detector = wzdnas.Detector(space, found.arch, train_set.classes, trained.ema)
     metrics = detector.evaluate(test_set)
     detector.save(args.out)
@@ -144,14 +150,13 @@ def train_detector(args: argparse.Namespace, changes: dict[str, Any]) -> None:
     print(f"AP {metrics.ap:.4f}, AP50 {metrics.ap50:.4f} on {len(test_set):,} images")
 
 
-def _fitted(args: argparse.Namespace, train: Callable[..., Trained], device: torch.device, seed: int) -> Trained:
-    with Bar(desc="training", unit=" epochs", delay=0.1) as bar:
-        return train(seed=seed, device=device, state=args.out / "state.pt", progress=bar.show)
+def _fitted(args: argparse.Namespace, train: Callable[..., Trained], device: torch.device) -> Trained:
+    with Bar(desc="training", unit=" epochs", delay=0.1) as bar, Log(args.out, bar.show, args.tensorboard) as log:
+        return train(seed=args.seed, device=device, state=args.out / "state.pt", progress=log)
 
 
 def _keep(args: argparse.Namespace, trained: Trained, result: dict[str, Any]) -> None:
-    """The losses of every epoch as `history.csv`, and what came of it as `result.json`."""
-    write_atomically(args.out / "history.csv", pd.DataFrame(trained.history).to_csv(index=False))
+    """What came of a training, as `result.json`."""
     asked = {"network": args.network, "seed": args.seed, "epochs": len(trained.history), "changes": args.changes}
     write_atomically(args.out / "result.json", json.dumps(asked | result, indent=1) + "\n")
     print(f"{args.out}: the trained network; nasedu evaluate {args.out} tests it")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -50,6 +53,24 @@ def test_a_structure_string_learns_and_is_tested_again(tmp_path, capsys):
     assert "--views is for detectors" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("network", [TINY, "yolo:tiny"])
+def test_two_processes_leave_what_one_does(tmp_path, network):
+    """One batch is divided, so losses are those of one process as long as both normalise by all of it."""
+    detects = network.startswith("yolo")
+    few = ["--images", f"size={16 if detects else 128}", "--image-size", "32" if detects else "16", "--device", "cpu"]
+    few += ["--epochs", "2", "--set", f"batch_size={8 if detects else 32}", "--set", "sync_bn=true"]
+    several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for name, start in {"one": [sys.executable], "two": several}.items():
+        command = [*start, "-m", "nasedu", "train", network, *few, "--out", str(tmp_path / name)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        assert ended.stdout.count("nasedu evaluate") == 1, "one process tells"
+    one, two = (pd.read_csv(tmp_path / name / "training.csv") for name in ("one", "two"))
+    assert len(one) == 2 and np.allclose(one.total, two.total, rtol=1e-4)
+    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two")]
+    assert results[0].keys() == results[1].keys()
+
+
 def test_half_precision_computes_in_it(tmp_path):
     assert trained(TINY, "--epochs", 1, *FEW, "--out", tmp_path / "run") == 0
     classifier = load_classifier(tmp_path / "run")
@@ -77,7 +98,7 @@ def test_a_killed_training_goes_on(tmp_path, monkeypatch):
     assert not (cut / "classifier.json").exists() and (cut / "state.pt").exists()
     assert trained(*asked, cut) == 0
     assert (cut / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
-    assert (cut / "history.csv").read_text() == (whole / "history.csv").read_text()
+    assert (cut / "training.csv").read_text() == (whole / "training.csv").read_text()
 
 
 @pytest.fixture
@@ -99,7 +120,7 @@ def test_the_published_imagenet_recipe_runs_with_a_teacher(folder, tmp_path, cap
     how = ["--recipe", "zen_imagenet", "--epochs", 2, "--set", "warmup_epochs=1", *sizes, "--device", "cpu"]
     taught = ["--teacher", TINY, "--teacher-weights", weights]
     assert trained(TINY, "--data", folder, *how, *taught, "--out", out) == 0
-    losses = (out / "history.csv").read_text().splitlines()[0].split(",")
+    losses = (out / "training.csv").read_text().splitlines()[0].split(",")
     assert {"label", "logit", "feature", "total"} <= set(losses)
     classifier = load_classifier(out)
     assert classifier.read == {"image_size": 48, "scaling": "bicubic", "stream": True} and classifier.size == 32
