@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from nasedu import data, hardware, sampling, search, spaces, wzdnas
+from nasedu import data, hardware, sampling, search, spaces
 from nasedu.classification import recipe
 from nasedu.commands.named import CLASSIFIED, DETECTED, MOST_WORKERS, check_classes, drawn, named_space
 from nasedu.course.bar import Bar
@@ -33,6 +33,7 @@ from nasedu.registry import Registry, check_options
 from nasedu.spaces.base import Network, SearchSpace
 from nasedu.tables import LookupTable
 from nasedu.task import Classification, Task, fit
+from nasedu.wzdnas.detector import DetectorConfig, detection_task
 
 PARTS = ("space", "sampler", "training", "strategy")  # whose options -p sets
 # fields of settings that options of the command set, or nothing does
@@ -228,8 +229,8 @@ def task_for(args: argparse.Namespace, space: SearchSpace, device: torch.device)
     }
     check_classes(space, args.dataset, made["train"].classes)
     if detects:
-        config = wzdnas.DetectorConfig(batch_size=args.batch_size)
-        return wzdnas.detection_task(space, config, **made, seed=args.seed)
+        config = DetectorConfig(batch_size=args.batch_size)
+        return detection_task(space, config, **made, seed=args.seed)
     made = {part: images.to(device) for part, images in made.items()}
     return Classification(**made, batch_size=args.batch_size, seed=args.seed)
 
