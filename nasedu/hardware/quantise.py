@@ -52,14 +52,8 @@ def quantised(
     with needs("deploy"):
         import onnx
         from onnxruntime.quantization import QuantType, quantize_static
-        from onnxruntime.quantization.shape_inference import quant_pre_process
     with tempfile.TemporaryDirectory() as folder:
-        given, prepared, made = (str(Path(folder) / f"{name}.onnx") for name in ("given", "prepared", "made"))
-        onnx.save(model, given)
-        quant_pre_process(given, prepared, skip_symbolic_shape=True)  # batch norms go into convolutions
-        floats = onnx.load(prepared)
-        for i, node in enumerate(floats.graph.node):
-            node.name = node.name or f"node{i}"
+        made, floats = str(Path(folder) / "made.onnx"), _prepared(model, Path(folder))
         left = [node.name for node in floats.graph.node if node.op_type in FLOATS]
         quantize_static(
             floats,
@@ -75,6 +69,20 @@ def quantised(
         found = onnx.load(made)
     del found.metadata_props[:]
     return found
+
+
+def _prepared(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """The model with its batch norms in its convolutions, all shapes known, and a name for every node."""
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    given, prepared = str(folder / "given.onnx"), str(folder / "prepared.onnx")
+    onnx.save(model, given)
+    quant_pre_process(given, prepared, skip_symbolic_shape=True)
+    floats = onnx.load(prepared)
+    for i, node in enumerate(floats.graph.node):
+        node.name = node.name or f"node{i}"
+    return floats
 
 
 class _Reader:
