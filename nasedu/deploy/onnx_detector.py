@@ -39,6 +39,12 @@ class OnnxDetector(Sighted):
     inside: bool = False
 
     def look(self, images: Tensor, views: Sequence[View] = ONE_VIEW, **options) -> list[dict[str, Tensor]]:
+        """Detections of every image. Raises `ParameterError` for several views.
+
+        images: (B, 3, side, side), from 0 to 1.
+        views: one alone.
+        options: of `suppress`; of a file that does so itself, `confidence` and `iou`.
+        """
         if list(views) != list(ONE_VIEW):
             raise ParameterError("an exported detector takes images of one size: several views need the trained one")
         return [self._one(image, **options) for image in images.split(1)]
@@ -53,6 +59,12 @@ class OnnxDetector(Sighted):
         return {name: value[keep] for name, value in zip(("boxes", "scores", "labels"), found, strict=True)}
 
     def find(self, data: DetectionDataset, views: Sequence[View] = ONE_VIEW, **options) -> list[dict[str, Tensor]]:
+        """As in `Sighted`. Raises `ParameterError` for a file that suppresses inside.
+
+        data: with the image size of the detector.
+        views: one alone.
+        options: of `suppress`.
+        """
         if self.inside:
             raise ParameterError("this file suppresses what scores low: to find or judge all, export it without that")
         return super().find(data, views, **options)

@@ -103,6 +103,12 @@ class Detector(Sighted):
         return folder
 
     def look(self, images: Tensor, views: Sequence[View] = ONE_VIEW, **options) -> list[dict[str, Tensor]]:
+        """Detections of every image, as in `Sighted`.
+
+        images: (B, 3, side, side), from 0 to 1.
+        views: how the network is shown an image.
+        options: of `suppress`.
+        """
         check_kind("views, from which a picture is looked at,", views, Sequence, "a list of detection.View")
         with torch.inference_mode(), evaluation_mode(self.network):
             (images,) = placed(self.network, images)
