@@ -28,7 +28,7 @@ from truth import PACKED
 from nasedu import sampling, spaces, tables, wzdnas
 from nasedu.errors import TableError
 from nasedu.files import write_atomically
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 from nasedu.search import DescentConfig, descend
 from nasedu.spaces.base import Network
 from nasedu.storage import load_state, save_state

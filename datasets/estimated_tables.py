@@ -19,7 +19,7 @@ import torch
 
 from nasedu import spaces
 from nasedu.files import write_atomically
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 from nasedu.randomness import stream
 from nasedu.tables import LookupTable, correct, estimate, latency_table, measure_networks, random_networks
 

@@ -29,7 +29,7 @@ from truth import PACKED
 
 from nasedu import data, tables
 from nasedu.files import write_atomically
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 from nasedu.search import StratifiedConfig, SupernetScore, stratified_search
 
 HERE = Path(__file__).parent

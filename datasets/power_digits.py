@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from nasedu import data, spaces, wzdnas
 from nasedu.detection import evaluate
 from nasedu.files import write_atomically
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 from nasedu.task import fit
 
 HERE = Path(__file__).parent

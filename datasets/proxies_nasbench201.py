@@ -22,7 +22,7 @@ from tqdm import tqdm
 from nasedu import data, proxies, spaces
 from nasedu.data import benchmark
 from nasedu.files import content_hash
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 
 HERE = Path(__file__).parent
 FILE = HERE / "proxies_nasbench201.csv.gz"

@@ -31,7 +31,7 @@ from sklearn.preprocessing import OneHotEncoder
 from nasedu import spaces
 from nasedu.data import benchmark
 from nasedu.files import write_atomically
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 from nasedu.search import EvolutionConfig, SearchConfig, SearchResult, evolution, local_search, random_search
 
 HERE = Path(__file__).parent

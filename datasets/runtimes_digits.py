@@ -35,8 +35,9 @@ from truth import HERE, PACKED, Truth, correct
 from nasedu import deploy, detection, hardware, ranking, spaces, tables, wzdnas
 from nasedu.files import write_atomically
 from nasedu.hardware import NoisyMeasurement, runtimes
+from nasedu.hardware.about import describe_device
 from nasedu.hardware.export import onnx_model, write_onnx
-from nasedu.hardware.latency import describe_device, measure_onnx
+from nasedu.hardware.latency import measure_onnx
 from nasedu.hardware.quantise import quantised
 
 SETTINGS = [("torch", "float32"), *itertools.product(runtimes.RUNTIMES, ("float32", "int8"))]

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from nasedu import data, spaces, wzdnas
 from nasedu.best import BestEpoch
 from nasedu.files import content_hash, write_atomically
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 from nasedu.modules import evaluation_mode
 from nasedu.randomness import stream
 from nasedu.tables import LookupTable

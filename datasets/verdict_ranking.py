@@ -25,7 +25,7 @@ from verdict_sampling import BATCH, HERE, JUDGED, Judge, main
 
 from nasedu import classification, data, randomness, ranking, sampling
 from nasedu.files import write_atomically
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 from nasedu.search import ZeroCost
 from nasedu.tables import LookupTable
 from nasedu.task import Classification, fit

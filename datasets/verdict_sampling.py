@@ -25,7 +25,7 @@ import torch
 from nasedu import classification, data, sampling, spaces
 from nasedu.data import benchmark
 from nasedu.files import write_atomically
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 from nasedu.search import SupernetScore
 from nasedu.task import Classification, fit
 

@@ -29,7 +29,8 @@ from nasedu import data, deploy, spaces, tables, wzdnas
 from nasedu.course.parameters import read_presets
 from nasedu.detection import evaluate
 from nasedu.files import write_atomically
-from nasedu.hardware.latency import NoisyMeasurement, describe_device, measure, measure_onnx
+from nasedu.hardware.about import describe_device
+from nasedu.hardware.latency import NoisyMeasurement, measure, measure_onnx
 from nasedu.randomness import rng
 from nasedu.search import DescentConfig, descend
 from nasedu.spaces.base import Arch

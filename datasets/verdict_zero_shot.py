@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from nasedu import classification, data, proxies, search, spaces
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 from nasedu.randomness import rng
 from nasedu.spaces import plainnet
 from nasedu.task import Classification, fit

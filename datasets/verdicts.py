@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nasedu.course import run
 from nasedu.files import write_atomically
-from nasedu.hardware.latency import describe_device
+from nasedu.hardware.about import describe_device
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "verdicts"

@@ -31,11 +31,12 @@ def tables(latency: bool, how: dict[str, str]) -> dict[str, tuple[str, dict, str
     """
     wanted = [(name, made, metric, {}) for name, made in COUNTED.items() for metric in ("macs", "params")]
     if latency:
-        wanted += [(name, made, "latency_ms", how | {"rounds": ROUNDS}) for name, made in MEASURED]
+        wanted += [(name, made, "latency_ms", how) for name, made in MEASURED]
     named = {}
     for name, made, metric, options in wanted:
         pixels = spaces.create(name, **made).input_shape[-1]
-        named[file_name(name, pixels, metric, **options)] = (name, made, metric, options)
+        often = {"rounds": ROUNDS} if options else {}
+        named[file_name(name, pixels, metric, **options)] = (name, made, metric, options | often)
     return named
 
 

@@ -15,8 +15,7 @@ from nasedu import spaces
 from nasedu.errors import CheckpointError, OutputError, ParameterError
 from nasedu.files import HOST, content_hash, write_atomically
 from nasedu.proxies import score_pool
-from nasedu.search import DescentConfig, EvolutionConfig, descend, evolution, random_search
-from nasedu.search.settings import SearchConfig
+from nasedu.search import DescentConfig, descend
 from nasedu.storage import load_state, save_state
 from nasedu.tables import Budget
 from nasedu.training import TrainingConfig, train
@@ -60,16 +59,15 @@ def stored(kind, folder, toy, priced):
 
     else:
         budget, quick = Budget([(priced(space), 110.0, "squared")]), DescentConfig(steps=100, every=50)
-        again = {
-            "random": lambda: random_search(space, weigh, SearchConfig(budget=30), state=path),
-            "evolution": lambda: evolution(space, weigh, EvolutionConfig(mutation=0.3, budget=30), state=path),
-            "descent": lambda: descend(budget, quick, state=path),
-        }[kind]
+
+        def again():
+            return descend(budget, quick, state=path)
+
     again()
     return path, again
 
 
-@pytest.mark.parametrize("kind", ["training", "random", "evolution", "descent", "pool"])
+@pytest.mark.parametrize("kind", ["training", "descent", "pool"])
 def test_no_damage_of_any_state_gives_another_result(kind, toy, priced, tmp_path, capsys):
     path, again = stored(kind, tmp_path, toy, priced)
     whole, draw = path.read_bytes(), random.Random(kind)

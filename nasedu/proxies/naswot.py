@@ -16,6 +16,8 @@ from nasedu.proxies.activations import WatchActivations, no_activation
 from nasedu.proxies.probe import Probe, total
 from nasedu.proxies.registry import register
 
+EXACT = 2**24  # units whose number single precision counts
+
 
 @register("naswot", needs="images", reads=("codes",), passes="1 forward")
 def naswot(probe: Probe, *, counted: str = "all") -> float:
@@ -62,7 +64,9 @@ def agreement(x: Tensor) -> Tensor:
     Of codes of 1 and -1 the product is the units on which a pair agrees less those on which it does not.
     """
     codes = signs(x)
-    return ((codes @ codes.T).double() + codes.shape[1]) / 2
+    # a sum of 2^24 ones is still exact
+    agreed = sum((part @ part.T).double() for part in codes.split(EXACT, dim=1))
+    return (agreed + codes.shape[1]) / 2
 
 
 def singular(kernel: Tensor) -> bool:

@@ -12,8 +12,8 @@ from torch import nn
 
 from nasedu.errors import BackendError, ParameterError, UnknownName
 from nasedu.hardware import measure, runtimes
+from nasedu.hardware.about import describe_device
 from nasedu.hardware.export import example_inputs, export_onnx
-from nasedu.hardware.latency import describe_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::nasedu.hardware.NoisyMeasurement")
 

@@ -20,6 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -38,9 +39,8 @@ from nasedu.storage import identity
 from nasedu.tables.additivity import random_networks
 from nasedu.tables.pieces import make_up, pieces
 
-with needs("deploy"):
+if TYPE_CHECKING:
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
 
 MANIFEST, UNFINISHED, RUNNER = "manifest.json", "manifest.part.json", "run_kit.py"
 CALL = "empty call"  # the entry that tells what calling a file takes, whatever is in it
@@ -119,6 +119,8 @@ def _plan(space: SearchSpace, networks: int, seed: int, batch: int) -> dict:
     check_whole("networks", networks, 0, 10_000)
     check_whole("batch", batch, 1, 1024)
     check_whole("seed", seed, 0, 2**63 - 1)
+    with needs("deploy"):
+        import onnx
     make = space.made[0]
     plan = {
         "schema": KIT,
@@ -266,6 +268,8 @@ class Exporter:
 
 def empty_call() -> onnx.ModelProto:
     """A model with next to nothing to do, one Relu of one number: its time is the price of a call."""
+    from onnx import TensorProto, helper
+
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x0", "y0"))
     graph = helper.make_graph([helper.make_node("Relu", ["x0"], ["y0"])], "call", [x], [y])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
@@ -281,8 +285,10 @@ def computes_nothing(model: onnx.ModelProto) -> bool:
 
 def repeat_weights(model: onnx.ModelProto) -> None:
     """Fill every weight of more than 1,024 values with its own first 1,024, over and over."""
+    from onnx import TensorProto, numpy_helper
+
     for weight in model.graph.initializer:
-        if weight.data_type == onnx.TensorProto.FLOAT and np.prod(weight.dims) > PATTERN:
+        if weight.data_type == TensorProto.FLOAT and np.prod(weight.dims) > PATTERN:
             values = numpy_helper.to_array(weight)
             weight.CopyFrom(numpy_helper.from_array(np.resize(values.ravel()[:PATTERN], values.shape), weight.name))
 
