@@ -249,7 +249,7 @@ def test_what_a_process_starts_itself_is_alone(monkeypatch):
 def test_different_paths_cannot_share_statistics():
     with pytest.raises(ParameterError, match="sync_bn needs paths='same'"):
         several.replace(several.SGD, sync_bn=True, paths="different")
-    with pytest.raises(ParameterError, match="sync_bn must be true or false, got 'no'"):
+    with pytest.raises(ParameterError, match="sync_bn of a training must be true or false, got 'no'"):
         several.replace(several.SGD, sync_bn="no")
     with pytest.raises(UnknownName, match="did you mean 'different'"):
         several.replace(several.SGD, paths="diferent")
