@@ -1,6 +1,6 @@
 """Makes `ablation_wzdnas.csv.gz` and `ablation_maps.csv.gz`: zero-cost maps of all arms, what searches on them find.
 
-    python datasets/ablation_wzdnas.py            # goes on where it was
+    python datasets/ablation_wzdnas.py            # goes on where it was; `--share 0/2` and `--share 1/2` side by side
     python datasets/ablation_wzdnas.py --finish   # writes the table and its provenance beside this script
 
 An arm is a warm-up, a proxy, a semantics of the supernet, and the latency term on or off. A supernet is warmed up once
@@ -121,10 +121,11 @@ def search(owner: tables.LookupTable, latency: bool, seed: int) -> list[dict]:
     return rows
 
 
-def go_on(end: float) -> None:
+def go_on(end: float, share: int, shares: int) -> None:
     """Search with what was not searched with yet; one file for each supernet and proxy."""
     RUNS.mkdir(parents=True, exist_ok=True)
-    for seed, semantics, warmup, proxy in itertools.product(range(SUPERNETS), SEMANTICS, WARMUPS, PROXIES):
+    supernets = list(itertools.product(range(SUPERNETS), SEMANTICS, WARMUPS))[share::shares]
+    for (seed, semantics, warmup), proxy in itertools.product(supernets, PROXIES):
         file = RUNS / f"{warmup}-{semantics}-{seed}-{proxy}.json"
         if file.exists() or time.monotonic() > end:
             continue
@@ -170,6 +171,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--finish", action="store_true", help="write the table")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing after so long")
+    parser.add_argument("--share", default="0/1", help="which part of the supernets: 0/2 and 1/2 run side by side")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    finish() if given.finish else go_on(time.monotonic() + 60 * given.minutes)
+    finish() if given.finish else go_on(time.monotonic() + 60 * given.minutes, *map(int, given.share.split("/")))
