@@ -62,7 +62,7 @@ from nasedu.errors import check_whole
 from nasedu.search import (
     DescentConfig,
     EvolutionConfig,
-    SearchConfig,
+    StratifiedConfig,
     SupernetScore,
     descend,
     evolution,
@@ -261,8 +261,8 @@ def difference(a, b):
 check_difference(difference)
 
 # %% [markdown]
-# ### Exercise 15.5: two variances
-# *Difficulty 2 of 3, about 15 min.* `values` has a row for every search and a column for every training of what it
+# ### Exercise 15.3: two variances
+# *Difficulty 3 of 3, about 15 min.* `values` has a row for every search and a column for every training of what it
 # found. The variance of the training is the mean, over searches, of the variance within a row. The means of the rows
 # vary by the search *and* by what few trainings leave of the noise, a share of 1 / columns. Return the variance of the
 # search, at least 0, and that of the training.
@@ -450,7 +450,7 @@ distinct = {told(*key): len(set(some)) for key, some in found.items()}
 print(f"different networks of {cfg.searches} searches:", ", ".join(f"{n} ({name})" for name, n in distinct.items()))
 
 # %% [markdown]
-# ### Exercise 15.3: effects of a two by two design
+# ### Exercise 15.4: effects of a two by two design
 # *Difficulty 2 of 3, about 10 min; design.* `cells` maps (first part, second part), each on or off, to a mean result.
 # A **main effect** is what a part changes on average over both states of the other one. The **interaction** is the
 # difference of differences: what the second part changes where the first is on, less what it changes where it is off.
@@ -659,8 +659,9 @@ def judge_here():
     step = sampling.supernet_step(space, sampling.create("sandwich", space), task)
     net = fit(space.supernet(seed=cfg.seed), task, recipe.training, step, seed=cfg.seed).ema
     evaluate = SupernetScore(space, net, task, "val", batches=4)
-    config, state = SearchConfig(budget=cfg.judged), cfg.out_dir / "judged.state"
-    return stratified_search(space, evaluate, latency, config, seed=cfg.seed, state=state).frame()
+    config = StratifiedConfig(budget=cfg.judged, cost=latency)
+    state = cfg.out_dir / "judged.state"
+    return stratified_search(space, evaluate, config, seed=cfg.seed, state=state).frame()
 
 
 # %%
@@ -712,7 +713,7 @@ figures["at_equal"].guide(x=0)
 figures["at_equal"]
 
 # %% [markdown]
-# ### Exercise 15.4: a leak
+# ### Exercise 15.5: a leak
 # *Difficulty 2 of 3, about 10 min; fault.* `protocol` is a list of steps (what, kind, split); a step `"learns"` from a
 # split, `"chooses"` by it, or `"reports"` a result on it. A split that is reported must not have taught or chosen
 # anything, at any place of the list. Return the places of the steps that leak.

@@ -52,7 +52,7 @@ def check_difference(difference: Callable[[dict[int, float], dict[int, float]], 
         expect(got[2], gaps.mean() + half, "the high end lies as far above")
 
 
-@exercise("15.3", "effects of a two by two design")
+@exercise("15.4", "effects of a two by two design")
 def check_effects(effects: Callable[[dict[tuple[bool, bool], float]], Sequence[float]]) -> None:
     """`effects(cells)`: means by (first, second) part; both main effects and their interaction."""
     cases = (
@@ -83,7 +83,7 @@ PROTOCOL = (
 )
 
 
-@exercise("15.4", "a leak")
+@exercise("15.5", "a leak")
 def check_leaks(leaks: Callable[[list[tuple[str, str, str]]], Sequence[int]]) -> None:
     """`leaks(protocol)`: steps as (what, learns or chooses or reports, split); the places of those that leak."""
     swapped = [(*step[:2], {"val": "test", "test": "val"}.get(step[2], step[2])) for step in PROTOCOL]
@@ -104,7 +104,7 @@ def check_leaks(leaks: Callable[[list[tuple[str, str, str]]], Sequence[int]]) ->
         require(got == want, f"{sentence} (expected {want}, got {got})")
 
 
-@exercise("15.5", "two variances")
+@exercise("15.3", "two variances")
 def check_variances(variances: Callable[[np.ndarray], Sequence[float]]) -> None:
     """`variances(values)`: (searches, trainings); the variance of the search, and that of the training."""
     draw = np.random.default_rng(0)
