@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import platform
 import statistics
 import warnings
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -90,11 +93,42 @@ def measure(
     Raises `UnknownName`, `ParameterError` (fewer than 3 repeats, or inputs that the network does not take, say) and
     `BackendError` for what is not installed.
     """
-    _check(batch, threads, repeats, warmup)
-    job = make_job(backend, module, input_shapes, batch, threads, precision, device)
-    told = told_of_inputs("the network does not run", input_shapes)
-    with told, fixed_threads(threads), BACKENDS[backend](job) as program:
-        return _latency(program, warmup, repeats, batch=batch, threads=threads, backend=backend, precision=precision)
+    options = {"batch": batch, "threads": threads, "repeats": repeats, "warmup": warmup, "precision": precision}
+    with timer(module, *input_shapes, backend=backend, device=device, **options) as time:
+        return time(4)
+
+
+@contextmanager
+def timer(module: nn.Module, *input_shapes: tuple[int, ...], **options) -> Iterator[Callable[[], Latency]]:
+    """What `measure` does in two steps, for networks that are timed more than once: yields what times it.
+
+    module: the network; it is made ready for its backend once.
+    input_shapes: of each input, (C, H, W).
+    options: of `measure`.
+
+    Raises as `measure`.
+    """
+    made = measure_defaults() | options
+    threads, backend, device = (made[name] for name in ("threads", "backend", "device"))
+    settings = {name: made[name] for name in ("batch", "threads", "backend", "precision")}
+    _check(made["batch"], threads, made["repeats"], made["warmup"])
+    job = make_job(backend, module, input_shapes, made["batch"], threads, made["precision"], device)
+    told = partial(told_of_inputs, "the network does not run", input_shapes)
+    with ExitStack() as stack:
+        with told(), fixed_threads(threads):
+            program = stack.enter_context(BACKENDS[backend](job))
+
+        def time(level: int = 3) -> Latency:
+            with told(), fixed_threads(threads):
+                return _latency(program, made["warmup"], made["repeats"], level, **settings)
+
+        yield time
+
+
+def measure_defaults() -> dict[str, object]:
+    """The options of `measure` with their defaults."""
+    taken = inspect.signature(measure).parameters.values()
+    return {p.name: p.default for p in taken if p.kind is p.KEYWORD_ONLY}
 
 
 def measure_onnx(
@@ -116,7 +150,7 @@ def measure_onnx(
     """
     _check(batch, threads, repeats, warmup)
     program = onnx_program(path, input_shapes, batch, threads)
-    return _latency(program, warmup, repeats, batch=batch, threads=threads, backend="onnxruntime")
+    return _latency(program, warmup, repeats, 3, batch=batch, threads=threads, backend="onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -148,8 +182,11 @@ class _Attempt:
         return self.disturbance <= 1
 
 
-def _latency(program: Program, warmup: int, repeats: int, **settings) -> Latency:
-    """Warm up, then try until an attempt is calm, or the last; a warning if every attempt was disturbed."""
+def _latency(program: Program, warmup: int, repeats: int, level: int, **settings) -> Latency:
+    """Warm up, then try until an attempt is calm, or the last; a warning if every attempt was disturbed.
+
+    level: how many calls above the warning stands, at the line of whoever asked.
+    """
     overhead = statistics.median(program.idle().seconds(1, CLOCK) for _ in range(30))
     fastest = min(program.seconds(1, CLOCK) for _ in range(max(warmup, 1)))
     runs = max(1, math.ceil(SHORTEST / max(fastest - overhead, overhead, 1e-9)))
@@ -161,7 +198,7 @@ def _latency(program: Program, warmup: int, repeats: int, **settings) -> Latency
         warnings.warn(
             "the machine was busy while latency was measured: close other programs, or read the figures as rough ones",
             NoisyMeasurement,
-            stacklevel=3,
+            stacklevel=level,
         )
     times = {"median": 1e3 * best.median, "low": 1e3 * best.low, "high": 1e3 * best.high}
     settings |= {"repeats": repeats, "overhead": 1e3 * overhead, "noisy": not best.calm, "attempts": len(tries)}

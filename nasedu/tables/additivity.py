@@ -18,11 +18,11 @@ import scipy
 
 from nasedu.errors import ParameterError, TableError, check_whole
 from nasedu.hardware.backends import export_job, make_job
-from nasedu.hardware.latency import Latency, measure, measure_onnx
+from nasedu.hardware.latency import Latency, measure, measure_defaults, measure_onnx
 from nasedu.progress import Progress, silent
 from nasedu.randomness import rng, seeded
 from nasedu.spaces.base import Arch, SearchSpace
-from nasedu.tables.pricing import busy_once, check_options, measure_defaults
+from nasedu.tables.pricing import busy_once, check_options
 from nasedu.tables.table import LookupTable
 
 FOLDS = 5

@@ -10,13 +10,14 @@ import torch
 from nasedu import resources
 from nasedu.errors import ParameterError, TableError, check_name
 from nasedu.hardware.backends import BACKENDS
+from nasedu.hardware.latency import measure_defaults
 from nasedu.progress import Progress, silent
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables import file as table_file
 from nasedu.tables.csv import read_csv
 from nasedu.tables.foreign import read_mapping, read_ofa, read_wzdnas
 from nasedu.tables.metrics import METRICS
-from nasedu.tables.pricing import check_options, measure_defaults
+from nasedu.tables.pricing import check_options
 from nasedu.tables.table import LookupTable
 
 STORED = resources.folder("lookup")

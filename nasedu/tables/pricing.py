@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import datetime
-import inspect
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from nasedu import registry
-from nasedu.errors import ParameterError
+from nasedu.errors import ParameterError, check_whole
 from nasedu.hardware.backends import WHOLE_PROGRAMS
-from nasedu.hardware.latency import NoisyMeasurement, describe_device, measure
+from nasedu.hardware.latency import Latency, NoisyMeasurement, describe_device, measure_defaults, timer
 from nasedu.progress import Progress
 from nasedu.randomness import rng, seeded
 from nasedu.spaces.base import SearchSpace
 from nasedu.tables.metrics import METRICS
 from nasedu.tables.pieces import Piece, make_up, pieces, runs
+
+ROUNDS = {"rounds": 1}  # how often every piece is measured, where nobody says
 
 
 def price(space: SearchSpace, metric: str, progress: Progress, options: dict) -> tuple[float, list[Tensor], dict]:
@@ -28,7 +30,8 @@ def price(space: SearchSpace, metric: str, progress: Progress, options: dict) ->
         space: whose pieces are priced.
         metric: counted, or latency_ms.
         progress: told of every different piece.
-        options: those of `measure`, for latency_ms.
+        options: for latency_ms those of `measure`, and `rounds`: how often every piece is measured. The fastest counts:
+            other programs only slow a piece down, and a slow minute of the machine spoils a round at most.
 
     Raises `ParameterError` or `UnknownName` for a metric that is made elsewhere, and for options that it does not take.
     """
@@ -37,7 +40,7 @@ def price(space: SearchSpace, metric: str, progress: Progress, options: dict) ->
         raise ParameterError(f"a table prices choices, and an architecture of {space.name} is no list of them")
     found = list(pieces(space))
     if metric == "latency_ms":
-        costs, noisy = _measured(found, progress, options)
+        costs, noisy = _measured(found, progress, **options)
         provenance = _measuring(options) | {"noisy_pieces": noisy}
     else:
         costs, provenance = _counted(found, metric, progress), {"how": "counted by nasedu"}
@@ -62,9 +65,10 @@ def add_up(space: SearchSpace, found: Sequence[Piece], costs: Sequence[float]) -
 
 
 def check_options(metric: str, options: dict) -> None:
-    """Raise unless `metric` takes these options: a latency those of `measure`, anything counted none."""
+    """Raise unless `metric` takes these options: a latency those of `measure` and `rounds`, anything counted none."""
     if metric == "latency_ms":
-        registry.check_options("a latency table", options, measure_defaults())
+        registry.check_options("a latency table", options, measure_defaults() | ROUNDS)
+        check_whole("rounds", (ROUNDS | options)["rounds"], 1)
     elif METRICS[metric].count is None:
         raise ParameterError(f"a {metric} table is not counted: {METRICS[metric].made_by} makes it")
     elif options:
@@ -97,27 +101,41 @@ def _counted(found: Sequence[Piece], metric: str, progress: Progress) -> list[fl
     return costs
 
 
-def _measured(found: Sequence[Piece], progress: Progress, options: dict) -> tuple[list[float], int]:
-    """The median latency in ms of every piece, and how many measurements the machine was too busy for.
+def _measured(
+    found: Sequence[Piece], progress: Progress, rounds: int = ROUNDS["rounds"], **options
+) -> tuple[list[float], int]:
+    """The median latency in ms of every piece in its fastest round, and how many the machine was too busy for.
 
     In a shuffled order, or a machine that slows down meanwhile would make the last layers look dear. Equal pieces are
-    measured once. What runs no operator in a network costs 0 with a backend that makes a program of the whole: alone it
-    would be the price of a call.
+    measured once a round. What runs no operator in a network costs 0 with a backend that makes a program of the whole:
+    alone it would be the price of a call.
     """
     whole = options.get("backend") in WHOLE_PROGRAMS
     alike = [indices for module, indices in _alike(found) if not whole or runs(module)]
-    costs, noisy = [0.0] * len(found), []
-    with busy_once("pieces", noisy):
-        for done, k in enumerate(rng(0, "pieces").permutation(len(alike)).tolist(), 1):
-            piece = found[alike[k][0]]
-            with seeded(0):  # weights are drawn from PyTorch's own generator
-                module = piece.make()
-            latency = measure(module, *piece.input_shapes, **options)
-            for i in alike[k]:
-                costs[i] = latency.median
-            noisy.append(latency.noisy)
-            progress(done, len(alike))
+    timers = [partial(_timer, found[indices[0]], options) for indices in alike]
+    order = [k for i in range(rounds) for k in rng(0, "pieces", i).permutation(len(alike)).tolist()]
+    times: list[list[Latency]] = [[] for _ in alike]
+    noisy: list[bool] = []
+    with busy_once("pieces", noisy), ExitStack() as ready:
+        if rounds > 1:  # a piece is made ready once, and a table of a single round holds one piece at a time
+            timers = [partial(nullcontext, ready.enter_context(timer())) for timer in timers]
+        for done, k in enumerate(order, 1):
+            with timers[k]() as time:
+                times[k].append(time())
+            progress(done, len(order))
+        fastest = [min(some, key=lambda latency: latency.median) for some in times]
+        noisy += [latency.noisy for latency in fastest]
+    costs = [0.0] * len(found)
+    for indices, latency in zip(alike, fastest, strict=True):
+        for i in indices:
+            costs[i] = latency.median
     return costs, sum(noisy)
+
+
+def _timer(piece: Piece, options: dict) -> AbstractContextManager[Callable[[], Latency]]:
+    with seeded(0):  # weights are drawn from PyTorch's own generator
+        module = piece.make()
+    return timer(module, *piece.input_shapes, **options)
 
 
 @contextmanager
@@ -131,15 +149,9 @@ def busy_once(what: str, noisy: list[bool]) -> Iterator[None]:
         warnings.warn(told, NoisyMeasurement, stacklevel=3)
 
 
-def measure_defaults() -> dict[str, object]:
-    """The options of `measure` with their defaults."""
-    taken = inspect.signature(measure).parameters.values()
-    return {p.name: p.default for p in taken if p.kind is p.KEYWORD_ONLY}
-
-
 def _measuring(options: dict) -> dict:
     """How the figures are measured: device, software, date and every option of `measure`."""
-    settings = measure_defaults() | options
+    settings = measure_defaults() | ROUNDS | options
     about = describe_device(settings.pop("device"), settings["backend"])
     plain = {k: v if isinstance(v, int | str) else str(v) for k, v in settings.items()}
     today = datetime.date.today().isoformat()

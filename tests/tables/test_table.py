@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import re
 from dataclasses import replace
 
@@ -292,14 +294,42 @@ def clockwork(monkeypatch):
     """Instead of a clock: the n-th measurement takes about n ms, and every tenth is disturbed."""
     measured = []
 
-    @functools.wraps(pricing.measure)
-    def measure(module, *shapes, **options):
-        measured.append(module)
-        n = len(measured)
-        return Latency(n + 1e-4 * n * n, 0, 0, 30, 1, noisy=n % 10 == 0)
+    @contextlib.contextmanager
+    def timer(module, *shapes, **options):
+        def time():
+            measured.append(module)
+            n = len(measured)
+            return Latency(n + 1e-4 * n * n, 0, 0, 30, 1, noisy=n % 10 == 0)
 
-    monkeypatch.setattr(pricing, "measure", measure)
+        yield time
+
+    monkeypatch.setattr(pricing, "timer", timer)
     return measured
+
+
+def test_of_several_rounds_the_fastest_counts(monkeypatch):
+    """A machine that is slow for a while, longer than any one measurement takes."""
+    ready, slow = [], range(7, 25)
+
+    @contextlib.contextmanager
+    def timer(module, *shapes, **options):
+        ready.append(module)
+        weights = sum(p.numel() for p in module.parameters())
+        yield lambda: Latency(weights * (9.0 if next(count) in slow else 1.0), 0, 0, 30, 1)
+
+    space, tables = spaces.create("fairnas:course"), {}
+    monkeypatch.setattr(pricing, "timer", timer)
+    for rounds in (1, 3):
+        count = itertools.count()
+        tables[rounds] = LookupTable.build(space, "latency_ms", rounds=rounds)
+        pieces = len(ready)
+        ready.clear()
+    params = LookupTable.build(space, "params")
+    assert torch.equal(torch.cat([*tables[3].entries]), torch.cat([*params.entries]))
+    assert not torch.equal(torch.cat([*tables[1].entries]), torch.cat([*params.entries]))
+    assert next(count) == 3 * pieces and tables[3].provenance["rounds"] == 3
+    with pytest.raises(ParameterError, match="rounds"):
+        LookupTable.build(space, "latency_ms", rounds=0)
 
 
 def test_a_drifting_machine_hits_no_layer_in_particular(clockwork):
