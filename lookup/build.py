@@ -19,7 +19,7 @@ from nasedu.tables.lookup import file_name
 HERE = Path(__file__).parent
 COURSE = {f"{name}:course": {} for name in spaces.names()}
 COUNTED = COURSE | {"yolo:p5": {"num_classes": 20}, "yolo:csp": {"num_classes": 20}}
-ROUNDS = 5  # of a measurement: a slow minute of the machine spoils one of them
+ROUNDS = 20  # of a measurement: slow minutes of the machine spoil only some of them
 MEASURED = [*COURSE.items(), ("yolo:course", {"image_size": 96}), ("proxylessnas", {})]
 
 

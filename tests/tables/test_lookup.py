@@ -58,6 +58,15 @@ def table_of(space, metric="latency_ms", value=1.0, **provenance):
     return LookupTable(space, metric, "ms", value, entries, provenance)
 
 
+@pytest.mark.parametrize("size", [96, 128])
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_a_wider_or_deeper_block_takes_longer_by_the_stored_tables(size, backend):
+    """What a busy machine measured is out of order in one pair of eight."""
+    table = stored(spaces.create("yolo:course", image_size=size), "latency_ms", backend)
+    longer = [e.diff(dim=axis) for e in table.entries for axis in (0, 1)]
+    assert torch.cat([step.flatten() for step in longer]).lt(0).double().mean() < 0.05
+
+
 def test_a_table_is_found_by_its_space_and_not_by_its_name_alone(shelf):
     course, published = (spaces.create("nasbench201", depth=d, width=0.5, input_size=16) for d in (0.2, 0.4))
     table_of(published, value=2.0).save(shelf / "nasbench201-16-latency_ms.json")
