@@ -40,6 +40,7 @@ def cluster(folder, number):
     import distributed
 
     file, processes = folder / f"scheduler{number}.json", []
+    file.unlink(missing_ok=True)
 
     def start(kind, *more):
         with open(folder / "log", "a") as log:
