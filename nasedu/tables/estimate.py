@@ -136,6 +136,11 @@ class _Model:
 
     @classmethod
     def of(cls, prior: LookupTable, archs: Sequence[Arch]) -> _Model:
+        """What is known of networks before they are measured: the options that each takes, and their prior prices.
+
+        prior: of the networks' space.
+        archs: of the networks. Raises `ArchitectureError` for one that is not of the space.
+        """
         space = prior.space
         sizes = [entry.numel() for entry in prior.entries]
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(int)
