@@ -200,7 +200,7 @@ class _Task:
     def hear(self) -> None:
         """Take what came back, or send the items once more.
 
-        A failure on the way counts as one of the function, but for a loss of workers.
+        A failure on the way counts as one of the function where it comes back alone, but for a loss of workers.
         """
         self._taught()
         try:
@@ -209,7 +209,7 @@ class _Task:
             raise
         except BaseException as error:
             killed = isinstance(error, getattr(sys.modules.get("distributed"), "KilledWorker", ()))
-            if (killed or len(self.items) > 1) and not self.alone:
+            if not self.alone:  # Dask also fails where a worker leaves while its answer is on the way
                 self.deadly = True
                 return
             answer = [Failed(KILLED if killed else _sentence(error))]

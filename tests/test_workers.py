@@ -124,6 +124,26 @@ def test_a_value_that_cannot_be_sent_is_a_failure_of_its_item(pool):
     assert isinstance(found[0], Failed) and "lambda" in found[0].sentence and found[1] == 6
 
 
+@pytest.mark.parametrize("together", [1, 2])
+def test_an_answer_that_is_lost_on_the_way_is_asked_for_again(together):
+    """As Dask's executor loses it: a worker leaves when it has computed the answer and before it has given it."""
+    asked = []
+
+    class Losing:
+        def submit(self, function, *arguments):
+            future, items = Future(), arguments[2]
+            asked.extend(items)
+            if asked.count(3) == 1 and 3 in items:
+                future.set_exception(ValueError("not enough values to unpack (expected 3, got 1)"))
+            else:
+                future.set_result(function(*arguments))
+            return future
+
+    with Workers(abs, Losing(), together=together) as workers:
+        assert list(workers.map(range(6))) == [0, 1, 2, 3, 4, 5]
+    assert asked.count(3) == 2 and asked.count(0) == 1
+
+
 def test_workers_that_die_are_gone():
     with ProcessPoolExecutor(1) as executor, Workers(die, executor) as workers, pytest.raises(BrokenExecutor):
         list(workers.map([1]))
