@@ -37,6 +37,7 @@ WAIT = object()  # among items: what comes next depends on values that are yet t
 KILLED = "every worker that tried it died: it may need more memory than there is, crash, or hang"
 
 _functions: dict[str, Callable] = {}  # by name, in each process
+_numbers = itertools.count()  # of what is sent
 
 
 def lost(done: int, unit: str, state: str | Path | None) -> WorkersLost:
@@ -173,7 +174,7 @@ class _Task:
 
     def __init__(self, workers: Workers, items: list, news: SimpleQueue, alone: bool = False):
         self.workers, self.items, self.news, self.alone = workers, items, news, alone
-        self.tries = self.hung = 0
+        self.hung = 0
         self.values: list = []
         self.deadly, self.pupil = False, ""
         self.submit()
@@ -188,11 +189,11 @@ class _Task:
 
         function: goes along.
         """
-        workers, self.tries = self.workers, self.tries + 1
+        workers = self.workers
         told = workers.name, function, self.items, workers.patience
         try:
-            # the number of the try keeps Dask from answering with the result of an earlier one
-            self.future: Future = workers.executor.submit(_run, *told, self.tries)
+            # a number of its own keeps Dask from answering with what became of an earlier try
+            self.future: Future = workers.executor.submit(_run, *told, next(_numbers))
         except RuntimeError as error:  # it was shut down
             raise BrokenExecutor(str(error)) from error
         self.future.add_done_callback(lambda _: self.news.put(self))

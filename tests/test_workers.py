@@ -144,6 +144,25 @@ def test_an_answer_that_is_lost_on_the_way_is_asked_for_again(together):
     assert asked.count(3) == 2 and asked.count(0) == 1
 
 
+def test_no_two_things_that_are_sent_are_alike():
+    """Dask answers what it was sent before with what became of it, a worker's death too."""
+    sent = []
+
+    class Keeping:
+        def submit(self, function, *arguments):
+            future = Future()
+            sent.append(repr(arguments))
+            if len(sent) < 3:
+                future.set_exception(ValueError("lost"))
+            else:
+                future.set_result(function(*arguments))
+            return future
+
+    with Workers(abs, Keeping()) as workers:
+        assert list(workers.map([-1, -1, -1])) == [1, 1, 1]
+    assert len(sent) == len(set(sent)) == 5
+
+
 def test_workers_that_die_are_gone():
     with ProcessPoolExecutor(1) as executor, Workers(die, executor) as workers, pytest.raises(BrokenExecutor):
         list(workers.map([1]))
