@@ -14,9 +14,9 @@ import nasedu
 ROOT = Path(nasedu.__file__).parent
 LAYERS = [  # lowest first; a part may import its own layer's other parts only where they are listed together
     {"errors", "files", "reading", "identity", "storage", "randomness", "modules", "progress", "registry", "workers"}
-    | {"origin", "resources", "divergence", "processes", "sync_norm", "averaged", "logs", "journal", "forward"},
+    | {"origin", "resources", "divergence", "processes", "journal"},
     {"blocks"},
-    {"data", "detection", "training", "schedule", "optimizers", "classification", "task", "best"},
+    {"data", "detection", "training", "classification", "task"},
     {"hardware"},
     {"supernet"},
     {"spaces"},
@@ -34,7 +34,7 @@ LAYERS = [  # lowest first; a part may import its own layer's other parts only w
 PARTS = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # they know of what every part may use, and of one another
-STAND_BESIDE = {"data", "detection", "training", "schedule", "optimizers", "classification", "task", "hardware"}
+STAND_BESIDE = {"data", "detection", "training", "classification", "task", "hardware"}
 BELOW = LAYERS[0] | LAYERS[1]
 
 
