@@ -31,6 +31,7 @@ from nasedu import data, tables
 from nasedu.files import write_atomically
 from nasedu.hardware.about import describe_device
 from nasedu.search import StratifiedConfig, SupernetScore, stratified_search
+from nasedu.workers import Workers
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "frontier_digits"
@@ -56,7 +57,8 @@ def go_on() -> None:
         with ProcessPoolExecutor(WORKERS, context, one_thread) as pool:
             if not known.exists():
                 texts = archs(space)
-                scores = pool.map(evaluate, map(space.parse, texts), chunksize=10)
+                with Workers(evaluate, pool) as workers:
+                    scores = list(workers.map(map(space.parse, texts)))
                 write_atomically(known, json.dumps(dict(zip(texts, scores, strict=True))))
             if judge == "sandwich":
                 start, config = time.perf_counter(), StratifiedConfig(budget=BUDGET, cost=latency)

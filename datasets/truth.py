@@ -22,13 +22,13 @@ import torch
 from torch.nn import functional as F
 
 from nasedu import data, spaces, wzdnas
-from nasedu.best import BestEpoch
 from nasedu.files import content_hash, write_atomically
 from nasedu.hardware.about import describe_device
 from nasedu.modules import evaluation_mode
 from nasedu.randomness import stream
 from nasedu.tables import LookupTable
 from nasedu.task import Task, fit
+from nasedu.wzdnas.best import BestEpoch
 
 HERE = Path(__file__).parent
 PARTS = ("train", "val", "test")

@@ -90,6 +90,12 @@ def add_deploying(commands) -> None:
     command.add_argument("-p", **SETTING, help="an option of the space, such as num_classes=20; may be repeated")
     networks = "whole networks to check the table with; correcting it takes 10 calm ones (default: 20)"
     command.add_argument("--networks", type=int, default=20, help=networks)
+    spares = "more of them, each of which stands in for one that stays noisy (default: 4)"
+    command.add_argument("--spares", type=int, default=4, help=spares)
+    command.add_argument("--int8", action="store_true", help="files in int8 as well, for run_kit.py --precision int8")
+    command.add_argument(
+        "--opset", type=int, help="the version of ONNX's operators, where a device asks for an old one"
+    )
     command.add_argument("--seed", type=int, default=0, help="draws the whole networks (default: 0)")
     command.add_argument("--batch", type=int, default=1, help="images per run (default: 1)")
     command.add_argument("--workers", type=int, help="processes to export with (default: one per core)")
@@ -99,7 +105,11 @@ def add_deploying(commands) -> None:
     command.add_argument("folder", type=Path, metavar="DIR", help="the kit's folder")
     command.add_argument("--results", type=Path, metavar="FILE", help="what was measured (default: DIR/results.jsonl)")
     only = "a table from whole networks, for a device that cannot time blocks; results may be a CSV of network,ms"
-    command.add_argument("--estimate", action="store_true", help=only)
+    way = command.add_mutually_exclusive_group()
+    way.add_argument("--estimate", action="store_true", help=only)
+    log = "a table of mJ instead, by a meter's log: a CSV of seconds,watts (seconds since 1970)"
+    way.add_argument("--energy", type=Path, metavar="LOG.csv", help=log)
+    command.add_argument("--idle", type=float, default=0.0, metavar="W", help="watts at rest, taken off (default: 0)")
     command.add_argument("--out", type=Path, metavar="FILE", help="the table (default: DIR/latency_ms.json)")
 
 

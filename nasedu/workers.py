@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import socket
 import sys
 import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -67,6 +68,20 @@ class _Unknown:
     """What a worker hands back where it does not know the function: who it is."""
 
     worker: str
+
+
+class _Packed:
+    """A function that travels as bytes and arrives as itself.
+
+    Between processes of one machine each of its tensors would take an open file on both sides until it is read, and a
+    supernet has more of them than a system lets a process open.
+    """
+
+    def __init__(self, function: Callable):
+        self.function = function
+
+    def __reduce__(self) -> tuple:
+        return pickle.loads, (pickle.dumps(self.function),)
 
 
 class Workers:
@@ -190,6 +205,8 @@ class _Task:
         function: goes along.
         """
         workers = self.workers
+        if function is not None and isinstance(workers.executor, ProcessPoolExecutor):
+            function = _Packed(function)
         told = workers.name, function, self.items, workers.patience
         try:
             # a number of its own keeps Dask from answering with what became of an earlier try

@@ -16,10 +16,9 @@ from torch import nn
 
 from nasedu import data, processes, sampling, spaces, wzdnas
 from nasedu.errors import NaseduError
-from nasedu.logs import Log
 from nasedu.search import GradientConfig, gradient_search
 from nasedu.task import Classification, fit
-from nasedu.training import TrainingConfig, train
+from nasedu.training import Log, TrainingConfig, train
 
 SGD = TrainingConfig(epochs=3, lr=0.02, warmup_steps=4, weight_decay=0.1, ema_decay=0.9, ema_ramp=5, save_seconds=0)
 SPACE = {"operations": ["none", "skip_connect", "nor_conv_3x3"], "reduction": "pool", "input_size": 8}

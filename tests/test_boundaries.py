@@ -385,6 +385,9 @@ COMMANDS = [
     ["kit", "--space", "fbnet:course", "--out", "k", "--networks", "-1"],
     ["kit", "--space", "fbnet:course", "--out", "k", "--networks", "1000000000"],
     ["kit", "--space", "fbnet:course", "--out", "k", "--workers", "0"],
+    ["kit", "--space", "fbnet:course", "--out", "k", "--spares", "-1"],
+    ["kit", "--space", "fbnet:course", "--out", "k", "--opset", "11"],
+    ["kit", "--space", "fbnet:course", "--out", "k", "--opset", "12", "--int8"],
     ["kit", "--space", "fbnet:course", "--out", "k", "--seed", "-1"],
     ["kit", "--space", "plainnet", "--out", "k"],
     ["kit", "--space", "fbnet", "--out", "k", "-p", "num_classes=2", "-p", "num_classes=3"],
@@ -413,6 +416,9 @@ COMMANDS = [
 
 
 SMALL = {"num_classes": 2, "input_size": 8, "width": 0.0625, "depth": 0.2}
+
+
+RAN = {"began": 1.0, "ended": 2.0, "calls": 9}
 
 
 @functools.cache
@@ -451,11 +457,12 @@ def good_manifest():
 def good_results(manifest, lines_of=None):
     header = {"schema": run_kit.RESULTS, "kit": write.manifest_id(manifest), "timer_ms": 1e-4}
     header |= dict.fromkeys(
-        ("device", "machine", "system", "governor", "python", "numpy", "onnxruntime", "provider", "date"), "x"
+        ("device", "machine", "system", "governor", "python", "numpy", "version", "provider", "date"), "x"
     )
+    header |= {"runtime": "onnxruntime", "precision": "float32"}
     header |= dict.fromkeys(("cores", "threads", "repeats", "warmup"), 2)
     lines = [
-        {"id": entry["id"], "median_ms": 2.0 + i % 7, "low_ms": 1.5, "high_ms": 9.5, "noisy": False}
+        {"id": entry["id"], "median_ms": 2.0 + i % 7, "low_ms": 1.5, "high_ms": 9.5, "noisy": False} | RAN
         for i, entry in enumerate((lines_of or manifest)["entries"])
         if entry["file"]
     ]
@@ -515,6 +522,11 @@ NO_ENTRY += [put("entries", 1, "sha256", value=v) for v in (5, None, "", [], "go
 NO_ENTRY += [put("entries", 1, value=v) for v in (5, None, [], {})] + [
     put("entries", value=v) for v in (5, None, {}, "gone")
 ]
+NO_ENTRY += [
+    put("entries", 1, "int8", value=v)
+    for v in (5, "", [], {}, {"file": "../x", "sha256": "1"}, {"file": "int8/call.onnx.gz", "sha256": "1"})
+]
+NO_ENTRY += [put("entries", 1, "kind", value=v) for v in (5, None, "", HOSTILE, "layer", "gone")]
 NO_ENTRY += [put("schema", value=v) for v in (5, None, LONG, HOSTILE, "gone")]
 NO_MANIFEST = [
     *NO_ENTRY,
@@ -537,6 +549,12 @@ NO_RESULTS = [
     *(put(0, "device", value=v) for v in (5, None, HOSTILE, LONG, "gone")),
     *(put(0, "threads", value=v) for v in (0, -1, 2.5, True, "1", 10**400, None, "gone")),
     *(put(0, "timer_ms", value=v) for v in (-1, "1", None, math.nan, math.inf, 10**400, "gone")),
+    *(put(0, "runtime", value=v) for v in (5, None, [], HOSTILE, "tflite", "gone")),
+    *(put(0, "precision", value=v) for v in (5, None, {}, "int4", "gone")),
+    *(put(1, "began", value=v) for v in (-1, "1", None, math.nan, 3.0, 1e300, "gone")),
+    *(put(1, "ended", value=v) for v in (0.5, "1", None, math.inf, 10**400, "gone")),
+    *(put(1, "calls", value=v) for v in (0, -1, 1.5, True, "1", None, "gone")),
+    *(put(1, "celsius", value=v) for v in ("41", True, [], math.nan, 10**400)),
     *(put(0, "kit", value=v) for v in (5, None, HOSTILE, "gone")),
     *(put(0, "schema", value=v) for v in (5, None, HOSTILE, "gone")),
     *(

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from nasedu import processes
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.processes import Processes, divided
-from nasedu.sync_norm import SyncNorm
 from nasedu.task import fit
+from nasedu.training.sync_norm import SyncNorm
 
 PROGRAM = Path(__file__).with_name("several.py")
 _spec = importlib.util.spec_from_file_location("several", PROGRAM)

@@ -87,6 +87,28 @@ def test_a_function_travels_once_per_worker(pool):
     assert max(size for size in weighed.bytes if size not in large) < 1_000
 
 
+class Many:
+    """Holds more tensors than a process may open files."""
+
+    def __init__(self):
+        self.tensors = [torch.full((1,), float(i)) for i in range(400)]
+
+    def __call__(self, item):
+        return float(self.tensors[item])
+
+
+def test_a_function_of_many_tensors_needs_no_open_file_for_each(pool):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir("/proc/self/fd"))) if os.path.isdir("/proc/self/fd") else 100
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 50, hard))
+    try:
+        with Workers(Many(), pool) as workers:
+            assert list(workers.map([3, 399, 0])) == [3, 399, 0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_one_worker_gets_it_once():
     with ProcessPoolExecutor(1) as executor:
         executor.submit(abs, 1).result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import fields
 from pathlib import Path
 
 from torch import Tensor
@@ -22,6 +23,7 @@ CALIBRATION = 64  # images that the scales of an int8 network are fitted to
 def kit(args: argparse.Namespace) -> int:
     """Export a space's blocks for another device; the exit status."""
     space = named_space(args.space, args.settings)
+    config = kits.KitConfig(**{field.name: getattr(args, field.name) for field in fields(kits.KitConfig)})
     workers = check_whole("workers", os.cpu_count() or 1 if args.workers is None else args.workers, 1, MOST_WORKERS)
     with tqdm(desc=f"exporting {space.name}", unit=" files", delay=0.1) as bar:  # not beside a mistake
 
@@ -29,12 +31,12 @@ def kit(args: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        made = kits.write_kit(space, args.out, args.networks, args.seed, args.batch, workers=workers, progress=show)
-    files = [entry["file"] for entry in made["entries"] if entry["file"]]
+        made = kits.write_kit(space, args.out, config, workers=workers, progress=show)
+    files = [held["file"] for entry in made["entries"] for held in kits.files_of(entry)]
     size = sum((args.out / file).stat().st_size for file in files) / 1e6
     print(f"{args.out}: {len(files)} files, {size:.1f} MB. Copy the folder to the device and run there:")
     print("  python3 -m venv env && env/bin/pip install numpy onnxruntime    (1.18 or newer)")
-    print("  env/bin/python run_kit.py")
+    print("  env/bin/python run_kit.py" + "    (then again with --precision int8)" * args.int8)
     if args.networks < FEWEST:
         print(f"With {args.networks} whole networks there will be no corrected table: that takes {FEWEST} or more.")
     return 0
@@ -47,6 +49,12 @@ def import_kit(args: argparse.Namespace) -> int:
         out = args.out or args.folder / "latency_ms_estimated.json"
         estimated.table.save(out)
         print(f"{estimated}\n{out}: the estimated table")
+        return 0
+    if args.energy:
+        energy = kits.energy_kit(args.folder, args.energy, args.results, args.idle)
+        out, (low, high) = args.out or args.folder / "energy_mj.json", energy.bounds()
+        energy.save(out)
+        print(f"{out}: {low:.4g} to {high:.4g} mJ a batch of {energy.provenance['batch']}")
         return 0
     found = kits.import_kit(args.folder, args.results)
     out = args.out or args.folder / "latency_ms.json"

@@ -25,12 +25,11 @@ from nasedu.data.classification import READERS
 from nasedu.deploy.classifier import SETTINGS, Classifier, load_classifier
 from nasedu.errors import ParameterError, brief, check_whole
 from nasedu.files import write_atomically
-from nasedu.logs import Log
 from nasedu.randomness import initialised, stream
 from nasedu.registry import options_of
 from nasedu.spaces.yolo import YoloSpace
 from nasedu.task import Classification, fit
-from nasedu.training import Step, Trained
+from nasedu.training import Log, Step, Trained
 
 SIDES = {"digits": 32, "cifar10": 32, "cifar100": 32}  # pixels that suit a set where nobody says; others 224
 

@@ -74,6 +74,7 @@ register("paddle_flops", Metric("FLOPs as Paddle counts", paddle_flops))
 register("depth", Metric("blocks", depth))
 register("boundaries", Metric("boundaries", lambda _, module: int(runs(module))))
 register("latency_ms", Metric("ms"))
+register("energy_mj", Metric("mJ", made_by="deploy.kit.energy_kit"))
 _SCORES = {"naswot": "log |det K| per image", "snip": "log saliency", "synflow": "log saliency", "grasp": "saliency"}
 for _name, _unit in (_SCORES | {"zico": "log mean / deviation", "random": "noise", "none": "nothing"}).items():
     register(_name, Metric(_unit, cost=False, made_by="proxies.zero_cost_map"))

@@ -1194,9 +1194,9 @@ print(f"largest difference after reading it again: {gap:.0e} ms")
 folder, imported = cfg.out_dir / "kit", None
 if cfg.kit_space != "none":
     tiny = spaces.create(cfg.kit_space, depth=cfg.kit_depth, input_size=cfg.kit_pixels)
-    settings = {"networks": cfg.kit_networks, "seed": cfg.seed, "workers": 2}
+    held = kit.KitConfig(networks=cfg.kit_networks, spares=0, seed=cfg.seed)
     with course.Bar(desc="export", unit="file") as bar:  # most of a second a file
-        packed = kit.write_kit(tiny, folder, progress=bar.show, **settings)
+        packed = kit.write_kit(tiny, folder, held, workers=2, progress=bar.show)
     files = [entry for entry in packed["entries"] if entry["file"]]
     size = sum((folder / entry["file"]).stat().st_size for entry in files)
     print(f"{len(files)} ONNX files, {size / 1e6:.2f} MB; a manifest; {kit.write.RUNNER}")

@@ -54,7 +54,6 @@ from PIL import Image
 from torchvision.ops import batched_nms, generalized_box_iou_loss
 
 from nasedu import course, data, detection, plots, ranking, spaces, widgets, wzdnas
-from nasedu.best import BestEpoch
 from nasedu.course.checks.detection import (
     check_ciou,
     check_coco_ap,
@@ -71,6 +70,7 @@ from nasedu.detection.postprocess import suppress
 from nasedu.errors import check_whole
 from nasedu.task import fit
 from nasedu.training import side_by_side
+from nasedu.wzdnas.best import BestEpoch
 
 cfg = course.setup("13_detection", globals(), choices={"dataset": data.names()})
 limits = {"epochs": (1, 10_000), "repeats": (1, 20), "batch_size": (1, 1024), "threads": (1, 1024)}

@@ -21,7 +21,6 @@ import torch
 from torch import nn
 
 from nasedu import data, search, spaces, wzdnas
-from nasedu.forward import checkpointed
 from nasedu.hardware.memory import Peak
 from nasedu.sampling import Gumbel, softmax, supernet_step, uniform_logits
 from nasedu.spaces.plainnet import PUBLISHED
@@ -30,6 +29,7 @@ from nasedu.tables import LookupTable
 from nasedu.tables.additivity import correct, measure_networks, random_networks
 from nasedu.task import Detection, fit
 from nasedu.training import TrainingConfig
+from nasedu.training.forward import checkpointed
 from nasedu.wzdnas.warmup import TEMPERATURE
 
 

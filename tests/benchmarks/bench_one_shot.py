@@ -22,7 +22,8 @@ from nasedu.ranking import RankingLoss
 from nasedu.sampling import softmax, supernet_step, uniform_logits
 from nasedu.tables import LookupTable
 from nasedu.task import Classification
-from nasedu.training import make_optimizer, train
+from nasedu.training import train
+from nasedu.training.loop import make_optimizer
 
 NAMES = [name for name in spaces.names() if name != "yolo"]
 BATCH, ARCHS, ROUNDS, STEPS, LEAST = 64, 3, 12, 3, 1.5

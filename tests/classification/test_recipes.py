@@ -15,7 +15,9 @@ from nasedu.classification.recipes import RECIPES
 from nasedu.data import classification
 from nasedu.errors import ParameterError, UnknownName
 from nasedu.task import Classification, fit
-from nasedu.training import make_optimizer, schedule, train
+from nasedu.training import train
+from nasedu.training.loop import make_optimizer
+from nasedu.training.schedule import schedule
 
 
 class Residual(nn.Module):

@@ -26,10 +26,12 @@ from torch import nn
 from nasedu import __main__ as cli
 from nasedu import spaces
 from nasedu.blocks import Add, Classifier, ConvBN, Zero
-from nasedu.deploy.kit import estimate_kit, import_kit, run_kit, write, write_kit
+from nasedu.deploy import kit as kits
+from nasedu.deploy.kit import energy_kit, estimate_kit, import_kit, run_kit, write
 from nasedu.deploy.kit.read import spoken
 from nasedu.errors import KitError, ParameterError
 from nasedu.hardware import latency
+from nasedu.progress import silent
 from nasedu.spaces.base import Layer, SearchSpace, choice
 from nasedu.tables import LookupTable
 from nasedu.tables.pieces import make_up, pieces
@@ -70,10 +72,32 @@ def exported(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kits") / "kit"
     told, bar = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(told), contextlib.redirect_stderr(bar):
-        assert cli.main(["kit", "--space", "tiny", "--networks", "2", "--workers", "1", "--out", str(folder)]) == 0
+        assert (
+            cli.main(
+                [
+                    "kit",
+                    "--space",
+                    "tiny",
+                    "--networks",
+                    "2",
+                    "--spares",
+                    "0",
+                    "--int8",
+                    "--workers",
+                    "1",
+                    "--out",
+                    str(folder),
+                ]
+            )
+            == 0
+        )
     assert "With 2 whole networks there will be no corrected table: that takes 10 or more" in told.getvalue()
     assert re.search(r"exporting tiny: 100%.* (\d+)/\1 ", bar.getvalue())
     return folder
+
+
+def write_kit(space, out, *, workers=1, progress=silent, **settings):
+    return kits.write_kit(space, out, kits.KitConfig(**settings), workers=workers, progress=progress)
 
 
 @pytest.fixture
@@ -86,7 +110,7 @@ def quick(monkeypatch):
     """Exports that take no time: an empty graph for identities, else one operator. Returns what was exported."""
     made = []
 
-    def model(module, *shapes, batch=1):
+    def model(module, *shapes, batch=1, opset=None):
         made.append(module)
         x = helper.make_tensor_value_info("x0", TensorProto.FLOAT, [batch, *shapes[0]])
         kind = "Identity" if isinstance(module, nn.Identity | Zero) else "Relu"
@@ -103,12 +127,15 @@ def run(kit, *options):
 def results(kit, manifest, seconds=lambda entry: 1.0):
     """Results as the runner writes them, with a time in ms for every entry."""
     args = run_kit.parser().parse_args([])
-    header = run_kit.describe(manifest["id"], args, types.SimpleNamespace(__version__="1"))
+    header = run_kit.describe(
+        manifest["id"], args, types.SimpleNamespace(name="onnxruntime", version="1", provider="x")
+    )
     lines = [header]  # not sealed as yet: `write_results` does that
     for entry in manifest["entries"]:
         if entry["file"]:
             ms = CALL_MS if entry["kind"] == "call" else seconds(entry)
-            lines.append({"id": entry["id"], "median_ms": ms, "low_ms": ms, "high_ms": ms, "noisy": False})
+            ran = {"began": len(lines), "ended": len(lines) + 1, "calls": 100}
+            lines.append({"id": entry["id"], "median_ms": ms, "low_ms": ms, "high_ms": ms, "noisy": False} | ran)
     write_results(kit, lines)
     return lines
 
@@ -127,7 +154,7 @@ def read_lines(kit):
 
 def test_the_whole_way(kit, capsys):
     manifest = json.loads((kit / "manifest.json").read_text())
-    ids = {entry["id"] for entry in manifest["entries"] if entry["file"]}
+    ids = {entry["id"] for entry in manifest["entries"] if entry["file"] and not entry.get("spare")}
     assert ids == {"empty call", "stem", "first conv", "add", "classify", "network 00", "network 01"}
     assert run(kit) == 0
     assert "All 7 are measured" in capsys.readouterr().out
@@ -146,7 +173,7 @@ def test_the_whole_way(kit, capsys):
     assert table.entries[0].tolist() == pytest.approx([2 * ms["first conv"], 0, 0], abs=2e-6)
     assert table.entries[1].tolist() == pytest.approx([ms["first conv"], 0], abs=2e-6)
     header = read_lines(kit)[0]
-    recorded = ("device", "onnxruntime", "python", "threads", "repeats", "warmup", "provider", "date", "timer_ms")
+    recorded = ("device", "version", "python", "threads", "repeats", "warmup", "provider", "date", "timer_ms")
     assert {name: table.provenance[name] for name in recorded} == {name: header[name] for name in recorded}
     assert table.provenance["kit"] == manifest["id"] and table.provenance["batch"] == 1
 
@@ -179,7 +206,7 @@ def test_the_runner_is_one_file_for_python_3_9():
     tree = ast.parse(source, feature_version=(3, 9))
     names = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {"numpy", "onnxruntime"}
+    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {"numpy", "onnxruntime", "openvino"}
     assert "strict=" not in source and "match " not in source
 
 
@@ -223,7 +250,7 @@ def test_what_tells_two_pieces_apart(a, b):
 
 
 def test_a_killed_export_goes_on(quick, tmp_path, monkeypatch):
-    space, whole = spaces.create("tiny"), write_kit(spaces.create("tiny"), tmp_path / "whole", networks=3)
+    space, whole = spaces.create("tiny"), write_kit(spaces.create("tiny"), tmp_path / "whole", networks=3, spares=0)
     total, heard = len(quick), []
     model = write.onnx_model
     kill = iter([False] * 4 + [True])
@@ -235,11 +262,11 @@ def test_a_killed_export_goes_on(quick, tmp_path, monkeypatch):
 
     monkeypatch.setattr(write, "onnx_model", killed)
     with pytest.raises(KeyboardInterrupt):
-        write_kit(space, tmp_path / "kit", networks=3)
+        write_kit(space, tmp_path / "kit", networks=3, spares=0)
     assert not (tmp_path / "kit" / "manifest.json").exists()
     monkeypatch.setattr(write, "onnx_model", model)
     quick.clear()
-    again = write_kit(space, tmp_path / "kit", networks=3, progress=lambda *said: heard.append(said))
+    again = write_kit(space, tmp_path / "kit", networks=3, spares=0, progress=lambda *said: heard.append(said))
     assert again["id"] == whole["id"]
     assert len(quick) == total - 4  # those before the kill
     assert heard == [(done, total + 1) for done in range(5, total + 2)]  # the empty call is a file, too
@@ -247,7 +274,7 @@ def test_a_killed_export_goes_on(quick, tmp_path, monkeypatch):
     quick.clear()
     damaged = tmp_path / "kit" / "blocks" / "000.onnx.gz"
     damaged.write_bytes(damaged.read_bytes()[:-3])
-    assert write_kit(space, tmp_path / "kit", networks=3)["id"] == whole["id"]
+    assert write_kit(space, tmp_path / "kit", networks=3, spares=0)["id"] == whole["id"]
     assert len(quick) == 1
 
 
@@ -255,7 +282,7 @@ def test_a_killed_export_goes_on(quick, tmp_path, monkeypatch):
 def test_an_export_does_not_go_on_with_a_manifest_that_was_changed(quick, tmp_path, finished):
     """One bit of an architecture: its network would stand beside a latency of another one."""
     space, kit = spaces.create("tiny"), tmp_path / "kit"
-    whole = write_kit(space, kit, networks=3)
+    whole = write_kit(space, kit, networks=3, spares=0)
     path = kit / ("manifest.json" if finished else "manifest.part.json")
     (kit / "manifest.json").rename(path)
 
@@ -268,10 +295,10 @@ def test_an_export_does_not_go_on_with_a_manifest_that_was_changed(quick, tmp_pa
 
     changed(sign=False)
     with pytest.raises(KitError, match=rf"{path.name} was changed after it was written"):
-        write_kit(space, kit, networks=3)
+        write_kit(space, kit, networks=3, spares=0)
     quick.clear()
     changed(sign=True)
-    assert write_kit(space, kit, networks=3) == whole and len(quick) == 1, "that network alone is made again"
+    assert write_kit(space, kit, networks=3, spares=0) == whole and len(quick) == 1, "that network alone is made again"
 
 
 @pytest.mark.usefixtures("quick")
@@ -316,7 +343,7 @@ def test_a_process_that_dies_is_one_sentence(tmp_path, monkeypatch, capsys):
 
 def test_networks_differ_and_depend_on_the_seed(quick, tmp_path):
     def archs(name, **options):
-        made = write_kit(spaces.create("tiny"), tmp_path / name, **options)
+        made = write_kit(spaces.create("tiny"), tmp_path / name, spares=0, **options)
         return [tuple(entry["arch"]) for entry in made["entries"] if entry["kind"] == "network"]
 
     assert len(set(archs("all", networks=6))) == 6
@@ -368,9 +395,9 @@ def test_processes_make_the_same_kit(tmp_path, monkeypatch):
         __exit__ = shutdown = lambda *_, **__: None
 
     monkeypatch.setattr(write, "onnx_model", lambda *_, **__: onnx.ModelProto(producer_name="x"))
-    alone = write_kit(spaces.create("tiny"), tmp_path / "alone", networks=1)
+    alone = write_kit(spaces.create("tiny"), tmp_path / "alone", networks=1, spares=0)
     monkeypatch.setattr(write, "ProcessPoolExecutor", Pool)
-    assert write_kit(spaces.create("tiny"), tmp_path / "beside", networks=1, workers=2) == alone
+    assert write_kit(spaces.create("tiny"), tmp_path / "beside", networks=1, spares=0, workers=2) == alone
     assert started == [2]
 
 
@@ -439,20 +466,18 @@ def test_a_space_that_nothing_can_recreate(tmp_path):
 class Clock:
     """Time that passes only while the session runs: `times` in ms, one a run."""
 
-    def __init__(self, times):
-        self.now, self.times = 0.0, iter(times)
+    def __init__(self, times, timer=0.0):
+        self.now, self.times, self.timer = 0.0, iter(times), timer
 
-    def get_inputs(self):
-        return []
-
-    def run(self, outputs, feeds):
+    def run(self, feeds):
         self.now += next(self.times) / 1e3
 
     def measure(self, monkeypatch, **options):
-        monkeypatch.setattr(run_kit, "load", lambda *_: self)
-        monkeypatch.setattr(run_kit, "time", types.SimpleNamespace(perf_counter=lambda: self.now))
-        args = types.SimpleNamespace(**{"warmup": 2, "repeats": 4} | options)
-        return run_kit.measure(None, args, None, 0.0)
+        monkeypatch.setattr(run_kit, "load", lambda *_: (self.run, {}))
+        clock = types.SimpleNamespace(perf_counter=lambda: self.now, time=lambda: 1e9 + self.now)
+        monkeypatch.setattr(run_kit, "time", clock)
+        args = types.SimpleNamespace(**{"warmup": 2, "repeats": 4, "seconds": 0} | options)
+        return run_kit.measure(None, args, None, self.timer)
 
 
 def test_a_block_is_measured_after_warming_up(monkeypatch):
@@ -536,7 +561,7 @@ def test_what_the_runner_refuses(kit, capsys):
 
     refused("available: ", "--provider", "CUDAExecutionProvder")
     header = run_kit.describe(
-        manifest["id"], run_kit.parser().parse_args(["--warmup", "1"]), run_kit.load_runtime("CPUExecutionProvider")
+        manifest["id"], run_kit.parser().parse_args(["--warmup", "1"]), run_kit.load_runtime("onnxruntime")
     )
     write_results(kit, [header | {"kit": "0"}])
     refused("results of another kit")
@@ -551,11 +576,11 @@ def test_what_the_runner_refuses(kit, capsys):
     refused("directory", "--out", str(kit))
     block = kit / manifest["entries"][1]["file"]
     block.write_bytes(block.read_bytes()[:-1])
-    refused("1 of 7 files are missing or damaged, such as blocks/000.onnx.gz")
+    refused("1 of 13 files are missing or damaged, such as blocks/000.onnx.gz")
     block.unlink()
-    refused("1 of 7 files are missing")
+    refused("1 of 13 files are missing")
     (kit / "manifest.json").write_text(json.dumps(manifest | {"schema": "nasedu-kit-0"}))
-    refused("reads kits of the schema nasedu-kit-2")
+    refused("reads kits of the schema nasedu-kit-3")
     (kit / "manifest.json").write_text(json.dumps(manifest)[:-9])
     refused("is damaged")
     (kit / "manifest.json").unlink()
@@ -603,17 +628,14 @@ def test_a_full_disk_is_one_sentence(kit, monkeypatch, capsys):
 def test_an_old_onnx_runtime_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", types.SimpleNamespace(__version__="1.9.0"))
     with pytest.raises(run_kit.Problem, match=r"1\.9\.0 is too old, the kit needs 1\.18"):
-        run_kit.load_runtime("CPUExecutionProvider")
+        run_kit.load_runtime("onnxruntime")
 
 
 def test_the_runner_judges_and_times_as_measure_does(monkeypatch):
     ours = latency.SPREAD, latency.SHORTEST, latency.ATTEMPTS
     theirs = run_kit.NOISE, run_kit.SHORTEST / 1e3, run_kit.ATTEMPTS
     assert theirs == ours  # written twice: the runner stands alone
-    clock = Clock([1, 1] + [1] * 4)
-    monkeypatch.setattr(run_kit, "load", lambda *_: clock)
-    monkeypatch.setattr(run_kit, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
-    line = run_kit.measure(None, types.SimpleNamespace(warmup=2, repeats=4), None, 0.5)
+    line = Clock([1, 1] + [1] * 4, timer=0.5).measure(monkeypatch)
     assert line["median_ms"] == pytest.approx(1)  # the timer's own time is told, not taken off
 
 
@@ -726,7 +748,7 @@ def test_kits_that_cannot_be_used(kit, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("quick")
 def test_noisy_networks_are_not_judged_by(tmp_path):
     space = spaces.create("nasbench201", width=0.125, depth=0.2, input_size=8)
-    manifest = write_kit(space, tmp_path, networks=13)
+    manifest = write_kit(space, tmp_path, networks=13, spares=0)
     for noisy, judged in [(2, 11), (4, 13)]:
         lines = results(tmp_path, manifest, lambda entry: 1.0 + len(entry["file"]))
         for line in lines[-noisy:]:
@@ -743,7 +765,7 @@ def cells(quick, tmp_path):
     """A kit of 41 networks of little cells, its manifest, and a device whose blocks lie: nothing as measured alone."""
     space = spaces.create("nasbench201", width=0.125, depth=0.2, input_size=8)
     kit, price = tmp_path / "kit", {}
-    manifest = write_kit(space, kit, networks=41)
+    manifest = write_kit(space, kit, networks=41, spares=0)
     draw = np.random.default_rng(0)
     worth = {(d, c): draw.uniform(0, 0.4) for d in range(6) for c in range(5)}
     for entry in manifest["entries"]:
@@ -830,7 +852,7 @@ def test_the_runner_measures_networks_alone_where_it_is_asked_to(kit, capsys):
 def test_the_correction_is_written_beside_the_table(tmp_path, capsys, monkeypatch):
     space = spaces.create("nasbench201", width=0.125, depth=0.2, input_size=8)
     kit = tmp_path / "kit"
-    manifest = write_kit(space, kit, networks=12)
+    manifest = write_kit(space, kit, networks=12, spares=0)
     results(kit, manifest, lambda entry: 1.0)
     table = import_kit(kit).table
     # every network takes half a ms more than its pieces, and 1 % of it at random
@@ -848,3 +870,167 @@ def test_the_correction_is_written_beside_the_table(tmp_path, capsys, monkeypatc
     assert "as measured, on 12 whole networks: R² =" in out and "corrected (cross-validated): R² =" in out
     assert LookupTable.load(tmp_path / "pi.json", space).provenance["kit"] == manifest["id"]
     assert LookupTable.load(tmp_path / "pi_corrected.json", space).provenance["correction"]["networks"] == 12
+
+
+# what stands in, other files and runtimes, and a meter
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """The runner measures nothing: every time is 1 ms, and networks with these numbers are noisy."""
+
+    def noisy_at(*numbers):
+        def measure(path, args, runtime, timer_ms):
+            noisy = path.parent.name == "networks" and path.name.removesuffix(".onnx.gz") in numbers
+            line = {"median_ms": 1.0, "low_ms": 0.5 if noisy else 1.0, "high_ms": 1.0, "attempts": 1, "noisy": noisy}
+            return line | {"began": 1.0, "ended": 2.0, "calls": 9, "celsius": 40.5 + noisy}
+
+        monkeypatch.setattr(run_kit, "measure", measure)
+
+    return noisy_at
+
+
+@pytest.fixture
+def spared(quick, tmp_path):
+    """A kit of ten networks and three spares."""
+    space = spaces.create("nasbench201", width=0.125, depth=0.2, input_size=8)
+    made = write_kit(space, tmp_path / "spared", networks=10, spares=3)
+    flags = [entry.get("spare", False) for entry in made["entries"] if entry["kind"] == "network"]
+    assert flags == 10 * [False] + 3 * [True]
+    return tmp_path / "spared"
+
+
+@pytest.mark.parametrize(
+    ("noisy", "spares", "calm"),
+    [((), 0, 10), (("02",), 1, 10), (("02", "10", "11", "12"), 3, 9), (("02", "07"), 2, 10)],
+)
+def test_spares_stand_in_for_networks_that_stay_noisy(spared, made_up, noisy, spares, calm):
+    """One noisy network of ten left no corrected table."""
+    made_up(*noisy)
+    assert run(spared) == 0
+    measured = [line["id"] for line in read_lines(spared)[1:]]
+    assert sum(name in ("network 10", "network 11", "network 12") for name in measured) == spares
+    found = import_kit(spared)
+    assert (~found.networks.noisy.astype(bool)).sum() == calm
+    assert (found.correction is None) == (calm < 10) == ("10 calm networks or more, here 9" in found.note)
+    told = [40.5, 41.5 if noisy else 40.5]
+    assert found.table.provenance["celsius"] == told and f"{told[1]} °C" in str(found)
+
+
+def test_a_kill_at_any_moment_changes_nothing(spared, made_up, monkeypatch):
+    made_up("02", "07")
+    assert run(spared) == 0
+    whole = sorted(read_lines(spared)[1:], key=lambda line: line["id"])
+    append = run_kit.append
+    for moment in range(len(whole) + 1):
+        left = iter(range(moment))
+
+        def killed(file, line, left=left):
+            if next(left, None) is None:
+                file.write(json.dumps(line)[:7])
+                raise KeyboardInterrupt
+            append(file, line)
+
+        (spared / "results.jsonl").unlink()
+        monkeypatch.setattr(run_kit, "append", killed)
+        assert run(spared) == 130
+        monkeypatch.setattr(run_kit, "append", append)
+        assert run(spared) == 0
+        assert sorted(read_lines(spared)[1:], key=lambda line: line["id"]) == whole
+
+
+def test_int8_and_float32_are_tables_side_by_side(kit, capsys):
+    space = spaces.create("tiny")
+    for precision, name in (("float32", "results.jsonl"), ("int8", "results-int8.jsonl")):
+        assert run(kit, "--precision", precision) == 0
+        assert ("--results" in capsys.readouterr().out) == (precision == "int8")
+        out = kit / f"{precision}.json"
+        assert cli.main(["import-kit", str(kit), "--results", str(kit / name), "--out", str(out)]) == 0
+        about = LookupTable.load(out, space).provenance
+        assert (about["precision"], about["backend"]) == (precision, "onnxruntime")
+    manifest = json.loads((kit / "manifest.json").read_text())
+    files = {e["id"]: [held["file"] for held in write.files_of(e)] for e in manifest["entries"]}
+    assert files["stem"] == ["blocks/000.onnx.gz", "int8/blocks/000.onnx.gz"] and len(files["empty call"]) == 1
+    model = onnx.load_from_string(gzip.decompress((kit / files["network 00"][1]).read_bytes()))
+    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in model.graph.node}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_kit_without_int8_says_so(tmp_path, capsys):
+    write_kit(spaces.create("tiny"), tmp_path / "kit", networks=0)
+    assert run(tmp_path / "kit", "--precision", "int8") == 2
+    assert "no int8 files: make it with nasedu kit --int8" in capsys.readouterr().err
+
+
+def test_openvino_runs_a_kit(kit):
+    pytest.importorskip("openvino")
+    assert run(kit, "--runtime", "openvino") == 0
+    about = import_kit(kit, kit / "results-openvino.jsonl").table.provenance
+    assert (about["backend"], about["provider"]) == ("openvino", "CPU") and about["version"][0] == "2"
+    with pytest.raises(run_kit.Problem, match="OpenVINO has no TPU here; available: CPU"):
+        run_kit.load_runtime("openvino", "TPU")
+
+
+def test_a_device_may_ask_for_old_operators(tmp_path, capsys):
+    made = write_kit(spaces.create("tiny"), tmp_path / "kit", networks=1, spares=0, opset=13)
+    model = onnx.load_from_string(gzip.decompress((tmp_path / "kit" / made["entries"][-1]["file"]).read_bytes()))
+    assert [x.version for x in model.opset_import if x.domain == ""] == [13]
+    with pytest.raises(ParameterError, match="opset"):
+        write_kit(spaces.create("tiny"), tmp_path / "other", int8=True, opset=12)
+
+
+def test_a_slow_meter_is_given_its_time(monkeypatch):
+    line = Clock([1] * 10_000).measure(monkeypatch, seconds=2)
+    assert line["ended"] - line["began"] == pytest.approx(2, abs=0.01) and line["calls"] == pytest.approx(2000, abs=2)
+
+
+def test_temperature_and_clock_are_the_largest_that_the_system_tells(tmp_path):
+    for name, text in [("a", "41200\n"), ("b", "63900"), ("c", "no sensor"), ("d", "-1")]:
+        (tmp_path / name).write_text(text)
+    assert run_kit.most(tmp_path.iterdir(), 1e3) == 63.9
+    assert run_kit.most([tmp_path / "none"], 1e3) is None
+
+
+def log_of(path, watts, step=0.1, last=60.0):
+    """What a meter writes that is read every `step` seconds."""
+    times = np.arange(0, last, step)
+    path.write_text("seconds,watts\n" + "".join(f"{t:.3f},{watts(t):.6f}\n" for t in times))
+    return path
+
+
+def test_energy_is_what_the_meter_read_while_a_file_ran(kit, tmp_path, capsys):
+    """Every file runs a hundred times within a second of its own, at so many watts as its number."""
+    manifest = json.loads((kit / "manifest.json").read_text())
+    lines = results(kit, manifest)
+    log = log_of(tmp_path / "log.csv", lambda t: 2 + 0.5 * t)
+    out = tmp_path / "energy.json"
+    command = ["import-kit", str(kit), "--energy", str(log), "--idle", "2", "--out", str(out)]
+    assert cli.main(command) == 0 and "mJ a batch of 1" in capsys.readouterr().out
+    table = LookupTable.load(out, spaces.create("tiny"))
+    # 0.5 t watts over [i, i + 1] are (2 i + 1) / 4 joules, a hundredth of them a run
+    mj = {line["id"]: 2.5 * (2 * i + 1) for i, line in enumerate(lines) if i}
+    assert (table.metric, table.unit) == ("energy_mj", "mJ")
+    call = mj["empty call"]
+    assert table.entries[1].tolist() == pytest.approx([mj["first conv"] - call, 0])
+    assert table.fixed == pytest.approx(call + sum(mj[name] - call for name in ("stem", "add", "classify")))
+    assert table.provenance["idle_watts"] == 2 and table.provenance["meter"] == "log.csv"
+
+
+@pytest.mark.parametrize(
+    ("log", "sentence"),
+    [
+        (lambda path: log_of(path, lambda t: 1.0, last=5.0), "does not cover"),
+        (lambda path: log_of(path, lambda t: 1.0, step=0.4), "2 readings while .* --seconds 5"),
+        (lambda path: path.write_text("seconds,watts\n1,2\n1,3\n"), "row 3: .*seconds go up"),
+        (lambda path: path.write_text("seconds,watts\n1,-2\n"), "row 2: watts are 0 or more"),
+        (lambda path: path.write_text("seconds,watts\n1,nan\n"), "row 2.*finite"),
+        (lambda path: path.write_text("time,power\n1,2\n"), "needs the header 'seconds,watts', got 'time,power'"),
+        (lambda path: path.write_text("seconds,watts\n1,2\n"), "has 1 readings"),
+        (lambda path: path.write_text("seconds,watts\n1\n"), "row 2 has 1 cells"),
+    ],
+)
+def test_logs_that_cannot_be_used(kit, tmp_path, log, sentence):
+    results(kit, json.loads((kit / "manifest.json").read_text()))
+    log(tmp_path / "log.csv")
+    with pytest.raises(KitError, match=sentence):
+        energy_kit(kit, tmp_path / "log.csv")

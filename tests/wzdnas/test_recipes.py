@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from nasedu import data, spaces, tables, wzdnas
-from nasedu.best import BestEpoch, fitness
 from nasedu.errors import ParameterError, TableError, UnknownName
 from nasedu.task import fit
-from nasedu.training import schedule
+from nasedu.training.schedule import schedule
+from nasedu.wzdnas.best import BestEpoch, fitness
 
 
 def test_recipes_by_name_with_changes():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from nasedu import reading, spaces
-from nasedu.deploy.kit.run_kit import RESULTS, intact, is_name
+from nasedu.deploy.kit.run_kit import KINDS, PRECISIONS, RESULTS, WHERE, intact, is_name
 from nasedu.deploy.kit.write import CALL, MANIFEST, read_manifest
 from nasedu.errors import KitError, NaseduError, TableError, brief, check_kind
 from nasedu.spaces.base import Arch, SearchSpace
@@ -21,8 +23,10 @@ from nasedu.tables.pieces import pieces
 from nasedu.tables.pricing import add_up
 from nasedu.tables.table import LookupTable
 
-_TEXTS = ("device", "machine", "system", "governor", "python", "numpy", "onnxruntime", "provider", "date")
+_TEXTS = ("device", "machine", "system", "governor", "python", "numpy", "version", "provider", "date")
 _COUNTS = ("cores", "threads", "repeats", "warmup")
+TOLD = {"celsius": "°C", "mhz": "MHz"}  # what a line says of the device, where the system knows it
+_NAMES = {"runtime": WHERE, "precision": PRECISIONS}
 _CONTENTS: dict[str, Callable[[Any], bool]] = {  # of a manifest, beside its entries, which the runner reads as well
     "space": lambda value: isinstance(value, dict),
     "fingerprint": is_name,
@@ -30,8 +34,7 @@ _CONTENTS: dict[str, Callable[[Any], bool]] = {  # of a manifest, beside its ent
     "versions": lambda value: isinstance(value, dict) and all(map(is_name, value.values())),
     "pieces": lambda value: isinstance(value, list),
 }
-KINDS = ("call", "block", "network")  # of a kit's entries
-_PROVENANCE = (*_TEXTS, *_COUNTS, "timer_ms")  # what the device said of itself and of how it measured
+_PROVENANCE = (*_TEXTS, *_COUNTS, *_NAMES, "timer_ms")  # what the device said of itself and of how it measured
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,13 @@ class KitResult:
         threads = f"{made['threads']} thread{'s' if made['threads'] != 1 else ''}"
         lines = [
             f"{spoken(self.table.space)} on {made['device']}: {low:.4g} to {high:.4g} ms a batch of {made['batch']} "
-            f"({made['provider']}, {threads}); {self.noisy} of {made['measured']} measurements are noisy",
+            f"({made['backend']}, {made['precision']}, {made['provider']}, {threads}); "
+            f"{self.noisy} of {made['measured']} measurements are noisy",
             f"the table as measured, on {judged} whole networks: {self.study or 'too few to say'}",
         ]
+        for name, unit in TOLD.items():
+            if name in made:
+                lines.append(f"the device told of {made[name][0]:g} to {made[name][1]:g} {unit} on the way")
         if self.correction:
             lines.append(f"corrected (cross-validated): {self.correction.after}")
             lines.append(f"the correction: {self.correction}")
@@ -177,7 +184,8 @@ def read_results(path: Path, manifest: dict, needed: Sequence[str] = KINDS) -> t
             f"{path} was measured with another kit ({brief(header.get('kit'))}, this one is {manifest['id']})"
         )
     _check_header(header, path)
-    wanted = [entry["id"] for entry in manifest["entries"] if entry["file"]]
+    asked = [entry for entry in manifest["entries"] if entry["file"]]
+    wanted = [entry["id"] for entry in asked]
     lines = {}
     for number, row in enumerate(rows[1:], 2):
         line = _line(row, number, path)
@@ -187,12 +195,12 @@ def read_results(path: Path, manifest: dict, needed: Sequence[str] = KINDS) -> t
         if name in lines:
             raise KitError(f"{path}, line {number}: {name!r} is there twice")
         lines[name] = _checked(line, number, path)
-    missing = [entry["id"] for entry in manifest["entries"] if entry["file"] and entry["kind"] in needed]
-    missing = [name for name in missing if name not in lines]
+    asked = [entry for entry in asked if not entry.get("spare")]
+    missing = [e["id"] for e in asked if e["kind"] in needed and e["id"] not in lines]
     if missing:
         few = ", ".join(map(repr, missing[:3])) + (" ..." if len(missing) > 3 else "")
         raise KitError(
-            f"{path} is cut short: {len(missing)} of {len(wanted)} are missing ({few}); "
+            f"{path} is cut short: {len(missing)} of {len(asked)} are missing ({few}); "
             "run run_kit.py on the device again, it measures what is missing"
         )
     return header, lines
@@ -205,6 +213,8 @@ def _check_header(header: dict, path: Path) -> None:
         raise KitError(f"{path}, line 1 does not say {', '.join(absent)}")
     good = {name: is_name(header[name]) or header[name] == "" for name in _TEXTS}
     good |= {name: type(header[name]) is int and 0 < header[name] <= 1_000_000 for name in _COUNTS}
+    good |= {name: header[name] in some for name, some in _NAMES.items() if isinstance(header[name], str)}
+    good |= {name: False for name in _NAMES if name not in good}
     good["timer_ms"] = _is_ms(header["timer_ms"], 0)
     for name in (name for name, fine in good.items() if not fine):
         raise KitError(f"{path}, line 1: {name} cannot be {brief(header[name])}")
@@ -233,37 +243,82 @@ def _checked(line: dict, number: int, path: Path) -> dict:
         raise KitError(f"{where} the quartiles of {line['id']!r} must lie about its median")
     if type(line.get("noisy")) is not bool:
         raise KitError(f"{where} noisy of {line['id']!r} must be true or false, got {brief(line.get('noisy'))}")
+    began, ended, calls = (line.get(name) for name in ("began", "ended", "calls"))
+    if not (_is_number(began, 0, 1e11) and _is_number(ended, began, 1e11) and type(calls) is int and calls > 0):
+        raise KitError(f"{where} {line['id']!r} does not say from when to when it ran, and how often")
+    for name in TOLD:
+        if line.get(name) is not None and not _is_number(line[name], -1e3, 1e6):
+            raise KitError(f"{where} {name} of {line['id']!r} cannot be {brief(line[name])}")
     return line
+
+
+def _is_number(value: object, least: float, most: float) -> bool:
+    """Whether a value out of a file is a number within these limits."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
 
 def _is_ms(value: object, least: float) -> bool:
     """Whether a value out of a file is a number of milliseconds: under three hours, and no finer than a nanosecond."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= 1e7
+    return _is_number(value, least, 1e7)
 
 
-def block_table(space: SearchSpace, manifest: dict, header: dict, lines: dict[str, dict]) -> LookupTable:
+def block_table(
+    space: SearchSpace, manifest: dict, header: dict, lines: dict[str, dict], costs: dict[str, float] | None = None
+) -> LookupTable:
     """What was measured, at its place: an entry without a file costs nothing.
 
-    A file's time holds the price of a call, which a network pays once and not for every block.
+    What a file costs holds the price of a call, which a network pays once and not for every block.
 
     space: of the kit.
     manifest: of the kit.
     header: of the results.
     lines: of the results, by id.
+    costs: by id, of energy in mJ; None: the medians in ms.
     """
-    call, found = lines[CALL]["median_ms"], list(pieces(space))
+    metric = "latency_ms" if costs is None else "energy_mj"
+    costs = costs or {name: line["median_ms"] for name, line in lines.items()}
+    call, found = costs[CALL], list(pieces(space))
     files = {piece["name"]: piece["entry"] for piece in manifest["pieces"]}
-    times = [lines[files[p.name]]["median_ms"] if files[p.name] in lines else 0.0 for p in found]
-    fixed, entries = add_up(space, found, [max(time - call, 0.0) for time in times])
-    provenance = provenance_of(manifest, header) | {"measured": len(lines), "call_ms": call}
-    return LookupTable(space, "latency_ms", METRICS["latency_ms"].unit, fixed + call, entries, provenance)
+    each = [costs.get(files[p.name], 0.0) for p in found]
+    fixed, entries = add_up(space, found, [max(cost - call, 0.0) for cost in each])
+    unit = METRICS[metric].unit
+    provenance = provenance_of(manifest, header, lines) | {f"call_{unit.lower()}": call}
+    return LookupTable(space, metric, unit, fixed + call, entries, provenance)
 
 
-def provenance_of(manifest: dict, header: dict) -> dict:
-    """What a table says of the device, of how it was measured and of the kit."""
-    made = {"how": "measured on the device by run_kit.py of a kit", "backend": "onnxruntime"}
-    made |= {name: header[name] for name in _PROVENANCE}
-    made |= {"batch": manifest["batch"], "precision": "float32", "kit": manifest["id"]}
+def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """The rows of a CSV below its header, each behind its place in words. Raises `KitError`.
+
+    path: the file.
+    columns: what the header has to say.
+    """
+    try:
+        rows = list(csv.reader(io.StringIO(reading.text_of(path), newline=""), strict=True))
+    except (ValueError, csv.Error) as error:
+        raise KitError(f"nothing can be read from {path}: {error}") from None
+    rows = [[cell.strip() for cell in row] for row in rows if any(map(str.strip, row))]
+    if not rows or rows[0] != list(columns):
+        got = brief(",".join(rows[0]) if rows else "")
+        raise KitError(f"{path} needs the header {','.join(columns)!r}, got {got}")
+    for place, row in enumerate(rows[1:], 2):
+        if len(row) != len(columns):
+            raise KitError(f"{path}, row {place} has {len(row)} cells, not {' and '.join(columns)}")
+    return [(f"{path}, row {place}", row) for place, row in enumerate(rows[1:], 2)]
+
+
+def provenance_of(manifest: dict, header: dict, lines: dict[str, dict]) -> dict:
+    """What a table says of the device, of how it was measured and of the kit.
+
+    manifest: of the kit.
+    header: of the results.
+    lines: of the results, by id.
+    """
+    made = {"how": "measured on the device by run_kit.py of a kit", "backend": header["runtime"]}
+    made |= {name: header[name] for name in _PROVENANCE if name != "runtime"}
+    for name in TOLD:
+        told = [line[name] for line in lines.values() if line.get(name) is not None]
+        made |= {name: [min(told), max(told)]} if told else {}
+    made |= {"batch": manifest["batch"], "kit": manifest["id"], "measured": len(lines)}
     return made | {"exported_with": manifest["versions"]}
 
 

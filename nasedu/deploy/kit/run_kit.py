@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Measure this kit's blocks and networks on this device: `python run_kit.py`.
 
-Needs Python 3.9 or newer, NumPy and ONNX Runtime, nothing else and no network. Results go to results.jsonl, one line a
-block; stop it when you like, the same command goes on. A time is that of one call of ONNX Runtime with the inputs in
-main memory: on an accelerator it includes copying them there and the result back.
+Needs Python 3.9 or newer, NumPy and ONNX Runtime (or OpenVINO), nothing else and no network. Results go to
+results.jsonl, one line a block; stop it when you like, the same command goes on. A time is that of one call with the
+inputs in main memory: on an accelerator it includes copying them there and the result back.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ import time
 from functools import partial
 from pathlib import Path
 
-KIT, RESULTS = "nasedu-kit-2", "nasedu-kit-results-2"
-OLDEST = (1, 18)  # ONNX Runtime that reads the kit's files
+KIT, RESULTS = "nasedu-kit-3", "nasedu-kit-results-3"
+OLDEST = {"onnxruntime": "1.18", "openvino": "2024.0"}  # that reads the kit's files
+WHERE = {"onnxruntime": "CPUExecutionProvider", "openvino": "CPU"}  # a runtime computes, unless another is named
+PRECISIONS = ("float32", "int8")
 SHORTEST = 0.2  # ms: a block that is faster runs several times in a row, so that the clock's steps do not matter
 NOISE = 0.15  # of the median: quartiles further apart than this mean that something else was running
 ATTEMPTS = 3  # at a noisy block, each after all that wait before it
-FILE = re.compile(r"(call|blocks/[0-9]{1,9}|networks/[0-9]{1,9})\.onnx\.gz")  # what a kit's files are called
+FILE = re.compile(r"(call|(int8/)?(blocks|networks)/[0-9]{1,9})\.onnx\.gz")  # what a kit's files are called
+KINDS = ("call", "block", "network")  # of a kit's entries
 MAY_DIFFER = ("machine", "governor", "timer_ms", "date")  # between the first line of the results and a later run
 
 
@@ -65,10 +68,16 @@ def parser():
     top.add_argument("--threads", type=whole, default=1, help="CPU threads of one network (default: 1)")
     top.add_argument("--repeats", type=partial(at_least, 3), default=30, help="timed repeats of a block (default: 30)")
     top.add_argument("--warmup", type=whole, default=5, help="runs before the first that counts (default: 5)")
-    top.add_argument("--provider", default="CPUExecutionProvider", help="ONNX Runtime's (default: %(default)s)")
+    top.add_argument("--runtime", choices=list(WHERE), default="onnxruntime", help="what runs (default: %(default)s)")
+    where = "ONNX Runtime's execution provider, or OpenVINO's device (default: the CPU)"
+    top.add_argument("--provider", help=where)
+    top.add_argument("--precision", choices=PRECISIONS, default="float32", help="int8 where the kit has such files")
+    long = "let each take so many at least, for a meter that is slow (default: 0)"
+    top.add_argument("--seconds", type=partial(at_least, 0), default=0, help=long)
     whole_networks = "whole networks alone, for a device that cannot run blocks (import-kit --estimate)"
     top.add_argument("--only", choices=["networks"], help=whole_networks)
-    top.add_argument("--out", type=Path, help="where the results go (default: results.jsonl beside this file)")
+    out = "where the results go (default: results.jsonl beside this file; results-openvino-int8.jsonl, say)"
+    top.add_argument("--out", type=Path, help=out)
     top.add_argument("--kit", default=Path(__file__).resolve().parent, help=argparse.SUPPRESS)
     return top
 
@@ -82,45 +91,66 @@ def at_least(least, text):
 
 def measure_kit(folder, args):
     """Check the kit, then measure every block and network that has no line in the results yet."""
-    runtime = load_runtime(args.provider)
+    runtime = load_runtime(args.runtime, args.provider)
     manifest = read_manifest(folder)
-    out = args.out or folder / "results.jsonl"
+    out = args.out or folder / results_name(args)
     header = describe(manifest["id"], args, runtime)
     done = read_results(out, header)
     entries = [entry for entry in manifest["entries"] if entry["file"]]
+    if args.precision == "int8" and not any(entry.get("int8") for entry in entries):
+        raise Problem("this kit has no int8 files: make it with nasedu kit --int8")
     if args.only:
-        entries = [entry for entry in entries if entry.get("kind") == "network"]
+        entries = [entry for entry in entries if entry["kind"] == "network"]
     # in a random order, always the same: a device that slows down as it warms up then slows no part in particular
     random.Random(manifest["id"]).shuffle(entries)
-    left = [entry for entry in entries if entry["id"] not in done]
-    print(f"{header['device']}: {len(left)} of {len(entries)} to measure")
+    spares = [entry for entry in entries if entry.get("spare")]
+    asked = [entry for entry in entries if not entry.get("spare")]
+    networks = {entry["id"] for entry in entries if entry["kind"] == "network"}
+    begun = [entry for entry in spares if entry["id"] in done]
+    left = [entry for entry in asked if entry["id"] not in done]
+    spares = [entry for entry in spares if entry["id"] not in done]
+    for _ in range(sum(done[name] for name in networks & done.keys()) - len(begun)):
+        left += [spares.pop(0)] if spares else []  # a kill came between a noisy network and what stands in for it
+    print(f"{header['device']}: {len(left)} of {len(asked)} to measure")
     with open(out, "a", encoding="utf-8") as file:
         if not file.tell():
             append(file, header)
 
         def one(entry):
-            return measure(folder / entry["file"], args, runtime, header["timer_ms"])
+            chosen = entry.get("int8") if args.precision == "int8" else None
+            return measure(folder / (chosen or entry)["file"], args, runtime, header["timer_ms"])
 
-        noisy = sum(done.values()) + measure_all(left, len(entries), file, one)
-    print(f"\nAll {len(entries)} are measured, {noisy} of them noisy: {out}")
-    if noisy > len(entries) / 10:
+        new = measure_all(left, spares, len(done), file, one)
+    noisy = sum(done.values()) + sum(new.values())
+    print(f"\nAll {len(done) + len(new)} are measured, {noisy} of them noisy: {out}")
+    if noisy > len(asked) / 10:
         print("The device was busy. Stop other programs, delete that file and run this again for better figures.")
+    default = out.name == "results.jsonl"
     print(
         "Copy it into the kit's folder where nasedu is installed, and run there: python -m nasedu import-kit FOLDER"
         + " --estimate" * bool(args.only)
+        + f" --results FOLDER/{out.name}" * (not default)
     )
     return 0
 
 
-def measure_all(left, total, file, measure_one):
-    """Write a line for each entry; a noisy one waits for a calmer moment. Returns how many stay noisy.
+def results_name(args):
+    """What the results of these settings are called."""
+    usual = "onnxruntime", None, "float32"
+    other = [x for x in (args.runtime, args.provider, args.precision) if x not in usual]
+    return "-".join(["results", *(re.sub(r"[^\w.]", "_", x) for x in other)]) + ".jsonl"
+
+
+def measure_all(left, spares, before, file, measure_one):
+    """Write a line for each entry; a noisy one waits for a calmer moment. Returns which stay noisy, by their ids.
 
     left: the manifest's entries that are not measured yet.
-    total: how many there are, with those that are.
+    spares: networks that stand in for those that stay noisy.
+    before: how many are measured already.
     file: the open results.
     measure_one: measures an entry and returns its line.
     """
-    queue, kept, noisy = list(left), {}, 0
+    queue, kept, done = list(left), {}, {}
     started, visits = time.perf_counter(), 0
     while queue:
         entry = queue.pop(0)
@@ -132,12 +162,15 @@ def measure_all(left, total, file, measure_one):
             queue.append(entry)
         else:
             append(file, {"id": name, **line})
-            noisy += line["noisy"]
+            done[name] = line["noisy"]
+            if line["noisy"] and entry["kind"] == "network" and spares:
+                queue.append(spares.pop(0))
         seconds = (time.perf_counter() - started) / visits * len(queue)
         flag = "  noisy" + (", again later" if again else "") if line["noisy"] else ""
-        place = f"{total - len(queue):4}/{total}"
-        print(f"{place}  {name:30} {line['median_ms']:10.3f} ms  {clock(seconds)} left{flag}", flush=True)
-    return noisy
+        warm = f"  {line['celsius']:g} °C" if line.get("celsius") else ""
+        place = f"{before + len(done):4}/{before + len(done) + len(queue)}"
+        print(f"{place}  {name:30} {line['median_ms']:10.3f} ms  {clock(seconds)} left{warm}{flag}", flush=True)
+    return done
 
 
 def calmest(before, line):
@@ -153,23 +186,80 @@ def spread(line):
     return (line["high_ms"] - line["low_ms"]) / line["median_ms"]
 
 
-def load_runtime(provider):
-    """The module onnxruntime, if it can be loaded and has the provider."""
+class OnnxRuntime:
+    """ONNX Runtime: `open` makes a file's shapes by input, and a function that runs it.
+
+    provider: what computes.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, provider):
+        import onnxruntime
+
+        self.module, self.provider, self.version = onnxruntime, provider, onnxruntime.__version__
+
+    def start(self):
+        """Refuse a provider that is not there."""
+        self.module.set_default_logger_severity(3)
+        available = self.module.get_available_providers()
+        if self.provider not in available:
+            raise Problem(f"ONNX Runtime has no {self.provider} here; available: {', '.join(available)}")
+
+    def open(self, content, threads):
+        options = self.module.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        session = self.module.InferenceSession(content, options, providers=[self.provider])
+        if session.get_providers()[0] != self.provider:
+            raise Problem(f"{self.provider} does not start here, ONNX Runtime offers {session.get_providers()[0]}")
+        return {x.name: x.shape for x in session.get_inputs()}, partial(session.run, None)
+
+
+class OpenVino:
+    """OpenVINO, as `OnnxRuntime`. It computes float32 in float32, and tells nobody that it ran.
+
+    provider: the device that computes.
+    """
+
+    name = "openvino"
+
+    def __init__(self, provider):
+        sys.modules.setdefault("openvino_telemetry", None)
+        import openvino
+
+        self.core, self.provider, self.version = openvino.Core(), provider, openvino.__version__
+
+    def start(self):
+        """Refuse a device that is not there."""
+        available = self.core.available_devices
+        if self.provider not in available:
+            raise Problem(f"OpenVINO has no {self.provider} here; available: {', '.join(available)}")
+
+    def open(self, content, threads):
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        if self.provider == "CPU":
+            settings.update(INFERENCE_NUM_THREADS=threads, NUM_STREAMS=1, ENABLE_CPU_PINNING=False)
+        compiled = self.core.compile_model(self.core.read_model(content), self.provider, settings)
+        request = compiled.create_infer_request()
+        shapes = {x.get_any_name(): list(x.shape) for x in compiled.inputs}
+        return shapes, partial(request.infer, share_inputs=True)
+
+
+def load_runtime(name, provider=None):
+    """ONNX Runtime or OpenVINO, if it can be loaded, is new enough and has the provider."""
     try:
         import numpy  # noqa: F401
-        import onnxruntime
+
+        runtime = (OnnxRuntime if name == "onnxruntime" else OpenVino)(provider or WHERE[name])
     except ImportError as error:
         raise Problem(
-            f"{error.name} is missing; install it with: python3 -m venv env && env/bin/pip install numpy onnxruntime; "
-            "then: env/bin/python run_kit.py"
+            f"{error.name} is missing; install it with: python3 -m venv env && env/bin/pip install numpy {name}; "
+            "then: env/bin/python run_kit.py" + " --runtime openvino" * (name == "openvino")
         ) from None
-    if tuple(int(number) for number in onnxruntime.__version__.split(".")[:2]) < OLDEST:
-        raise Problem(f"ONNX Runtime {onnxruntime.__version__} is too old, the kit needs 1.18 or newer")
-    onnxruntime.set_default_logger_severity(3)
-    available = onnxruntime.get_available_providers()
-    if provider not in available:
-        raise Problem(f"ONNX Runtime has no {provider} here; available: {', '.join(available)}")
-    return onnxruntime
+    if tuple(map(int, runtime.version.split(".")[:2])) < tuple(map(int, OLDEST[name].split("."))):
+        raise Problem(f"{name} {runtime.version} is too old, the kit needs {OLDEST[name]} or newer")
+    runtime.start()
+    return runtime
 
 
 def read_manifest(folder):
@@ -187,9 +277,10 @@ def read_manifest(folder):
     if not is_name(manifest.get("id")):
         raise Problem("the manifest has no id: copy the kit again")
     entries = [entry for entry in manifest["entries"] if entry["file"]]
-    bad = [entry["file"] for entry in entries if digest(folder, entry["file"]) != entry["sha256"]]
+    files = [held for entry in entries for held in (entry, entry.get("int8")) if held]
+    bad = [held["file"] for held in files if digest(folder, held["file"]) != held["sha256"]]
     if bad:
-        raise Problem(f"{len(bad)} of {len(entries)} files are missing or damaged, such as {bad[0]}: copy them again")
+        raise Problem(f"{len(bad)} of {len(files)} files are missing or damaged, such as {bad[0]}: copy them again")
     return manifest
 
 
@@ -199,12 +290,17 @@ def check_entries(manifest):
     if not isinstance(entries, list):
         raise Problem("the manifest lists no entries: copy the kit again")
     for number, entry in enumerate(entries, 1):
-        name, file, content = (entry.get(k, 0) if isinstance(entry, dict) else 0 for k in ("id", "file", "sha256"))
+        name = entry.get("id") if isinstance(entry, dict) else None
         if not is_name(name) or name in known:
             raise Problem(f"entry {number} of the manifest has no name of its own, but {name!r:.60}")
         known.add(name)
-        if (file, content) != (None, None) and not (is_name(file) and FILE.fullmatch(file) and is_name(content)):
-            raise Problem(f"entry {number} of the manifest names the file {file!r:.60}, which is none of a kit's")
+        if entry.get("kind") not in KINDS:
+            raise Problem(f"entry {number} of the manifest is of the kind {entry.get('kind')!r:.60}, not of a kit's")
+        other = entry.get("int8")
+        for held in (entry,) if other is None else (entry, other):
+            file, content = (held.get(k, 0) if isinstance(held, dict) else 0 for k in ("file", "sha256"))
+            if (file, content) != (None, None) and not (is_name(file) and FILE.fullmatch(file) and is_name(content)):
+                raise Problem(f"entry {number} of the manifest names the file {file!r:.60}, which is none of a kit's")
 
 
 def is_name(value):
@@ -224,7 +320,7 @@ def describe(kit, args, runtime):
 
     kit: the kit's id.
     args: the command line's.
-    runtime: the module onnxruntime.
+    runtime: as `load_runtime` gives it.
     """
     import numpy
 
@@ -238,8 +334,10 @@ def describe(kit, args, runtime):
         "governor": read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
-        "onnxruntime": runtime.__version__,
-        **{name: getattr(args, name) for name in ("provider", "threads", "repeats", "warmup")},
+        "runtime": runtime.name,
+        "version": runtime.version,
+        "provider": runtime.provider,
+        **{name: getattr(args, name) for name in ("precision", "threads", "repeats", "warmup", "seconds")},
         "timer_ms": timer_overhead(),
         "date": time.strftime("%Y-%m-%d"),
     }
@@ -270,7 +368,8 @@ def read_results(path, header):
     text = path.read_bytes() if path.exists() else b""
     if not text:
         return {}
-    if not text.startswith(json.dumps({"schema": RESULTS})[:-1].encode()):
+    start = json.dumps({"schema": RESULTS})[:-1].encode()
+    if not text.startswith(start) and not start.startswith(text):  # the first line itself may be cut short
         raise Problem(f"{path} is no file of this runner's results: give another --out")
     whole = text[: text.rfind(b"\n") + 1]
     done = checked_results(path, whole.decode("utf-8", "replace").splitlines(), header) if whole else {}
@@ -324,53 +423,77 @@ def intact(line):
 def measure(path, args, runtime, timer_ms):
     """Milliseconds of one run: the median of the repeats and its quartiles, and whether they are too far apart.
 
+    Beside them what a meter's log is read with, if there is one: when it began and ended, in seconds of the system's
+    clock, and how often the file ran in between. And how warm the device was and how fast its clock, where it tells.
+
     path: a packed ONNX file.
     args: the command line's.
-    runtime: the module onnxruntime.
+    runtime: as `load_runtime` gives it.
     timer_ms: what reading the clock takes.
     """
-    session = load(path, args, runtime)
-    feeds = random_inputs(session)
+    run, feeds = load(path, args, runtime)
+    began, calls = time.time(), 0
 
     def timed(runs):
         """Milliseconds of each of `runs` runs in a row."""
+        nonlocal calls
+        calls += runs
         start = time.perf_counter()
         for _ in range(runs):
-            session.run(None, feeds)
+            run(feeds)
         return 1e3 * (time.perf_counter() - start) / runs
 
     guess = min(timed(1) for _ in range(args.warmup))
     runs = max(1, math.ceil(SHORTEST / max(guess - timer_ms, timer_ms, 1e-6)))
-    low, median, high = statistics.quantiles([timed(runs) for _ in range(args.repeats)], n=4)
+    times = [timed(runs) for _ in range(args.repeats)]
+    while time.time() < began + args.seconds:
+        times.append(timed(runs))
+    ended, (low, median, high) = time.time(), statistics.quantiles(times, n=4)
     line = {"median_ms": round(median, 6), "low_ms": round(low, 6), "high_ms": round(high, 6)}
-    return {**line, "repeats": args.repeats, "runs": runs, "attempts": 1, "noisy": spread(line) > NOISE}
+    line.update(repeats=len(times), runs=runs, attempts=1, noisy=spread(line) > NOISE)
+    line.update(began=round(began, 3), ended=round(ended, 3), calls=calls)
+    return {**line, "celsius": hottest(), "mhz": fastest()}
 
 
 def load(path, args, runtime):
-    """The model as a session on the provider that was asked for, and on no other.
+    """What runs the model on what was asked for, and on nothing else, and its inputs.
 
     path: a packed ONNX file.
     args: the command line's.
-    runtime: the module onnxruntime.
+    runtime: as `load_runtime` gives it.
     """
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = args.threads, 1
     try:
-        session = runtime.InferenceSession(gzip.decompress(path.read_bytes()), options, providers=[args.provider])
-    except Exception as error:  # of ONNX Runtime's many own types
-        reason = str(error).splitlines()[0][:200]
-        raise Problem(f"ONNX Runtime {runtime.__version__} cannot run {path.name}: {reason}") from None
-    if session.get_providers()[0] != args.provider:
-        raise Problem(f"{args.provider} does not start here, ONNX Runtime offers {session.get_providers()[0]}")
-    return session
+        shapes, run = runtime.open(gzip.decompress(path.read_bytes()), args.threads)
+    except Problem:
+        raise
+    except Exception as error:  # of a runtime's many own types
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise Problem(f"{runtime.name} {runtime.version} cannot run {path.name}: {reason}") from None
+    return run, random_inputs(shapes)
 
 
-def random_inputs(session):
+def random_inputs(shapes):
     """Standard normal inputs of the shapes that the model asks for, always the same."""
     import numpy
 
     rng = numpy.random.default_rng(0)
-    return {x.name: rng.standard_normal(x.shape).astype(numpy.float32) for x in session.get_inputs()}
+    return {name: rng.standard_normal(shape).astype(numpy.float32) for name, shape in shapes.items()}
+
+
+def hottest():
+    """The warmest part of the device, in degrees Celsius; None where the system does not tell."""
+    return most(Path("/sys/class/thermal").glob("thermal_zone*/temp"), 1e3)
+
+
+def fastest():
+    """The clock of the fastest core, in MHz; None where the system does not tell."""
+    return most(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"), 1e3)
+
+
+def most(files, unit):
+    """The largest number in the files, in units; None without any."""
+    texts = [read_text(path) for path in files]
+    return max((int(text) / unit for text in texts if re.fullmatch(r"[0-9]{1,9}", text)), default=None)
 
 
 def timer_overhead():

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from dataclasses import replace
 from pathlib import Path
 
-from nasedu import reading
-from nasedu.deploy.kit.read import block_table, contents, judged_by, provenance_of, read_results
+from nasedu.deploy.kit.read import block_table, contents, judged_by, provenance_of, read_results, read_rows
 from nasedu.errors import KitError, brief, check_kind, check_name
 from nasedu.tables import Estimate, LookupTable, estimate
 from nasedu.tables.file import number
@@ -36,8 +33,8 @@ def estimate_kit(folder: str | Path, results: str | Path | None = None) -> Estim
         about = {"batch": manifest["batch"], "kit": manifest["id"], "read_from": results.name}
         return _told(estimate(LookupTable.build(space, "macs"), archs, times), about)
     header, lines = read_results(results, manifest, ("network",))
-    about = provenance_of(manifest, header) | {"measured": len(lines)}
-    every = all(entry["id"] in lines for entry in manifest["entries"] if entry["file"])
+    about = provenance_of(manifest, header, lines)
+    every = all(entry["id"] in lines for entry in manifest["entries"] if entry["file"] and entry["kind"] != "network")
     prior = block_table(space, manifest, header, lines) if every else LookupTable.build(space, "macs")
     return _told(estimate(prior, *judged_by(manifest, lines)), about)
 
@@ -49,28 +46,19 @@ def _told(found: Estimate, about: dict) -> Estimate:
 
 def _read_csv(path: Path, manifest: dict) -> tuple[list[tuple[int, ...]], list[float]]:
     """The networks of a CSV and their times in ms. Raises `KitError`."""
-    try:
-        rows = list(csv.reader(io.StringIO(reading.text_of(path), newline=""), strict=True))
-    except (ValueError, csv.Error) as error:
-        raise KitError(f"no times can be read from {path}: {error}") from None
-    rows = [[cell.strip() for cell in row] for row in rows if any(map(str.strip, row))]
-    if not rows or rows[0] != COLUMNS:
-        raise KitError(f"{path} needs the header {','.join(COLUMNS)!r}, got {brief(','.join(rows[0]) if rows else '')}")
     networks = {entry["id"]: entry for entry in manifest["entries"] if entry["kind"] == "network"}
     called = {entry["file"].removesuffix(".gz"): name for name, entry in networks.items() if entry["file"]}
     times: dict[str, float] = {}
-    for place, row in enumerate(rows[1:], 2):
-        name, ms = _time(row, f"{path}, row {place}", called, list(networks))
+    for where, row in read_rows(path, COLUMNS):
+        name, ms = _time(row, where, called, list(networks))
         if name in times:
-            raise KitError(f"{path}, row {place}: {name!r} is there twice")
+            raise KitError(f"{where}: {name!r} is there twice")
         times[name] = ms
     return [tuple(networks[name]["arch"]) for name in times], list(times.values())
 
 
 def _time(row: list[str], where: str, called: dict[str, str], known: list[str]) -> tuple[str, float]:
     """The network of a row by its id, and its time."""
-    if len(row) != len(COLUMNS):
-        raise KitError(f"{where} has {len(row)} cells, not a network and its ms")
     name = called.get(row[0].removesuffix(".gz"), row[0])
     try:
         check_name("network of this kit", name, known)

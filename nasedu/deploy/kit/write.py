@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +28,10 @@ import torch
 from nasedu import __version__, reading
 from nasedu.blocks import Zero
 from nasedu.deploy.kit.run_kit import KIT, Problem, check_entries, digest
-from nasedu.errors import KitError, ParameterError, brief, check_whole, needs
+from nasedu.errors import KitError, ParameterError, brief, check_kind, check_whole, needs
 from nasedu.files import content_hash, write_atomically
-from nasedu.hardware.export import onnx_model
+from nasedu.hardware.export import OPSETS, example_inputs, onnx_model
+from nasedu.hardware.quantise import OLDEST, quantised
 from nasedu.modules import evaluation_mode
 from nasedu.progress import Progress, silent
 from nasedu.randomness import seeded
@@ -50,28 +51,60 @@ JOBS_PER_WORKER = 12  # starting a process takes as long as exporting half as ma
 
 @dataclass(frozen=True)
 class Job:
-    """One file to make: a piece, by its index, or the network `arch`, on inputs of `shapes`; else the empty call."""
+    """One file to make: a piece, by its index, or the network `arch`, on inputs of `shapes`; else the empty call.
+
+    A spare network is measured only where another one stays noisy.
+    """
 
     id: str
     file: str
     shapes: Sequence[tuple[int, ...]] = ((),)
     piece: int | None = None
     arch: Arch | None = None
+    spare: bool = False
 
     @property
     def about(self) -> dict:
         """What its entry of the manifest begins with, known before it is made."""
         kind = "network" if self.arch is not None else "block" if self.piece is not None else "call"
         arch = None if self.arch is None else list(self.arch)
-        return {"id": self.id, "kind": kind, "arch": arch, "input_shapes": list(map(list, self.shapes))}
+        about = {"id": self.id, "kind": kind, "arch": arch, "input_shapes": list(map(list, self.shapes))}
+        return about | ({"spare": True} if self.spare else {})
+
+
+@dataclass(frozen=True)
+class KitConfig:
+    """What a kit holds beside the blocks of its space. Raises `ParameterError` for what there cannot be.
+
+    networks: how many different whole networks.
+    spares: how many more, each of which stands in for a network that stays noisy.
+    seed: draws them.
+    batch: images of one call.
+    int8: adds a file in int8 to each that computes, as `hardware.quantise.quantised` makes it. Its scales fit random
+        maps, since latency depends on no value.
+    opset: of `hardware.export.OPSETS`, the version of the operators; None: the exporter's own choice.
+    """
+
+    networks: int = 20
+    spares: int = 4
+    seed: int = 0
+    batch: int = 1
+    int8: bool = False
+    opset: int | None = None
+
+    def __post_init__(self):
+        limits = {"networks": (0, 10_000), "spares": (0, 10_000), "batch": (1, 1024), "seed": (0, 2**63 - 1)}
+        for name, (least, most) in limits.items():
+            check_whole(name, getattr(self, name), least, most)
+        check_kind("int8", self.int8, bool, "True or False")
+        if self.opset is not None:
+            check_whole("opset", self.opset, OLDEST if self.int8 else OPSETS[0], OPSETS[-1])
 
 
 def write_kit(
     space: SearchSpace,
     out: str | Path,
-    networks: int = 20,
-    seed: int = 0,
-    batch: int = 1,
+    config: KitConfig = KitConfig(),
     *,
     workers: int = 1,
     progress: Progress = silent,
@@ -84,22 +117,20 @@ def write_kit(
 
     space: a space of choices that `spaces.create` made.
     out: the folder.
-    networks: how many different whole networks.
-    seed: draws them.
-    batch: images of one call.
+    config: what is in it.
     workers: processes that export side by side.
     progress: hears of (files there, files), at the start too.
     """
     check_whole("workers", workers)
-    out, plan = Path(out), _plan(space, networks, seed, batch)
-    jobs, listed = _jobs(space, networks, seed)
+    out, plan = Path(out), _plan(space, config)
+    jobs, listed = _jobs(space, config)
     done = _begun(out, plan, jobs)
     manifest = plan | {"entries": [], "pieces": listed}
     _save(out / UNFINISHED, manifest | {"entries": list(done.values())})  # first: a folder without it is not ours
     write_atomically(out / RUNNER, (Path(__file__).parent / RUNNER).read_text())
     todo = [job for job in jobs if job.id not in done]
     progress(len(done), len(jobs))
-    with _exported((space, out, batch, seed), todo, workers) as results:
+    with _exported((space, out, config), todo, workers) as results:
         for entry in results:
             done[entry["id"]] = entry
             _save(out / UNFINISHED, manifest | {"entries": list(done.values())})
@@ -109,16 +140,13 @@ def write_kit(
     return manifest
 
 
-def _plan(space: SearchSpace, networks: int, seed: int, batch: int) -> dict:
+def _plan(space: SearchSpace, config: KitConfig) -> dict:
     """What a kit is to hold, as JSON reads it back: two kits of one plan are the same."""
     if not isinstance(space, SearchSpace):
         told = getattr(space, "name", brief(space))
         raise ParameterError(f"{told}'s architectures are strings, not choices: no table can be made for it")
     if not isinstance(space.made, tuple):
         raise ParameterError(f"a kit names its space, so {space.name} must be made by spaces.create")
-    check_whole("networks", networks, 0, 10_000)
-    check_whole("batch", batch, 1, 1024)
-    check_whole("seed", seed, 0, 2**63 - 1)
     with needs("deploy"):
         import onnx
     make = space.made[0]
@@ -128,18 +156,15 @@ def _plan(space: SearchSpace, networks: int, seed: int, batch: int) -> dict:
         "fingerprint": space.fingerprint,
         "code": identity(space),
         "input_shape": space.input_shape,
-        "batch": batch,
-        "seed": seed,
-        "networks": networks,
         "versions": {"nasedu": __version__, "torch": str(torch.__version__), "onnx": onnx.__version__},
     }
     try:
-        return json.loads(json.dumps(plan))
+        return json.loads(json.dumps(plan | asdict(config)))
     except TypeError as error:
         raise ParameterError(f"an option of {space.name} cannot be written as JSON: {error}") from None
 
 
-def _jobs(space: SearchSpace, networks: int, seed: int) -> tuple[list[Job], list[dict]]:
+def _jobs(space: SearchSpace, config: KitConfig) -> tuple[list[Job], list[dict]]:
     """The files to make, and for every piece of the space the id of the one that stands for it."""
     jobs, listed, known = [Job(CALL, "call.onnx.gz")], [], {}
     for i, piece in enumerate(pieces(space)):
@@ -148,31 +173,37 @@ def _jobs(space: SearchSpace, networks: int, seed: int) -> tuple[list[Job], list
             known[what] = piece.name
             jobs.append(Job(piece.name, f"blocks/{len(jobs) - 1:03}.onnx.gz", piece.input_shapes, i))
         listed.append({"name": piece.name, "group": piece.group, "option": list(piece.option), "entry": known[what]})
-    for i, arch in enumerate(living_networks(space, networks, seed)):
-        jobs.append(Job(f"network {i:02}", f"networks/{i:02}.onnx.gz", [space.input_shape], arch=arch))
+    for i, arch in enumerate(living_networks(space, config.networks, config.seed, config.spares)):
+        job = Job(
+            f"network {i:02}", f"networks/{i:02}.onnx.gz", [space.input_shape], arch=arch, spare=i >= config.networks
+        )
+        jobs.append(job)
     return jobs, listed
 
 
-def living_networks(space: SearchSpace, n: int, seed: int) -> list[Arch]:
+def living_networks(space: SearchSpace, n: int, seed: int, spares: int = 0) -> list[Arch]:
     """Different random architectures whose output depends on their input.
 
     An exporter folds a network that multiplies everything by zero, as some cells do, into a constant that takes no
-    time: it would say nothing of the table. Raises `ParameterError` where the space has fewer.
+    time: it would say nothing of the table. Raises `ParameterError` where the space has fewer than `n`.
 
     space: draws them.
     n: how many.
     seed: of the draw.
+    spares: how many more behind them, if there are any.
     """
-    archs = random_networks(space, n, seed) if n else []
+    if n == 0:
+        return []
+    drawn = wanted = max(n, min(n + spares, space.size))
+    archs = random_networks(space, drawn, seed)
     if not any(isinstance(m, Zero) for piece in pieces(space) for m in piece.make("meta").modules()):
         return archs
-    drawn = n
-    while len(living := [arch for arch in archs if _lives(space, arch)]) < n:
-        if drawn == space.size:
-            raise ParameterError(f"only {len(living)} of {space.name} depend on their input, not {n}")
+    while len(living := [arch for arch in archs if _lives(space, arch)]) < wanted and drawn < space.size:
         drawn = min(2 * drawn, space.size)
         archs = random_networks(space, drawn, seed)  # those before, and more
-    return living[:n]
+    if len(living) < n:
+        raise ParameterError(f"only {len(living)} of {space.name} depend on their input, not {n}")
+    return living[:wanted]
 
 
 def _lives(space: SearchSpace, arch: Arch) -> bool:
@@ -204,7 +235,16 @@ def _begun(out: Path, plan: dict, jobs: list[Job]) -> dict[str, dict]:
     if {k: stored.get(k) for k in plan} != plan:
         raise KitError(f"{out} holds a kit of another space or with other settings or versions: name another folder")
     known = {job.id: entries[job.id] for job in jobs if job.about.items() <= entries.get(job.id, {}).items()}
-    return {k: e for k, e in known.items() if e["file"] is None or digest(out, e["file"]) == e["sha256"]}
+    return {name: entry for name, entry in known.items() if all(_whole(out, held) for held in files_of(entry))}
+
+
+def files_of(entry: dict) -> list[dict]:
+    """An entry of a manifest, as far as it has a file, and what it holds of its int8 file."""
+    return [held for held in (entry, entry.get("int8")) if held and held["file"]]
+
+
+def _whole(out: Path, held: dict) -> bool:
+    return digest(out, held["file"]) == held["sha256"]
 
 
 def read_manifest(path: Path) -> dict:
@@ -238,32 +278,35 @@ class Exporter:
 
     space: whose pieces and networks they are.
     out: the kit's folder.
-    batch: images of one call.
-    seed: of the weights.
+    config: what is in it.
     """
 
-    def __init__(self, space: SearchSpace, out: Path, batch: int, seed: int):
-        self.space, self.out, self.batch, self.seed = space, out, batch, seed
+    def __init__(self, space: SearchSpace, out: Path, config: KitConfig):
+        self.space, self.out, self.config = space, out, config
         self.pieces = list(pieces(space))
 
     def __call__(self, job: Job) -> dict:
         """The job's entry of the manifest, its file written. A block without a file costs nothing."""
-        entry = job.about
+        entry, batch = job.about, self.config.batch
         if job.id == CALL:
-            return entry | self._written(job, empty_call())
-        with seeded(self.seed):
+            return entry | self._written(job.file, empty_call())
+        with seeded(self.config.seed):
             module = self.space.build(job.arch) if job.arch is not None else self.pieces[job.piece].make()
-        model = onnx_model(module, *job.shapes, batch=self.batch)
+        model = onnx_model(module, *job.shapes, batch=batch, opset=self.config.opset)
         if job.arch is None and computes_nothing(model):
             return entry | {"file": None, "sha256": None}
+        if self.config.int8:
+            small = quantised(model, [example_inputs(job.shapes, batch)])
+            repeat_weights(small)
+            entry |= {"int8": self._written(f"int8/{job.file}", small)}
         repeat_weights(model)
-        return entry | self._written(job, model)
+        return entry | self._written(job.file, model)
 
-    def _written(self, job: Job, model: onnx.ModelProto) -> dict:
-        """Write the job's file; its name and hash."""
+    def _written(self, file: str, model: onnx.ModelProto) -> dict:
+        """Write a file; its name and hash."""
         packed = gzip.compress(model.SerializeToString(deterministic=True), 6, mtime=0)
-        write_atomically(self.out / job.file, packed)
-        return {"file": job.file, "sha256": hashlib.sha256(packed).hexdigest()}
+        write_atomically(self.out / file, packed)
+        return {"file": file, "sha256": hashlib.sha256(packed).hexdigest()}
 
 
 def empty_call() -> onnx.ModelProto:
@@ -288,7 +331,7 @@ def repeat_weights(model: onnx.ModelProto) -> None:
     from onnx import TensorProto, numpy_helper
 
     for weight in model.graph.initializer:
-        if weight.data_type == TensorProto.FLOAT and np.prod(weight.dims) > PATTERN:
+        if weight.data_type in (TensorProto.FLOAT, TensorProto.INT8) and np.prod(weight.dims) > PATTERN:
             values = numpy_helper.to_array(weight)
             weight.CopyFrom(numpy_helper.from_array(np.resize(values.ravel()[:PATTERN], values.shape), weight.name))
 

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from nasedu.errors import UnknownName
-from nasedu.optimizers import OPTIMIZERS
-from nasedu.training import TrainingConfig, make_optimizer
+from nasedu.training import TrainingConfig
+from nasedu.training.loop import make_optimizer
+from nasedu.training.optimizers import OPTIMIZERS
 
 LR, M, WD = 0.1, 0.8, 0.03
 GRADIENTS = [0.7, -0.2, 1.5, 0.01, -0.9, 0.4]

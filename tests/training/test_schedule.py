@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from nasedu.errors import ParameterError, UnknownName
-from nasedu.training import TrainingConfig, schedule, train
+from nasedu.training import TrainingConfig, train
+from nasedu.training.schedule import schedule
 
 PLAIN = {"epochs": 10, "lr": 2.0, "warmup_steps": 0, "final_lr": 0.1}
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from nasedu import spaces
-from nasedu.forward import checkpointed
 from nasedu.sampling import softmax, uniform_logits
+from nasedu.training.forward import checkpointed
 
 IMAGES = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(0))
 

@@ -31,7 +31,6 @@ import torch
 from torch import Tensor, nn
 
 from nasedu import processes
-from nasedu.averaged import Means, averaged, following
 from nasedu.errors import (
     ParameterError,
     TrainingDiverged,
@@ -41,13 +40,14 @@ from nasedu.errors import (
     check_number,
     check_whole,
 )
-from nasedu.forward import checkpointed, compiled
-from nasedu.optimizers import OPTIMIZERS
 from nasedu.progress import Progress, silent
 from nasedu.randomness import Turns, stream
-from nasedu.schedule import check_milestones, schedule
 from nasedu.storage import identity, load_state, restoring, save_state
-from nasedu.sync_norm import SyncNorm
+from nasedu.training.averaged import Means, averaged, following
+from nasedu.training.forward import checkpointed, compiled
+from nasedu.training.optimizers import OPTIMIZERS
+from nasedu.training.schedule import check_milestones, schedule
+from nasedu.training.sync_norm import SyncNorm
 
 Losses = dict[str, Tensor]
 Step = Callable[[nn.Module, object, torch.Generator], Losses | Iterable[Losses]]

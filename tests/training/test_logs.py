@@ -9,8 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from nasedu.errors import BackendError, OutputError, TrainingDiverged
-from nasedu.logs import Log
-from nasedu.training import TrainingConfig, train
+from nasedu.training import Log, TrainingConfig, train
 
 CONFIG = TrainingConfig(epochs=4, save_seconds=0, warmup_steps=0)
 

@@ -15,7 +15,9 @@ from torch.optim.swa_utils import AveragedModel
 from nasedu.errors import ParameterError, TrainingDiverged, TrainingStopped, UnknownName
 from nasedu.hardware.latency import fixed_threads
 from nasedu.randomness import seeded
-from nasedu.training import TrainingConfig, schedule, side_by_side, together, train
+from nasedu.training import TrainingConfig, side_by_side, train
+from nasedu.training.loop import together
+from nasedu.training.schedule import schedule
 
 CONFIG = TrainingConfig(epochs=6, lr=0.05, warmup_steps=5, ema_ramp=5, ema_decay=0.9, save_seconds=0)
 
