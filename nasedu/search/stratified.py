@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nasedu.errors import BudgetError, ParameterError, check_kind, check_whole
 from nasedu.progress import Progress, silent
+from nasedu.randomness import rng
 from nasedu.search.engine import Search, Strategy
 from nasedu.search.pool import Pool
 from nasedu.search.random import BATCH
@@ -81,10 +82,11 @@ def stratified_search(
 
 
 def _part(cost: LookupTable, middle: float, width: float) -> Constraint | None:
-    """The architectures that cost `middle`, give or take half the width; None where there is none."""
+    """The architectures that cost `middle`, give or take half the width; None where none can be drawn."""
     try:
         part = within(cost, middle, width / 2 / middle)
-        return part if part.count else None
+        part.sample(rng(0, "stratum"))
+        return part
     except BudgetError:
         return None
 
