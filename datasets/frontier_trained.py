@@ -34,7 +34,7 @@ def chosen(space: spaces.SearchSpace) -> dict[str, list[str]]:
     for backend in BACKENDS:
         latency = tables.stored(space, "latency_ms", backend)
         costs = [latency(space.parse(text)) for text in judged.arch]
-        front = efficient(costs, judged.one_shot_sandwich)
+        front = efficient(costs, judged.one_shot_fair)
         places = np.linspace(0, len(front) - 1, CHOSEN).round().astype(int)
         best = [judged.arch.iloc[front[place]] for place in places]
         draw = rng(0, "rivals", backend)
