@@ -393,6 +393,8 @@ COMMANDS = [
     ["kit", "--space", "fbnet", "--out", "k", "-p", "num_classes=2", "-p", "num_classes=3"],
     ["import-kit", LONG],
     ["import-kit", "nowhere"],
+    ["import-kit", "nowhere", "--idle", "2"],
+    ["import-kit", "nowhere", "--energy", "none.csv", "--idle", "-1"],
     ["import-kit", ".\x00"],
     ["rank", "nowhere.json"],
     ["rank", LONG, "--merge", "a"],
@@ -513,6 +515,7 @@ def put(*path, value):
     return change
 
 
+NOTHING = {"file": None, "sha256": None}
 NO_ENTRY = [
     put("entries", 1, "file", value=v)
     for v in ("../x", "/etc/passwd", "blocks/../../x", 5, "", [], HOSTILE, "gone", LONG)
@@ -524,7 +527,7 @@ NO_ENTRY += [put("entries", 1, value=v) for v in (5, None, [], {})] + [
 ]
 NO_ENTRY += [
     put("entries", 1, "int8", value=v)
-    for v in (5, "", [], {}, {"file": "../x", "sha256": "1"}, {"file": "int8/call.onnx.gz", "sha256": "1"})
+    for v in (5, "", [], {}, {"file": "../x", "sha256": "1"}, {"file": "int8/call.onnx.gz", "sha256": "1"}, NOTHING)
 ]
 NO_ENTRY += [put("entries", 1, "kind", value=v) for v in (5, None, "", HOSTILE, "layer", "gone")]
 NO_ENTRY += [put("schema", value=v) for v in (5, None, LONG, HOSTILE, "gone")]

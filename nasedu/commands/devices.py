@@ -44,6 +44,8 @@ def kit(args: argparse.Namespace) -> int:
 
 def import_kit(args: argparse.Namespace) -> int:
     """Make a lookup table of what was measured with a kit; the exit status."""
+    if args.idle and not args.energy:
+        raise ParameterError("--idle is taken off what a meter read: give its log with --energy")
     if args.estimate:
         estimated = kits.estimate_kit(args.folder, args.results)
         out = args.out or args.folder / "latency_ms_estimated.json"

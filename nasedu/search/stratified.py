@@ -85,7 +85,7 @@ def _part(cost: LookupTable, middle: float, width: float) -> Constraint | None:
     """The architectures that cost `middle`, give or take half the width; None where none can be drawn."""
     try:
         part = within(cost, middle, width / 2 / middle)
-        part.sample(rng(0, "stratum"))
+        part.sample(rng(0, "stratum"), tries=1000)
         return part
     except BudgetError:
         return None

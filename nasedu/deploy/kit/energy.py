@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import scipy
 
 from nasedu.deploy.kit.read import block_table, contents, read_results, read_rows
 from nasedu.errors import KitError, check_kind, check_number
@@ -74,5 +75,5 @@ def _millijoules(line: dict, seconds: np.ndarray, watts: np.ndarray, idle: float
             "run_kit.py --seconds 5, say"
         )
     times = np.array([began, *seconds[inside], ended])
-    joules = np.trapezoid(np.interp(times, seconds, watts) - idle, times)
+    joules = scipy.integrate.trapezoid(np.interp(times, seconds, watts) - idle, times)
     return max(0.0, 1e3 * float(joules) / calls)

@@ -187,26 +187,31 @@ def spread(line):
 
 
 class OnnxRuntime:
-    """ONNX Runtime: `open` makes a file's shapes by input, and a function that runs it.
+    """ONNX Runtime, on one of its execution providers.
 
     provider: what computes.
     """
 
-    name = "onnxruntime"
+    name, title = "onnxruntime", "ONNX Runtime"
 
     def __init__(self, provider):
         import onnxruntime
 
         self.module, self.provider, self.version = onnxruntime, provider, onnxruntime.__version__
 
-    def start(self):
-        """Refuse a provider that is not there."""
-        self.module.set_default_logger_severity(3)
-        available = self.module.get_available_providers()
-        if self.provider not in available:
-            raise Problem(f"ONNX Runtime has no {self.provider} here; available: {', '.join(available)}")
+    def available(self):
+        """The providers that there are."""
+        return self.module.get_available_providers()
 
     def open(self, content, threads):
+        """The shapes of a model's inputs by their names, and a function that runs it on arrays by name.
+
+        content: the bytes of an ONNX file.
+        threads: of the CPU.
+
+        Raises `Problem` where it would run on another provider.
+        """
+        self.module.set_default_logger_severity(3)
         options = self.module.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         session = self.module.InferenceSession(content, options, providers=[self.provider])
@@ -221,7 +226,7 @@ class OpenVino:
     provider: the device that computes.
     """
 
-    name = "openvino"
+    name, title = "openvino", "OpenVINO"
 
     def __init__(self, provider):
         sys.modules.setdefault("openvino_telemetry", None)
@@ -229,13 +234,16 @@ class OpenVino:
 
         self.core, self.provider, self.version = openvino.Core(), provider, openvino.__version__
 
-    def start(self):
-        """Refuse a device that is not there."""
-        available = self.core.available_devices
-        if self.provider not in available:
-            raise Problem(f"OpenVINO has no {self.provider} here; available: {', '.join(available)}")
+    def available(self):
+        """The devices that there are."""
+        return self.core.available_devices
 
     def open(self, content, threads):
+        """Shapes and a function, as `OnnxRuntime.open`.
+
+        content: the bytes of an ONNX file.
+        threads: of the CPU.
+        """
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if self.provider == "CPU":
             settings.update(INFERENCE_NUM_THREADS=threads, NUM_STREAMS=1, ENABLE_CPU_PINNING=False)
@@ -258,7 +266,9 @@ def load_runtime(name, provider=None):
         ) from None
     if tuple(map(int, runtime.version.split(".")[:2])) < tuple(map(int, OLDEST[name].split("."))):
         raise Problem(f"{name} {runtime.version} is too old, the kit needs {OLDEST[name]} or newer")
-    runtime.start()
+    available = runtime.available()
+    if runtime.provider not in available:
+        raise Problem(f"{runtime.title} has no {runtime.provider} here; available: {', '.join(available)}")
     return runtime
 
 
@@ -299,7 +309,8 @@ def check_entries(manifest):
         other = entry.get("int8")
         for held in (entry,) if other is None else (entry, other):
             file, content = (held.get(k, 0) if isinstance(held, dict) else 0 for k in ("file", "sha256"))
-            if (file, content) != (None, None) and not (is_name(file) and FILE.fullmatch(file) and is_name(content)):
+            none = held is entry and (file, content) == (None, None)  # it costs nothing
+            if not none and not (is_name(file) and FILE.fullmatch(file) and is_name(content)):
                 raise Problem(f"entry {number} of the manifest names the file {file!r:.60}, which is none of a kit's")
 
 
