@@ -43,5 +43,5 @@ $(MADE): pyproject.toml constraints.txt
 	  { echo 'this Python cannot make virtual environments: install its venv package (Debian: python3-venv)' >&2; exit 1; }
 	@echo 'setting up $(VENV): once, a few minutes and 6 GB'
 	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
-	$(PY) -m pip install --quiet -c constraints.txt -e '.[course,deploy,openvino,cluster,training,test]'
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[course,deploy,openvino,ncnn,cluster,training,test]'
 	@touch $@

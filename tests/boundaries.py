@@ -12,7 +12,7 @@ import numpy as np
 
 from nasedu.errors import NaseduError
 
-SECONDS = 2.0  # of the processor's time
+SECONDS = 5.0  # of the processor's time: the first one may import what it needs
 LONG = "x" * 5000
 HOSTILE = "<img src=x onerror=alert(1)></script>\x1b[31m"
 DEEP = "[" * 20_000

@@ -47,7 +47,7 @@ class FBNetBlock(nn.Module):
         hidden = c_in * expansion
         keep = expansion > 1 or keep_expansion
         self.expand = ConvBN(c_in, hidden, act=act, groups=groups) if keep else nn.Identity()
-        self.shuffle = nn.ChannelShuffle(groups) if groups > 1 and shuffle else nn.Identity()
+        self.shuffle = ChannelShuffle(groups) if groups > 1 and shuffle else nn.Identity()
         self.depthwise = ConvBN(hidden, hidden, kernel, stride, act=act, groups=hidden)
         if separable:
             self.depthwise = nn.Sequential(self.depthwise, ConvBN(hidden, hidden, kernel, act=act, groups=hidden))
@@ -58,6 +58,22 @@ class FBNetBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.project(self.squeeze(self.depthwise(self.shuffle(self.expand(x)))))
         return x + y if self.shortcut else y
+
+
+class ChannelShuffle(nn.Module):
+    """PyTorch's, made of operators that every opset of ONNX has (ShuffleNet, section 3.1).
+
+    groups: whose channels are dealt out in turn.
+    """
+
+    def __init__(self, groups: int):
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        dealt = x.reshape(batch, self.groups, channels // self.groups, height, width).transpose(1, 2)
+        return dealt.reshape(batch, channels, height, width)
 
 
 def skip(c_in: int, c_out: int, stride: int = 1, act: str = "relu") -> nn.Module:

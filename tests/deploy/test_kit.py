@@ -206,7 +206,12 @@ def test_the_runner_is_one_file_for_python_3_9():
     tree = ast.parse(source, feature_version=(3, 9))
     names = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {"numpy", "onnxruntime", "openvino"}
+    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {
+        "ncnn",
+        "numpy",
+        "onnxruntime",
+        "openvino",
+    }
     assert "strict=" not in source and "match " not in source
 
 
@@ -969,6 +974,24 @@ def test_openvino_runs_a_kit(kit):
     assert (about["backend"], about["provider"]) == ("openvino", "CPU") and about["version"][0] == "2"
     with pytest.raises(run_kit.Problem, match="OpenVINO has no TPU here; available: CPU"):
         run_kit.load_runtime("openvino", "TPU")
+
+
+def test_ncnn_runs_whole_networks(kit, capsys):
+    ncnn = pytest.importorskip("ncnn")
+    assert run(kit, "--runtime", "ncnn") == 2 and "add --only networks" in capsys.readouterr().err
+    assert run(kit, "--runtime", "ncnn", "--only", "networks") == 0
+    lines = [json.loads(line) for line in (kit / "results-ncnn.jsonl").read_text().splitlines()]
+    assert (lines[0]["runtime"], lines[0]["version"], lines[0]["provider"]) == ("ncnn", ncnn.__version__, "CPU")
+    held = json.loads((kit / "manifest.json").read_text())["entries"]
+    networks = {entry["id"]: entry["file"] for entry in held if entry["kind"] == "network" and not entry.get("spare")}
+    assert networks.keys() <= {line["id"] for line in lines[1:]}
+    for file in networks.values():  # what is timed computes what the file says
+        content = gzip.decompress((kit / file).read_bytes())
+        (shapes, ours), (_, theirs) = (run_kit.load_runtime(name).open(content, 1) for name in ("ncnn", "onnxruntime"))
+        feeds = run_kit.random_inputs(shapes)
+        (given,) = feeds.values()
+        for one, other in zip(ours(feeds), theirs({"x0": given}), strict=True):
+            np.testing.assert_allclose(one.reshape(other.shape), other, atol=1e-5)
 
 
 def test_a_device_may_ask_for_old_operators(tmp_path, capsys):

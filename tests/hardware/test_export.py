@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from nasedu import spaces
 from nasedu.blocks import ConvBN
+from nasedu.blocks.fbnet import ChannelShuffle
 from nasedu.deploy.kit.write import computes_nothing, repeat_weights
-from nasedu.hardware.export import example_inputs, export_onnx, onnx_difference, onnx_session
+from nasedu.hardware.export import OPSETS, example_inputs, export_onnx, onnx_difference, onnx_model, onnx_session
+from nasedu.tables.pieces import pieces, runs
 
 
 class Two(nn.Module):
@@ -98,3 +101,23 @@ def test_an_identity_computes_nothing(tmp_path, capfd, caplog):
     assert onnx_difference(lies, tmp_path / "skip.onnx", *example_inputs([(2, 4, 4)])) == [0] and lies.away
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("onnx_ir").level == level
+
+
+@pytest.mark.parametrize("name", ["fbnet", "spos", "proxylessnas", "nasbench201", "yolo", "yolo:elan"])
+def test_every_kind_of_block_can_be_written_for_tools_that_lag_behind(name):
+    space, seen = spaces.create(name if ":" in name else f"{name}:course"), set()
+    for piece in pieces(space):
+        module = piece.make().eval()
+        kinds = frozenset((type(part), getattr(part, "groups", 1) > 1) for part in module.modules())
+        if kinds in seen or not runs(module):
+            continue
+        seen.add(kinds)
+        model = onnx_model(module, *piece.input_shapes, opset=OPSETS[0])
+        assert max(onnx_difference(module, model.SerializeToString(), *example_inputs(piece.input_shapes))) < 1e-4
+    assert len(seen) > 2
+
+
+@pytest.mark.parametrize("groups", [2, 3, 6])
+def test_channels_are_shuffled_as_pytorch_does(groups):
+    maps = torch.randn(2, 12, 3, 3)
+    assert torch.equal(ChannelShuffle(groups)(maps), nn.functional.channel_shuffle(maps, groups))

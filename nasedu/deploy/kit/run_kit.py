@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Measure this kit's blocks and networks on this device: `python run_kit.py`.
 
-Needs Python 3.9 or newer, NumPy and ONNX Runtime (or OpenVINO), nothing else and no network. Results go to
-results.jsonl, one line a block; stop it when you like, the same command goes on. A time is that of one call with the
-inputs in main memory: on an accelerator it includes copying them there and the result back.
+Needs Python 3.9 or newer, NumPy and ONNX Runtime (or OpenVINO; or ncnn with pnnx), nothing else and no network.
+Results go to results.jsonl, one line a block; stop it when you like, the same command goes on. A time is that of one
+call with the inputs in main memory: on an accelerator it includes copying them there and the result back.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
+import importlib.util
 import json
 import math
 import os
@@ -18,14 +19,17 @@ import platform
 import random
 import re
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
 KIT, RESULTS = "nasedu-kit-3", "nasedu-kit-results-3"
-OLDEST = {"onnxruntime": "1.18", "openvino": "2024.0"}  # that reads the kit's files
-WHERE = {"onnxruntime": "CPUExecutionProvider", "openvino": "CPU"}  # a runtime computes, unless another is named
+OLDEST = {"onnxruntime": "1.18", "openvino": "2024.0", "ncnn": "1.0"}  # that reads the kit's files
+# a runtime computes, unless another is named
+WHERE = {"onnxruntime": "CPUExecutionProvider", "openvino": "CPU", "ncnn": "CPU"}
 PRECISIONS = ("float32", "int8")
 SHORTEST = 0.2  # ms: a block that is faster runs several times in a row, so that the clock's steps do not matter
 NOISE = 0.15  # of the median: quartiles further apart than this mean that something else was running
@@ -69,7 +73,7 @@ def parser():
     top.add_argument("--repeats", type=partial(at_least, 3), default=30, help="timed repeats of a block (default: 30)")
     top.add_argument("--warmup", type=whole, default=5, help="runs before the first that counts (default: 5)")
     top.add_argument("--runtime", choices=list(WHERE), default="onnxruntime", help="what runs (default: %(default)s)")
-    where = "ONNX Runtime's execution provider, or OpenVINO's device (default: the CPU)"
+    where = "ONNX Runtime's execution provider, or OpenVINO's or ncnn's device (default: the CPU)"
     top.add_argument("--provider", help=where)
     top.add_argument("--precision", choices=PRECISIONS, default="float32", help="int8 where the kit has such files")
     long = "let each take so many at least, for a meter that is slow (default: 0)"
@@ -97,6 +101,8 @@ def measure_kit(folder, args):
     header = describe(manifest["id"], args, runtime)
     done = read_results(out, header)
     entries = [entry for entry in manifest["entries"] if entry["file"]]
+    if args.runtime == "ncnn" and (args.precision, args.only) != ("float32", "networks"):
+        raise Problem("ncnn takes whole networks in float32: add --only networks (and here import-kit --estimate)")
     if args.precision == "int8" and not any(entry.get("int8") for entry in entries):
         raise Problem("this kit has no int8 files: make it with nasedu kit --int8")
     if args.only:
@@ -253,16 +259,81 @@ class OpenVino:
         return shapes, partial(request.infer, share_inputs=True)
 
 
+class Ncnn:
+    """ncnn, as `OnnxRuntime`. pnnx converts each network first, which takes some seconds and is not timed.
+
+    provider: "CPU", or "Vulkan" for a GPU.
+    """
+
+    name, title = "ncnn", "ncnn"
+    INPUT = re.compile(r"pnnx\.Input .* #\w+=\(([0-9,]+)\)f32")  # of a converted network, with its shape
+
+    def __init__(self, provider):
+        import ncnn
+        import numpy
+
+        converter = importlib.util.find_spec("pnnx")  # whose program needs nothing; imported, it asks for PyTorch
+        if converter is None:
+            raise ModuleNotFoundError("No module named 'pnnx'", name="pnnx")
+        self.program = Path(converter.origin).with_name("pnnx.exe" if os.name == "nt" else "pnnx")
+        self.module, self.array, self.provider, self.version = ncnn, numpy.array, provider, ncnn.__version__
+
+    def available(self):
+        """The devices that there are; to ask for a GPU starts its driver, which tells where there is none."""
+        asked = self.provider == "Vulkan" and hasattr(self.module, "get_gpu_count")
+        return ["CPU"] + ["Vulkan"] * bool(asked and self.module.get_gpu_count())
+
+    def open(self, content, threads):
+        """Shapes and a function, as `OnnxRuntime.open`.
+
+        content: the bytes of an ONNX file.
+        threads: of the CPU.
+
+        Raises `Problem` for what ncnn cannot hold.
+        """
+        net = self.module.Net()
+        net.opt.num_threads, net.opt.use_vulkan_compute = threads, self.provider == "Vulkan"
+        for kind in ("fp16_storage", "fp16_arithmetic", "fp16_packed", "bf16_storage"):  # float32 is what is asked for
+            setattr(net.opt, f"use_{kind}", False)
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            (place / "m.onnx").write_bytes(content)
+            command = [str(self.program), "m.onnx", "fp16=0"]
+            told = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            if not (place / "m.ncnn.param").is_file():
+                raise Problem(f"pnnx cannot convert a file: {told.stdout.decode(errors='replace').strip()[-100:]}")
+            lines = map(self.INPUT.match, read_text(place / "m.pnnx.param").splitlines())
+            if net.load_param(str(place / "m.ncnn.param")) or net.load_model(str(place / "m.ncnn.bin")):
+                raise Problem("ncnn cannot read what pnnx made of a file")
+        shapes = [list(map(int, line[1].split(","))) for line in lines if line]
+        if any(shape[0] != 1 for shape in shapes):
+            raise Problem("ncnn takes one image at a time: make the kit with --batch 1")
+        return {f"in{i}": shape for i, shape in enumerate(shapes)}, partial(self.run, net, net.output_names())
+
+    def run(self, net, outputs, feeds):
+        """What a network makes of arrays by name, as arrays; all are copies, for ncnn keeps none of them alive.
+
+        net: as ncnn has loaded it.
+        outputs: their names.
+        feeds: of one image each.
+        """
+        extractor = net.create_extractor()
+        for name, array in feeds.items():
+            extractor.input(name, self.module.Mat(array[0]).clone())
+        return [self.array(extractor.extract(name)[1]) for name in outputs]
+
+
 def load_runtime(name, provider=None):
-    """ONNX Runtime or OpenVINO, if it can be loaded, is new enough and has the provider."""
+    """One of `RUNTIMES`, if it can be loaded, is new enough and has the provider."""
     try:
         import numpy  # noqa: F401
 
-        runtime = (OnnxRuntime if name == "onnxruntime" else OpenVino)(provider or WHERE[name])
+        runtime = RUNTIMES[name](provider or WHERE[name])
     except ImportError as error:
+        needed = "--no-deps pnnx" if error.name == "pnnx" else f"numpy {name}"
         raise Problem(
-            f"{error.name} is missing; install it with: python3 -m venv env && env/bin/pip install numpy {name}; "
-            "then: env/bin/python run_kit.py" + " --runtime openvino" * (name == "openvino")
+            f"{error.name} is missing; install it with: python3 -m venv env && env/bin/pip install {needed}; "
+            "then: env/bin/python run_kit.py" + f" --runtime {name}" * (name != "onnxruntime")
         ) from None
     if tuple(map(int, runtime.version.split(".")[:2])) < tuple(map(int, OLDEST[name].split("."))):
         raise Problem(f"{name} {runtime.version} is too old, the kit needs {OLDEST[name]} or newer")
@@ -270,6 +341,9 @@ def load_runtime(name, provider=None):
     if runtime.provider not in available:
         raise Problem(f"{runtime.title} has no {runtime.provider} here; available: {', '.join(available)}")
     return runtime
+
+
+RUNTIMES = {kind.name: kind for kind in (OnnxRuntime, OpenVino, Ncnn)}
 
 
 def read_manifest(folder):
