@@ -1,4 +1,4 @@
-"""Makes `power_digits.csv`: what sharpens a comparison of detectors, tried on four of equal FLOPs and three seeds.
+"""Makes `power_digits.csv`: what sharpens a comparison of detectors, tried on three of equal FLOPs and three seeds.
 
     python datasets/power_digits.py            # goes on where it was; two at once share the work
     python datasets/power_digits.py --finish   # writes the table and its provenance beside this script
@@ -30,7 +30,7 @@ from nasedu.task import fit
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "power_digits"
-WAYS, NETWORKS, SEEDS = ("usual", "longer", "inherited"), 4, range(3)
+WAYS, NETWORKS, SEEDS = ("usual", "longer", "inherited"), 3, range(3)
 FEW, MANY = 300, 1000  # images of a test
 
 
