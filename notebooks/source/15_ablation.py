@@ -656,9 +656,9 @@ said = ", ".join(f"{part} {m.value:+.2f} ({m.low:+.2f} to {m.high:+.2f})" for pa
 guess.came(outcome, f"Effects in points of AP: {said}.")
 
 # %% [markdown]
-# Read the small print. The interval is that of the *training*: each arm stands for one network, the one that most of its
-# searches found. Another map may lead to another network, and networks of equal FLOPs differ among themselves by as much
-# as these effects. So the interval says which of *these* networks is better, not which method.
+# Read the small print. The interval is that of the *training*: each arm stands for one network, the one that most of
+# its searches found. Another map may lead to another network, and networks of equal FLOPs differ among themselves by
+# as much as these effects. So the interval says which of *these* networks is better, not which method.
 
 # %% [markdown]
 # ## 8 · One supernet, any budget
