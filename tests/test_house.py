@@ -96,6 +96,7 @@ def test_every_dependency_is_used():
         "jupyterlab",
         "mypy",
         "nbval",
+        "pnnx",
         "pytest-timeout",
         "pytest-xdist",
         "ruff",
