@@ -9,6 +9,7 @@ from torch import nn
 
 from nasedu import spaces
 from nasedu.blocks import FBNetBlock, MBConv, ShuffleBlock, ShuffleXception
+from nasedu.blocks.fbnet import ChannelShuffle
 from nasedu.blocks.shuffle import shuffle_split
 from nasedu.errors import ArchitectureError, ParameterError, UnknownName
 from nasedu.hardware import count
@@ -209,8 +210,9 @@ def test_the_channel_shuffle_mixes_groups():
     assert all(apart[:8]) and not any(apart[8:])
     grouped = FBNetBlock(8, 8, **block)
     assert grouped.expand.conv.groups == grouped.project.conv.groups == 2
-    shuffled = spaces.create("fbnet", shuffle=False).slots[3].make(1)
-    assert not any(isinstance(m, nn.ChannelShuffle) for m in shuffled.modules())
+    for shuffle in (True, False):
+        made = spaces.create("fbnet", shuffle=shuffle).slots[3].make(1)
+        assert any(isinstance(m, ChannelShuffle) for m in made.modules()) == shuffle
 
 
 @pytest.mark.parametrize("unit", [ShuffleBlock, ShuffleXception])
