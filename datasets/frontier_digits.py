@@ -42,7 +42,7 @@ HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "frontier_digits"
 JUDGES = {"fair": 4, "sandwich": 4, "train": 16}  # epochs: a step of the first two runs four networks
 BUDGET, IMAGES, CALIBRATION, WORKERS = 1000, 64, 2, 2  # images that judge, batches for statistics, processes
-CONFIDENCE = 0.05  # of detections that count: with .001, as in a test, a judgement takes twice as long
+CONFIDENCE = 0.05  # of detections that count: with .001, as in a test, they take half of a judgement's time
 
 
 class Quick(Detection):

@@ -61,9 +61,11 @@ class FBNetBlock(nn.Module):
 
 
 class ChannelShuffle(nn.Module):
-    """PyTorch's, made of operators that every opset of ONNX has (ShuffleNet, section 3.1).
+    """Deals the channels of (B, C, H, W) out to the groups in turn (ShuffleNet, section 3.1).
 
-    groups: whose channels are dealt out in turn.
+    It is `nn.ChannelShuffle`, made of operators that every opset of ONNX has.
+
+    groups: of the convolution before, which divide C.
     """
 
     def __init__(self, groups: int):

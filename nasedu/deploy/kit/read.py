@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from nasedu import reading, spaces
-from nasedu.deploy.kit.run_kit import KINDS, PRECISIONS, RESULTS, WHERE, intact, is_name
+from nasedu.deploy.kit.run_kit import KINDS, PRECISIONS, RESULTS, RUNTIMES, intact, is_name
 from nasedu.deploy.kit.write import CALL, MANIFEST, read_manifest
 from nasedu.errors import KitError, NaseduError, TableError, brief, check_kind
 from nasedu.spaces.base import Arch, SearchSpace
@@ -26,7 +26,7 @@ from nasedu.tables.table import LookupTable
 _TEXTS = ("device", "machine", "system", "governor", "python", "numpy", "version", "provider", "date")
 _COUNTS = ("cores", "threads", "repeats", "warmup")
 TOLD = {"celsius": "°C", "mhz": "MHz"}  # what a line says of the device, where the system knows it
-_NAMES = {"runtime": WHERE, "precision": PRECISIONS}
+_NAMES = {"runtime": RUNTIMES, "precision": PRECISIONS}
 _CONTENTS: dict[str, Callable[[Any], bool]] = {  # of a manifest, beside its entries, which the runner reads as well
     "space": lambda value: isinstance(value, dict),
     "fingerprint": is_name,

@@ -27,9 +27,6 @@ from functools import partial
 from pathlib import Path
 
 KIT, RESULTS = "nasedu-kit-3", "nasedu-kit-results-3"
-OLDEST = {"onnxruntime": "1.18", "openvino": "2024.0", "ncnn": "1.0"}  # that reads the kit's files
-# a runtime computes, unless another is named
-WHERE = {"onnxruntime": "CPUExecutionProvider", "openvino": "CPU", "ncnn": "CPU"}
 PRECISIONS = ("float32", "int8")
 SHORTEST = 0.2  # ms: a block that is faster runs several times in a row, so that the clock's steps do not matter
 NOISE = 0.15  # of the median: quartiles further apart than this mean that something else was running
@@ -72,7 +69,9 @@ def parser():
     top.add_argument("--threads", type=whole, default=1, help="CPU threads of one network (default: 1)")
     top.add_argument("--repeats", type=partial(at_least, 3), default=30, help="timed repeats of a block (default: 30)")
     top.add_argument("--warmup", type=whole, default=5, help="runs before the first that counts (default: 5)")
-    top.add_argument("--runtime", choices=list(WHERE), default="onnxruntime", help="what runs (default: %(default)s)")
+    top.add_argument(
+        "--runtime", choices=list(RUNTIMES), default="onnxruntime", help="what runs (default: %(default)s)"
+    )
     where = "ONNX Runtime's execution provider, or OpenVINO's or ncnn's device (default: the CPU)"
     top.add_argument("--provider", help=where)
     top.add_argument("--precision", choices=PRECISIONS, default="float32", help="int8 where the kit has such files")
@@ -198,7 +197,8 @@ class OnnxRuntime:
     provider: what computes.
     """
 
-    name, title = "onnxruntime", "ONNX Runtime"
+    name, title, usual = "onnxruntime", "ONNX Runtime", "CPUExecutionProvider"
+    oldest = 1, 18  # that reads the kit's files
 
     def __init__(self, provider):
         import onnxruntime
@@ -232,7 +232,7 @@ class OpenVino:
     provider: the device that computes.
     """
 
-    name, title = "openvino", "OpenVINO"
+    name, title, usual, oldest = "openvino", "OpenVINO", "CPU", (2024, 0)
 
     def __init__(self, provider):
         sys.modules.setdefault("openvino_telemetry", None)
@@ -265,7 +265,7 @@ class Ncnn:
     provider: "CPU", or "Vulkan" for a GPU.
     """
 
-    name, title = "ncnn", "ncnn"
+    name, title, usual, oldest = "ncnn", "ncnn", "CPU", (1, 0)
     INPUT = re.compile(r"pnnx\.Input .* #\w+=\(([0-9,]+)\)f32")  # of a converted network, with its shape
 
     def __init__(self, provider):
@@ -328,15 +328,16 @@ def load_runtime(name, provider=None):
     try:
         import numpy  # noqa: F401
 
-        runtime = RUNTIMES[name](provider or WHERE[name])
+        runtime = RUNTIMES[name](provider or RUNTIMES[name].usual)
     except ImportError as error:
         needed = "--no-deps pnnx" if error.name == "pnnx" else f"numpy {name}"
         raise Problem(
             f"{error.name} is missing; install it with: python3 -m venv env && env/bin/pip install {needed}; "
             "then: env/bin/python run_kit.py" + f" --runtime {name}" * (name != "onnxruntime")
         ) from None
-    if tuple(map(int, runtime.version.split(".")[:2])) < tuple(map(int, OLDEST[name].split("."))):
-        raise Problem(f"{name} {runtime.version} is too old, the kit needs {OLDEST[name]} or newer")
+    if tuple(map(int, runtime.version.split(".")[:2])) < runtime.oldest:
+        oldest = ".".join(map(str, runtime.oldest))
+        raise Problem(f"{name} {runtime.version} is too old, the kit needs {oldest} or newer")
     available = runtime.available()
     if runtime.provider not in available:
         raise Problem(f"{runtime.title} has no {runtime.provider} here; available: {', '.join(available)}")
