@@ -219,7 +219,11 @@ class DetectorTruth(Truth):
     """The same for detectors: average precision (%) of the averaged weights, by the recipe `short`.
 
     Those stay below runs/, each as a detector that `wzdnas.load` reads.
+
+    flip: whether images may be mirrored; digits may not.
     """
+
+    flip: bool = False
 
     @property
     def options(self) -> dict:
@@ -231,7 +235,7 @@ class DetectorTruth(Truth):
 
     def scores(self, space: spaces.SearchSpace, text: str, seed: int, parts: dict) -> dict[str, float]:
         """Average precision on validation and test, after every budget."""
-        recipe = wzdnas.recipe("short", flip=False, **self.training)
+        recipe = wzdnas.recipe("short", flip=self.flip, **self.training)
         task = wzdnas.detection_task(space, recipe, parts["train"], val=parts["val"], test=parts["test"], seed=seed)
         judge, arch = _Budgets(task, self.budgets), space.parse(text)
         trained = fit(space.build(arch, seed=seed), task, recipe.training, judge, seed=seed)

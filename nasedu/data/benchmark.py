@@ -21,7 +21,14 @@ from nasedu import resources
 from nasedu.errors import ArchitectureError, DataError, ParameterError, check_has, check_kind, check_name
 
 FOLDER = resources.folder("datasets")
-STORED = ("cells_digits", "resnet48_digits")
+STORED = (
+    "cells_digits",
+    "resnet48_digits",
+    "detectors_digits",
+    "ablation_trained",
+    "ablation_bccd",
+    "frontier_trained",
+)
 PARTS = ("val", "test")
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zlib.error)  # what a damaged or cut file ends in
 

@@ -5,6 +5,7 @@ from nasedu.widgets.evolution import EvolutionWidget
 from nasedu.widgets.gumbel import GumbelWidget
 from nasedu.widgets.hardware_cost import BlockCostWidget
 from nasedu.widgets.hardware_loss import BudgetWidget
+from nasedu.widgets.power import PowerWidget
 from nasedu.widgets.precision import PrecisionWidget
 from nasedu.widgets.proxies import ProxyMixWidget
 from nasedu.widgets.ranking import RankingWidget
@@ -17,6 +18,7 @@ __all__ = [
     "BudgetWidget",
     "EvolutionWidget",
     "GumbelWidget",
+    "PowerWidget",
     "PrecisionWidget",
     "ProxyMixWidget",
     "RankingWidget",

@@ -10,7 +10,7 @@ from nasedu.proxies.per_block import PROXIES, zero_cost_map
 from nasedu.wzdnas.authors import read_authors, write_authors
 from nasedu.wzdnas.compare import contestants, report
 from nasedu.wzdnas.detector import anchors_for, detection_task
-from nasedu.wzdnas.loss import PUBLISHED, four_terms
+from nasedu.wzdnas.loss import PUBLISHED, four_terms, objective
 from nasedu.wzdnas.recipes import RECIPES, recipe
 from nasedu.wzdnas.saved import Detector, load
 from nasedu.wzdnas.search import WZDNASConfig, cost_tables, search, terms_of
@@ -29,6 +29,7 @@ __all__ = [
     "detection_task",
     "four_terms",
     "load",
+    "objective",
     "read_authors",
     "read_goal",
     "recipe",

@@ -707,7 +707,7 @@ print("samplers", *sampling.names())
 # | [12_ranking](12_ranking.ipynb) | teaching a supernet to rank |
 # | [13_detection](13_detection.ipynb) | from classes to boxes: overlap, anchors, losses, suppression, AP |
 # | [14_wzdnas](14_wzdnas.ipynb) | a whole pipeline: search a detector for your own device |
-# | 15_wzdnas_ablation | what each part of it buys (still to be written) |
+# | [15_ablation](15_ablation.ipynb) | what each part of it buys, and how many seeds it takes to say so |
 # | 16_scale_and_deploy | several devices, full size, and the target device (still to be written) |
 #
 # ## Summary

@@ -1210,6 +1210,9 @@ Markdown(
 )
 
 # %% [markdown]
+# Which part of the method earned it, the warm-up, the zero-cost map or the latency term? And how many seeds would it
+# take to say more about AP? [Notebook 15](15_ablation.ipynb) takes the method apart.
+#
 # And your prediction. "Better" means that the whole interval lies on the better side. Speed is judged in PyTorch, which
 # the search was priced with.
 

@@ -1,0 +1,931 @@
+# %% [markdown]
+# # Ablation: what does each part buy?
+#
+# Five warm-ups, six zero-cost maps, a latency term: you take WZDNAS apart, and learn how many seeds it takes to say
+# anything.
+#
+# A method of many parts is published with one good number. Which part earned it? To find out, one takes parts away, one
+# at a time or in pairs, and looks at what changes: an **ablation**. It is honest only if the change is larger than what
+# another seed would have changed. So this notebook begins with the seeds.
+#
+# **Afterwards you can**
+#
+# 1. say what difference a number of seeds can resolve, before you spend them;
+# 2. tell a variance of the search from a variance of the training;
+# 3. read main effects and an interaction from a design of two by two;
+# 4. find the place where test images leak into a choice;
+# 5. judge one supernet's ranking, and draw a frontier of precision against latency from it.
+#
+# **You need** notebook 14. Notebooks 05 and 11 help.
+#
+# | preset | what it runs | time, two CPU cores |
+# |---|---|---|
+# | `smoke` | three searches: only proves that every cell works | 30 seconds |
+# | `quick` | twenty searches for each of four arms; what is trained is read from stored tables | not measured yet |
+# | `full` | forty searches for each arm, of 20,000 steps | not measured |
+# | `gpu` | as `full` | not measured |
+
+# %% tags=["parameters"]
+preset: str = None  # smoke, quick, full or gpu; it sets every parameter below that is None
+searches: int = None  # seeds of every search that runs here
+steps: int = None  # of theta in each search
+targets: int = None  # budgets for which descent, evolution and the exact optimum are compared
+evaluations: int = None  # architectures that evolution and random search look at
+draws: int = None  # of fifteen networks, in "the best of many"
+judged: int = None  # sub-networks that a supernet trained here judges; 0: read the stored ones
+epochs: int = None  # of that supernet
+images: int = None  # that it learns
+threads: int = None  # CPU threads
+seed: int = None  # of every random choice
+device: str = None  # auto, cpu, cuda, cuda:1 ...
+out_dir: str = None  # folder of the results; None: one per set of parameters
+
+# %%
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+from scipy import stats
+
+from nasedu import course, data, plots, ranking, sampling, spaces, tables, widgets, wzdnas
+from nasedu.course.checks.ablation import (
+    check_difference,
+    check_effects,
+    check_leaks,
+    check_resolution,
+    check_variances,
+)
+from nasedu.data import benchmark
+from nasedu.errors import check_whole
+from nasedu.search import (
+    DescentConfig,
+    EvolutionConfig,
+    SearchConfig,
+    StratifiedConfig,
+    SupernetScore,
+    descend,
+    evolution,
+    random_search,
+    stratified_search,
+)
+from nasedu.search.pareto import efficient, hypervolume
+from nasedu.task import fit
+
+cfg = course.setup("15_ablation", globals())
+limits = {"searches": (2, 1000), "steps": (1, 10**6), "targets": (1, 100)}
+limits |= {"evaluations": (10, 10**6), "threads": (1, 1024)}
+limits |= {"draws": (2, 10**5), "judged": (0, 10**6), "epochs": (1, 10**4), "images": (32, 10**6)}
+for name, (least, most) in limits.items():
+    check_whole(name, getattr(cfg, name), least, most)
+torch.set_num_threads(cfg.threads)
+cfg
+
+# %% [markdown]
+# ## 1 · Power first
+#
+# A hundred detectors of notebook 14's space were trained on small scenes of digits, each with two seeds
+# (`datasets/detectors_digits.py`). Sixty of them have the FLOPs of the hand-designed network within 3 %: among those a
+# search has to choose. How far apart are they, and how far apart are two trainings of one network?
+
+# %%
+truth = benchmark.load("detectors_digits")
+space = spaces.create(truth.space_name, **truth.space_options)
+archs = {text: space.parse(text) for text in truth.frame.index}
+by_seed = pd.DataFrame({s: truth.scores("test", seed=s) for s in truth.seeds})
+usual = next(text for text, arch in archs.items() if arch == space.hand_designed)
+macs = truth.frame.macs / truth.frame.macs[usual]
+alike = (macs - 1).abs() <= 0.03
+ap = by_seed.mean(axis=1)
+groups = {"equal FLOPs": by_seed[alike], "all FLOPs": by_seed[~alike]}
+
+
+# %%
+def spread_and_noise(frame):
+    """Standard deviation of the networks' means, and that of a training about its network's mean."""
+    return frame.mean(axis=1).std(), np.sqrt(frame.var(axis=1).mean())
+
+
+measured = {name: spread_and_noise(frame) for name, frame in groups.items()}
+rows = {name: (len(groups[name]), *values) for name, values in measured.items()}
+columns = ["networks", "spread of means (AP, %)", "noise of one training"]
+pd.DataFrame(rows, columns).T.round(2)
+
+# %%
+figures = {
+    "truth": plots.scatter(
+        {
+            "equal FLOPs": (macs[alike], ap[alike]),
+            "other FLOPs": (macs[~alike], ap[~alike]),
+        },
+        xlabel="FLOPs, in those of the hand-designed network",
+        ylabel="AP (%), mean of two seeds",
+    )
+}
+figures["truth"]
+
+# %% [markdown]
+# Would the order come out again? Each network was trained twice, so one training can be asked about the other:
+
+# %%
+first, second = (by_seed[s] for s in truth.seeds[:2])
+again = {
+    name: ranking.correlation(first[one], second[one])
+    for name, one in {"equal FLOPs": alike, "other FLOPs": ~alike}.items()
+}
+figures["again"] = plots.dots(again, xlabel="rank correlation of two seeds", xlim=(-0.5, 1))
+figures["again"]
+
+# %% [markdown]
+# Now commit yourself. WZDNAS adds two parts to a descent on zero-cost scores: a warm-up of the supernet, and a latency
+# term in the loss. At the end of this notebook their networks are trained, four times each.
+
+# %%
+question = "Which part moves the AP of what is found, so far that four seeds can tell?"
+answers = ["the warm-up", "the latency term", "both", "neither can be told"]
+guess = course.predict(question, answers)
+
+# %% [markdown]
+# Is a difference of one point of AP worth looking for, with three seeds? Student's interval says what can be resolved.
+#
+# ### Exercise 15.1: what n seeds can resolve
+# *Difficulty 1 of 3, about 10 min; design.* Two methods are run with n seeds each, without pairs. A single result
+# varies by `sd`. How far does the 95 % interval of the difference of both means reach to either side? The variance of
+# a difference is the sum of both variances; Student's t has $2n - 2$ degrees.
+#
+# <details><summary>Hint 1</summary>The mean of n results has the variance <code>sd ** 2 / n</code>.</details>
+# <details><summary>Hint 2</summary><code>stats.t.ppf(0.975, 2 * n - 2)</code></details>
+
+
+# %% tags=["stub"]
+def resolution(sd, n):
+    raise NotImplementedError
+
+
+# %% tags=["solution"]
+def resolution(sd, n):
+    return stats.t.ppf(0.975, 2 * n - 2) * sd * (2 / n) ** 0.5
+
+
+# %% tags=["nbval-check-output"]
+check_resolution(resolution)
+
+# %%
+noise = measured["equal FLOPs"][1]
+seeds = np.arange(2, 41)
+reach = {"unpaired": [stats.t.ppf(0.975, 2 * n - 2) * noise * (2 / n) ** 0.5 for n in seeds]}
+figures["power"] = plots.lines(reach, seeds, xlabel="seeds of each method", ylabel="AP (%) that the interval reaches")
+figures["power"].guide(y=measured["equal FLOPs"][0], label="spread of networks of equal FLOPs")
+figures["power"]
+
+# %%
+needed = next((int(n) for n, far in zip(seeds, reach["unpaired"], strict=True) if far < 1), None)
+Markdown(
+    f"A training varies by {noise:.2f} points. Three seeds of each method resolve "
+    f"**{reach['unpaired'][1]:.1f} points**; one point takes "
+    + (f"**{needed} seeds**." if needed else f"more than {seeds[-1]} seeds.")
+)
+
+# %% [markdown]
+# Move it yourself: seeds, noise and difference, and how often an experiment of that size would find what is there.
+
+# %%
+widgets.PowerWidget(sd=round(float(noise), 2))
+
+# %% [markdown]
+# ### What sharpens it
+#
+# Before more seeds are bought, the experiment itself can be made sharper: more test images, averaged weights, longer
+# training, pairs. Three networks of equal FLOPs were trained with three seeds in three ways
+# (`datasets/power_digits.py`); those of one seed saw the same batches in the same order. For each way and test, the
+# noise of one training, and of a difference of two networks: with other seeds ($\sqrt 2$ times as much), and with the
+# same one. The last row has no new way, but twenty networks and four seeds (`datasets/ablation_trained.py`): there
+# noise is known better.
+#
+# A difference that varies half as much needs a quarter of the seeds. So each row is worth some factor of seeds, in
+# pairs, against the plain comparison of the first row. But three seeds know a variance badly, too: the last columns are
+# the 95 % interval of that factor, from the F distribution.
+
+
+# %%
+def noises(rows, column):
+    """AP, deviations of a training and of a difference (other seeds, same seed), and the degrees of both variances."""
+    scores = rows.pivot(index="seed", columns="arch", values=column)
+    alone, (seeds, networks) = scores.var().mean(), scores.shape
+    # what neither the network nor the seed explains
+    left = scores.sub(scores.mean(), axis=1).sub(scores.mean(axis=1) - scores.to_numpy().mean(), axis=0)
+    paired = (left**2).to_numpy().sum() / ((seeds - 1) * (networks - 1))
+    deviations = alone**0.5, (2 * alone) ** 0.5, (2 * paired) ** 0.5
+    return scores.to_numpy().mean(), *deviations, networks * (seeds - 1), (networks - 1) * (seeds - 1)
+
+
+power = pd.read_csv(benchmark.FOLDER / "power_digits.csv")
+tests = {"averaged_300": "300 images", "averaged_1000": "1,000 images", "last_1000": "last weights"}
+sharper = {
+    f"{way}, {words}": noises(rows, column)
+    for way, rows in power.groupby("way", sort=False)
+    for column, words in tests.items()
+}
+twenty = benchmark.load("ablation_trained")
+by_four = pd.concat({seed: twenty.scores("test", seed=seed) for seed in twenty.seeds}, names=["seed", "arch"])
+many = noises(by_four.rename("ap").reset_index(), "ap")
+columns = ["AP (%)", "one training", "difference, other seeds", "difference, same seed"]
+sharpness = pd.DataFrame(sharper | {"twenty networks, 600 images": many}, [*columns, "degrees", "paired"]).T
+plain = {row: sharpness.iloc[-1 if "twenty" in row else 0] for row in sharpness.index}  # of the same experiment
+worth = pd.Series({row: (plain[row].iloc[2] / sharpness.iloc[i, 3]) ** 2 for i, row in enumerate(sharpness.index)})
+for name, end in (("from", 0.975), ("to", 0.025)):
+    limits_of = [stats.f.ppf(end, plain[row].degrees, sharpness.paired[row]) for row in sharpness.index]
+    sharpness[name] = worth / limits_of
+sharpness.insert(4, "worth, in seeds", worth)
+sharpness.drop(columns=["degrees", "paired"]).round(2)
+
+# %%
+clear = [row for row in sharpness.index if sharpness["from"][row] > 1]
+Markdown(
+    f"Clearly worth something: **{', '.join(clear) or 'nothing'}**. Pairs alone buy little: over twenty networks, a "
+    f"difference varies by {many[3]:.2f} instead of {many[2]:.2f} points. Longer training takes twice the time, which "
+    "would have paid for twice the seeds."
+)
+
+# %% [markdown]
+# ## 2 · Two variances
+#
+# A search that is run again may find another network, and a network that is trained again has another precision. Both
+# add up in what a paper prints as one standard deviation.
+#
+# ### Exercise 15.2: a paired difference
+# *Difficulty 1 of 3, about 10 min; design.* Two networks were trained with the same seeds: same batches, same order.
+# What a seed does to both cancels out in their difference. `a` and `b` map seeds to results. Return the mean of a - b
+# over the seeds that both have, and the ends of its 95 % interval.
+#
+# <details><summary>Hint 1</summary>First the differences, then their mean and their standard deviation.</details>
+# <details><summary>Hint 2</summary><code>a.keys() & b.keys()</code> are the seeds that both have; t has n - 1
+# degrees.</details>
+
+
+# %% tags=["stub"]
+def difference(a, b):
+    raise NotImplementedError
+
+
+# %% tags=["solution"]
+def difference(a, b):
+    gaps = np.array([a[seed] - b[seed] for seed in a.keys() & b.keys()])
+    half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5
+    return gaps.mean(), gaps.mean() - half, gaps.mean() + half
+
+
+# %% tags=["nbval-check-output"]
+check_difference(difference)
+
+# %% [markdown]
+# ### Exercise 15.3: two variances
+# *Difficulty 3 of 3, about 15 min.* `values` has a row for every search and a column for every training of what it
+# found. The variance of the training is the mean, over searches, of the variance within a row. The means of the rows
+# vary by the search *and* by what few trainings leave of the noise, a share of 1 / columns. Return the variance of the
+# search, at least 0, and that of the training.
+#
+# <details><summary>Hint 1</summary><code>values.var(axis=1, ddof=1)</code></details>
+# <details><summary>Hint 2</summary>From the variance of the means take the training's variance divided by the number of
+# columns.</details>
+
+
+# %% tags=["stub"]
+def variances(values):
+    raise NotImplementedError
+
+
+# %% tags=["solution"]
+def variances(values):
+    training = values.var(axis=1, ddof=1).mean()
+    search = values.mean(axis=1).var(ddof=1) - training / values.shape[1]
+    return max(0.0, search), training
+
+
+# %% tags=["nbval-check-output"]
+check_variances(variances)
+
+# %% [markdown]
+# Of the sixty networks of equal FLOPs, drawn at random: what would a "search" by drawing vary by, and what a training?
+
+
+# %%
+def mean_squares(values):
+    """Standard deviations of the networks and of a training, by a one-way analysis of variance (rows: networks)."""
+    count, trainings = values.shape
+    means = values.mean(axis=1)
+    between = trainings * ((means - means.mean()) ** 2).sum() / (count - 1)
+    within = ((values - means[:, None]) ** 2).sum() / (count * (trainings - 1))
+    return max(0.0, (between - within) / trainings) ** 0.5, within**0.5
+
+
+of_network, of_training = mean_squares(by_seed[alike].to_numpy())
+Markdown(
+    f"Among networks of equal FLOPs the standard deviation of the network is **{of_network:.2f} points**, "
+    f"that of a training **{of_training:.2f}**. "
+    + ("There is something to find." if of_network > of_training else "What there is to find is below the noise.")
+)
+
+# %% [markdown]
+# ## 3 · Do the maps know what is good?
+#
+# A zero-cost map is a lookup table, so it scores every network at once. The stored maps come from supernets after five
+# warm-ups, in both semantics and from several initialisations (`datasets/ablation_wzdnas.py`). Against the truth of the
+# sixty networks of equal FLOPs, where size cannot help:
+
+# %%
+stored = pd.read_csv(benchmark.FOLDER / "ablation_maps.csv.gz")
+ARM = ["warmup", "semantics", "supernet", "proxy"]
+
+
+def map_of(rows):
+    """A stored map as the table that it was."""
+    groups = [part.sort_values("option").score.to_numpy() for _, part in rows.groupby("group")]
+    shapes = [[space.choices[d] for d in group] for group in space.groups]
+    entries = [torch.tensor(g).view(s) for g, s in zip(groups, shapes, strict=True)]
+    return tables.LookupTable(space, "map", "score", 0.0, entries, own=True)
+
+
+maps = {arm: map_of(rows) for arm, rows in stored.groupby(ARM)}
+print(f"{len(maps)} maps")
+
+
+# %%
+def knows(table):
+    """Spearman's rank correlation of a map with the truth, at equal FLOPs."""
+    scores = [table(archs[text]) for text in ap[alike].index]
+    return stats.spearmanr(scores, ap[alike]).statistic
+
+
+known = pd.Series({arm: knows(table) for arm, table in maps.items() if arm[3] != "none"})
+known.index.names = ARM
+panels = {
+    name: {warm: part.to_numpy() for warm, part in of_proxy.groupby("warmup")}
+    for name, of_proxy in known.groupby("proxy")
+}
+figures["known"] = plots.dots({p: {"": rows} for p, rows in panels.items()}, xlabel="rank correlation with AP")
+figures["known"].guide(x=0)
+figures["known"]
+
+# %% [markdown]
+# What chance gives: random maps have the standard deviation that the panel `random` shows. With sixty networks it is
+# about $1 / \sqrt{59}$.
+
+# %%
+chance = known.xs("random", level="proxy")
+limit = 2 / np.sqrt(int(alike.sum()) - 1)
+beyond = known.drop("random", level="proxy").groupby(["proxy", "warmup"]).mean()
+beyond = beyond[beyond.abs() > limit].sort_values()
+found = ", ".join(f"{p} after {w} ({value:+.2f})" for (p, w), value in beyond.items())
+Markdown(
+    f"Beyond two standard deviations of chance, ± {limit:.2f}: **{found or 'none'}**. Of "
+    f"{known.size} correlations about one in twenty would lie there by chance."
+)
+
+# %% [markdown]
+# ### The best of many
+#
+# How does chance find something? Fifteen detectors of equal FLOPs, and a score for every choice that a network makes:
+# eighteen scores, and the best of them looks like a discovery. Then ask the networks that were not looked at. The
+# draw is repeated a thousand times.
+
+
+# %%
+def discovery(rng, few=15):
+    """The correlation of the best of all choices on a few networks, and its correlation on the rest."""
+    order = rng.permutation(len(choices))
+    seen, rest = order[:few], order[few:]
+    on_seen = [stats.spearmanr(column[seen], level[seen]).statistic for column in choices.T]
+    best = int(np.nanargmax(np.abs(on_seen)))
+    sign = np.sign(on_seen[best])
+    return sign * on_seen[best], sign * stats.spearmanr(choices[rest, best], level[rest]).statistic
+
+
+choices = np.array([archs[text] for text in ap[alike].index])
+level = ap[alike].to_numpy()
+draws = np.array([discovery(np.random.default_rng([cfg.seed, i])) for i in range(cfg.draws)])
+figures["many"] = plots.histogram(
+    {"on the fifteen that were looked at": draws[:, 0], "on all others": draws[:, 1]},
+    xlabel="rank correlation of the best of 18 choices with AP",
+)
+figures["many"]
+
+# %%
+Markdown(
+    f"The best of eighteen correlates by **{np.nanmean(draws[:, 0]):.2f}** with what it was chosen on, and by "
+    f"**{np.nanmean(draws[:, 1]):.2f}** with the rest."
+)
+
+# %% [markdown]
+# ## 4 · What the searches find
+#
+# Now search: on each map, for the hand-designed network's FLOPs. A search takes a second, so it runs here. Two parts
+# are switched: the warm-up, and the latency term.
+
+# %%
+latency = tables.stored(space, "latency_ms")
+costs = wzdnas.cost_tables(space, latency)
+goal = wzdnas.read_goal("hand", costs)
+config = DescentConfig(steps=cfg.steps, every=cfg.steps)
+
+
+def search(arm, term):
+    """What every seed of a search finds on one map, with the latency term or without."""
+    priced = {name: table for name, table in costs.items() if term or name != "latency"}
+    budget = wzdnas.four_terms({"zero_cost": maps[arm], **priced}, goal)
+    descent = descend(budget, config, seeds=range(cfg.seed, cfg.seed + cfg.searches))
+    end = config.temperature[1]
+    return [goal.derive(descent.path(end, seed=i)).arch for i in range(cfg.searches)]
+
+
+arms = {(warm, term): (warm, "sliced", 0, "naswot") for warm in ("bn_only", "train") for term in (False, True)}
+found = {key: search(arm, key[1]) for key, arm in arms.items() if arm in maps}
+
+
+# %%
+def told(warm, term):
+    """An arm in words."""
+    return f"{'warm-up' if warm == 'train' else 'statistics alone'}, {'latency' if term else 'no latency'}"
+
+
+times = {told(*key): np.array([latency(arch) for arch in some]) for key, some in found.items()}
+drawn = [goal.constraint.sample(np.random.default_rng([cfg.seed, i])) for i in range(50)]
+times["random networks"] = np.array([latency(arch) for arch in drawn])
+figures["times"] = plots.dots(times, xlabel="latency by the table (ms)")
+figures["times"]
+
+# %% [markdown]
+# How often is each option taken? A column for every decision, a row for every option, from the smallest (0) upwards:
+# a dark column with one bright cell is a decision on which all seeds agree.
+
+
+# %%
+def frequencies(some):
+    """The share of seeds that took an option (options, decisions); white where a decision has fewer."""
+    shares = np.full((max(space.choices), len(space.choices)), np.nan)
+    for d, n in enumerate(space.choices):
+        shares[:n, d] = np.bincount([arch[d] for arch in some], minlength=n) / len(some)
+    names = [decision.name for decision in space.decisions]
+    return pd.DataFrame(shares, [str(i) for i in range(len(shares))], names)
+
+
+shares = {told(*key): frequencies(some) for key, some in found.items()}
+figures["taken"] = plots.heat(shares, limits=(0, 1), bar="share of seeds", columns=1, width=11, ylabel="option")
+figures["taken"]
+
+# %%
+distinct = {told(*key): len(set(some)) for key, some in found.items()}
+print(f"different networks of {cfg.searches} searches:", ", ".join(f"{n} ({name})" for name, n in distinct.items()))
+
+# %% [markdown]
+# ### Exercise 15.4: effects of a two by two design
+# *Difficulty 2 of 3, about 10 min; design.* `cells` maps (first part, second part), each on or off, to a mean result.
+# A **main effect** is what a part changes on average over both states of the other one. The **interaction** is the
+# difference of differences: what the second part changes where the first is on, less what it changes where it is off.
+# Return both main effects and the interaction.
+#
+# <details><summary>Hint 1</summary><code>cells[True, False]</code> has the first part alone.</details>
+# <details><summary>Hint 2</summary>A main effect is the mean of two differences.</details>
+
+
+# %% tags=["stub"]
+def effects(cells):
+    raise NotImplementedError
+
+
+# %% tags=["solution"]
+def effects(cells):
+    neither, second = cells[False, False], cells[False, True]
+    first, both = cells[True, False], cells[True, True]
+    mains = (first + both - neither - second) / 2, (second + both - neither - first) / 2
+    return *mains, both - first - second + neither
+
+
+# %% tags=["nbval-check-output"]
+check_effects(effects)
+
+# %% [markdown]
+# The effects on the latency of what is found, seed by seed, with Student's intervals. All three are **contrasts**: sums
+# over the four cells, with a weight for each.
+
+
+# %%
+ORDER = [(False, False), (False, True), (True, False), (True, True)]  # (warm-up, latency term)
+CONTRASTS = {
+    "warm-up": (-0.5, -0.5, 0.5, 0.5),
+    "latency term": (-0.5, 0.5, -0.5, 0.5),
+    "interaction": (1, -1, -1, 1),
+}
+
+
+def with_intervals(results):
+    """Effects of both parts and their interaction, over the seeds of `results`: (warm-up, term) to (seeds,)."""
+    by_cell = np.array([results[cell] for cell in ORDER])
+    return {part: ranking.paired(np.array(weights) @ by_cell) for part, weights in CONTRASTS.items()}
+
+
+cells = {(warm == "train", term): [latency(a) for a in some] for (warm, term), some in found.items()}
+changes = with_intervals(cells)
+figures["effects"] = plots.dots(changes, xlabel="effect on the latency by the table (ms)")
+figures["effects"].guide(x=0)
+figures["effects"]
+
+# %% [markdown]
+# ## 5 · How far from the best?
+#
+# Within a goal the loss is a sum over blocks, so the best network can be found exactly, by an integer program. How far
+# below it do descent, evolution and the best of as many random networks stay? For several budgets, from every seed:
+
+# %%
+wanted = wzdnas.objective({"zero_cost": maps["train", "sliced", 0, "naswot"], **costs}, goal)
+shares = np.linspace(15, 75, cfg.targets)
+starts = range(cfg.seed, cfg.seed + cfg.searches)
+
+
+def gaps(share):
+    """What each strategy loses against the exact optimum at one budget, a number for every seed, in units of the loss."""
+    aim = wzdnas.read_goal(f"{share:.1f}%", costs)
+    best = wanted(aim.constraint.best(wanted))
+    budget = wzdnas.four_terms({"zero_cost": maps["train", "sliced", 0, "naswot"], **costs}, aim)
+    descent = descend(budget, config, seeds=starts)
+    paths = [descent.path(config.temperature[1], seed=i) for i in range(cfg.searches)]
+    counted = {"budget": cfg.evaluations, "feasible": aim.constraint}
+    bred = [evolution(space, wanted, EvolutionConfig(**counted), seed=seed) for seed in starts]
+    drawn = [random_search(space, wanted, SearchConfig(**counted), seed=seed) for seed in starts]
+    return {
+        "descent": [best - wanted(aim.derive(path).arch) for path in paths],
+        "evolution": [best - search.score for search in bred],
+        "random": [best - search.score for search in drawn],
+    }
+
+
+lost = {share: gaps(share) for share in shares}
+ways = ("descent", "evolution", "random")
+series = {way: [np.mean(lost[share][way]) for share in shares] for way in ways}
+figures["gaps"] = plots.lines(series, shares, xlabel="FLOPs (% of the range)", ylabel="loss above the exact optimum")
+figures["gaps"]
+
+# %%
+runs = {way: np.concatenate([lost[share][way] for share in shares]) for way in ways}
+columns = ["searches", "mean gap", "worst gap", "found the optimum (%)"]
+pd.DataFrame(
+    {way: (len(gap), gap.mean(), gap.max(), 100 * (gap < 1e-9).mean()) for way, gap in runs.items()}, columns
+).T.round(3)
+
+# %% [markdown]
+# Evolution and the random networks look at scores only, so they need a table that is exact. Descent needs gradients,
+# and gets by with a weighted sum of terms; where the budget binds, it stops at a network near the optimum.
+
+# %% [markdown]
+# ## 6 · How stable is a map?
+#
+# The authors' real claim is stability: without a warm-up, the AP of what was found had a variance of 5.687 over seeds;
+# with it, .0025. The entries of a map over initialisations, in units of their spread over a block's options:
+
+
+# %%
+def unrest(warm, proxy):
+    """Deviation over initialisations of a block's scores, less their mean, as a share of the spread of options."""
+    twins = [table for arm, table in maps.items() if (arm[0], arm[1], arm[3]) == (warm, "sliced", proxy)]
+    if len(twins) < 2:
+        return np.nan
+    scores = [torch.stack([t.entries[i].flatten() for t in twins]).numpy() for i in range(len(space.groups))]
+    centred = [s - s.mean(axis=1, keepdims=True) for s in scores]
+    return np.mean([c.std(axis=0, ddof=1).mean() / c.mean(axis=0).std() for c in centred])
+
+
+warmups = [w for w in ("none", "bn_only", "train", "factorised", "sandwich") if w in set(stored.warmup)]
+proxies = [p for p in ("naswot", "snip", "synflow", "zico") if p in set(stored.proxy)]
+restless = pd.DataFrame({p: [unrest(w, p) for w in warmups] for p in proxies}, warmups)
+figures["unrest"] = plots.heat(restless, numbers=".2f", bar="deviation / spread", xlabel="proxy", ylabel="warm-up")
+figures["unrest"]
+
+# %% [markdown]
+# ## 7 · And the precision?
+#
+# What the arms found most often was trained with four seeds, beside the hand-designed network, the fastest one of equal
+# FLOPs, and random ones (`datasets/ablation_trained.py`).
+
+# %%
+four = by_four.unstack("seed")
+WORDS = {"none": "no warm-up", "bn_only": "statistics alone", "train": "published", "sandwich": "sandwich rule"}
+
+
+def in_words(name):
+    """An arm of the table as the text calls it."""
+    warm, comma, term = name.partition(",")
+    return WORDS.get(warm, warm) + comma + term
+
+
+picked = {in_words(name): texts for name, texts in twenty.meta["chosen"].items()}
+results = {name: four.loc[texts[0]].to_numpy() for name, texts in picked.items() if name != "random"}
+rivals = four.loc[picked["random"]].to_numpy()
+results["random, mean of ten"] = rivals.mean(axis=0)
+figures["precision"] = plots.dots(results, xlabel="AP (%), a dot for each training")
+figures["precision"]
+
+# %% [markdown]
+# The two variances of this section, apart: over networks that nobody searched for, and over trainings of one network.
+
+# %%
+rival_networks, rival_training = mean_squares(rivals)
+print(f"ten random networks: standard deviation {rival_networks:.2f}; a training of one: {rival_training:.2f}")
+
+# %% [markdown]
+# Precision against latency, a mean of four trainings each. The grey points are the random networks.
+
+# %%
+points = {"searched": [], "searched, with the latency term": [], "fastest": [], "hand-designed": []}
+for name, row in results.items():
+    if name in picked:
+        kind = name if name in points else "searched" + ", with the latency term" * name.endswith("latency")
+        points[kind].append((latency(space.parse(picked[name][0])), row.mean()))
+points = {kind: tuple(zip(*some, strict=True)) for kind, some in points.items()}
+times_of = [latency(space.parse(text)) for text in picked["random"]]
+points["random"] = (times_of, rivals.mean(axis=1))
+axes = {"xlabel": "latency by the table (ms)", "ylabel": "AP (%)"}
+figures["plane"] = plots.scatter(points, crowd="random", **axes)
+figures["plane"]
+
+# %%
+rival = results["random, mean of ten"]
+verdicts = {name: ranking.paired(row, rival) for name, row in results.items() if row is not rival}
+figures["gains"] = plots.dots(verdicts, xlabel="AP (points) above ten random networks of equal FLOPs")
+figures["gains"].guide(x=0)
+figures["gains"]
+
+# %%
+better = [name for name, gain in verdicts.items() if gain.low > 0]
+worse = [name for name, gain in verdicts.items() if gain.high < 0]
+Markdown(
+    f"Better than random networks: **{', '.join(better) or 'none'}**. Worse: **{', '.join(worse) or 'none'}**. Of the "
+    f"other {len(verdicts) - len(better) - len(worse)} it cannot be told. Of {len(verdicts)} comparisons at 95 %, "
+    f"{0.05 * len(verdicts):.1f} are expected to look clear by chance."
+)
+
+# %% [markdown]
+# And the effects of both parts on the precision, over the same four seeds:
+
+# %%
+both = {
+    (warm == "published", term): results[warm + ", latency" * term]
+    for warm in ("statistics alone", "published")
+    for term in (False, True)
+}
+moved = with_intervals(both)
+figures["moved"] = plots.dots(moved, xlabel="effect on AP (points)")
+figures["moved"].guide(x=0)
+figures["moved"]
+
+# %%
+clear = [part for part in list(CONTRASTS)[:2] if not moved[part].low <= 0 <= moved[part].high]
+outcome = {0: answers[3], 2: answers[2]}.get(len(clear)) or "the " + clear[0]
+said = ", ".join(f"{part} {m.value:+.2f} ({m.low:+.2f} to {m.high:+.2f})" for part, m in moved.items())
+guess.came(outcome, f"Effects in points of AP: {said}.")
+
+# %% [markdown]
+# Read the small print. The interval is that of the *training*: each arm stands for one network, the one that most of
+# its searches found. Another map may lead to another network, and networks of equal FLOPs differ among themselves by
+# as much as these effects. So the interval says which of *these* networks is better, not which method.
+
+# %% [markdown]
+# ### And on photographs?
+#
+# Digits on a plain ground are a toy. The same networks, with four of the random ones, were trained on 205 photographs
+# of blood with red cells, white cells and platelets, twice each, and tested on 72 (`datasets/ablation_bccd.py`).
+
+# %%
+blood = benchmark.load("ablation_bccd")
+of_blood = pd.DataFrame({seed: blood.scores("test", seed=seed) for seed in blood.seeds})
+rivals_blood = of_blood.loc[blood.meta["chosen"]["random"]]
+on_blood = {
+    in_words(name): of_blood.loc[texts[0]].to_numpy() for name, texts in blood.meta["chosen"].items() if name != "random"
+}
+on_blood["random, mean of four"] = rivals_blood.mean().to_numpy()
+figures["blood"] = plots.dots(on_blood, xlabel="AP (%) on photographs, a dot for each training")
+figures["blood"]
+
+# %%
+means = pd.DataFrame({"digits": four.mean(axis=1), "photographs": of_blood.mean(axis=1)}).dropna()
+kept = ranking.correlation(means.digits, means.photographs, "kendall")
+network_blood, training_blood = mean_squares(of_blood.to_numpy())
+Markdown(
+    f"Of {len(means)} networks the order on digits and that on photographs agree by {kept}. On photographs the standard "
+    f"deviation of the network is **{network_blood:.2f} points**, that of a training **{training_blood:.2f}**. "
+    + ("The order carries over." if kept.low > 0 else "Whether the order carries over cannot be told.")
+)
+
+# %% [markdown]
+# ## 8 · One supernet, any budget
+#
+# The dearest step of all is the training of networks. A supernet that is trained so that its sub-networks are worth
+# evaluating judges a thousand of them without any training. Which supernet ranks better: one that strict fairness
+# trained, one of the sandwich rule, or that of WZDNAS's soft warm-up, at equal passes? (`datasets/frontier_digits.py`)
+#
+# How good is good? Two trainings of one network do not agree either. So each supernet is asked to predict one training,
+# the second of every network, and so is the first training, which took more than a minute each.
+
+# %%
+stored_scores = pd.read_csv(benchmark.FOLDER / "frontier_digits.csv.gz").set_index("arch")
+known_ones = stored_scores.loc[list(truth.frame.index)]
+judges = {"fair": "strict fairness", "sandwich": "sandwich rule", "train": "soft warm-up"}
+predictors = {words: known_ones[f"one_shot_{judge}"] for judge, words in judges.items()}
+predictors |= {"counting MACs": truth.frame.macs, "another training": first}
+sets = {"all networks": alike | ~alike, "equal FLOPs": alike}
+marks = {
+    name: {
+        words: ranking.correlation(score[one], second[one], "kendall") for words, score in predictors.items()
+    }
+    for name, one in sets.items()
+}
+figures["judges"] = plots.dots(marks, xlabel="Kendall's τ with the second training", xlim=(-0.5, 1))
+figures["judges"]
+
+# %% [markdown]
+# The mean of both trainings is less noisy, so everyone predicts it better. (Another training cannot be asked: it is a
+# part of that mean.)
+
+# %%
+with_mean = {
+    name: {
+        words: ranking.correlation(score[one], ap[one], "kendall").value
+        for words, score in predictors.items()
+        if words != "another training"
+    }
+    for name, one in sets.items()
+}
+pd.DataFrame(with_mean).round(2).rename_axis("Kendall's τ with the mean of two trainings", axis=1)
+
+# %% [markdown]
+# The thousand networks are spread evenly over the range of latency: random ones would crowd in its middle. With
+# `-p judged=1000` the supernet is trained here, and judges here.
+
+
+# %%
+def judge_here():
+    """Train a supernet by strict fairness, and score sub-networks with its weights."""
+    options = {"image_size": space.image_size, "difficulty": truth.task["difficulty"]}
+    parts = {
+        name: data.detection("digits", name, size=size, seed=0, **options)
+        for name, size in (("train", cfg.images), ("val", min(cfg.images, 100)))
+    }
+    recipe = wzdnas.recipe("short", epochs=cfg.epochs, flip=False)
+    task = wzdnas.detection_task(space, recipe, **parts, seed=cfg.seed)
+    step = sampling.supernet_step(space, sampling.create("fair", space), task)
+    net = fit(space.supernet(seed=cfg.seed), task, recipe.training, step, seed=cfg.seed).ema
+    evaluate = SupernetScore(space, net, task, "val", batches=4)
+    config = StratifiedConfig(budget=cfg.judged, cost=latency)
+    state = cfg.out_dir / "judged.state"
+    return stratified_search(space, evaluate, config, seed=cfg.seed, state=state).frame()
+
+
+# %%
+seen = stored_scores[~stored_scores.known].rename(columns={"one_shot_fair": "score"})
+seen = judge_here() if cfg.judged else seen.reset_index()
+front = seen.iloc[efficient(seen.latency_ms, seen.score)]
+clouds = {"judged by the supernet": (seen.latency_ms, 100 * seen.score)}
+clouds["its front"] = (front.latency_ms, 100 * front.score)
+look = {"xlabel": "latency by the table (ms)", "ylabel": "one-shot AP (%), validation"}
+figures["front"] = plots.scatter(clouds, crowd="judged by the supernet", **look)
+figures["front"]
+
+# %% [markdown]
+# Networks of the stored front, trained from scratch and tested on images on which nothing was chosen. Beside them
+# random ones of the same latency, and the hand-designed network at three widths. Once by the table of PyTorch, once by
+# that of ONNX Runtime. (`datasets/frontier_trained.py`)
+
+# %%
+last = benchmark.load("frontier_trained")
+reached, kinds = last.scores("test"), last.meta["chosen"]
+panels, areas = {}, {}
+for backend in ("torch", "onnxruntime"):
+    clock = tables.stored(space, "latency_ms", backend)
+    ways = {"front": kinds[f"front {backend}"], "random": kinds[f"random {backend}"]}
+    ways["hand-designed"] = kinds["hand-designed"]
+    panels[backend] = {
+        way: ([clock(space.parse(text)) for text in texts], reached[texts].to_numpy()) for way, texts in ways.items()
+    }
+    slowest = 1.05 * max(max(x) for x, _ in panels[backend].values())
+    areas[backend] = {way: hypervolume(x, y, slowest, reached.min()) for way, (x, y) in panels[backend].items()}
+figures["frontier"] = plots.scatter(panels, xlabel="latency by the table (ms)", ylabel="test AP (%), mean of two seeds")
+figures["frontier"]
+
+# %%
+pd.DataFrame(areas).round(2).rename_axis("hypervolume (ms · points)", axis=1)
+
+# %% [markdown]
+# At equal latency: each network of the front less the mean of its random rivals.
+
+# %%
+gains = {}
+for backend in ("torch", "onnxruntime"):
+    chosen_ones, drawn_ones = kinds[f"front {backend}"], kinds[f"random {backend}"]
+    each = len(drawn_ones) // len(chosen_ones)
+    others = reached[drawn_ones].to_numpy().reshape(-1, each).mean(axis=1)
+    gains[backend] = ranking.paired(reached[chosen_ones].to_numpy(), others)
+figures["at_equal"] = plots.dots(gains, xlabel="AP (points) of the front above random ones of equal latency")
+figures["at_equal"].guide(x=0)
+figures["at_equal"]
+
+# %% [markdown]
+# ### Exercise 15.5: a leak
+# *Difficulty 2 of 3, about 10 min; fault.* `protocol` is a list of steps (what, kind, split); a step `"learns"` from a
+# split, `"chooses"` by it, or `"reports"` a result on it. A split that is reported must not have taught or chosen
+# anything, at any place of the list. Return the places of the steps that leak.
+#
+# <details><summary>Hint 1</summary>First collect the splits that are reported.</details>
+# <details><summary>Hint 2</summary>The name of a split says nothing: a split called `val` that is reported is a test
+# split.</details>
+
+
+# %% tags=["stub"]
+def leaks(protocol):
+    raise NotImplementedError
+
+
+# %% tags=["solution"]
+def leaks(protocol):
+    reported = {split for _, kind, split in protocol if kind == "reports"}
+    steps = enumerate(protocol)
+    return [i for i, (_, kind, split) in steps if kind != "reports" and split in reported]
+
+
+# %% tags=["nbval-check-output"]
+check_leaks(leaks)
+
+# %% [markdown]
+# ## 9 · The authors' tables
+#
+# VOC2007, 416 px, template P5, target 70 GFLOPs; read off the tables that lie beside the public code, unverified.
+
+# %%
+# warm-up, hardware loss, GFLOPs, parameters (M), AP, variance of AP, latency on a phone's GPU (ms)
+parts = [
+    ("none", "no", 70.8, 75.0, 44.7, 5.687, 327.2),
+    ("none", "yes", 68.7, 39.5, 48.0, 0.047, 273.9),
+    ("normal", "no", 70.2, 70.0, 48.1, 0.0025, 302.4),
+    ("normal", "yes", 68.9, 38.2, 48.2, 0.0025, 278.7),
+    ("speed-up", "no", 70.7, 61.7, 47.9, 0.6, 310.3),
+    ("speed-up", "yes", 68.5, 43.9, 47.8, 0.0256, 279.7),
+]
+columns = ["warm-up", "hardware loss", "GFLOPs", "M", "AP", "variance", "ms"]
+pd.DataFrame(parts, columns=columns).set_index(columns[:2])
+
+# %%
+# which terms of the hardware loss; of the normal warm-up: GFLOPs, parameters (M), AP, AP50, latency (ms)
+terms = [
+    ("none", 60.2, 53.9, 47.6, 72.1, 258.5),
+    ("FLOPs", 70.2, 70.0, 48.1, 72.2, 302.4),
+    ("FLOPs, depth", 68.2, 69.4, 47.9, 72.4, 293.9),
+    ("FLOPs, latency", 68.2, 43.5, 46.9, 72.2, 275.3),
+    ("all", 68.9, 38.2, 48.2, 72.3, 278.7),
+]
+pd.DataFrame(terms, columns=["terms", "GFLOPs", "M", "AP", "AP50", "ms"]).set_index("terms")
+
+# %% [markdown]
+# - Either part alone reaches 48.0 or 48.1 of 48.2: the interaction is nearly all there is.
+# - Four seeds: how much of .1 AP can they resolve? The variances of the lower rows are those of networks that are all
+#   alike, since the searches agree; the variance of a *training* is not printed.
+# - No row has random networks of equal FLOPs.
+#
+# ## Summary
+#
+# - Power comes first: what n seeds cannot resolve, no table can show.
+# - The search and the training vary apart. A search that always finds the same network is stable, not good.
+# - A map is judged at equal FLOPs, against chance.
+# - Within a goal the exact optimum is known. A search can be as far from it as it likes to be from the truth.
+# - Choose on validation images, report on test images.
+#
+# **Pitfalls**
+#
+# - *One table, many rows.* Of twenty comparisons one looks clear by chance.
+# - *Variance of zero.* Look at what was varied.
+# - *Equal FLOPs, unequal latency.* Say which was held.
+#
+# **Further reading**
+#
+# - Bouthillier et al., *Accounting for Variance in Machine Learning Benchmarks*, MLSys 2021
+# - Li and Talwalkar, *Random Search and Reproducibility for Neural Architecture Search*, UAI 2019
+# - Yu, Jin, Liu et al., *BigNAS: Scaling Up Neural Architecture Search with Big Single-Stage Models*, ECCV 2020
+
+# %%
+course.finish(
+    cfg,
+    summary=pd.DataFrame(rows, ["networks", "spread", "noise"]).T.round(3),
+    figures=figures,
+    results={
+        # of every map its correlation with the truth at equal FLOPs; of the searches what they lose
+        "known": {" ".join(map(str, arm)): float(value) for arm, value in known.items()},
+        "gaps": {
+            float(share): {way: float(np.mean(gap)) for way, gap in of_share.items()} for share, of_share in lost.items()
+        },
+        "effects": {name: [e.value, e.low, e.high] for name, e in changes.items()},
+        "precision": {name: [e.value, e.low, e.high] for name, e in moved.items()},
+        "frontier": {name: [e.value, e.low, e.high] for name, e in gains.items()},
+        "judges": {
+            f"{words}, {name}": [mark.value, mark.low, mark.high]
+            for name, some in marks.items()
+            for words, mark in some.items()
+        },
+        "verdicts": {name: [gain.value, gain.low, gain.high] for name, gain in verdicts.items()},
+    },
+)
