@@ -221,8 +221,8 @@ def noises(rows, column):
 power = pd.read_csv(benchmark.FOLDER / "power_digits.csv")
 tests = {"averaged_300": "300 images", "averaged_1000": "1,000 images", "last_1000": "last weights"}
 sharper = {
-    f"{way}, {words}": noises(rows, column)
-    for way, rows in power.groupby("way", sort=False)
+    f"{way}, {words}": noises(power[power.way == way], column)
+    for way in ("usual", "longer", "inherited")
     for column, words in tests.items()
 }
 twenty = benchmark.load("ablation_trained")
@@ -230,11 +230,11 @@ by_four = pd.concat({seed: twenty.scores("test", seed=seed) for seed in twenty.s
 many = noises(by_four.rename("ap").reset_index(), "ap")
 columns = ["AP (%)", "one training", "difference, other seeds", "difference, same seed"]
 sharpness = pd.DataFrame(sharper | {"twenty networks, 600 images": many}, [*columns, "degrees", "paired"]).T
-plain = {row: sharpness.iloc[-1 if "twenty" in row else 0] for row in sharpness.index}  # of the same experiment
-worth = pd.Series({row: (plain[row].iloc[2] / sharpness.iloc[i, 3]) ** 2 for i, row in enumerate(sharpness.index)})
+own = ["usual, 300 images"] * len(sharper) + ["twenty networks, 600 images"]  # what each is compared with
+plain = sharpness.loc[own].set_index(sharpness.index)
+worth = (plain["difference, other seeds"] / sharpness["difference, same seed"]) ** 2
 for name, end in (("from", 0.975), ("to", 0.025)):
-    limits_of = [stats.f.ppf(end, plain[row].degrees, sharpness.paired[row]) for row in sharpness.index]
-    sharpness[name] = worth / limits_of
+    sharpness[name] = worth / stats.f.ppf(end, plain.degrees, sharpness.paired)
 sharpness.insert(4, "worth, in seeds", worth)
 sharpness.drop(columns=["degrees", "paired"]).round(2)
 
@@ -645,6 +645,13 @@ points["random"] = (times_of, rivals.mean(axis=1))
 axes = {"xlabel": "latency by the table (ms)", "ylabel": "AP (%)"}
 figures["plane"] = plots.scatter(points, crowd="random", **axes)
 figures["plane"]
+
+# %%
+trained_nets = {name: picked[name][0] for name in results if name in picked}
+trained_nets |= {f"random {i + 1}": text for i, text in enumerate(picked["random"])}
+plane_ms = [latency(space.parse(text)) for text in trained_nets.values()]
+best_of = efficient(plane_ms, four.mean(axis=1)[list(trained_nets.values())])
+print("on the front, from the fastest on:", "; ".join(list(trained_nets)[i] for i in best_of))
 
 # %%
 rival = results["random, mean of ten"]
