@@ -27,6 +27,7 @@ STORED = (
     "detectors_digits",
     "ablation_trained",
     "ablation_bccd",
+    "ablation_searches",
     "frontier_trained",
 )
 PARTS = ("val", "test")

@@ -73,18 +73,29 @@ def stratified_search(
     """
     check_kind("settings of a stratified search", settings, StratifiedConfig, "a StratifiedConfig")
     cost, strata = settings.cost, settings.strata
-    low, high = cost.bounds()
-    width = (high - low) / strata
-    parts = [part for i in range(strata) if (part := _part(cost, low + (i + 0.5) * width, width)) is not None]
+    parts = strata_of(cost, strata)
     settings = replace(settings, costs={cost.metric: cost, **settings.costs})
     strategy = Strategy("stratified", settings.rules, BATCH, BATCH, partial(_stratified, parts), lag=math.inf)
     return Search(strategy, space, evaluate, settings, seed, executor, state, progress).run()
 
 
+def strata_of(cost: LookupTable, strata: int) -> list[Constraint]:
+    """Equal parts of the range of a cost, from its cheapest to its dearest architecture, without the empty ones.
+
+    cost: the table.
+    strata: how many parts.
+    """
+    low, high = cost.bounds()
+    width = (high - low) / strata
+    parts = (_part(cost, low + (i + 0.5) * width, width) for i in range(strata))
+    return [part for part in parts if part is not None]
+
+
 def _part(cost: LookupTable, middle: float, width: float) -> Constraint | None:
     """The architectures that cost `middle`, give or take half the width; None where none can be drawn."""
     try:
-        part = within(cost, middle, width / 2 / middle)
+        # a hair more, lest rounding shut out the cheapest and the dearest, which are ends of a front
+        part = within(cost, middle, (1 + 1e-9) * width / 2 / middle)
         part.sample(rng(0, "stratum"), tries=1000)
         return part
     except BudgetError:

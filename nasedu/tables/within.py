@@ -224,7 +224,7 @@ class Constraint:
         gains = _by_option(scores, self.space)
         possible, sizes = gains > -math.inf, [len(link.options) for link in self.space.chain]
         one_each = np.repeat(np.eye(len(sizes)), sizes, axis=1)
-        flow = _flow(self.space)
+        flow, wanted = _flow(self.space), _losses(gains, possible, sizes)
         for tighter in (0.0, 1.0, 10.0):  # the solver takes what lies outside by less than a millionth
             rows, lows, highs = zip(*(one.row(tighter) for one in self.ranges), strict=True)
             rules = [
@@ -233,7 +233,6 @@ class Constraint:
                 *([scipy.optimize.LinearConstraint(flow, 0, 0)] if len(flow) else []),
             ]
             options, limits = {"mip_rel_gap": 0.0}, scipy.optimize.Bounds(0, possible.astype(float))
-            wanted = -np.where(possible, gains, 0.0)
             found = scipy.optimize.milp(wanted, integrality=1, bounds=limits, constraints=rules, options=options)
             if found.x is None:
                 break
@@ -281,6 +280,16 @@ def _by_option(scores: LookupTable | Sequence[Tensor], space: SearchSpace) -> np
         gains.append(sum(parts, np.zeros(len(link.options))))
         told.update(link.decisions)
     return np.concatenate(gains)
+
+
+def _losses(gains: np.ndarray, possible: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """What each option loses against the best of its group, the most of all as 1,000; 0 for what is not possible.
+
+    The solver stops within a millionth of the optimum, whatever the unit: so the scale is not to be the table's.
+    """
+    best = [group.max() for group in np.split(np.where(possible, gains, -math.inf), np.cumsum(sizes)[:-1])]
+    losses = np.where(possible, np.repeat(np.nan_to_num(best), sizes) - np.where(possible, gains, 0.0), 0.0)
+    return losses * (1000 / (losses.max() or 1.0))
 
 
 def _flow(space: SearchSpace) -> np.ndarray:

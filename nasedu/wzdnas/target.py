@@ -80,12 +80,21 @@ def read_goal(target: str, tables: Mapping[str, LookupTable], most: str | None =
     Raises `ParameterError` when it cannot be read, `BudgetError` when no architecture reaches it.
     """
     given = {"target": target, "within": most}
-    read = [dict(_read(x, tables, name) for x in str(text).split(",")) if text else {} for name, text in given.items()]
+    read = [_several(str(text), tables, name) if text else {} for name, text in given.items()]
     if not read[0]:
         raise ParameterError(f"target {brief(target)}: {FORM}")
     goal = Goal(tables, *read)
     goal.constraint  # noqa: B018 - refuses what is out of reach, or in a gap, before anything is trained
     return goal
+
+
+def _several(text: str, tables: Mapping[str, LookupTable], name: str) -> dict[str, float]:
+    """Every cost that the text names, by its table."""
+    costs = [_read(part, tables, name) for part in text.split(",")]
+    named = [of for of, _ in costs]
+    if len(set(named)) < len(named):
+        raise ParameterError(f"{name} {brief(text)}: one value for each, of {', '.join(dict.fromkeys(named))}")
+    return dict(costs)
 
 
 def _read(text: str, tables: Mapping[str, LookupTable], name: str) -> tuple[str, float]:

@@ -18,7 +18,9 @@ from nasedu.search.local import local_search
 from nasedu.search.random import random_search
 from nasedu.search.result import SearchResult
 from nasedu.search.settings import SearchConfig
-from nasedu.search.stratified import StratifiedConfig, stratified_search
+from nasedu.search.stratified import StratifiedConfig, strata_of, stratified_search
+from nasedu.spaces import create
+from nasedu.tables import LookupTable
 from nasedu.tables.within import at_most, within
 
 CHOICES = [4] * 10
@@ -71,6 +73,19 @@ def test_strata_get_equally_many(toy, priced):
     assert (counts[2:6] == 25).all()
     uniform = [table(r["arch"]) for r in random_search(space, weigh, SearchConfig(budget=200)).history]
     assert np.histogram(uniform, bins=8, range=table.bounds())[0][[0, 7]].sum() < counts[[0, 7]].sum()
+
+
+@pytest.mark.parametrize("strata", [3, 7, 20])
+def test_strata_reach_both_ends(strata):
+    """Where the middle and half the width round to less than the dearest, it is in the last part all the same."""
+    space = create("yolo:course")
+    table = LookupTable.build(space, "macs")
+    ends = [space.canonical([f(n) for n in space.choices]) for f in (lambda n: 0, lambda n: n - 1)]
+    assert sorted(table(arch) for arch in ends) == list(table.bounds())
+    for scale in (1, 1e-3, 1 / 7):
+        priced = replace(table, entries=[scale * e for e in table.entries], fixed=scale * table.fixed, metric="price", own=True)
+        parts = strata_of(priced, strata)
+        assert parts[0](ends[0]) and parts[-1](ends[1])
 
 
 def test_strata_that_run_dry_are_passed_over(toy, priced):

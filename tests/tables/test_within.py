@@ -262,6 +262,20 @@ def test_a_choice_of_probability_0_is_never_taken(toy, priced):
         constraint.best([scores[0], torch.tensor([0.0, 0.0, 1.0]).log()])
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_the_best_does_not_depend_on_the_unit(yolo, macs, scale):
+    """The solver's tolerances are absolute: with seconds for milliseconds it once stopped early."""
+    generator = torch.Generator().manual_seed(0)
+    tiny = [1e-3 * torch.rand(e.shape, generator=generator, dtype=torch.float64) for e in macs.entries]
+    gains = LookupTable(yolo, "gain", "points", 0.0, tiny, own=True)
+    constraint = within(macs, macs(yolo.hand_designed), 0.03)
+    scaled = LookupTable(yolo, "gain", "points", 0.0, [scale * entry for entry in tiny], own=True)
+    best = constraint.best(scaled)
+    assert best == constraint.best(gains)
+    draws = np.random.default_rng(0)
+    assert gains(best) >= max(gains(constraint.sample(draws)) for _ in range(200))
+
+
 @pytest.fixture(scope="module")
 def shared_tables(sharing):
     """Two tables of whole figures on the space that shares decisions, and all of its architectures."""

@@ -101,9 +101,11 @@ def test_goals_are_read(priced):
     assert only("0.7 M params")[1] == only("700 K params")[1] == pytest.approx(7e5)
     with pytest.raises(BudgetError, match=r"reachable range is .* MACs \(0\.\d+ to 0\.\d+ GFLOPs\)"):
         read_goal("70 GFLOPs", priced)
-    for text in ("0.1", "lots", "1.2.3 GFLOPs", "", "latency 3 GFLOPs", "3 parsecs", "hand,", None, "%"):
+    for text in ("0.1", "lots", "1.2.3 GFLOPs", "", "latency 3 GFLOPs", "3 parsecs", "hand,", None, "%", "40%, 60%"):
         with pytest.raises(ParameterError):
             read_goal(text, priced)
+    with pytest.raises(ParameterError, match=r"0.1 GFLOPs, 40%.*one value for each, of flops"):
+        read_goal("0.1 GFLOPs, 40%", priced)
     with pytest.raises(ParameterError, match="no table of latency"):
         read_goal("2 ms", {"flops": flops})
 

@@ -94,7 +94,8 @@ def number(got: Any) -> float:
     try:
         return float(got.detach() if isinstance(got, Tensor) else got)
     except (TypeError, ValueError, RuntimeError):
-        raise Violation(f"the answer must be one number, got {type(got).__name__}") from None
+        shape = f" of shape {tuple(got.shape)}" if hasattr(got, "shape") else ""
+        raise Violation(f"the answer must be one number, got {type(got).__name__}{shape}") from None
 
 
 def expect(got: Any, want: Any, sentence: str, hints: Iterable[tuple] = (), *, tolerance: float = 1e-4) -> None:

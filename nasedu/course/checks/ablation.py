@@ -98,6 +98,11 @@ def check_leaks(leaks: Callable[[list[tuple[str, str, str]]], Sequence[int]]) ->
             "learning from what is reported leaks as well",
         ),
         (list(reversed(PROTOCOL)), [3], "a leak stays one where the report stands first"),
+        (
+            [("search", "chooses", "val"), ("AP", "reports", "val"), ("AP", "reports", "test")],
+            [0],
+            "every split that is reported counts, not the last one alone",
+        ),
     )
     for protocol, want, sentence in cases:
         got = sorted(int(place) for place in ask(leaks, protocol))
@@ -109,8 +114,8 @@ def check_variances(variances: Callable[[np.ndarray], Sequence[float]]) -> None:
     """`variances(values)`: (searches, trainings); the variance of the search, and that of the training."""
     draw = np.random.default_rng(0)
     tables = [
-        0.5 + spread * draw.standard_normal((12, 1)) + noise * draw.standard_normal((12, 4))
-        for spread, noise in ((0.02, 0.01), (0.0, 0.02), (0.05, 0.001))
+        0.5 + spread * draw.standard_normal((12, 1)) + noise * draw.standard_normal((12, trainings))
+        for spread, noise, trainings in ((0.02, 0.01, 4), (0.0, 0.02, 2), (0.05, 0.02, 3))
     ]
     for values in (*tables, np.tile([0.4, 0.6, 0.5, 0.5], (12, 1))):
         got = [number(v) for v in ask(variances, values)]
@@ -125,4 +130,4 @@ def check_variances(variances: Callable[[np.ndarray], Sequence[float]]) -> None:
             all_at_once,
         )
         naive = ((between, "means of few trainings vary by themselves: take the training's share of that off"),)
-        expect(got[0], max(0.0, between - within / 4), "the search's is what is left of the means', at least 0", naive)
+        expect(got[0], max(0.0, between - within / values.shape[1]), "the search's is what is left of the means', at least 0", naive)

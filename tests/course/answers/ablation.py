@@ -50,9 +50,14 @@ def leaks(protocol, kinds=("learns", "chooses"), named=None, before=False):
     ]
 
 
-def variances(values, whole=False, naive=False, floor=True):
+def last_report(protocol):
+    reported = [split for _, kind, split in protocol if kind == "reports"][-1]
+    return [i for i, (_, kind, split) in enumerate(protocol) if kind != "reports" and split == reported]
+
+
+def variances(values, whole=False, naive=False, floor=True, trainings=None):
     within = values.var(ddof=1) if whole else values.var(axis=1, ddof=1).mean()
-    between = values.mean(axis=1).var(ddof=1) - (0 if naive else within / values.shape[1])
+    between = values.mean(axis=1).var(ddof=1) - (0 if naive else within / (trainings or values.shape[1]))
     return (max(0.0, between) if floor else between), within
 
 
@@ -86,6 +91,7 @@ ANSWERS = {
         (lambda protocol: leaks(protocol, named="test"), "whatever its name"),
         (lambda protocol: leaks(protocol, before=True), "stands first"),
         (lambda protocol: [i for i, step in enumerate(protocol) if step[1] == "chooses"], "however small the choice"),
+        (last_report, "not the last one alone"),
     ],
     check_variances: [
         (variances, None),
@@ -93,5 +99,6 @@ ANSWERS = {
         (lambda values: variances(values, naive=True), "take the training's share"),
         (lambda values: variances(values, floor=False), "at least 0"),
         (lambda values: variances(values)[::-1], "mean, over searches"),
+        (lambda values: variances(values, trainings=4), "what is left of the means"),
     ],
 }
