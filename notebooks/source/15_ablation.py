@@ -178,7 +178,7 @@ reach = {"unpaired": [stats.t.ppf(0.975, 2 * n - 2) * noise * (2 / n) ** 0.5 for
 figures["power"] = plots.lines(reach, seeds, xlabel="seeds of each method", ylabel="AP (%) that the interval reaches")
 # the means of two trainings vary by half of a training's variance, too
 own_spread = max(0.0, measured["equal FLOPs"][0] ** 2 - noise**2 / 2) ** 0.5
-figures["power"].guide(y=own_spread, label="spread of networks of equal FLOPs, without that noise")
+figures["power"].guide(y=own_spread, label="spread of networks")
 figures["power"]
 
 # %%
@@ -390,7 +390,9 @@ panels = {
     name: {warm: part.to_numpy() for warm, part in of_proxy.groupby("warmup")}
     for name, of_proxy in known.groupby("proxy")
 }
-figures["known"] = plots.dots({p: {"": rows} for p, rows in panels.items()}, xlabel="rank correlation with AP")
+figures["known"] = plots.dots(
+    {p: {"": rows} for p, rows in panels.items()}, xlabel="rank correlation with AP", xlim=(-0.5, 0.5)
+)
 figures["known"].guide(x=0)
 figures["known"]
 
@@ -682,7 +684,8 @@ figures["precision"]
 
 # %% [markdown]
 # Now both variances apart: over what eight searches of one arm found, and over two trainings of each
-# (`datasets/ablation_searches.py`). Beside them ten networks that nobody searched for.
+# (`datasets/ablation_searches.py`). Beside them ten networks that nobody searched for. Searches that found the same
+# network share its trainings, so their intervals are rough.
 
 # %%
 eight = benchmark.load("ablation_searches")
