@@ -1,4 +1,4 @@
-"""Makes `ablation_bccd.csv.gz`: the networks of `ablation_trained`, trained on photographs of blood with two seeds each.
+"""Makes `ablation_bccd.csv.gz`: networks of `ablation_trained`, trained on photographs of blood with two seeds each.
 
     NASEDU_DATA=... python datasets/ablation_bccd.py            # goes on where it was; `--share 0/2` and `--share 1/2`
     NASEDU_DATA=... python datasets/ablation_bccd.py --finish   # writes the table and its provenance

@@ -3,8 +3,8 @@
     python datasets/ablation_searches.py            # goes on where it was; `--share 0/2` and `--share 1/2` side by side
     python datasets/ablation_searches.py --finish   # writes the table and its provenance beside this script
 
-So the variance of a search can be told from that of a training: without a warm-up, and with the published one, both with
-NASWOT's map and the latency term. Trained as the detectors of `detectors_digits`.
+So the variance of a search can be told from that of a training: without a warm-up, and with the published one, both
+with NASWOT's map and the latency term. Trained as the detectors of `detectors_digits`.
 """
 
 from dataclasses import replace

@@ -1,8 +1,7 @@
 # %% [markdown]
 # # Ablation: what does each part buy?
 #
-# Five warm-ups, six zero-cost maps, a latency term: you take WZDNAS apart, and learn how many seeds it takes to say
-# anything.
+# Take WZDNAS apart, part by part, and learn how many seeds it takes to say what each one buys.
 #
 # A method of many parts is published with one good number. Which part earned it? To find out, one takes parts away, one
 # at a time or in pairs, and looks at what changes: an **ablation**. It is honest only if the change is larger than what
@@ -99,6 +98,11 @@ macs = truth.frame.macs / truth.frame.macs[usual]
 alike = (macs - 1).abs() <= 0.03
 ap = by_seed.mean(axis=1)
 groups = {"equal FLOPs": by_seed[alike], "other FLOPs": by_seed[~alike]}
+print(f"{len(archs)} networks with the seeds {truth.seeds}; {alike.sum()} have equal FLOPs")
+
+
+# %% [markdown]
+# The standard deviation of the networks' means, and how far one training lies from its network's mean:
 
 
 # %%
@@ -111,6 +115,9 @@ measured = {name: spread_and_noise(frame) for name, frame in groups.items()}
 rows = {name: (len(groups[name]), *values) for name, values in measured.items()}
 columns = ["networks", "spread of means (AP, %)", "noise of one training"]
 pd.DataFrame(rows, columns).T.round(2)
+
+# %% [markdown]
+# Each dot is a network, a mean of two trainings:
 
 # %%
 figures = {
@@ -170,6 +177,9 @@ def resolution(sd, n):
 
 # %% tags=["nbval-check-output"]
 check_resolution(resolution)
+
+# %% [markdown]
+# Over the number of seeds, beside the spread of the networks that one would like to tell apart:
 
 # %%
 noise = measured["equal FLOPs"][1]
@@ -231,6 +241,11 @@ sharper = {
     for way in ("usual", "longer", "inherited")
     for column, words in tests.items()
 }
+print(f"{len(power)} trainings")
+# %% [markdown]
+# Beside them the twenty networks, whose noise is known better:
+
+# %%
 twenty = benchmark.load("ablation_trained")
 by_four = pd.concat({seed: twenty.scores("test", seed=seed) for seed in twenty.seeds}, names=["seed", "arch"])
 many = noises(by_four.rename("ap").reset_index(), "ap")
@@ -257,6 +272,9 @@ known_within = {
 }
 figures["sharper"] = plots.dots(known_within, xlabel="deviation of a difference, same seed (points of AP)")
 figures["sharper"]
+
+# %% [markdown]
+# What can be told from this?
 
 # %%
 usual_way = known_within["usual, 300 images"]
@@ -377,6 +395,10 @@ maps = {arm: map_of(rows) for arm, rows in stored.groupby(ARM)}
 print(f"{len(maps)} maps")
 
 
+# %% [markdown]
+# A map scores a network by the sum of its entries. How well does that order the truth?
+
+
 # %%
 def knows(table):
     """Spearman's rank correlation of a map with the truth, at equal FLOPs."""
@@ -384,6 +406,13 @@ def knows(table):
     return stats.spearmanr(scores, ap[alike]).statistic
 
 
+print(f"NASWOT's, after the published warm-up: {knows(maps['train', 'sliced', 0, 'naswot']):+.2f}")
+
+
+# %% [markdown]
+# Every map that was made, a dot each:
+
+# %%
 known = pd.Series({arm: knows(table) for arm, table in maps.items() if arm[3] not in ("none", "random")})
 known.index.names = ARM
 panels = {
@@ -392,8 +421,7 @@ panels = {
 }
 figures["known"] = plots.dots(
     {p: {"": rows} for p, rows in panels.items()}, xlabel="rank correlation with AP", xlim=(-0.5, 0.5)
-)
-figures["known"].guide(x=0)
+).guide(x=0)
 figures["known"]
 
 # %% [markdown]
@@ -480,9 +508,18 @@ def search(arm, term):
     return [goal.derive(descent.path(end, seed=i)).arch for i in range(cfg.searches)]
 
 
+# %% [markdown]
+# Both parts, on and off, on both supernets:
+
+# %%
 twins = sorted(set(stored.supernet))  # supernets of other first weights and batches
 arms = {(warm, term): [(warm, "sliced", twin, "naswot") for twin in twins] for warm in WARM for term in (False, True)}
 found = {key: [search(arm, key[1]) for arm in some] for key, some in arms.items()}  # by supernet
+print(f"{len(found)} arms, {len(twins)} supernets, {cfg.searches} searches each")
+
+
+# %% [markdown]
+# How fast is what they find? Beside it fifty random networks within the same FLOPs:
 
 
 # %%
@@ -515,6 +552,9 @@ def frequencies(some):
 shares = {told(*key): frequencies([*chain(*of_twin)]) for key, of_twin in found.items()}
 figures["taken"] = plots.heat(shares, limits=(0, 1), bar="share of seeds", columns=1, width=11, ylabel="option")
 figures["taken"]
+
+# %% [markdown]
+# And how many different networks is that?
 
 # %%
 distinct = {told(*key): len(set(chain(*of_twin))) for key, of_twin in found.items()}
@@ -577,8 +617,11 @@ changes = {
     )
     for i, twin in enumerate(twins)
 }
-figures["effects"] = plots.dots(changes, xlabel="effect on the latency by the table (ms)")
-figures["effects"].guide(x=0)
+# %% [markdown]
+# Where does an interval keep clear of 0, and do the two supernets agree?
+
+# %%
+figures["effects"] = plots.dots(changes, xlabel="effect on the latency by the table (ms)").guide(x=0)
 figures["effects"]
 
 # %% [markdown]
@@ -614,11 +657,18 @@ def gaps(share):
     }
 
 
+# %% [markdown]
+# From every seed, at every budget:
+
+# %%
 lost = {share: gaps(share) for share in shares}
 ways = ("descent", "evolution", "random")
 series = {way: [np.mean(lost[share][way]) for share in shares] for way in ways}
 figures["gaps"] = plots.lines(series, shares, xlabel="FLOPs (% of the range)", ylabel="loss above the exact optimum")
 figures["gaps"]
+
+# %% [markdown]
+# Over all budgets and seeds:
 
 # %%
 runs = {way: np.concatenate([lost[share][way] for share in shares]) for way in ways}
@@ -676,6 +726,11 @@ def in_words(name):
 
 KINDS = ("fastest", "hand-designed", "random")
 picked = {in_words(name): texts for name, texts in twenty.meta["chosen"].items()}
+print(f"{len(picked) - len(KINDS)} arms, {len(four)} networks, {four.shape[1]} trainings each")
+# %% [markdown]
+# A row for each arm, and one for the mean of the random networks:
+
+# %%
 results = {name: four.loc[texts[0]].to_numpy() for name, texts in picked.items() if name != "random"}
 rivals = four.loc[picked["random"]].to_numpy()
 results["random, mean of ten"] = rivals.mean(axis=0)
@@ -711,6 +766,9 @@ axes = {"xlabel": "latency by the table (ms)", "ylabel": "AP (%)"}
 figures["plane"] = plots.scatter(points, crowd="random", **axes)
 figures["plane"]
 
+# %% [markdown]
+# Which of them does no other beat in both?
+
 # %%
 trained_nets = {name: picked[name][0] for name in results if name in picked}
 trained_nets |= {f"random {i + 1}": text for i, text in enumerate(picked["random"])}
@@ -718,12 +776,17 @@ plane_ms = [latency(space.parse(text)) for text in trained_nets.values()]
 best_of = efficient(plane_ms, four.mean(axis=1)[list(trained_nets.values())])
 print("on the front, from the fastest on:", "; ".join(list(trained_nets)[i] for i in best_of))
 
+# %% [markdown]
+# Against the mean of the ten random networks, seed by seed:
+
 # %%
 rival = results["random, mean of ten"]
 verdicts = {name: ranking.paired(row, rival) for name, row in results.items() if row is not rival}
-figures["gains"] = plots.dots(verdicts, xlabel="AP (points) above ten random networks of equal FLOPs")
-figures["gains"].guide(x=0)
+figures["gains"] = plots.dots(verdicts, xlabel="AP (points) above ten random networks of equal FLOPs").guide(x=0)
 figures["gains"]
+
+# %% [markdown]
+# Is that a verdict?
 
 # %%
 better = [name for name, gain in verdicts.items() if gain.low > 0]
@@ -766,8 +829,7 @@ both = {
     for term in (False, True)
 }
 moved = with_intervals(both)
-figures["moved"] = plots.dots(moved, xlabel="effect on AP (points)")
-figures["moved"].guide(x=0)
+figures["moved"] = plots.dots(moved, xlabel="effect on AP (points)").guide(x=0)
 figures["moved"]
 
 # %%
@@ -796,6 +858,9 @@ on_blood = {in_words(name): of_blood.loc[texts[0]].to_numpy() for name, texts in
 on_blood["random, mean of four"] = rivals_blood.mean().to_numpy()
 figures["blood"] = plots.dots(on_blood, xlabel="AP (%) on photographs, a dot for each training")
 figures["blood"]
+
+# %% [markdown]
+# Do the networks keep their order?
 
 # %%
 means = pd.DataFrame({"digits": four.mean(axis=1), "photographs": of_blood.mean(axis=1)}).dropna()
@@ -874,6 +939,9 @@ def judge_here():
     return stratified_search(space, evaluate, config, seed=cfg.seed, state=state).frame()
 
 
+# %% [markdown]
+# The plane of latency and one-shot precision, and the front in it:
+
 # %%
 seen = stored_scores[~stored_scores.known].rename(columns={"one_shot_fair": "score"})
 seen = judge_here() if cfg.judged else seen.reset_index()
@@ -905,6 +973,9 @@ for backend in ("torch", "onnxruntime"):
 figures["frontier"] = plots.scatter(panels, xlabel="latency by the table (ms)", ylabel="test AP (%), mean of two seeds")
 figures["frontier"]
 
+# %% [markdown]
+# The area that each set dominates, up to the slowest network and the lowest AP:
+
 # %%
 pd.DataFrame(areas).round(2).rename_axis("hypervolume (ms · points)", axis=1)
 
@@ -919,8 +990,7 @@ for backend in ("torch", "onnxruntime"):
     each = len(drawn_ones) // len(chosen_ones)
     others = reached[drawn_ones].to_numpy().reshape(-1, each).mean(axis=1)
     gains[backend] = ranking.paired(reached[chosen_ones].to_numpy(), others)
-figures["at_equal"] = plots.dots(gains, xlabel="AP (points) of the front above random ones of equal latency")
-figures["at_equal"].guide(x=0)
+figures["at_equal"] = plots.dots(gains, xlabel="AP (points) of the front above random ones of equal latency").guide(x=0)
 figures["at_equal"]
 
 # %% [markdown]
@@ -966,6 +1036,9 @@ parts = [
 ]
 columns = ["warm-up", "hardware loss", "GFLOPs", "M", "AP", "variance", "ms"]
 pd.DataFrame(parts, columns=columns).set_index(columns[:2])
+
+# %% [markdown]
+# And the terms of the hardware loss, one by one:
 
 # %%
 # which terms of the hardware loss; of the normal warm-up: GFLOPs, parameters (M), AP, AP50, latency (ms)

@@ -83,7 +83,9 @@ def test_strata_reach_both_ends(strata):
     ends = [space.canonical([f(n) for n in space.choices]) for f in (lambda n: 0, lambda n: n - 1)]
     assert sorted(table(arch) for arch in ends) == list(table.bounds())
     for scale in (1, 1e-3, 1 / 7):
-        priced = replace(table, entries=[scale * e for e in table.entries], fixed=scale * table.fixed, metric="price", own=True)
+        priced = replace(
+            table, entries=[scale * e for e in table.entries], fixed=scale * table.fixed, metric="price", own=True
+        )
         parts = strata_of(priced, strata)
         assert parts[0](ends[0]) and parts[-1](ends[1])
 

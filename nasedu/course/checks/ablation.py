@@ -130,4 +130,9 @@ def check_variances(variances: Callable[[np.ndarray], Sequence[float]]) -> None:
             all_at_once,
         )
         naive = ((between, "means of few trainings vary by themselves: take the training's share of that off"),)
-        expect(got[0], max(0.0, between - within / values.shape[1]), "the search's is what is left of the means', at least 0", naive)
+        expect(
+            got[0],
+            max(0.0, between - within / values.shape[1]),
+            "the search's is what is left of the means', at least 0",
+            naive,
+        )
