@@ -40,7 +40,7 @@ device: str = None  # auto, cpu, cuda, cuda:1 ...
 out_dir: str = None  # folder of the results; None: one per set of parameters
 
 # %%
-from itertools import chain
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
@@ -73,6 +73,7 @@ from nasedu.search.pareto import efficient, hypervolume
 from nasedu.task import fit
 
 cfg = course.setup("15_ablation", globals())
+# the least and the most that a parameter may be
 limits = {"searches": (2, 1000), "steps": (1, 10**6), "targets": (1, 100)}
 limits |= {"evaluations": (10, 10**6), "threads": (1, 1024)}
 limits |= {"draws": (2, 10**5), "judged": (0, 10**6), "epochs": (1, 10**4), "images": (32, 10**6)}
@@ -92,6 +93,7 @@ cfg
 truth = benchmark.load("detectors_digits")
 space = spaces.create(truth.space_name, **truth.space_options)
 archs = {text: space.parse(text) for text in truth.frame.index}
+# a row for every network, a column for every training
 by_seed = pd.DataFrame({s: truth.scores("test", seed=s) for s in truth.seeds})
 usual = next(text for text, arch in archs.items() if arch == space.hand_designed)
 macs = truth.frame.macs / truth.frame.macs[usual]
@@ -107,7 +109,7 @@ print(f"{len(archs)} networks with the seeds {truth.seeds}; {alike.sum()} have e
 
 # %%
 def spread_and_noise(frame):
-    """Standard deviation of the networks' means, and that of a training about its network's mean."""
+    """Deviation of the networks' means, and that of a training about its network's mean."""
     return frame.mean(axis=1).std(), np.sqrt(frame.var(axis=1).mean())
 
 
@@ -120,16 +122,10 @@ pd.DataFrame(rows, columns).T.round(2)
 # Each dot is a network, a mean of two trainings:
 
 # %%
-figures = {
-    "truth": plots.scatter(
-        {
-            "equal FLOPs": (macs[alike], ap[alike]),
-            "other FLOPs": (macs[~alike], ap[~alike]),
-        },
-        xlabel="FLOPs, in those of the hand-designed network",
-        ylabel="AP (%), mean of two seeds",
-    )
-}
+kinds_of = {"equal FLOPs": alike, "other FLOPs": ~alike}
+clouds = {name: (macs[one], ap[one]) for name, one in kinds_of.items()}
+look = {"xlabel": "FLOPs, in those of the hand-designed one", "ylabel": "AP (%), mean of two seeds"}
+figures = {"truth": plots.scatter(clouds, **look)}
 figures["truth"]
 
 # %% [markdown]
@@ -185,7 +181,7 @@ check_resolution(resolution)
 noise = measured["equal FLOPs"][1]
 seeds = np.arange(2, 41)
 reach = {"unpaired": [stats.t.ppf(0.975, 2 * n - 2) * noise * (2 / n) ** 0.5 for n in seeds]}
-figures["power"] = plots.lines(reach, seeds, xlabel="seeds of each method", ylabel="AP (%) that the interval reaches")
+figures["power"] = plots.lines(reach, seeds, xlabel="seeds of each method", ylabel="reach (AP)")
 # the means of two trainings vary by half of a training's variance, too
 own_spread = max(0.0, measured["equal FLOPs"][0] ** 2 - noise**2 / 2) ** 0.5
 figures["power"].guide(y=own_spread, label="spread of networks")
@@ -221,11 +217,11 @@ widgets.PowerWidget(sd=round(float(noise), 2))
 
 # %%
 def noises(rows, column):
-    """AP; deviations of a training and of a difference, other seeds and same seed; what pairs are worth; degrees."""
+    """AP; deviations: training, difference, paired difference; what pairs are worth; degrees."""
     scores = rows.pivot(index="seed", columns="arch", values=column)
     seeds, networks = scores.shape
     of_seed = scores.mean(axis=1) - scores.to_numpy().mean()
-    left = scores.sub(scores.mean(), axis=1).sub(of_seed, axis=0)  # what neither network nor seed explains
+    left = scores.sub(scores.mean(), axis=1).sub(of_seed, axis=0)  # not explained
     degrees = (seeds - 1) * (networks - 1)
     residual, by = (left**2).to_numpy().sum() / degrees, networks * of_seed.var()
     alone = (by + (networks - 1) * residual) / networks
@@ -247,7 +243,9 @@ print(f"{len(power)} trainings")
 
 # %%
 twenty = benchmark.load("ablation_trained")
-by_four = pd.concat({seed: twenty.scores("test", seed=seed) for seed in twenty.seeds}, names=["seed", "arch"])
+each = {seed: twenty.scores("test", seed=seed) for seed in twenty.seeds}
+by_four = pd.concat(each, names=["seed", "arch"])
+# the last row, of another experiment
 many = noises(by_four.rename("ap").reset_index(), "ap")
 columns = [
     "AP (%)",
@@ -265,26 +263,32 @@ sharpness[columns].round(2)
 # Which way is the sharpest? Three networks and three seeds know a deviation badly, too. Its 95 % interval (from the
 # $\chi^2$ distribution):
 
+
 # %%
-known_within = {
-    row: plots.Interval(sd, *(sd * np.sqrt(n / stats.chi2.ppf((0.975, 0.025), n))))
-    for row, sd, n in zip(sharpness.index, sharpness["difference, same seed"], sharpness.degrees, strict=True)
-}
-figures["sharper"] = plots.dots(known_within, xlabel="deviation of a difference, same seed (points of AP)")
+def interval(row):
+    """The deviation of a paired difference, and its interval."""
+    sd, n = row["difference, same seed"], row.degrees
+    return plots.Interval(sd, *(sd * np.sqrt(n / stats.chi2.ppf((0.975, 0.025), n))))
+
+
+known_within = {name: interval(row) for name, row in sharpness.iterrows()}
+figures["sharper"] = plots.dots(known_within, xlabel="deviation of a difference, same seed (AP)")
 figures["sharper"]
 
 # %% [markdown]
 # What can be told from this?
 
 # %%
-usual_way = known_within["usual, 300 images"]
-clear = [row for row, sd in known_within.items() if sd.high < usual_way.low]
+usual_low = known_within["usual, 300 images"].low
+# a way is clearly sharper where its whole interval lies below that of the usual one
+clear = [row for row, sd in known_within.items() if sd.high < usual_low]
+plain, larger = (sharper[f"usual, {size} images"][1] for size in ("300", "1,000"))
 Markdown(
-    f"Clear of the usual way's interval: **{', '.join(clear) or 'nothing'}**. More test images leave the noise where "
-    f"it was, at {sharper['usual, 1,000 images'][1]:.2f} instead of {sharper['usual, 300 images'][1]:.2f} points for a "
-    "training: it is not that of the test. Pairs are worth "
-    f"**{many[4]:.1f} times as many seeds ({many[5]:.1f} to {many[6]:.1f})**, over twenty networks. Longer training "
-    "takes twice the time, which would have paid for twice the seeds."
+    f"Clear of the usual way's interval: **{', '.join(clear) or 'nothing'}**. More test images "
+    f"leave the noise of a training where it was ({plain:.2f} and {larger:.2f} points): it is not "
+    f"that of the test. Pairs are worth **{many[4]:.1f} times as many seeds** ({many[5]:.1f} to "
+    f"{many[6]:.1f}), over twenty networks. Longer training takes twice the time, which would have "
+    "paid for twice the seeds."
 )
 
 # %% [markdown]
@@ -364,11 +368,12 @@ def mean_squares(values):
 
 
 of_network, low, high, of_training = mean_squares(by_seed[alike].to_numpy())
+than = "less" if of_network < of_training else "more"
 Markdown(
-    f"Among networks of equal FLOPs the standard deviation of the network is **{of_network:.2f} points** ({low:.2f} to "
-    f"{high:.2f}), that of a training **{of_training:.2f}**. "
-    + ("So networks do differ" if low > 0 else "So it cannot be told that networks differ")
-    + (", by less than one training's noise." if of_network < of_training else ", by more than one training's noise.")
+    "Among networks of equal FLOPs the standard deviation of the network is "
+    f"**{of_network:.2f} points** ({low:.2f} to {high:.2f}), that of a training "
+    f"**{of_training:.2f}**. So "
+    + (f"networks differ, by {than} than trainings do." if low > 0 else "networks may be alike.")
 )
 
 # %% [markdown]
@@ -413,14 +418,18 @@ print(f"NASWOT's, after the published warm-up: {knows(maps['train', 'sliced', 0,
 # Every map that was made, a dot each:
 
 # %%
-known = pd.Series({arm: knows(table) for arm, table in maps.items() if arm[3] not in ("none", "random")})
+# what "none" scores is 0, and chance has a cell of its own below
+own = {arm: table for arm, table in maps.items() if arm[3] not in ("none", "random")}
+known = pd.Series({arm: knows(table) for arm, table in own.items()})
 known.index.names = ARM
 panels = {
     name: {warm: part.to_numpy() for warm, part in of_proxy.groupby("warmup")}
     for name, of_proxy in known.groupby("proxy")
 }
 figures["known"] = plots.dots(
-    {p: {"": rows} for p, rows in panels.items()}, xlabel="rank correlation with AP", xlim=(-0.5, 0.5)
+    {p: {"": rows} for p, rows in panels.items()},
+    xlabel="rank correlation with AP",
+    xlim=(-0.5, 0.5),
 ).guide(x=0)
 figures["known"]
 
@@ -444,8 +453,8 @@ seen_maps = len(beyond)
 beyond = beyond[beyond.abs() > limit].sort_values()
 found = ", ".join(f"{p} after {w} ({value:+.2f})" for (p, w), value in beyond.items())
 Markdown(
-    f"Random maps vary by {chance.std():.2f}. Of {seen_maps} proxies after a warm-up (means of the "
-    f"{known.size // seen_maps} maps that were made of each), beyond two such deviations, ± {limit:.2f}: "
+    f"Random maps vary by {chance.std():.2f}. Of {seen_maps} proxies after a warm-up (means of "
+    f"{known.size // seen_maps} maps each), beyond two such deviations, ± {limit:.2f}: "
     f"**{found or 'none'}**. One in twenty would lie there by chance."
 )
 
@@ -459,7 +468,7 @@ Markdown(
 
 # %%
 def discovery(rng, few=15):
-    """The correlation of the best of all choices on a few networks, and its correlation on the rest."""
+    """Correlation of the best of all choices on a few networks, and on the rest."""
     order = rng.permutation(len(choices))
     seen, rest = order[:few], order[few:]
     on_seen = [stats.spearmanr(column[seen], level[seen]).statistic for column in choices.T]
@@ -478,9 +487,10 @@ figures["many"] = plots.histogram(
 figures["many"]
 
 # %%
+on_seen, on_rest = np.nanmean(draws, axis=0)
 Markdown(
-    f"The best of eighteen correlates by **{np.nanmean(draws[:, 0]):.2f}** with what it was chosen on, and by "
-    f"**{np.nanmean(draws[:, 1]):.2f}** with the rest."
+    f"The best of eighteen correlates by **{on_seen:.2f}** with what it was chosen on, and by "
+    f"**{on_rest:.2f}** with the rest."
 )
 
 # %% [markdown]
@@ -513,8 +523,11 @@ def search(arm, term):
 
 # %%
 twins = sorted(set(stored.supernet))  # supernets of other first weights and batches
-arms = {(warm, term): [(warm, "sliced", twin, "naswot") for twin in twins] for warm in WARM for term in (False, True)}
-found = {key: [search(arm, key[1]) for arm in some] for key, some in arms.items()}  # by supernet
+found = {
+    # on each supernet, by warm-up and latency term
+    (warm, term): [search((warm, "sliced", twin, "naswot"), term) for twin in twins]
+    for warm, term in product(WARM, (False, True))
+}
 print(f"{len(found)} arms, {len(twins)} supernets, {cfg.searches} searches each")
 
 
@@ -525,10 +538,12 @@ print(f"{len(found)} arms, {len(twins)} supernets, {cfg.searches} searches each"
 # %%
 def told(warm, term):
     """An arm in words."""
-    return f"{'warm-up' if warm == 'train' else 'statistics alone'}, {'latency' if term else 'no latency'}"
+    first = "warm-up" if warm == "train" else "statistics alone"
+    return f"{first}, {'latency' if term else 'no latency'}"
 
 
-times = {told(*key): np.array([latency(arch) for arch in chain(*of_twin)]) for key, of_twin in found.items()}
+both_twins = {told(*key): [*chain(*of_twin)] for key, of_twin in found.items()}
+times = {name: np.array([latency(arch) for arch in some]) for name, some in both_twins.items()}
 drawn = [goal.constraint.sample(np.random.default_rng([cfg.seed, i])) for i in range(50)]
 times["random networks"] = np.array([latency(arch) for arch in drawn])
 figures["times"] = plots.dots(times, xlabel="latency by the table (ms)")
@@ -541,7 +556,7 @@ figures["times"]
 
 # %%
 def frequencies(some):
-    """The share of seeds that took an option (options, decisions); white where a decision has fewer."""
+    """The share of seeds that took an option (options, decisions)."""
     shares = np.full((max(space.choices), len(space.choices)), np.nan)
     for d, n in enumerate(space.choices):
         shares[:n, d] = np.bincount([arch[d] for arch in some], minlength=n) / len(some)
@@ -549,19 +564,17 @@ def frequencies(some):
     return pd.DataFrame(shares, [str(i) for i in range(len(shares))], names)
 
 
-shares = {told(*key): frequencies([*chain(*of_twin)]) for key, of_twin in found.items()}
-figures["taken"] = plots.heat(shares, limits=(0, 1), bar="share of seeds", columns=1, width=11, ylabel="option")
+shares = {name: frequencies(some) for name, some in both_twins.items()}
+look = {"bar": "share of seeds", "ylabel": "option", "width": 11}
+figures["taken"] = plots.heat(shares, limits=(0, 1), columns=1, **look)
 figures["taken"]
 
 # %% [markdown]
 # And how many different networks is that?
 
 # %%
-distinct = {told(*key): len(set(chain(*of_twin))) for key, of_twin in found.items()}
-print(
-    f"different networks of {len(twins) * cfg.searches} searches:",
-    ", ".join(f"{n} ({name})" for name, n in distinct.items()),
-)
+distinct = {name: (len(some), len(set(some))) for name, some in both_twins.items()}
+pd.DataFrame(distinct, ["searches", "different networks"]).T
 
 # %% [markdown]
 # ### Exercise 15.4: effects of a two by two design
@@ -606,22 +619,22 @@ CONTRASTS = {
 
 
 def with_intervals(results):
-    """Effects of both parts and their interaction, over the seeds of `results`: (warm-up, term) to (seeds,)."""
+    """Both effects and their interaction; `results`: (warm-up, term) to (seeds,)."""
     by_cell = np.array([results[cell] for cell in ORDER])
-    return {part: ranking.paired(np.array(weights) @ by_cell) for part, weights in CONTRASTS.items()}
+    return {part: ranking.paired(np.array(w) @ by_cell) for part, w in CONTRASTS.items()}
 
 
-changes = {
-    f"supernet {twin}": with_intervals(
-        {(warm == "train", term): [latency(a) for a in some[i]] for (warm, term), some in found.items()}
-    )
-    for i, twin in enumerate(twins)
-}
+def speeds(i):
+    """The latency of what was found on the i-th supernet."""
+    return {(w == "train", term): [*map(latency, some[i])] for (w, term), some in found.items()}
+
+
+changes = {f"supernet {twin}": with_intervals(speeds(i)) for i, twin in enumerate(twins)}
 # %% [markdown]
 # Where does an interval keep clear of 0, and do the two supernets agree?
 
 # %%
-figures["effects"] = plots.dots(changes, xlabel="effect on the latency by the table (ms)").guide(x=0)
+figures["effects"] = plots.dots(changes, xlabel="effect on the latency (ms)").guide(x=0)
 figures["effects"]
 
 # %% [markdown]
@@ -641,7 +654,7 @@ starts = range(cfg.seed, cfg.seed + cfg.searches)
 
 
 def gaps(share):
-    """What each strategy loses against the exact optimum at one budget, for every seed, in units of the loss."""
+    """What each strategy loses against the exact optimum at one budget, for every seed."""
     aim = wzdnas.read_goal(f"{share:.1f}%", costs)
     best = wanted(aim.constraint.best(wanted))
     budget = wzdnas.four_terms({"zero_cost": maps["train", "sliced", 0, "naswot"], **costs}, aim)
@@ -664,18 +677,19 @@ def gaps(share):
 lost = {share: gaps(share) for share in shares}
 ways = ("descent", "evolution", "random")
 series = {way: [np.mean(lost[share][way]) for share in shares] for way in ways}
-figures["gaps"] = plots.lines(series, shares, xlabel="FLOPs (% of the range)", ylabel="loss above the exact optimum")
+look = {"xlabel": "FLOPs (% of the range)", "ylabel": "loss above the exact optimum"}
+figures["gaps"] = plots.lines(series, shares, **look)
 figures["gaps"]
 
 # %% [markdown]
 # Over all budgets and seeds:
 
 # %%
-runs = {way: np.concatenate([lost[share][way] for share in shares]) for way in ways}
-columns = ["searches", "mean gap", "worst gap", "found the optimum (%)"]
-pd.DataFrame(
-    {way: (len(gap), gap.mean(), gap.max(), 100 * (gap < 1e-9).mean()) for way, gap in runs.items()}, columns
-).T.round(3)
+runs = pd.DataFrame({way: np.concatenate([lost[x][way] for x in shares]) for way in ways})
+columns = {"mean gap": runs.mean(), "worst gap": runs.max()}
+columns["found the optimum (%)"] = 100 * (runs < 1e-9).mean()
+print(f"{len(runs)} searches of each kind")
+pd.DataFrame(columns).round(3)
 
 # %% [markdown]
 # Evolution and random search looked at as many networks, at the exact score of each. Descent looked at none: it follows
@@ -691,19 +705,23 @@ pd.DataFrame(
 
 # %%
 def unrest(warm, proxy):
-    """Deviation over initialisations of a block's scores, less their mean, as a share of the spread of options."""
-    twins = [table for arm, table in maps.items() if (arm[0], arm[1], arm[3]) == (warm, "sliced", proxy)]
-    if len(twins) < 2:
+    """Deviation of a block's centred scores over initialisations, by their spread over options."""
+    wanted_arm = (warm, "sliced", proxy)
+    alikes = [table for arm, table in maps.items() if (arm[0], arm[1], arm[3]) == wanted_arm]
+    if len(alikes) < 2:
         return np.nan
-    scores = [torch.stack([t.entries[i].flatten() for t in twins]).numpy() for i in range(len(space.groups))]
+    groups_of = range(len(space.groups))
+    scores = [np.stack([t.entries[i].flatten().numpy() for t in alikes]) for i in groups_of]
     centred = [s - s.mean(axis=1, keepdims=True) for s in scores]
     return np.mean([c.std(axis=0, ddof=1).mean() / c.mean(axis=0).std() for c in centred])
 
 
-warmups = [w for w in ("none", "bn_only", "train", "factorised", "sandwich") if w in set(stored.warmup)]
+ORDERED = ("none", "bn_only", "train", "factorised", "sandwich")
+warmups = [w for w in ORDERED if w in set(stored.warmup)]
 proxies = [p for p in ("naswot", "snip", "synflow", "zico") if p in set(stored.proxy)]
 restless = pd.DataFrame({p: [unrest(w, p) for w in warmups] for p in proxies}, warmups)
-figures["unrest"] = plots.heat(restless, numbers=".2f", bar="deviation / spread", xlabel="proxy", ylabel="warm-up")
+look = {"bar": "deviation / spread", "xlabel": "proxy", "ylabel": "warm-up"}
+figures["unrest"] = plots.heat(restless, numbers=".2f", **look)
 figures["unrest"]
 
 # %% [markdown]
@@ -715,7 +733,12 @@ figures["unrest"]
 
 # %%
 four = by_four.unstack("seed")
-WORDS = {"none": "no warm-up", "bn_only": "statistics alone", "train": "published", "sandwich": "sandwich rule"}
+WORDS = {
+    "none": "no warm-up",
+    "bn_only": "statistics alone",
+    "train": "published",
+    "sandwich": "sandwich rule",
+}
 
 
 def in_words(name):
@@ -731,7 +754,8 @@ print(f"{len(picked) - len(KINDS)} arms, {len(four)} networks, {four.shape[1]} t
 # A row for each arm, and one for the mean of the random networks:
 
 # %%
-results = {name: four.loc[texts[0]].to_numpy() for name, texts in picked.items() if name != "random"}
+results = {name: four.loc[texts[0]].to_numpy() for name, texts in picked.items()}
+del results["random"]
 rivals = four.loc[picked["random"]].to_numpy()
 results["random, mean of ten"] = rivals.mean(axis=0)
 figures["precision"] = plots.dots(results, xlabel="AP (%), a dot for each training")
@@ -746,7 +770,7 @@ figures["precision"]
 
 # %%
 def beyond_noise(values):
-    """Deviation of networks (rows) about what their trainings (columns) explain, and its 95 % interval."""
+    """Deviation of networks (rows) beyond what trainings (columns) explain, and its interval."""
     degrees, explained = len(values) - 1, of_training**2 / values.shape[1]
     variance = values.mean(axis=1).var(ddof=1)
     ends = variance * degrees / np.array([degrees, *stats.chi2.ppf((0.975, 0.025), degrees)])
@@ -755,12 +779,15 @@ def beyond_noise(values):
 
 eight = benchmark.load("ablation_searches")
 twice = pd.DataFrame({seed: eight.scores("test", seed=seed) for seed in eight.seeds})
-apart = {in_words(name): twice.loc[texts].to_numpy() for name, texts in eight.meta["chosen"].items()}
+chosen = eight.meta["chosen"].items()
+apart = {in_words(name): twice.loc[texts].to_numpy() for name, texts in chosen}
 apart["random networks"] = rivals
 columns = ["networks", "different", "mean AP", "sd of what is found", "from", "to"]
-pd.DataFrame(
-    {n: (len(v), len(np.unique(v, axis=0)), v.mean(), *beyond_noise(v)) for n, v in apart.items()}, columns
-).T.round(2)
+told_apart = {
+    name: (len(values), len(np.unique(values, axis=0)), values.mean(), *beyond_noise(values))
+    for name, values in apart.items()
+}
+pd.DataFrame(told_apart, columns).T.round(2)
 
 # %% [markdown]
 # Precision against latency, a mean of four trainings each. The grey points are the random networks.
@@ -769,8 +796,10 @@ pd.DataFrame(
 points = {"searched": [], "searched, with the latency term": [], "fastest": [], "hand-designed": []}
 for name, row in results.items():
     if name in picked:
-        kind = name if name in points else "searched" + ", with the latency term" * name.endswith("latency")
+        priced = ", with the latency term" * name.endswith("latency")
+        kind = name if name in points else f"searched{priced}"
         points[kind].append((latency(space.parse(picked[name][0])), row.mean()))
+# from pairs to rows of latencies and of precisions
 points = {kind: tuple(zip(*some, strict=True)) for kind, some in points.items()}
 times_of = [latency(space.parse(text)) for text in picked["random"]]
 points["random"] = (times_of, rivals.mean(axis=1))
@@ -794,23 +823,28 @@ print("on the front, from the fastest on:", "; ".join(list(trained_nets)[i] for 
 # %%
 rival = results["random, mean of ten"]
 verdicts = {name: ranking.paired(row, rival) for name, row in results.items() if row is not rival}
-figures["gains"] = plots.dots(verdicts, xlabel="AP (points) above ten random networks of equal FLOPs").guide(x=0)
+figures["gains"] = plots.dots(verdicts, xlabel="AP (points) above random ones").guide(x=0)
 figures["gains"]
 
 # %% [markdown]
 # Is that a verdict?
 
 # %%
+# of ten random networks, all but one
+others = [np.delete(rivals, i, axis=0).mean(axis=0) for i in range(len(rivals))]
+among = [ranking.paired(one, rest) for one, rest in zip(rivals, others, strict=True)]
 better = [name for name, gain in verdicts.items() if gain.low > 0]
-others = {i: np.delete(rivals, i, axis=0).mean(axis=0) for i in range(len(rivals))}
-fooled = [
-    i for i, rest in others.items() if abs((gain := ranking.paired(rivals[i], rest)).value) > gain.value - gain.low
-]
+print("clear of the random networks' mean:", "; ".join(better) or "none")
+
+# %% [markdown]
+# Try the same test on what nobody searched for, too: each of the ten against the mean of the other nine.
+
+# %%
+fooled = sum(not gain.low <= 0 <= gain.high for gain in among)
 Markdown(
-    f"By these intervals better than random networks: **{', '.join(better) or 'none'}**. But try the same test on what "
-    f"nobody searched for: of ten random networks **{len(fooled)}** lie clear of the mean of the other nine. The "
-    "interval is that of four trainings of *one* network, and networks differ. So it says something of this network, "
-    "and nothing of the arm that found it."
+    f"Of ten random networks **{fooled}** lie clear of the mean of the other nine. The interval is "
+    "that of four trainings of *one* network, and networks differ. So it says something of this "
+    "network, and nothing of the arm that found it."
 )
 
 # %% [markdown]
@@ -821,14 +855,14 @@ Markdown(
 searched = list(dict.fromkeys(texts[0] for name, texts in picked.items() if name not in KINDS))
 groups_of = four.loc[searched].mean(axis=1), pd.Series(rivals.mean(axis=1))
 welch = stats.ttest_ind(*groups_of, equal_var=False)
-ends = welch.confidence_interval(0.95)
+ends = welch.confidence_interval(0.95)  # of the difference of both means
 above = plots.Interval(groups_of[0].mean() - groups_of[1].mean(), ends.low, ends.high)
 worst = np.sort(groups_of[1])[:2]
 Markdown(
-    f"{len(searched)} searched networks less {len(rivals)} random ones: **{above.value:+.1f} points** "
-    f"({above.low:+.1f} to {above.high:+.1f}). Two of the random ones weigh much in it, "
-    f"with {worst[0]:.0f} and {worst[1]:.0f} %. And "
-    "networks of kindred maps are kin: they are fewer than they look."
+    f"{len(searched)} searched networks less {len(rivals)} random ones: **{above.value:+.1f} "
+    f"points** ({above.low:+.1f} to {above.high:+.1f}). Two of the random ones weigh much in it, "
+    f"with {worst[0]:.0f} and {worst[1]:.0f} %. And networks of kindred maps are kin: they are "
+    "fewer than they look."
 )
 
 # %% [markdown]
@@ -847,7 +881,7 @@ figures["moved"]
 # %%
 clear = [part for part in list(CONTRASTS)[:2] if not moved[part].low <= 0 <= moved[part].high]
 outcome = {0: answers[3], 2: answers[2]}.get(len(clear)) or "the " + clear[0]
-said = ", ".join(f"{part} {m.value:+.2f} ({m.low:+.2f} to {m.high:+.2f})" for part, m in moved.items())
+said = ", ".join(f"{p} {m.value:+.2f} ({m.low:+.2f} to {m.high:+.2f})" for p, m in moved.items())
 guess.came(outcome, f"Effects in points of AP: {said}.")
 
 # %% [markdown]
@@ -864,10 +898,10 @@ guess.came(outcome, f"Effects in points of AP: {said}.")
 # %%
 blood = benchmark.load("ablation_bccd")
 of_blood = pd.DataFrame({seed: blood.scores("test", seed=seed) for seed in blood.seeds})
-rivals_blood = of_blood.loc[blood.meta["chosen"]["random"]]
-arms_of_blood = {name: texts for name, texts in blood.meta["chosen"].items() if name != "random"}
-on_blood = {in_words(name): of_blood.loc[texts[0]].to_numpy() for name, texts in arms_of_blood.items()}
-on_blood["random, mean of four"] = rivals_blood.mean().to_numpy()
+chosen = blood.meta["chosen"].items()
+on_blood = {in_words(name): of_blood.loc[texts[0]].to_numpy() for name, texts in chosen}
+del on_blood["random"]
+on_blood["random, mean of four"] = of_blood.loc[dict(chosen)["random"]].mean().to_numpy()
 figures["blood"] = plots.dots(on_blood, xlabel="AP (%) on photographs, a dot for each training")
 figures["blood"]
 
@@ -875,15 +909,15 @@ figures["blood"]
 # Do the networks keep their order?
 
 # %%
+# of those networks that were trained on both
 means = pd.DataFrame({"digits": four.mean(axis=1), "photographs": of_blood.mean(axis=1)}).dropna()
 kept = ranking.correlation(means.digits, means.photographs, "kendall")
 network_blood, low, high, training_blood = mean_squares(of_blood.to_numpy())
 Markdown(
-    f"Of {len(means)} networks the order on digits and that on photographs agree by {kept}. On photographs the "
-    "standard "
-    f"deviation of the network is **{network_blood:.2f} points** ({low:.2f} to {high:.2f}), that of a training "
-    f"**{training_blood:.2f}**. "
-    + ("The order carries over." if kept.low > 0 else "Whether the order carries over cannot be told.")
+    f"Of {len(means)} networks the order on digits and that on photographs agree by {kept}. "
+    f"On photographs the deviation of the network is **{network_blood:.2f} points** ({low:.2f} to "
+    f"{high:.2f}), that of a training **{training_blood:.2f}**. "
+    + ("The order carries over." if kept.low > 0 else "That the order carries over is not shown.")
 )
 
 # %% [markdown]
@@ -905,11 +939,15 @@ judges = {"fair": "strict fairness", "sandwich": "sandwich rule", "train": "soft
 predictors = {words: known_ones[f"one_shot_{judge}"] for judge, words in judges.items()}
 predictors |= {"counting MACs": truth.frame.macs, "another training": first}
 sets = {"all networks": alike | ~alike, "equal FLOPs": alike}
-marks = {
-    name: {words: ranking.correlation(score[one], second[one], "kendall") for words, score in predictors.items()}
-    for name, one in sets.items()
-}
-figures["judges"] = plots.dots(marks, xlabel="Kendall's τ with the second training", xlim=(-0.5, 1))
+
+
+def agree(order, one):
+    """Each predictor's rank correlation with an order, over some networks."""
+    return {w: ranking.correlation(score[one], order[one]) for w, score in predictors.items()}
+
+
+marks = {name: agree(second, one) for name, one in sets.items()}
+figures["judges"] = plots.dots(marks, xlabel="Kendall's τ with a training", xlim=(-0.5, 1))
 figures["judges"]
 
 # %% [markdown]
@@ -917,15 +955,9 @@ figures["judges"]
 # part of that mean.)
 
 # %%
-with_mean = {
-    name: {
-        words: ranking.correlation(score[one], ap[one], "kendall").value
-        for words, score in predictors.items()
-        if words != "another training"
-    }
-    for name, one in sets.items()
-}
-pd.DataFrame(with_mean).round(2).rename_axis("Kendall's τ with the mean of two trainings", axis=1)
+with_mean = {name: agree(ap, one) for name, one in sets.items()}
+with_mean = pd.DataFrame(with_mean).drop("another training").map(lambda mark: mark.value)
+with_mean.round(2).rename_axis("Kendall's τ with the mean of two trainings", axis=1)
 
 # %% [markdown]
 # The thousand networks are spread evenly over the range of latency: random ones would crowd in its middle. With
@@ -978,11 +1010,14 @@ for backend in ("torch", "onnxruntime"):
     ways = {"front": kinds[f"front {backend}"], "random": kinds[f"random {backend}"]}
     ways["hand-designed"] = kinds["hand-designed"]
     panels[backend] = {
-        way: ([clock(space.parse(text)) for text in texts], reached[texts].to_numpy()) for way, texts in ways.items()
+        # milliseconds, and the mean of two trainings
+        way: ([clock(space.parse(text)) for text in texts], reached[texts].to_numpy())
+        for way, texts in ways.items()
     }
     slowest = 1.05 * max(max(x) for x, _ in panels[backend].values())
-    areas[backend] = {way: hypervolume(x, y, slowest, reached.min()) for way, (x, y) in panels[backend].items()}
-figures["frontier"] = plots.scatter(panels, xlabel="latency by the table (ms)", ylabel="test AP (%), mean of two seeds")
+    corner = slowest, reached.min()
+    areas[backend] = {way: hypervolume(x, y, *corner) for way, (x, y) in panels[backend].items()}
+figures["frontier"] = plots.scatter(panels, xlabel="latency (ms)", ylabel="test AP (%)")
 figures["frontier"]
 
 # %% [markdown]
@@ -1002,7 +1037,7 @@ for backend in ("torch", "onnxruntime"):
     each = len(drawn_ones) // len(chosen_ones)
     others = reached[drawn_ones].to_numpy().reshape(-1, each).mean(axis=1)
     gains[backend] = ranking.paired(reached[chosen_ones].to_numpy(), others)
-figures["at_equal"] = plots.dots(gains, xlabel="AP (points) of the front above random ones of equal latency").guide(x=0)
+figures["at_equal"] = plots.dots(gains, xlabel="AP (points) above random ones").guide(x=0)
 figures["at_equal"]
 
 # %% [markdown]
@@ -1053,7 +1088,7 @@ pd.DataFrame(parts, columns=columns).set_index(columns[:2])
 # And the terms of the hardware loss, one by one:
 
 # %%
-# which terms of the hardware loss; of the normal warm-up: GFLOPs, parameters (M), AP, AP50, latency (ms)
+# after the normal warm-up: GFLOPs, parameters (M), AP, AP50, latency (ms)
 terms = [
     ("none", 60.2, 53.9, 47.6, 72.1, 258.5),
     ("FLOPs", 70.2, 70.0, 48.1, 72.2, 302.4),
@@ -1098,9 +1133,12 @@ course.finish(
     results={
         # of every map its correlation with the truth at equal FLOPs; of the searches what they lose
         "known": {" ".join(map(str, arm)): float(value) for arm, value in known.items()},
-        "gaps": {float(share): {way: float(np.mean(gap)) for way, gap in some.items()} for share, some in lost.items()},
+        "gaps": runs.mean().to_dict(),
         "effects": {
-            f"{part}, {twin}": [e.value, e.low, e.high] for twin, some in changes.items() for part, e in some.items()
+            # of both parts and their interaction, on each supernet
+            f"{part}, {twin}": [e.value, e.low, e.high]
+            for twin, some in changes.items()
+            for part, e in some.items()
         },
         "precision": {name: [e.value, e.low, e.high] for name, e in moved.items()},
         "frontier": {name: [e.value, e.low, e.high] for name, e in gains.items()},
