@@ -100,6 +100,7 @@ macs = truth.frame.macs / truth.frame.macs[usual]
 alike = (macs - 1).abs() <= 0.03
 ap = by_seed.mean(axis=1)
 groups = {"equal FLOPs": by_seed[alike], "other FLOPs": by_seed[~alike]}
+assert usual in macs[alike].index and alike.sum() >= 60
 print(f"{len(archs)} networks with the seeds {truth.seeds}; {alike.sum()} have equal FLOPs")
 
 
@@ -573,6 +574,7 @@ figures["taken"]
 # And how many different networks is that?
 
 # %%
+assert all(goal.constraint(arch) for some in both_twins.values() for arch in some)
 distinct = {name: (len(some), len(set(some))) for name, some in both_twins.items()}
 pd.DataFrame(distinct, ["searches", "different networks"]).T
 
@@ -688,6 +690,7 @@ figures["gaps"]
 runs = pd.DataFrame({way: np.concatenate([lost[x][way] for x in shares]) for way in ways})
 columns = {"mean gap": runs.mean(), "worst gap": runs.max()}
 columns["found the optimum (%)"] = 100 * (runs < 1e-9).mean()
+assert runs.to_numpy().min() > -1e-6, "nothing within a budget beats its exact optimum"
 print(f"{len(runs)} searches of each kind")
 pd.DataFrame(columns).round(3)
 
