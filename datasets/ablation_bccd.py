@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from truth import PARTS, DetectorTruth
+from truth import PARTS, DetectorTruth, each_once
 
 from nasedu import data, spaces, wzdnas
 
@@ -22,11 +22,6 @@ RANDOM, SIZE = 4, 128
 def chosen(space: spaces.SearchSpace) -> dict[str, list[str]]:
     """What was chosen on the digits, and the first of its random rivals."""
     return CHOSEN | {"random": CHOSEN["random"][:RANDOM]}
-
-
-def archs(space: spaces.SearchSpace) -> list[str]:
-    """The networks, one of several arms once."""
-    return list(dict.fromkeys(text for texts in chosen(space).values() for text in texts))
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ if __name__ == "__main__":
     truth = PhotographTruth(
         "ablation_bccd",
         ("yolo:course", {"image_size": SIZE, "num_classes": 3}),
-        archs,
+        each_once(chosen),
         {"name": "bccd", "image_size": SIZE},
         {"epochs": 30, "batch_size": 16},
         (15, 30),

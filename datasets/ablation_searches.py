@@ -12,6 +12,7 @@ from dataclasses import replace
 import pandas as pd
 from ablation_trained import FOUND
 from detectors_digits import TRUTH
+from truth import each_once
 
 from nasedu import spaces
 
@@ -29,11 +30,8 @@ def chosen(space: spaces.SearchSpace) -> dict[str, list[str]]:
     return kept
 
 
-def archs(space: spaces.SearchSpace) -> list[str]:
-    """The networks, one of several searches once."""
-    return list(dict.fromkeys(text for texts in chosen(space).values() for text in texts))
-
-
 if __name__ == "__main__":
     like = (TRUTH.name, "ablation_trained")
-    replace(TRUTH, name="ablation_searches", archs=archs, chosen=chosen, seeds=(0, 1), like=like).main(__doc__)
+    replace(TRUTH, name="ablation_searches", archs=each_once(chosen), chosen=chosen, seeds=(0, 1), like=like).main(
+        __doc__
+    )

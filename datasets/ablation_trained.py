@@ -16,6 +16,7 @@ import pandas as pd
 from ablation_wzdnas import LATENCY, WARMUPS
 from detectors_digits import TRUTH
 from detectors_digits import archs as known
+from truth import each_once
 
 from nasedu import spaces, tables, wzdnas
 
@@ -45,11 +46,6 @@ def chosen(space: spaces.SearchSpace) -> dict[str, list[str]]:
     return favourites(space) | found | {"random": known(space)[1 : RANDOM + 1]}  # the first is the hand-designed one
 
 
-def archs(space: spaces.SearchSpace) -> list[str]:
-    """The networks, one of several arms once."""
-    return list(dict.fromkeys(text for texts in chosen(space).values() for text in texts))
-
-
 if __name__ == "__main__":
-    rivals = {"archs": archs, "chosen": chosen, "seeds": (0, 1, 2, 3), "like": (TRUTH.name,)}
+    rivals = {"archs": each_once(chosen), "chosen": chosen, "seeds": (0, 1, 2, 3), "like": (TRUTH.name,)}
     replace(TRUTH, name="ablation_trained", **rivals).main(__doc__)

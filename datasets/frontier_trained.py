@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from detectors_digits import TRUTH
+from truth import each_once
 
 from nasedu import spaces, tables
 from nasedu.randomness import rng
@@ -46,10 +47,5 @@ def chosen(space: spaces.SearchSpace) -> dict[str, list[str]]:
     return found | {"hand-designed": [space.in_line(hand) for hand in hands]}
 
 
-def archs(space: spaces.SearchSpace) -> list[str]:
-    """All of them, each once."""
-    return list(dict.fromkeys(text for texts in chosen(space).values() for text in texts))
-
-
 if __name__ == "__main__":
-    replace(TRUTH, name="frontier_trained", archs=archs, chosen=chosen, like=(TRUTH.name,)).main(__doc__)
+    replace(TRUTH, name="frontier_trained", archs=each_once(chosen), chosen=chosen, like=(TRUTH.name,)).main(__doc__)

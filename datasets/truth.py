@@ -264,6 +264,11 @@ class _Budgets(BestEpoch):
         return {}
 
 
+def each_once(chosen: Callable) -> Callable[[spaces.SearchSpace], list[str]]:
+    """The networks that `chosen` names, those with several reasons once; see `Truth`."""
+    return lambda space: list(dict.fromkeys(text for texts in chosen(space).values() for text in texts))
+
+
 def correct(network: torch.nn.Module, images: data.ImageSet) -> int:
     """How many images the network gets right."""
     with evaluation_mode(network), torch.inference_mode():
