@@ -7,7 +7,7 @@ import sys
 import tokenize
 import tomllib
 from graphlib import TopologicalSorter
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,22 @@ def test_every_dependency_is_pinned_within_its_bounds():
     for name, requirement in NEEDED.items():
         assert name in pins, f"{name} is not pinned in constraints.txt"
         assert requirement.specifier.contains(pins[name]), f"{requirement} does not allow {pins[name]}"
+
+
+def test_what_is_pinned_installs_on_the_first_release_of_every_python():
+    """A distribution's own Python may be 3.11.2 for years: a pin that asks for 3.11.5 leaves it out."""
+    seen = 0
+    for name, version in (line.split("==") for line in PINS):
+        try:
+            described = metadata(name)
+        except PackageNotFoundError:  # one that only another platform installs
+            continue
+        wanted = SpecifierSet(described["Requires-Python"] or "")
+        seen += described["Version"] == version
+        if described["Version"] == version:
+            refused = [python for python in ("3.11.0", "3.12.0", "3.13.0") if not wanted.contains(python)]
+            assert not refused, f"{name}=={version} refuses Python {refused}: it asks for {wanted}"
+    assert seen > len(PINS) / 2
 
 
 def test_torch_and_torchvision_are_a_pair():
