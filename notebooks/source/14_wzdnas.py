@@ -53,6 +53,8 @@ batch_size: int = None  # images per training step
 threads: int = None  # CPU threads for each network; networks train side by side on the others
 recipe: str = None  # how detectors are trained: short or published
 precision: str = None  # of training: float32, or bfloat16 on a GPU
+compile: bool = None  # train by torch.compile: for a GPU and long trainings; slow to begin
+checkpoint: bool = None  # train with less memory, and run every block twice
 seed: int = None  # of every random choice
 device: str = None  # auto, cpu, cuda, cuda:1 ...
 out_dir: str = None  # folder of the results; None: one per set of parameters
@@ -81,6 +83,7 @@ from nasedu.course.checks.wzdnas import (
 from nasedu.errors import BudgetError, ParameterError, check_whole
 from nasedu.sampling import gumbel_softmax, one_hot, softmax, uniform_logits
 from nasedu.supernet.batchnorm import recalibrate
+from nasedu.training import TrainingConfig
 
 # A busy machine is told of in the text, not by a warning at every piece.
 warnings.filterwarnings("ignore", category=hardware.NoisyMeasurement)
@@ -104,6 +107,7 @@ for name, (least, most) in limits.items():
     check_whole(name, getattr(cfg, name), least, most)
 if cfg.image_size is not None and (cfg.image_size < 32 or cfg.image_size % 32):
     raise ParameterError(f"image_size must be a multiple of 32, got {cfg.image_size}")
+TrainingConfig(compile=cfg.compile, checkpoint=cfg.checkpoint)  # refuses the two together
 photo = cfg.dataset != "digits"
 early = cfg.target != "hand" or cfg.within
 if early and "ms" not in f"{cfg.target} {cfg.within}":  # told before any image is made
@@ -486,7 +490,7 @@ def passes(epochs):
 def training(epochs, **changes):
     """The recipe of the parameters; digits are not mirrored: a mirrored digit is no digit."""
     changes |= {"flip": cfg.dataset != "digits", "precision": cfg.precision}
-    changes["images"] = len(train_set)
+    changes |= {"compile": cfg.compile, "checkpoint": cfg.checkpoint, "images": len(train_set)}
     return wzdnas.recipe(cfg.recipe, epochs=passes(epochs), **changes)
 
 
