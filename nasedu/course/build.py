@@ -95,28 +95,14 @@ def derive(source: Path, drop: str) -> NotebookNode:
 def run_both(learner: NotebookNode, solution: NotebookNode, path: Path, preset: str, runs: str) -> None:
     """Execute a learner's notebook and its solution in one kernel: each of their common cells once.
 
-    A stub and its checker are executed for the learner, then the answer and the checker once more for the solution.
-
     learner: its cells match the solution's one by one but for stubs and answers; else `BuildFailed`.
     solution: the other one.
     path: where the learner's goes.
     preset: of the parameters.
     runs: the folder of the run's states.
     """
-    if len(learner.cells) != len(solution.cells):
-        raise BuildFailed(f"{places.shown(path)}: to every cell tagged stub belongs one tagged solution")
-    order: list[NotebookNode] = []
-    answers: list[NotebookNode] = []  # whose checker has not come yet
-    for mine, theirs in zip(learner.cells, solution.cells, strict=True):
-        order.append(mine)
-        if mine.id != theirs.id:
-            answers.append(theirs)
-        elif answers and mine.cell_type == "code":
-            there, back = (nbformat.v4.new_code_cell(f"%cd -q {folder}") for folder in ("solutions", ".."))
-            order += [there, *answers, theirs, back]
-            answers = []
+    order = woven(learner, solution, places.shown(path))
     places.solution(path.stem).parent.mkdir(parents=True, exist_ok=True)
-    order += answers
     # with ids of their own, for a checker is there twice
     ran = [NotebookNode(copy.deepcopy(cell), id=f"{place}") for place, cell in enumerate(order)]
     run_clean(nbformat.v4.new_notebook(cells=ran, metadata=METADATA), path, preset, runs)
@@ -127,6 +113,30 @@ def run_both(learner: NotebookNode, solution: NotebookNode, path: Path, preset: 
             theirs.outputs = copy.deepcopy(outputs.get(id(theirs), mine.outputs))
     for nb in (learner, solution):
         _number(nb)
+
+
+def woven(learner: NotebookNode, solution: NotebookNode, shown: str) -> list[NotebookNode]:
+    """The cells that prove both notebooks in one run, each of their common cells once.
+
+    A stub and its checker come for the learner, then the answer and the checker once more for the solution.
+
+    learner: its cells match the solution's one by one but for stubs and answers; else `BuildFailed`.
+    solution: the other one.
+    shown: what the two are called.
+    """
+    if len(learner.cells) != len(solution.cells):
+        raise BuildFailed(f"{shown}: to every cell tagged stub belongs one tagged solution")
+    order: list[NotebookNode] = []
+    answers: list[NotebookNode] = []  # whose checker has not come yet
+    for mine, theirs in zip(learner.cells, solution.cells, strict=True):
+        order.append(mine)
+        if mine.id != theirs.id:
+            answers.append(theirs)
+        elif answers and mine.cell_type == "code":
+            there, back = (nbformat.v4.new_code_cell(f"%cd -q {folder}") for folder in ("solutions", ".."))
+            order += [there, *answers, theirs, back]
+            answers = []
+    return order + answers
 
 
 def _number(nb: NotebookNode) -> None:
