@@ -38,6 +38,9 @@ MORE_FLOPS = {
     torch.ops.torchvision.deform_conv2d: lambda _x, w, *_, out_shape, **__: 2 * math.prod(out_shape) * math.prod(w[1:]),
 }
 UNKNOWN = re.compile(r"aten::.*(linalg_(?!vector_norm|check)|fft_|cdist|euclid|rnn|solve|_transformer)|(?!aten|prim)")
+# activations: their result is like their argument, or is it
+ALIKE = [name + place for name in ("relu", "leaky_relu", "hardtanh", "hardswish", "hardsigmoid") for place in ("", "_")]
+ALIKE = {getattr(aten, name): name.endswith("_") for name in ALIKE}
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
@@ -251,8 +254,10 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         """Run an operation, and note it for the module that is running unless it only views a tensor."""
-        if operation is torch.ops.aten.native_batch_norm.default:
-            # PyTorch works out its shapes through eight smaller operations: half of a count's time
+        # PyTorch works out the shapes of these through many smaller operations: most of a count
+        if (in_place := ALIKE.get(operation._overloadpacket)) is not None:
+            result = args[0] if in_place else torch.empty_like(args[0])
+        elif operation is aten.native_batch_norm.default:
             result = torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
         else:
             result = operation(*args, **(kwargs or {}))

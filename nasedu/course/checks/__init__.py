@@ -9,6 +9,7 @@ A checker names the property that an answer violates; it never just says "wrong"
 
 from __future__ import annotations
 
+import copy
 import functools
 import html
 import linecache
@@ -24,9 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nasedu import spaces
 from nasedu.course import places
 from nasedu.course.record import EXERCISES
 from nasedu.identity import identity
+from nasedu.tables import LookupTable
 
 
 class Violation(Exception):
@@ -132,6 +135,22 @@ def ask(answer: Callable, *arguments: Any, keep: str = "what was handed in must 
     got = answer(*arguments)
     require(content(*arguments) == before, keep)
     return got
+
+
+def priced(space: str, *metrics: str, **options: Any) -> list[LookupTable]:
+    """Tables of one space, for a single answer: whatever it does to them, the next one gets them as they were.
+
+    space: as `spaces.create` takes it.
+    metrics: of the tables.
+    options: of the space.
+    """
+    return copy.deepcopy(_priced(space, metrics, tuple(options.items())))
+
+
+@functools.cache  # as long as a person waits for one of these, who tries a second answer
+def _priced(space: str, metrics: tuple[str, ...], options: tuple[tuple[str, Any], ...]) -> list[LookupTable]:
+    made = spaces.create(space, **dict(options))
+    return [LookupTable.build(made, metric) for metric in metrics]
 
 
 def content(*arguments: Any) -> str:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import channel_shuffle
 
-from nasedu import spaces
-from nasedu.course.checks import ask, close, exercise, expect, number, require
+from nasedu.course.checks import ask, close, exercise, expect, number, priced, require
 from nasedu.randomness import seeded, stream
 from nasedu.spaces.base import Arch, SearchSpace
 from nasedu.tables import LookupTable
@@ -81,8 +80,8 @@ def _left(given: Tensor, wanted: Tensor) -> Tensor:
 @exercise("02.3", "all readings that fit")
 def check_fit(fitting: Callable[[SearchSpace, Arch, list[LookupTable], list[float]], list[Arch]]) -> None:
     """`fitting(space, printed, costs, stated)`: the architectures that `printed` can stand for, k5e6 being k3e6sep."""
-    space = spaces.create("fbnet", candidates="mobile-vision", input_size=64)
-    costs = [LookupTable.build(space, metric) for metric in ("macs", "params")]
+    costs = priced("fbnet", "macs", "params", candidates="mobile-vision", input_size=64)
+    space = costs[0].space
     names = list(space.decisions[0].choices)
     k5, sep = names.index("k5e6"), names.index("k3e6sep")
     rest = [names.index(name) for name in ("k3e6sep", "skip", "k3e3", "k5e3")]
@@ -154,7 +153,7 @@ def _check_soft(expected: Callable, costs: list[Tensor]) -> None:
 def check_paper(on_paper: Callable[[LookupTable, float], Sequence[Tensor]]) -> None:
     """`on_paper(table, budget)`: logits that expect the budget while the most probable network costs far more."""
     for name, budget in (("fbnet", 150e6), ("fbnet", 190e6), ("proxylessnas", 400e6)):
-        table = LookupTable.build(spaces.create(name), "macs")
+        (table,) = priced(name, "macs")
         where = f"{name} with a budget of {budget / 1e6:.0f} M"
         thetas = [torch.as_tensor(theta).detach().float() for theta in ask(on_paper, table, budget)]
         shapes = [tuple(theta.shape) for theta in thetas]

@@ -9,9 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from nasedu import spaces
 from nasedu.blocks import MBConv
-from nasedu.course.checks import ask, exercise, expect, require
+from nasedu.course.checks import ask, exercise, expect, priced, require
 from nasedu.randomness import seeded
 from nasedu.spaces.base import Arch
 from nasedu.spaces.macro import MacroSpace, places
@@ -126,8 +125,8 @@ def check_trial(is_right: Callable[[Callable[..., nn.Module]], bool]) -> None:
 def check_twins(twins: Callable[[LookupTable, LookupTable], tuple[Arch, Arch]]) -> None:
     """`twins(macs, sees)`: two architectures of one space, by its tables of MACs and of receptive fields."""
     for outline in ("search", "gpu"):
-        space = spaces.create("proxylessnas", outline=outline)
-        macs, sees = LookupTable.build(space, "macs"), receptive_field(space)
+        (macs,) = priced("proxylessnas", "macs", outline=outline)
+        space, sees = macs.space, receptive_field(macs.space)
         pair = ask(twins, macs, sees, keep="the tables must stay as they were")
         require(isinstance(pair, tuple | list) and len(pair) == 2, "return two architectures")
         a, b = (space.validate(tuple(arch)) for arch in pair)
