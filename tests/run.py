@@ -29,8 +29,7 @@ STAGES = {
     "lint": [*RUFF, "check", "."],
     "format": [*RUFF, "format", "--check", "."],
     "types": [sys.executable, "-m", "mypy"],
-    "package": [*PYTEST, "tests", "--ignore=tests/browser"],
-    "browser": [*PYTEST[: -len(PARALLEL)], "-rs", "tests/browser"],
+    "package": [*PYTEST, "-rs", "tests"],
     "notebooks": NBVAL,  # the files of `both_in_one`
 }
 

@@ -51,7 +51,7 @@ def pale():
     return lambda page, where: page.evaluate(PALE, where)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright is there, nothing else in the process can run an event loop
 def browser():
     if CHROMIUM is None:
         pytest.skip(HOW)
@@ -62,7 +62,7 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(browser, tmp_path_factory):
     """The address of a JupyterLab on a copy of the course, at preset smoke."""
     desk, home = tmp_path_factory.mktemp("desk"), tmp_path_factory.mktemp("home")
