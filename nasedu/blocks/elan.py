@@ -26,6 +26,7 @@ class ELAN(nn.Module):
     """
 
     widen = 1  # how much wider than the chain the 1x1 convolutions are
+    ends_active = True  # what it hands on comes out of an activation
 
     def __init__(self, c_in: int, c_out: int, hidden: int, reads: Sequence[int], act: str = "silu"):
         super().__init__()

@@ -59,10 +59,12 @@ def zero_cost_map(
             more parts of it, (parts,).
         seed: of random scores, which are the same whenever the map is made.
 
-    Raises `UnknownName`, `ProxyError` where an option has no weights or synflow saturates, and `TableError` when a
-    score is not finite.
+    Raises `UnknownName`, `ProxyError` where a loss is needed and missing, an option has no weights or synflow
+    saturates, and `TableError` when a score is not finite.
     """
     table = empty_map(space, proxy)
+    if proxy in OF_LOSS and loss is None:
+        raise ProxyError(f"{proxy} needs a loss of the supernet on the batch")
     if proxy == "naswot":
         scores = _naswot(space, supernet, path, images)
     elif proxy in ("random", "none"):
@@ -74,6 +76,8 @@ def zero_cost_map(
         scores = _kept(space, supernet, saliency, proxy)
     else:
         scores = _kept(space, supernet, OF_LOSS[proxy](supernet, loss), proxy)
+    if proxy == "grasp":
+        scores = _squeezed(scores)
     for slot, score in zip(space.slots, scores, strict=True):
         table.entries[space.groups.index(space.deciding[slot.name])] += score
     provenance = {"how": f"{proxy}, block by block, batch of {len(images)}"}
@@ -108,8 +112,9 @@ def naswot_options(block: nn.Module, x: Tensor, choices: Sequence[int]) -> Tenso
 
     An elastic CSP block has an entry for every (width, depth). In the faithful semantics every bottleneck runs whatever
     the depth, and K counts them all; in the sliced one it counts those up to the chosen depth. (The published proxy,
-    WZDNAS phase 2, is the faithful one.) Elsewhere there is an entry for every option, and K counts the signs of what
-    it hands on as well, for a skip has no activation of its own; that is our choice, as nothing was published for them.
+    WZDNAS phase 2, is the faithful one.) Elsewhere there is an entry for every option. Where a block does not end in an
+    activation, K counts the signs of what it hands on as well, for a skip has no activation of its own; that is our
+    choice, as nothing was published for such blocks.
 
     block: of the slot.
     x: what it reads.
@@ -132,8 +137,9 @@ def option_kernels(block: nn.Module, x: Tensor, choices: Sequence[int]) -> Tenso
     kernels = []
     for option in itertools.product(*map(range, choices)):
         with AgreementKernel() as kernel:
-            handed_on = agreement(block.forward(x, *option))  # past the hook that may have called this
-            kernels.append(handed_on + kernel.take())
+            handed_on = block.forward(x, *option)  # past the hook that may have called this
+            inside = kernel.take()
+            kernels.append(inside if getattr(block, "ends_active", False) else inside + agreement(handed_on))
     return torch.stack(kernels).view(*choices, len(x), len(x))
 
 
@@ -197,6 +203,15 @@ def _all_widths(block: nn.Module, x: Tensor) -> Tensor:
 def _doubled(entry: Entry) -> Entry:
     """Weights in the precision in which synflow runs."""
     return entry._replace(weights=entry.weights.double()) if isinstance(entry, Subset) else entry.double()
+
+
+def _squeezed(scores: list[Tensor]) -> list[Tensor]:
+    """GraSP's scores, which have a sign and any size, as their logarithm with that sign, in units of the median.
+
+    So the scale of the loss or of the weights does not matter beside the other terms of a search; our choice.
+    """
+    unit = torch.cat([score.flatten() for score in scores]).abs().median().clamp_min(1e-300)
+    return [torch.asinh(score / unit) for score in scores]
 
 
 OF_LOSS = {"snip": snip_saliency, "grasp": grasp_saliency, "zico": zico_saliency}

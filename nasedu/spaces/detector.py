@@ -63,6 +63,20 @@ def nearest(space: SearchSpace, wanted: list[float]) -> Arch:
     return tuple(min(range(len(d.choices)), key=lambda i: abs(float(d.choices[i]) - w)) for d, w in pairs)
 
 
+def inner_widths(name: str, ratios: Sequence[float], channels: int) -> list[int]:
+    """Channels inside a block for each width ratio. Raises `ParameterError` for none, or for the same number twice.
+
+    name: of the block.
+    ratios: the choices.
+    channels: of ratio 1.
+    """
+    inside = [int(ratio * channels) for ratio in ratios]
+    if min(inside) < 1 or len(set(inside)) < len(inside):
+        told = ", ".join(f"{ratio:g} is {c}" for ratio, c in zip(ratios, inside, strict=True))
+        raise ParameterError(f"width ratios must be different numbers of channels in {name}, at least 1: {told}")
+    return inside
+
+
 def conv(space: SearchSpace, name: str, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, of=()) -> Layer:
     """A convolution with normalisation and the space's activation.
 

@@ -14,9 +14,19 @@ from functools import partial
 from torch import nn
 
 from nasedu.blocks import CSP, CSP2, SPPCSP, Bottleneck, Concat
-from nasedu.errors import check_name, check_whole
+from nasedu.errors import ParameterError, check_name, check_whole
 from nasedu.spaces.base import Arch, Decision, Layer, SearchSpace, Slot
-from nasedu.spaces.detector import Detect, Template, anchors_of, choices_of, conv, head, nearest, upsample
+from nasedu.spaces.detector import (
+    Detect,
+    Template,
+    anchors_of,
+    choices_of,
+    conv,
+    head,
+    inner_widths,
+    nearest,
+    upsample,
+)
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2
 
 MOST_DEPTH = 100  # bottlenecks of a block
@@ -51,9 +61,13 @@ class CSPTemplate(Template):
             return check_name("depths", depths, ["hand"])
         pair = isinstance(depths, Sequence) and len(depths) == 2 and all(isinstance(d, Sequence) for d in depths)
         parts = depths if pair else (depths, depths)
-        own = (self.depths, self.neck_depths)
-        empty = [not usual and isinstance(part, Sequence) and not part for usual, part in zip(own, parts, strict=True)]
-        return tuple(() if none else choices_of("depths", p, _depth) for none, p in zip(empty, parts, strict=True))
+        found = []
+        for where, usual, part in zip(("backbone", "neck"), (self.depths, self.neck_depths), parts, strict=True):
+            none = isinstance(part, Sequence) and not part
+            if not usual and pair and not none:
+                raise ParameterError(f"this template has no blocks in its {where} that could have depths, got {part}")
+            found.append(() if not usual else choices_of("depths", part, _depth))
+        return tuple(found)
 
     def hand_designed(self, space: SearchSpace) -> Arch:
         """gamma 0.5 everywhere with the template's usual depths (YOLOv4-P5's and -CSP's; for the others ours)."""
@@ -74,7 +88,7 @@ class _Builder:
         space, usual = self.space, self.left.pop(0)
         block, elastic = (CSP2, ElasticCSP2) if neck else (CSP, ElasticCSP)
         depths = (usual,) if space.depths == "hand" else space.depths[neck]
-        hiddens = [int((gamma + 0.5 * neck) * c_out) for gamma in space.widths]
+        hiddens = inner_widths(name, [gamma + 0.5 * neck for gamma in space.widths], c_out)
         return Slot(
             name,
             lambda width, depth: block(c_in, c_out, hiddens[width], depths[depth], space.act),

@@ -16,7 +16,7 @@ from nasedu.blocks import Concat
 from nasedu.blocks.elan import ELAN, ELAN2, SPPCSPC, RepConv, Transition
 from nasedu.errors import ParameterError
 from nasedu.spaces.base import Arch, Decision, Layer, SearchSpace, Slot
-from nasedu.spaces.detector import ImplicitDetect, Template, anchors_of, conv, head, nearest, upsample
+from nasedu.spaces.detector import ImplicitDetect, Template, anchors_of, conv, head, inner_widths, nearest, upsample
 from nasedu.supernet.elan import ElasticELAN, ElasticELAN2
 
 
@@ -115,7 +115,7 @@ class _Builder:
     def _slot(self, name: str, c_in: int, c_out: int, hidden: int, neck: bool = False) -> Slot:
         space, outs = self.space, self.template.outs
         block, elastic = (ELAN2, ElasticELAN2) if neck and not self.template.thin else (ELAN, ElasticELAN)
-        hiddens = [max(1, int(gamma * hidden)) for gamma in space.widths]
+        hiddens = inner_widths(name, space.widths, hidden)
 
         def make(width: int, *read: int) -> nn.Module:
             return block(c_in, c_out, hiddens[width], [i for i, one in enumerate(read) if one], space.act)

@@ -47,7 +47,9 @@ def read_authors(source: str | Path, image_size: int | None = None) -> tuple[Yol
             if _without_depths(rows) == _without_depths(_rows(template, [0] * len(template.hand))):
                 found = torch.tensor(given["anchors"]).view(len(template.strides), -1, 2).tolist()
                 sized = {"num_classes": given["nc"], "anchors": found, "image_size": image_size}
-                space = spaces.create("yolo", template=name, **sized)
+                # a file may have choices that the template has not
+                widths = tuple(sorted({*template.widths, *map(float, gammas)}))
+                space = spaces.create("yolo", template=name, widths=widths, depths=_depths(template, depths), **sized)
                 return space, space.choose(_choices(gammas, depths))
         raise ValueError("its layers are those of none of the templates p5, csp and tiny")
     except NaseduError as error:  # before `KeyError`, which an unknown name is as well
@@ -144,6 +146,13 @@ def _without_depths(rows: list[Row]) -> list[Row]:
         [start, module in searched or number, module, args[:2] if module == "Detect" else args]
         for start, number, module, args in rows
     ]
+
+
+def _depths(template: Template, found: list) -> tuple[tuple[int, ...], ...]:
+    """The choices of backbone and neck: the template's, and what a file has besides."""
+    own = (template.depths, template.neck_depths)
+    first = len(found) - 4 * bool(template.neck_depths)  # a neck has four blocks
+    return tuple(tuple(sorted({*u, *part})) for u, part in zip(own, (found[:first], found[first:]), strict=True))
 
 
 def _choices(gammas: list, depths: list) -> list[str]:

@@ -56,9 +56,11 @@ def four_terms(tables: Mapping[str, LookupTable], target: float | Goal, weights:
         check_name("term of the loss", name, [*(f.name for f in fields(weights)), "params"])
         if name in targets:
             terms.append((table, targets[name], create("squared", weight=weights.flops)))
-        elif name in most:
+        if name in most:
             terms.append((table, most[name], create("hinge", weight=weights.flops)))
-        elif name == "zero_cost":
+        if name in targets or name in most:
+            continue
+        if name == "zero_cost":
             terms.append((table, 1.0, create("linear", weight=-weights.zero_cost)))
         elif name not in ("flops", "params"):
             uniform = float(table.expected(softmax(uniform_logits(table.space.choices))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,11 @@ from nasedu import spaces
 from nasedu.errors import ProxyError, UnknownName
 from nasedu.proxies import log_det, zero_cost_map
 from nasedu.proxies.gradients import grasp_saliency
-from nasedu.proxies.per_block import AgreementKernel, naswot_options
+from nasedu.proxies.per_block import AgreementKernel, naswot_options, option_kernels
 from nasedu.proxies.zico import zico_saliency
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.supernet.batchnorm import recalibrate
+from nasedu.supernet.elan import ElasticELAN
 from nasedu.supernet.elastic import ElasticCSP, ElasticCSP2
 from nasedu.supernet.mixed import Subset
 
@@ -50,6 +53,16 @@ def test_one_pass_per_width_equals_running_every_option():
             with torch.no_grad(), AgreementKernel() as kernel:
                 block(x, width, depth)
                 assert float(options[width, depth]) == pytest.approx(log_det(kernel.take()), rel=1e-9)
+
+
+def test_every_activation_of_an_elan_block_is_counted_once():
+    torch.manual_seed(0)
+    block, x = ElasticELAN(8, 32, (4, 16), 2, "relu").eval(), torch.randn(2, 8, 4, 4)
+    for width, hidden in enumerate((4, 16)):
+        for reads in itertools.product((0, 1), repeat=2):
+            kernel = option_kernels(block, x, (2, 2, 2))[width, *reads]
+            layers = 2 + (2 if reads[1] else reads[0])  # both 1x1 convolutions, and the chain to the last that is read
+            assert kernel.diag().tolist() == [16 * (layers * hidden + 32)] * 2
 
 
 @pytest.mark.parametrize("kind", [ElasticCSP, ElasticCSP2])
@@ -222,6 +235,27 @@ def test_options_without_weights_have_no_saliency(proxy):
 def test_saturated_activations_let_no_synflow_through():
     with pytest.raises(ProxyError, match=r"no synflow reaches stage.*: activations that saturate"):
         zero_cost_map(*small("fairnas"), "synflow")
+
+
+def test_the_unit_of_the_loss_is_none_of_the_map_of_grasp(lab):
+    """GraSP grows with the loss's square: without a scale of its own it drowns every other term, or is drowned."""
+    space, supernet, path, images = lab
+
+    def entries(scale):
+        def loss(net):
+            return scale * sum(m.square().mean() for m in net(images, path))
+
+        return torch.cat([e.flatten() for e in zero_cost_map(space, supernet, path, images, "grasp", loss).entries])
+
+    small, large = entries(1.0), entries(1e3)
+    torch.testing.assert_close(large, small, rtol=1e-3, atol=1e-4)
+    assert (small.abs() < float(torch.asinh(torch.tensor(1.0)))).double().mean() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("proxy", ["snip", "grasp", "zico"])
+def test_a_loss_that_is_missing_is_a_sentence(lab, proxy):
+    with pytest.raises(ProxyError, match=f"{proxy} needs a loss"):
+        zero_cost_map(*lab, proxy)
 
 
 def square_loss(net, x):

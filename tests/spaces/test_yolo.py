@@ -191,6 +191,10 @@ def test_only_widths_are_searched_at_the_usual_depths():
         {"widths": (0,)},
         {"widths": 0.5},
         {"widths": (0.5, 0.25)},
+        {"widths": (0.02, 0.5)},  # no channel is left in a small block
+        {"widths": (0.5, 0.501)},  # two choices of the same network
+        {"template": "elan", "widths": (0.01, 1)},
+        {"template": "tiny", "depths": ((1, 2), (0, 1))},  # it has no neck
         {"template": "elan", "depths": (1, 2)},
     ],
 )

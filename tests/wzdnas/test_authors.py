@@ -52,6 +52,16 @@ def test_what_is_written_is_read_back(template, tmp_path):
         assert read == arch and other.fingerprint == space.fingerprint and other.anchors.equal(space.anchors)
 
 
+def test_choices_that_the_template_has_not_are_read(tmp_path):
+    options = {"widths": (0.3, 0.6), "depths": ((2, 5), (0, 1))}
+    space, rng = spaces.create("yolo", template="csp", num_classes=3, **options), np.random.default_rng(0)
+    for _ in range(3):
+        arch = space.sample(rng)
+        wzdnas.write_authors(space, arch, tmp_path / "net.yaml")
+        other, read = wzdnas.read_authors(tmp_path / "net.yaml")
+        assert other.in_line(read) == space.in_line(arch)
+
+
 def test_every_block_stands_where_the_authors_have_it(tmp_path):
     """Channels of the nine blocks of P5, and which maps are detected on."""
     content = published(tmp_path / "net.yaml")
@@ -67,10 +77,10 @@ def test_every_block_stands_where_the_authors_have_it(tmp_path):
     [
         lambda c: c.pop("csp_gammas"),
         lambda c: c.update(csp_gammas=[0.5]),
-        lambda c: c.update(csp_gammas=[0.3] * 9),
+        lambda c: c.update(csp_gammas=[0.0] * 9),
         lambda c: c["backbone"].pop(),
         lambda c: c["head"].append([1, 2]),
-        lambda c: c["backbone"][2].__setitem__(1, 4),
+        lambda c: c["backbone"][2].__setitem__(1, -1),
         lambda c: c.update(anchors=[[1, 2], [3]]),
         lambda c: c.update(nc="many"),
         lambda c: c.update(width_multiple=0.5),

@@ -137,6 +137,14 @@ def test_a_goal_shapes_the_loss(priced):
     at = torch.tensor([goal.most["flops"], goal.value])
     assert float(budget.value(at)) == 0 == float(budget.value(at * torch.tensor([0.5, 1.0])))
     assert all(float(budget.value(at * torch.tensor(scale))) > 0 for scale in ([1.2, 1.0], [1.0, 1.2], [1.0, 0.8]))
+    twice = four_terms({"flops": priced["flops"]}, read_goal("hand", priced, "hand"))  # a target and a bound in one
+    over, under = (float(twice.value(goal_of(twice) * scale)) / PUBLISHED.flops for scale in (1.2, 0.8))
+    assert under == pytest.approx(0.2**2) and over > under + 0.03
+
+
+def goal_of(budget):
+    """The targets of a budget's terms."""
+    return torch.tensor([target for _, target, _ in budget.terms])
 
 
 def test_the_exact_optimum_is_that_of_the_loss(priced):
