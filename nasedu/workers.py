@@ -11,12 +11,14 @@ alone; only what dies then is a failure. Values come in the order of the items, 
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import os
 import pickle
 import socket
 import sys
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,7 +35,9 @@ LOST = (BrokenExecutor, CancelledError)  # the workers are gone, which says noth
 LONGEST = 200  # characters of what an exception says
 KEPT = 2  # functions that a worker remembers
 QUIET = 60.0  # seconds without news after which a connection is looked at
+FOR_EACH = 8  # tasks that a pool has for each of its processes
 TRIES = 3  # of an item whose workers hang
+HUNG = "nasedu: ended itself for want of an answer"  # the topic under which Dask keeps that
 WAIT = object()  # among items: what comes next depends on values that are yet to come
 KILLED = "every worker that tried it died: it may need more memory than there is, crash, or hang"
 
@@ -92,7 +96,8 @@ class Workers:
         executor: whose workers call it; None: it is called here.
         patience: seconds that a worker gives an item, after which another try begins, `TRIES` at most. A Dask worker
             that has a nanny ends itself then, since what hangs may hold what the next item needs, and its nanny starts
-            another. None: it may take for ever. Here it is not watched.
+            another. (Dask itself tries once more than its `allowed-failures` says, four times where nobody set it.)
+            None: it may take for ever. Here it is not watched.
         together: items of a task. What a scheduler does for a task takes a millisecond or so, which is much beside
             short evaluations on many workers.
     """
@@ -108,6 +113,8 @@ class Workers:
         self.patience = patience if patience is None else check_number("patience", patience, above=True)
         self.together = check_whole("together", together)
         self.teaching: dict[str, list[_Task]] = {}  # workers that are sent the function, and what waits for that
+        self.kept: list[tuple[int, _Task, Callable | None]] = []  # by their place
+        self.flying = 0  # tasks that the executor has
 
     def __enter__(self) -> Workers:
         _functions[self.name] = self.function
@@ -142,7 +149,28 @@ class Workers:
                 yield from self._first(running, news)
         finally:
             for task in running:
-                task.future.cancel()
+                if task.future:
+                    task.future.cancel()
+
+    def send(self, task: _Task, function: Callable | None) -> None:
+        """Send a task, or keep it until there is room for it.
+
+        A pool takes tasks in the order in which they come: what is sent again would wait behind all others, and hold up
+        their values. So there it gets few at a time, and the first ones first.
+
+        task: not on its way.
+        function: goes along.
+        """
+        heapq.heappush(self.kept, (task.place, task, function))
+        self.launch()
+
+    def launch(self) -> None:
+        """Send what was kept, as far as there is room."""
+        processes = self.executor._max_workers if isinstance(self.executor, ProcessPoolExecutor) else AHEAD
+        while self.kept and self.flying < FOR_EACH * processes:
+            _, task, function = heapq.heappop(self.kept)
+            self.flying += 1
+            task.launch(function)
 
     def _first(self, running: deque[_Task], news: SimpleQueue[_Task]) -> list:
         """The values of the first task; news of others is heard on the way."""
@@ -167,7 +195,8 @@ class Workers:
         """Wait for news. A Dask client that lost its scheduler may never tell of any: `BrokenExecutor`."""
         while True:
             try:
-                return news.get(timeout=QUIET).hear()
+                news.get(timeout=QUIET).hear()
+                return self.launch()
             except Empty:
                 client = getattr(self.executor, "_client", None)
                 if (status := getattr(client, "status", "running")) != "running":
@@ -189,28 +218,33 @@ class _Task:
 
     def __init__(self, workers: Workers, items: list, news: SimpleQueue, alone: bool = False):
         self.workers, self.items, self.news, self.alone = workers, items, news, alone
-        self.hung = 0
+        self.hung, self.place = 0, next(_numbers)
         self.values: list = []
         self.deadly, self.pupil = False, ""
-        self.submit()
+        self.future: Future | None = None
+        workers.send(self, None)
 
     @property
     def rests(self) -> bool:
         """Whether nothing more will be heard of it."""
         return self.deadly or bool(self.values)
 
-    def submit(self, function: Callable | None = None) -> None:
-        """Send the items; what comes of them is put into `news`.
+    def launch(self, function: Callable | None = None) -> None:
+        """Hand the items to the executor; what comes of them is put into `news`.
 
         function: goes along.
         """
-        workers = self.workers
-        if function is not None and isinstance(workers.executor, ProcessPoolExecutor):
+        workers, executor = self.workers, self.workers.executor
+        if function is not None and isinstance(executor, ProcessPoolExecutor):
             function = _Packed(function)
-        told = workers.name, function, self.items, workers.patience
+        urgent = {}
+        if hasattr(executor, "_client"):  # Dask; what is sent again would wait behind its queue, and hold up all values
+            urgent = {"priority": getattr(executor, "_kwargs", {}).get("priority", 0) - self.place}
         try:
             # a number of its own keeps Dask from answering with what became of an earlier try
-            self.future: Future = workers.executor.submit(_run, *told, next(_numbers))
+            self.number = next(_numbers)
+            what = workers.name, function, self.items, workers.patience, self.number
+            self.future = executor.submit(_run, *what, **urgent)
         except RuntimeError as error:  # it was shut down
             raise BrokenExecutor(str(error)) from error
         self.future.add_done_callback(lambda _: self.news.put(self))
@@ -220,13 +254,23 @@ class _Task:
 
         A failure on the way counts as one of the function where it comes back alone, but for a loss of workers.
         """
+        workers = self.workers
+        workers.flying -= 1
         self._taught()
+        future, self.future = self.future, None  # Dask keeps what anyone holds, and makes it again where it is lost
         try:
-            answer = self.future.result()
+            answer = future.result()
         except (KeyboardInterrupt, *LOST):
             raise
         except BaseException as error:
             killed = isinstance(error, getattr(sys.modules.get("distributed"), "KilledWorker", ()))
+            if killed and len(self.items) == 1 and (hung := self._hangs()):
+                self.hung += hung
+                if self.hung < TRIES:
+                    workers.send(self, None)
+                else:
+                    self.values = [Failed(_late(workers.patience, self.hung))]
+                return
             if not self.alone:  # Dask also fails where a worker leaves while its answer is on the way
                 self.deadly = True
                 return
@@ -235,9 +279,14 @@ class _Task:
             self._teach(answer.worker)
         elif any(isinstance(value, _Hung) for value in answer) and self.hung < TRIES - 1:
             self.hung += 1
-            self.submit()
+            workers.send(self, None)
         else:
             self.values = [Failed(value.sentence) if isinstance(value, _Hung) else value for value in answer]
+
+    def _hangs(self) -> int:
+        """How many Dask workers ended themselves because of these items."""
+        client = getattr(self.workers.executor, "_client", None)
+        return sum(number == self.number for _, number in client.get_events(HUNG)) if client else 0
 
     def _teach(self, worker: str) -> None:
         """Send the items with the function, or wait while another task takes it to this worker.
@@ -249,12 +298,12 @@ class _Task:
             self.workers.teaching[worker].append(self)
         else:
             self.workers.teaching[worker], self.pupil = [], worker
-            self.submit(self.workers.function)
+            self.workers.send(self, self.workers.function)
 
     def _taught(self) -> None:
         """What waited for the function may go."""
         for task in self.workers.teaching.pop(self.pupil, []):
-            task.submit()
+            self.workers.send(task, None)
         self.pupil = ""
 
 
@@ -269,11 +318,11 @@ def _run(name: str, function: Callable | None, items: list, patience: float | No
     function = _functions[name]
     if patience is None:
         return [call(function, item, BaseException) for item in items]
-    return [_within(patience, function, item) for item in items]
+    return [_within(patience, function, item, number) for item in items]
 
 
-def _within(patience: float, function: Callable[[Any], Any], item: Any) -> Any:
-    """`call` in a thread of its own, which is left behind where it takes longer."""
+def _within(patience: float, function: Callable[[Any], Any], item: Any, number: int) -> Any:
+    """`call` in a thread of its own, which is left behind where it takes longer; `number` is that of the task."""
     told: Future = Future()
 
     def work() -> None:
@@ -286,17 +335,19 @@ def _within(patience: float, function: Callable[[Any], Any], item: Any) -> Any:
     try:
         return told.result(patience)
     except TimeoutError:  # one of the function's own is `Failed`
-        if _has_nanny():
+        try:
+            worker = sys.modules["distributed"].get_worker()
+        except (KeyError, ValueError):  # no worker of Dask
+            worker = None
+        if worker and worker.nanny:  # this process is started again when it ends
+            worker.log_event(HUNG, number)
+            time.sleep(0.5)  # for that to get through
             os._exit(1)
-        return _Hung(f"no answer within {patience:g} s, {TRIES} times")
+        return _Hung(_late(patience, TRIES))
 
 
-def _has_nanny() -> bool:
-    """Whether this thread works for Dask in a process that is started again when it ends."""
-    try:
-        return sys.modules["distributed"].get_worker().nanny is not None
-    except (KeyError, ValueError):
-        return False
+def _late(patience: float, tries: int) -> str:
+    return f"no answer within {patience:g} s, {tries} times"
 
 
 def plain(function: Callable[[Any], Any], item: Any) -> float | dict[str, float]:

@@ -309,7 +309,7 @@ def test_a_connection_that_is_lost_without_a_word_ends_the_wait(monkeypatch):
         def __init__(self, status):
             self._client, self.status = self, status
 
-        def submit(self, function, *arguments):
+        def submit(self, function, *arguments, priority=0):
             future = Future()
             threading.Timer(0.3, lambda: future.set_result(function(*arguments))).start()
             return future

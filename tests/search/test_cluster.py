@@ -190,6 +190,19 @@ def test_a_worker_joins_and_one_leaves_in_the_middle(cluster, toy, facts, told):
     assert facts(found) == expected
     shares = processes(told)
     assert shares[first] >= 20 and shares[second] >= 70 and set(shares) == {first, second, mine}
+    assert shares[first] + shares[second] <= 150 + 10, "what the lost one had found is not found again"
+
+
+def test_what_is_found_is_told_at_once(two, toy, told):
+    """Workers that lack the function send their first tasks back: they must not wait behind all others."""
+    counts = []
+
+    def progress(done, total, note=""):
+        counts.append(sum(processes(told).values()) - done)
+
+    settings = SearchConfig(budget=200)
+    random_search(toy(CHOICES), evaluator(told), settings, executor=two.client.get_executor(), progress=progress)
+    assert len(counts) >= 200 and max(counts) < 50
 
 
 def test_an_item_that_hangs_is_given_to_another(two, toy, facts, told):
@@ -236,6 +249,9 @@ def test_an_item_that_kills_its_workers_fails_alone(cluster, toy, facts, told, h
         for worker in workers:
             cluster.leave(worker)
     expected = random_search(space, evaluator(told), settings).history
-    assert "every worker that tried it died" in found.history[5]["error"] and len(found.history) == 24
+    said = "no answer within 3 s, 3 times" if how == "hangs every time" else "every worker that tried it died"
+    assert said in found.history[5]["error"] and len(found.history) == 24
+    theirs = sum(calls for process, calls in processes(told).items() if process != os.getpid())
+    assert theirs < 24 + 12, "what was found is not found again"
     same = [[r[k] for k in ("index", "arch", "score")] for r in found.history if r["arch"] != special]
     assert same == [[r[k] for k in ("index", "arch", "score")] for r in expected if r["arch"] != special]
