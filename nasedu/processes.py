@@ -74,6 +74,12 @@ def current() -> Processes:
     return _current
 
 
+def asked_for() -> int:
+    """How many processes this program was started in, as `torchrun` says it. Raises `ParameterError`."""
+    said = os.environ.get("WORLD_SIZE", "1")
+    return check_whole("WORLD_SIZE, the number of processes,", int(said) if said.isdigit() else said)
+
+
 def together(device: torch.device | str) -> Processes:
     """The processes that this program was started in; the first call waits for all of them.
 
@@ -85,9 +91,7 @@ def together(device: torch.device | str) -> Processes:
     global _started
     if _started and _started.process == os.getpid():
         return _started
-    said = os.environ.get("WORLD_SIZE", "1")
-    number = check_whole("WORLD_SIZE, the number of processes,", int(said) if said.isdigit() else said)
-    if number == 1 or multiprocessing.parent_process():
+    if asked_for() == 1 or multiprocessing.parent_process():
         return _alone
     _started = Several(torch.device(device))
     return _started

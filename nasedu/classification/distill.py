@@ -29,10 +29,12 @@ class Distilled(nn.Module):
     student: the network to train.
     teacher: the one to learn from.
     x: an example (B, C, H, W) to find out shapes.
-    features: a stride, 16 in the published training: of each stride from there on, the last map of both networks is
-        compared, among those of their top-level parts (and of the parts inside a `Sequential`, `ModuleList` or
-        `ModuleDict`) that have more than one pixel. Or a list of layers, one name for both or a pair (student's,
-        teacher's); an empty list compares answers alone.
+    features: a stride: of each stride from there on, the last map of both networks is compared, among those of their
+        top-level parts (and of the parts inside a `Sequential`, `ModuleList` or `ModuleDict`) that have more than one
+        pixel. Or a list of layers, one name for both or a pair (student's, teacher's); an empty list compares answers
+        alone. The published training begins at 16, too, but takes of the student the first superblock of each stride,
+        of its teacher (tf_efficientnet_b3_ns) the first stage of stride 16, and at 32 its last convolution, normalised
+        and before the activation: pairs have to name those.
     generator: draws the convolutions, which start near zero (N(0, 1) / sqrt(C) * 1e-4).
     size: pixels of the images that the student is shown; None: as they come. Others are resized (bilinear): the
         published training reads images at the teacher's size, 320, and shows them to the student at 224.
@@ -185,9 +187,11 @@ def _by_stride(maps: tuple[dict[str, Tensor], ...], sides: tuple[int, int], leas
     )
     common = [stride for stride in sorted(ours) if stride >= least and stride in theirs]
     if not common:
+        shared = [stride for stride in sorted(ours) if stride in theirs]
+        hint = f"take features={shared[-1]}" if shared else "in Python, pairs of layers can be named"
         raise ParameterError(
             f"student and teacher share no feature map of stride {least} or more at {sides[0]} pixels (the "
-            f"student's strides: {sorted(ours)}, the teacher's: {sorted(theirs)}): name pairs of layers as features"
+            f"student's strides: {sorted(ours)}, the teacher's: {sorted(theirs)}): {hint}"
         )
     return tuple((ours[stride], theirs[stride]) for stride in common)
 

@@ -13,8 +13,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nasedu.classification.augment import Augmentation, mixup
 from nasedu.classification.initial import INITIALS
 from nasedu.data import ImageSet
+from nasedu.data.classification import NORMALISED
 from nasedu.data.crop import RandomCrop
-from nasedu.errors import ParameterError, check_name, check_number, check_whole
+from nasedu.data.folder import SCALINGS
+from nasedu.errors import ParameterError, check_kind, check_name, check_number, check_whole
 from nasedu.registry import check_options
 from nasedu.training import TrainingConfig
 
@@ -60,10 +62,16 @@ class ClassifierConfig:
         check_name("initialisation", self.init, INITIALS)
         check_whole("batch_size", self.batch_size)
         check_whole("features", self.features)
+        check_name("normalisation", self.normalise, NORMALISED)
+        check_name("interpolation", self.scaling, SCALINGS)
+        check_kind("settings", self.settings, TrainingConfig, "a TrainingConfig")
+        check_kind("augment", self.augment, Augmentation, "an Augmentation")
+        for name in ("per_256", "averaged"):
+            check_kind(name, getattr(self, name), bool, "true or false")
         for name, most in {"label_smoothing": 1.0, "feature_weight": math.inf, "logit_weight": math.inf}.items():
             check_number(name, getattr(self, name), most=most)
         if self.bn_momentum is not None:
-            check_number("bn_momentum", self.bn_momentum, most=1)
+            check_number("bn_momentum", self.bn_momentum, most=1, above=True)
         for name in ("image_size", "teacher_size"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 8, 2048)
@@ -105,13 +113,14 @@ class ClassifierConfig:
         files = {"scaling": self.scaling, "stream": self.augment.crop == "resized"}
         return files if name in ("folder", "imagenet") else {}
 
-    def start(self, network: nn.Module, generator: torch.Generator) -> nn.Module:
+    def start(self, network: nn.Module, generator: torch.Generator | None) -> nn.Module:
         """A network with the recipe's first weights and BN momentum, in place.
 
         network: what will be trained.
-        generator: draws the weights.
+        generator: draws the weights; None: those that it has stay.
         """
-        INITIALS[self.init](network, generator)
+        if generator:
+            INITIALS[self.init](network, generator)
         for part in network.modules():
             if isinstance(part, _BatchNorm) and self.bn_momentum is not None:
                 part.momentum = self.bn_momentum
@@ -181,10 +190,12 @@ def classifier_recipe(name: str, **changes) -> ClassifierConfig:
     """
     base = RECIPES[check_name("recipe", name, RECIPES)]
     inner = {part: [f.name for f in fields(getattr(base, part))] for part in ("settings", "augment")}
+    if base.settings.warmup_momentum == base.settings.momentum and "momentum" in changes:
+        changes = {"warmup_momentum": changes["momentum"]} | changes  # where it is warmed up with the same it stays so
     check_options("a recipe", changes, [*(f.name for f in fields(base)), *inner["settings"], *inner["augment"]])
     for part, names in inner.items():
-        own = {key: changes.pop(key) for key in names if key in changes}
-        changes[part] = replace(changes.get(part, getattr(base, part)), **own)
+        if own := {key: changes.pop(key) for key in names if key in changes}:
+            changes[part] = replace(changes.get(part, getattr(base, part)), **own)
     return replace(base, **changes)
 
 

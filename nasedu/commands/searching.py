@@ -12,17 +12,18 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nasedu import data, hardware, sampling, search, spaces
+from nasedu import data, hardware, processes, sampling, search, spaces
 from nasedu.classification import recipe
 from nasedu.commands.named import CLASSIFIED, DETECTED, MOST_WORKERS, check_classes, drawn, named_space
 from nasedu.course.bar import Bar
+from nasedu.course.folder import claim
 from nasedu.course.parameters import pairs, parse
 from nasedu.course.setup import pick_device
 from nasedu.errors import BackendError, ParameterError, brief, check_name, check_whole, needs
@@ -69,6 +70,10 @@ class Hunt:
 
 def find(args: argparse.Namespace) -> int:
     """Train a supernet and search with it; the exit status."""
+    if processes.asked_for() > 1:
+        raise ParameterError(
+            "one process leads a search: start it without torchrun, and share it with --workers or --scheduler"
+        )
     check_name("strategy", args.strategy, STRATEGIES)
     check_name("sampler", args.sampler, sampling.names())
     for name in ("epochs", "budget", "batch_size", "workers"):
@@ -78,11 +83,10 @@ def find(args: argparse.Namespace) -> int:
     settings = settings_of(args, space)  # before anything is trained
     named = f"search-{space.name}-{args.sampler}-{args.strategy}".replace(":", "-")
     args.out = args.out or Path("runs") / named
-    with workers(args, device) as executor:
-        hunt = prepared(args, space, device)
+    with workers(args, device) as executor, prepared(args, space, device) as hunt:
         with Bar(desc=f"{args.strategy} search", delay=0.1) as bar:
             found = searched(args, hunt, settings, executor, bar.show)
-    _write(args, hunt, found)
+        _write(args, hunt, found)
     return 0
 
 
@@ -191,8 +195,11 @@ def workers(args: argparse.Namespace, device: torch.device) -> Iterator[Executor
         yield None
 
 
-def prepared(args: argparse.Namespace, space: SearchSpace, device: torch.device) -> Hunt:
+@contextmanager
+def prepared(args: argparse.Namespace, space: SearchSpace, device: torch.device) -> Iterator[Hunt]:
     """All that a strategy needs, with a supernet that is trained, or read where the same command trained it before.
+
+    The folder of results is this process's own until the context ends.
 
     args: of the command line.
     space: where to look.
@@ -204,12 +211,15 @@ def prepared(args: argparse.Namespace, space: SearchSpace, device: torch.device)
     ranking = RankingLoss(LookupTable.build(space, "macs")) if args.sampler == "pairs" else None
     step = sampling.supernet_step(space, sampler, task, ranking=ranking)
     supernet = space.supernet(seed=args.seed)
-    with Bar(desc="supernet", unit=" epochs", delay=0.1) as bar:
-        told = {"seed": args.seed, "device": device, "state": _state(args, "supernet"), "progress": bar.show}
-        trained = fit(supernet, task, config, step, **told)
-    supernet.load_state_dict(trained.ema.state_dict())
-    evaluate = search.SupernetScore(space, supernet, task)
-    return Hunt(space, task, supernet, evaluate, device)
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+    with claim(args.out, "run") if args.out else nullcontext():
+        with Bar(desc="supernet", unit=" epochs", delay=0.1) as bar:
+            told = {"seed": args.seed, "device": device, "state": _state(args, "supernet"), "progress": bar.show}
+            trained = fit(supernet, task, config, step, **told)
+        supernet.load_state_dict(trained.ema.state_dict())
+        evaluate = search.SupernetScore(space, supernet, task)
+        yield Hunt(space, task, supernet, evaluate, device)
 
 
 def task_for(args: argparse.Namespace, space: SearchSpace, device: torch.device) -> Task:

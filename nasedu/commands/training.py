@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from nasedu import data, processes, spaces, storage, wzdnas
+from nasedu import data, processes, reading, spaces, storage, wzdnas
 from nasedu.classification import classifier_recipe
 from nasedu.classification.distill import Distilled, distilled_step
 from nasedu.classification.recipes import ClassifierConfig
@@ -66,8 +66,9 @@ def train_classifier(args: argparse.Namespace, changes: dict[str, Any], device: 
     with initialised(args.seed):
         found = _made(args.network, args.weights, sets["train"], args.arch, args.settings, side)
         teacher = _made(args.teacher, args.teacher_weights, sets["train"], size=teaching) if args.teacher else None
-    if not args.weights:
-        config.start(found.network, stream(args.seed, "initial weights"))
+    if args.weights and "init" in changes:
+        raise ParameterError("init draws first weights, and --weights brings some: take one of them")
+    config.start(found.network, None if args.weights else stream(args.seed, "initial weights"))
     model, step = found.network, None
     size = side if read["image_size"] != side else None
     if teacher:
@@ -180,21 +181,33 @@ def evaluate_classifier(args: argparse.Namespace) -> int:
     for flag in ("views", "coco"):
         if getattr(args, flag):
             raise ParameterError(f"--{flag} is for detectors, and {brief(str(args.run))} is a classifier")
-    name = args.dataset or ("folder" if args.data else "digits")
+    name = args.dataset or ("folder" if args.data else _trained_on(args.run))
+    asked = drawn(args.images, (*CLASSIFIED, "image_size"))
     if args.weights:
         side = args.image_size or SIDES.get(name, 224)
-        read = {"image_size": side, **drawn(args.images, CLASSIFIED)}
+        read = {"image_size": side, **asked}
         images = data.classification(name, args.split, root=args.data, **read)
         found = _made(str(args.run), args.weights, images, args.arch, args.settings, side)
-        classifier = Classifier(found.network.eval(), found.made, images.classes, read)
+        classifier = Classifier(found.network.eval(), found.made, images.classes, read, side)
     else:
+        fixed = {"--image-size": args.image_size, "--arch": args.arch, "-p": args.settings}
+        if given := [flag for flag, value in fixed.items() if value]:
+            raise ParameterError(f"{' and '.join(given)}: the classifier of {brief(str(args.run))} says that itself")
         classifier = load_classifier(args.run, named(args.network).network if args.network else None)
-        read = _fitting(name, classifier.read) | drawn(args.images, CLASSIFIED)
+        read = _fitting(name, classifier.read) | asked
         images = data.classification(name, args.split, root=args.data, **read)
     device = pick_device(args.device)
     classifier.network.to(device)
     print(f"{name} {args.split}, {args.precision}: {told(classifier.evaluate(images.to(device), args.precision))}")
     return 0
+
+
+def _trained_on(run: Path) -> str:
+    """The image set of a run, where its folder tells."""
+    try:
+        return str(reading.load(run / "result.json")["dataset"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "digits"
 
 
 def _fitting(name: str, read: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,8 +129,11 @@ def _digits(split: str, root: Root) -> Found:
     return Found(source, torch.from_numpy(bundle.target[index]), [str(d) for d in range(10)])
 
 
+NORMALISED = ("measured", "published")
+
+
 def _cifar(name: str, split: str, root: Root, *, normalise: str = "measured") -> Found:
-    check_name("normalisation", normalise, ("measured", "published"))
+    check_name("normalisation", normalise, NORMALISED)
     x, y, classes = cifar.read(name, split, _places(name, root))
     return Found(Pixels(x, 255, *(cifar.MEASURED[name] if normalise == "measured" else cifar.PUBLISHED)), y, classes)
 

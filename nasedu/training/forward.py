@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -20,17 +20,20 @@ def compiled(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def checkpointed(model: nn.Module) -> Iterator[None]:
+def checkpointed(model: nn.Module, around: Callable[[], AbstractContextManager] = nullcontext) -> Iterator[None]:
     """While the context is open, every block keeps its inputs alone for the backward pass, and runs again in it.
 
     Blocks are the `parts` of a network of a space, else the direct children. A block that runs again draws what it
     drew, and leaves the running statistics of batch normalisation alone: they have seen the batch already.
+
+    model: what is trained.
+    around: makes a context that the first run is in; the backward pass is not, so it is opened there once more.
     """
     parts = getattr(model, "parts", None)
     blocks = list((parts if isinstance(parts, nn.ModuleDict) else model).children())
     with ExitStack() as open_:
         for block in blocks:
-            run_twice = partial(partial, checkpoint, context_fn=_again(block), use_reentrant=False)
+            run_twice = partial(partial, checkpoint, context_fn=_again(block, around), use_reentrant=False)
             open_.enter_context(_instead(block, run_twice))
         yield
 
@@ -45,19 +48,20 @@ def _instead(module: nn.Module, wrap: Callable[[Callable], Callable]) -> Iterato
         del module.forward
 
 
-def _again(block: nn.Module) -> Callable[[], tuple]:
+def _again(block: nn.Module, around: Callable[[], AbstractContextManager]) -> Callable[[], tuple]:
     """The contexts of a block's first run and of its second."""
     norms = [part for part in block.modules() if isinstance(part, _BatchNorm)]
-    return lambda: (nullcontext(), _statistics_left_alone(norms))
+    return lambda: (nullcontext(), _second_run(norms, around))
 
 
 @contextmanager
-def _statistics_left_alone(norms: Sequence[_BatchNorm]) -> Iterator[None]:
+def _second_run(norms: Sequence[_BatchNorm], around: Callable[[], AbstractContextManager]) -> Iterator[None]:
     kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
-        yield
+        with around():
+            yield
     finally:
         for norm, momentum, batches in kept:
             norm.momentum, norm.num_batches_tracked = momentum, batches

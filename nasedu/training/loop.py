@@ -166,7 +166,7 @@ def train(
     parts, team = changed | {"ema": run.ema, "optimizer": run.optimizer, "seen": run.seen}, run.team
     kept, told = _Checkpoint(state, owner, parts, config, team), progress if team.rank == 0 else silent
     record = getattr(told, "record", lambda history: None)
-    with _undone_where_it_fails(model, changed) if state else nullcontext(), _forward(config)(model):
+    with _undone_where_it_fails(model, changed) if state else nullcontext(), _forward(run):
         record(history := kept.history())
         model.train()  # also where nothing is left to do
         for epoch in range(len(history), config.epochs):
@@ -180,8 +180,11 @@ def train(
     return Trained(model, run.ema.module, history)
 
 
-def _forward(config: TrainingConfig) -> Callable[[nn.Module], AbstractContextManager]:
-    return checkpointed if config.checkpoint else compiled if config.compile else nullcontext
+def _forward(run: _Run) -> AbstractContextManager:
+    """The model's forward as the settings have it."""
+    if run.config.checkpoint:
+        return checkpointed(run.model, run.norms)
+    return compiled(run.model) if run.config.compile else nullcontext()
 
 
 @contextmanager
@@ -295,11 +298,14 @@ class _Run:
         team.send(t.detach() for t in (*model.parameters(), *model.buffers()))
         self.ema = averaged(model, config.ema_decay, config.ema_ramp)
 
+    def norms(self) -> AbstractContextManager:
+        """In which batch normalisation is that of all processes, where it is asked for."""
+        return SyncNorm(self.team) if self.config.sync_bn and self.team.number > 1 else nullcontext()
+
     def epoch(self, batches: Iterable, epoch: int) -> dict[str, float]:
         """One pass: returns the mean of every named loss, over all batches and parts of steps that have it."""
         team, means = self.team, Means()
-        norms = SyncNorm(team) if self.config.sync_bn and team.number > 1 else nullcontext()
-        with team.at_work(), norms:
+        with team.at_work(), self.norms():
             parameters = self._pass(batches, epoch, means)
         if not means.sums:
             raise ParameterError(f"there is no batch in epoch {epoch + 1}")

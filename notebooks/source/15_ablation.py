@@ -975,7 +975,7 @@ figures["searched"]
 # Now your prediction: the effects of both parts on the precision. An effect is a contrast of four networks, one for
 # each arm, and each was trained four times. By the trainings alone its interval is Student's, over the seeds. But
 # another search may find another network, and networks of equal FLOPs differ. What is said of a *part* has to hold for
-# those, too. Each cell then varies by the network's variance $\sigma^2$. So a main effect, with its weights of one half,
+# those, too. Each cell then varies by the network's variance $\sigma^2$. A main effect has weights of one half, so it
 # varies by $4 \cdot \sigma^2 / 4 = \sigma^2$ more, and the interaction by $4 \sigma^2$. Which $\sigma$? At one end that
 # of the networks with the bottleneck, since all four have it, at the other that of all networks of equal FLOPs.
 

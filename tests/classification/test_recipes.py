@@ -11,9 +11,9 @@ from torch import nn
 from nasedu import blocks
 from nasedu.classification import classifier_recipe, mixup, published_augment, published_recipe, zen_init
 from nasedu.classification.initial import GAIN, INITIALS
-from nasedu.classification.recipes import RECIPES
+from nasedu.classification.recipes import RECIPES, SHORT
 from nasedu.data import classification
-from nasedu.errors import ParameterError, UnknownName
+from nasedu.errors import NaseduError, ParameterError, UnknownName
 from nasedu.task import Classification, fit
 from nasedu.training import train
 from nasedu.training.loop import make_optimizer
@@ -161,9 +161,32 @@ def test_a_recipe_is_changed_by_name_wherever_the_field_stands():
         {"label_smoothing": -1},
         {"erasing": 2},
         {"teacher_size": 1.5},
+        {"bn_momentum": 0},  # statistics that never move
+        {"averaged": "yes"},
+        {"per_256": 3},
+        {"scaling": "x"},
+        {"normalise": "x"},
+        {"settings": 3},
+        {"augment": None},
     ):
-        with pytest.raises(ParameterError, match=next(iter(wrong))):
+        with pytest.raises(NaseduError, match=WORDS.get(next(iter(wrong)), next(iter(wrong)))):
             classifier_recipe("zen_cifar", **wrong)
+
+
+WORDS = {"scaling": "interpolation", "normalise": "normalisation"}
+
+
+def test_momentum_that_is_not_warmed_up_stays_so_when_it_is_changed():
+    config = classifier_recipe("zen_cifar", momentum=0.5).training(640)
+    assert [schedule(config, step, 0)[2] for step in (0, 25, 49)] == [0.5] * 3
+    assert classifier_recipe("short", momentum=0.5).settings.warmup_momentum == SHORT.warmup_momentum
+
+
+def test_weights_that_are_brought_along_keep_their_values_and_get_the_momentum():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    before = network[0].weight.clone()
+    classifier_recipe("zen_cifar").start(network, None)
+    assert torch.equal(network[0].weight, before) and network[1].momentum == 0.01
 
 
 def test_initial_weights_leave_the_global_state_alone():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -60,7 +62,11 @@ def counted():
 def test_every_space_with_every_sampler_and_every_strategy(counted, space, sampler):
     """One supernet for all strategies; what each finds is an architecture, with the score that its judge gives it."""
     args = parser().parse_args(command(space, "--sampler", sampler, "--budget", "2"))
-    hunt = searching.prepared(args, searching.space_of(args), torch.device("cpu"))
+    with searching.prepared(args, searching.space_of(args), torch.device("cpu")) as hunt:
+        every_strategy_finds(args, hunt)
+
+
+def every_strategy_finds(args, hunt):
     for name in searching.STRATEGIES:
         args.strategy = name
         if name == "exhaustive":
@@ -98,6 +104,22 @@ def test_a_command_leaves_what_it_found_and_goes_on(tmp_path, capsys, space, sam
     assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in told.items() if k != "seconds"}
     assert before == {path.name: path.stat().st_mtime_ns for path in out.glob("*.state")}, "nothing was done twice"
     assert "afresh" not in capsys.readouterr().out
+
+
+def test_one_process_leads_a_search(tmp_path, monkeypatch, capsys):
+    """Two that write into one folder would leave a state that nobody can read."""
+    asked = command("nasbench201:course", "--strategy", "random", "--budget", "2", "--out", str(tmp_path))
+    holds = "import pathlib, sys; from nasedu.course.folder import claim\nwith claim(pathlib.Path(sys.argv[1]), 'run'):"
+    other = subprocess.Popen(
+        [sys.executable, "-c", f"{holds} print(1, flush=True); input()", str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert other.stdout.readline()
+    assert main(asked) == 2 and str(tmp_path) in capsys.readouterr().err
+    other.communicate(b"\n")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(asked) == 2 and "without torchrun" in capsys.readouterr().err
 
 
 def _options(space):

@@ -49,6 +49,14 @@ def test_a_structure_string_learns_and_is_tested_again(tmp_path, capsys):
     before = (out / "weights.safetensors").read_bytes()
     assert trained(TINY, "--epochs", 8, "--set", "batch_size=32", *FEW, "--out", out) == 0  # it is done
     assert (out / "weights.safetensors").read_bytes() == before
+    for flags in (["--image-size", "64"], ["--arch", "x"], ["-p", "foo=3"]):
+        assert main(["evaluate", str(out), *flags]) == 2
+        assert "says that itself" in capsys.readouterr().err
+    read_larger = [TINY, "--weights", weights, "--image-size", "16", "--images", "image_size=32"]
+    assert main(["evaluate", *read_larger]) == 0  # read at 32 pixels, and shown at 16
+    assert "of 450 images" in capsys.readouterr().out
+    assert trained(TINY, "--weights", weights, "--set", "init=zen", *FEW, "--out", tmp_path / "other") == 2
+    assert "take one of them" in capsys.readouterr().err
     assert main(["evaluate", str(out), "--views"]) == 2
     assert "--views is for detectors" in capsys.readouterr().err
 

@@ -10,8 +10,22 @@ import torch
 from torch import nn
 
 from nasedu import spaces
+from nasedu.processes import Processes
 from nasedu.sampling import softmax, uniform_logits
 from nasedu.training.forward import checkpointed
+from nasedu.training.sync_norm import SyncNorm
+
+
+class Sees(Processes):
+    """A process alone that notes what is averaged over all."""
+
+    def __init__(self):
+        self.means = 0
+
+    def mean(self, x):
+        self.means += 1
+        return x
+
 
 IMAGES = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(0))
 
@@ -35,6 +49,18 @@ class Runs(nn.Module):
     def forward(self, x):
         self.runs += 1
         return self.drop(self.bn(self.conv(x)).relu())
+
+
+def test_a_block_that_runs_again_is_normalised_over_all_processes_again():
+    """The backward pass of PyTorch leaves contexts such as `SyncNorm`, and blocks run again in it."""
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU()) for _ in range(2)))
+    expected, team = gradients_and_statistics(copy.deepcopy(net), IMAGES), Sees()
+    with SyncNorm(team), checkpointed(net, lambda: SyncNorm(team)):
+        found = gradients_and_statistics(net, IMAGES)
+    assert team.means == 2 * 2 * 2, "mean and variance, of two layers, twice"
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
