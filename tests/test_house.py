@@ -52,7 +52,7 @@ def test_what_is_pinned_installs_on_the_first_release_of_every_python():
             described = metadata(name)
         except PackageNotFoundError:  # one that only another platform installs
             continue
-        wanted = SpecifierSet(described["Requires-Python"] or "")
+        wanted = SpecifierSet(described.get("Requires-Python") or "")
         seen += described["Version"] == version
         if described["Version"] == version:
             refused = [python for python in ("3.11.0", "3.12.0", "3.13.0") if not wanted.contains(python)]

@@ -20,7 +20,7 @@
 # | preset | what it runs | time, two CPU cores |
 # |---|---|---|
 # | `smoke` | three searches: only proves that every cell works | 1 minute |
-# | `quick` | twenty searches for each of four arms; what is trained is read from stored tables | 3 minutes |
+# | `quick` | twenty searches for each of four arms; what is trained is read from stored tables | 80 seconds |
 # | `full` | forty searches for each arm, of 20,000 steps | not measured |
 # | `gpu` | as `full` | not measured |
 
@@ -424,10 +424,12 @@ figures["many"]
 true = correlations(np.arange(len(level)), level)
 best = int(np.abs(true).argmax())
 winner = space.decisions[best].name
+# the true order is one of the shuffles, too
 reached = (1 + (draws[:, 2] >= abs(true[best])).sum()) / (1 + len(draws))
 Markdown(
     f"The best of eighteen is **{winner}**, with {true[best]:+.2f}. By chance the best of eighteen "
-    f"has {draws[:, 2].mean():.2f} in the mean; as much as that it reaches in **{reached:.1%}** of the shuffles."
+    f"has {draws[:, 2].mean():.2f} in the mean, and reaches as much in **{reached:.1%}** of the "
+    "shuffles."
 )
 
 # %% [markdown]
@@ -449,6 +451,7 @@ figures["choice"]
 
 # %%
 last = benchmark.load("frontier_trained")
+# what the truth has not
 later = last.scores("test").drop(labels=ap.index, errors="ignore")
 has = depth > 0
 later_has = pd.Series({text: space.parse(text)[best] > 0 for text in later.index})
@@ -457,6 +460,10 @@ halves = {
     "other FLOPs": (ap[~alike & has], ap[~alike & ~has]),
     "trained later, for section 8": (later[later_has], later[~later_has]),
 }
+for words, (with_one, without) in halves.items():
+    print(f"{words}: {len(with_one)} networks with a bottleneck there, {len(without)} without")
+
+
 # %% [markdown]
 # Mean AP with a bottleneck there, less that without one:
 
@@ -478,6 +485,7 @@ figures["with_it"]
 # %%
 left = {"without": mean_squares(by_seed[alike & ~has].to_numpy())}
 left["with"] = mean_squares(by_seed[alike & has].to_numpy())
+# of networks
 counts = {"with": (alike & has).sum(), "without": (alike & ~has).sum()}
 Markdown(
     " ".join(
@@ -564,10 +572,6 @@ def beyond_chance(words):
     return means[means.abs() > limit].sort_values(), limit
 
 
-# %% [markdown]
-# Which maps are beyond it?
-
-# %%
 lines = []
 for words in sets:
     beyond, limit = beyond_chance(words)
@@ -959,6 +963,7 @@ searched = list(dict.fromkeys(texts[0] for name, texts in picked.items() if name
 drawn_ones = pd.Series(rivals.mean(axis=1), picked["random"])
 fair_rivals = [text for text in drawn_ones.index if space.parse(text)[best] > 0]
 assert all(space.parse(text)[best] > 0 for text in searched)
+# means of four trainings
 levels_of = four.loc[searched].mean(axis=1)
 compared = {
     f"less all {len(drawn_ones)} random ones": welch(levels_of, drawn_ones),
@@ -995,10 +1000,6 @@ def with_network(part, sigma):
     return plots.Interval(moved[part].value, moved[part].value - half, moved[part].value + half)
 
 
-# %% [markdown]
-# Three intervals for each effect:
-
-# %%
 kinds_of = {"with the bottleneck": left["with"][0], "of equal FLOPs": of_network}
 widened = {f"networks {w}": {p: with_network(p, sd) for p in CONTRASTS} for w, sd in kinds_of.items()}
 moved_by = {"trainings alone": moved} | widened
