@@ -489,11 +489,11 @@ left["with"] = mean_squares(by_seed[alike & has].to_numpy())
 counts = {"with": (alike & has).sum(), "without": (alike & ~has).sum()}
 Markdown(
     " ".join(
-        f"Of the {counts[key]} networks {key} a bottleneck in `neck2` the deviation of the network is "
-        f"**{row[0]:.1f} points** ({row[1]:.1f} to {row[2]:.1f})."
+        f"Of the {counts[key]} networks {key} a bottleneck in `neck2` the deviation of the network "
+        f"is **{row[0]:.1f} points** ({row[1]:.1f} to {row[2]:.1f})."
         for key, row in left.items()
     )
-    + (" So more than this one choice cannot be told." if max(row[1] for row in left.values()) == 0 else "")
+    + " So more than this one choice cannot be told." * (not any(row[1] for row in left.values()))
 )
 
 # %% [markdown]
@@ -532,9 +532,12 @@ print(f"{len(maps)} maps")
 own = {arm: table for arm, table in maps.items() if arm[3] not in ("none", "random")}
 scores = {arm: np.array([table(archs[text]) for text in ap.index]) for arm, table in own.items()}
 sets = {"equal FLOPs": alike, "of these, with the bottleneck": alike & has}
-known = pd.DataFrame(
-    {words: {arm: ranks(row[one]) @ ranks(ap[one]) for arm, row in scores.items()} for words, one in sets.items()}
-)
+known = {
+    # a correlation for every map
+    words: {arm: ranks(row[one]) @ ranks(ap[one]) for arm, row in scores.items()}
+    for words, one in sets.items()
+}
+known = pd.DataFrame(known)
 known.index.names = ARM
 naswots = known.loc["train", "sliced", 0, "naswot"]
 print(f"NASWOT's, after the published warm-up: {naswots.iloc[0]:+.2f}")
@@ -542,14 +545,19 @@ print(f"NASWOT's, after the published warm-up: {naswots.iloc[0]:+.2f}")
 # %% [markdown]
 # Every map that was made, a dot each:
 
+
 # %%
+def by_warmup(column):
+    """The maps of one proxy, a list for every warm-up."""
+    return {warm: part.to_numpy() for warm, part in column.groupby("warmup")}
+
+
 panels = {
-    proxy: {
-        words: {warm: part.to_numpy() for warm, part in column.groupby("warmup")} for words, column in of_proxy.items()
-    }
+    proxy: {words: by_warmup(column) for words, column in of_proxy.items()}
     for proxy, of_proxy in known.groupby("proxy")
 }
-figures["known"] = plots.dots(panels, xlabel="rank correlation with AP", xlim=(-0.5, 0.5)).guide(x=0)
+look = {"xlabel": "rank correlation with AP", "xlim": (-0.5, 0.5)}
+figures["known"] = plots.dots(panels, **look).guide(x=0)
 figures["known"]
 
 # %% [markdown]
@@ -672,7 +680,8 @@ pd.DataFrame(distinct, ["searches", "different networks"]).T
 whole = pd.read_csv(benchmark.FOLDER / "ablation_wzdnas.csv.gz", dtype={"arch": str})
 whole["bottleneck"] = whole.arch.str[best].astype(int) > 0
 ARMS = [*ARM, "latency_term"]
-of_arm = whole.groupby(ARMS).agg(ms=("latency", "mean"), different=("arch", "nunique"), share=("bottleneck", "mean"))
+told_of = {"ms": ("latency", "mean"), "different": ("arch", "nunique")}
+of_arm = whole.groupby(ARMS).agg(**told_of, share=("bottleneck", "mean"))
 of_arm = of_arm.groupby(["proxy", "latency_term"]).mean().unstack()
 of_arm.rename(columns={"share": "with the bottleneck"}).round(2)
 
@@ -1001,16 +1010,22 @@ def with_network(part, sigma):
 
 
 kinds_of = {"with the bottleneck": left["with"][0], "of equal FLOPs": of_network}
-widened = {f"networks {w}": {p: with_network(p, sd) for p in CONTRASTS} for w, sd in kinds_of.items()}
+widened = {
+    # the same effects with wider intervals
+    f"networks {w}": {part: with_network(part, sd) for part in CONTRASTS}
+    for w, sd in kinds_of.items()
+}
 moved_by = {"trainings alone": moved} | widened
 figures["moved"] = plots.dots(moved_by, xlabel="effect on AP (points)").guide(x=0)
 figures["moved"]
 
 # %%
 judged_by = widened["networks with the bottleneck"]
-clear = [part for part in list(CONTRASTS)[:2] if not judged_by[part].low <= 0 <= judged_by[part].high]
+mains = {part: judged_by[part] for part in list(CONTRASTS)[:2]}
+clear = [part for part, effect in mains.items() if not effect.low <= 0 <= effect.high]
 outcome = {0: answers[3], 2: answers[2]}.get(len(clear)) or "the " + clear[0]
-said = ", ".join(f"{p} {m.value:+.2f} ({m.low:+.2f} to {m.high:+.2f})" for p, m in judged_by.items())
+told_of = "{} {:+.2f} ({:+.2f} to {:+.2f})".format
+said = ", ".join(told_of(p, m.value, m.low, m.high) for p, m in judged_by.items())
 guess.came(outcome, f"Effects in points of AP, networks with the bottleneck: {said}.")
 
 # %% [markdown]
@@ -1085,7 +1100,7 @@ some_networks = {"all networks": alike | ~alike, **sets}
 
 
 def agree(order, one):
-    """Each predictor's rank correlation with an order, over some networks; not of what is all alike."""
+    """Each predictor's rank correlation with an order, over some networks, where it differs."""
     marked = {w: score[one] for w, score in predictors.items() if score[one].nunique() > 1}
     return {w: ranking.correlation(score, order[one]) for w, score in marked.items()}
 
@@ -1100,17 +1115,18 @@ figures["judges"]
 
 # %%
 with_mean = {name: agree(ap, one) for name, one in some_networks.items()}
-told_by = pd.DataFrame(with_mean).drop("another training").map(lambda mark: getattr(mark, "value", np.nan))
+told_by = pd.DataFrame(with_mean).drop("another training")
+told_by = told_by.map(lambda mark: getattr(mark, "value", np.nan))
 told_by.round(2).rename_axis("Kendall's τ with the mean of two trainings", axis=1)
 
 # %%
 inside = with_mean["of these, with the bottleneck"]
 shown = ", ".join(f"{w} {inside[w].value:+.2f}" for w in judges.values())
+alone = with_mean["equal FLOPs"]["one choice"]
 clear = [w for w in judges.values() if not inside[w].low <= 0 <= inside[w].high]
 Markdown(
-    f"Among networks with the bottleneck: {shown}; clear of 0: **{', '.join(clear) or 'none'}**. At "
-    f"equal FLOPs one choice alone has {with_mean['equal FLOPs']['one choice'].value:+.2f}, more than any supernet. "
-    "So all that the supernets are shown to know is this choice."
+    f"Among networks with the bottleneck: {shown}; clear of 0: **{', '.join(clear) or 'none'}**. "
+    f"At equal FLOPs one choice alone has {alone.value:+.2f}, more than any supernet. So all that the supernets are shown to know is this choice."
 )
 
 # %% [markdown]
@@ -1290,9 +1306,7 @@ course.finish(
     figures=figures,
     results={
         # of every map its correlation with the truth at equal FLOPs; of the searches what they lose
-        "known": {
-            words: {" ".join(map(str, arm)): value for arm, value in column.items()} for words, column in known.items()
-        },
+        "known": known.set_axis(known.index.map("{0[0]} {0[1]} {0[2]} {0[3]}".format)).to_dict(),
         "choice": {"name": winner, "reached_by_chance": reached},
         "gaps": runs.mean().to_dict(),
         "effects": {
