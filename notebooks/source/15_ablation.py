@@ -116,8 +116,7 @@ def spread_and_noise(frame):
 
 measured = {name: spread_and_noise(frame) for name, frame in groups.items()}
 rows = {name: (len(groups[name]), *values) for name, values in measured.items()}
-columns = ["networks", "spread of means (AP, %)", "noise of one training"]
-pd.DataFrame(rows, columns).T.round(2)
+pd.DataFrame(rows, ["networks", "spread of means (AP, %)", "noise of one training"]).T.round(2)
 
 # %% [markdown]
 # Each dot is a network, a mean of two trainings:
@@ -1122,11 +1121,11 @@ told_by.round(2).rename_axis("Kendall's τ with the mean of two trainings", axis
 # %%
 inside = with_mean["of these, with the bottleneck"]
 shown = ", ".join(f"{w} {inside[w].value:+.2f}" for w in judges.values())
-alone = with_mean["equal FLOPs"]["one choice"]
 clear = [w for w in judges.values() if not inside[w].low <= 0 <= inside[w].high]
 Markdown(
     f"Among networks with the bottleneck: {shown}; clear of 0: **{', '.join(clear) or 'none'}**. "
-    f"At equal FLOPs one choice alone has {alone.value:+.2f}, more than any supernet. So all that the supernets are shown to know is this choice."
+    "At equal FLOPs this one choice alone has more than any supernet. So it is all that the "
+    "supernets are shown to know."
 )
 
 # %% [markdown]
