@@ -71,6 +71,7 @@ class GradientConfig:
         check_number("arch_lr", self.arch_lr, above=True)
         check_number("arch_weight_decay", self.arch_weight_decay)
         check_pair("temperature", self.temperature)
+        check_kind("second_order", self.second_order, bool, "true or false")
         if self.training is not None:
             check_kind("training", self.training, TrainingConfig, "a TrainingConfig, as classification.recipe makes")
             check_name("paths of a gradient search, whose logits all processes share,", self.of_weights.paths, ["same"])

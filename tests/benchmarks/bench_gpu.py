@@ -6,7 +6,6 @@ and `--quick` takes fewer steps; on the CPU they are tiny, and say nothing of a 
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import sys
 import time
@@ -86,20 +85,22 @@ def seconds(call: Callable[[], object], device: torch.device, times: int) -> flo
 
 
 class Laps:
-    """A step that notes when it is asked for: what passes between two such moments is a whole step, loader included."""
+    """A step that notes when it is asked for the first time and the fourth; in between nothing waits for the device."""
 
     def __init__(self, step: Callable, device: torch.device):
-        self.step, self.device, self.moments = step, device, []
+        self.step, self.device, self.count, self.start = step, device, 0, 0.0
 
     def __call__(self, model: nn.Module, batch: object, generator: torch.Generator) -> object:
-        wait(self.device)
-        self.moments.append(time.perf_counter())
+        if self.count in (0, 3):
+            wait(self.device)
+            self.start, self.first = time.perf_counter(), self.count
+        self.count += 1
         return self.step(model, batch, generator)
 
-    def median(self) -> float:
-        """Seconds of a step, without the first three."""
-        laps = [b - a for a, b in itertools.pairwise(self.moments)]
-        return statistics.median(laps[3:] or laps)
+    def mean(self) -> float:
+        """Seconds of a step, loader included, without the first three where there are more."""
+        wait(self.device)
+        return (time.perf_counter() - self.start) / (self.count - self.first)
 
 
 def task_of(size: Size, batch: int) -> tuple[spaces.SearchSpace, Detection]:
@@ -116,22 +117,19 @@ def training(size: Size, device: torch.device, compile: bool = False) -> Iterato
     config = TrainingConfig(epochs=epochs, precision=size.precision, compile=compile)
     named = " compiled" if compile else ""
     network = space.build(space.hand_designed, seed=0)
-    begun, times = time.perf_counter(), []
-
-    def progress(done: int, total: int, note: str = "") -> None:
+    images, passed = epochs * (size.scenes // size.batch) * size.batch, 0.0
+    for _ in range(2):  # the first warms up
         wait(device)
-        times.append(time.perf_counter())
-
-    if device.type != "cuda":
-        fit(network, task, config, device=device, progress=progress)
-    else:
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-            fit(network, task, config, device=device, progress=progress)
-        kernels = sum(e.self_device_time_total for e in profile.key_averages()) / 1e6
-        yield f"training{named}, share of the time that kernels run", kernels / (times[-1] - begun)
-    passed = times[-1] - times[0] if len(times) > 1 else times[-1] - begun  # the first epoch warms up
-    images = size.scenes // size.batch * size.batch * max(1, len(times) - 1)
+        begun = time.perf_counter()
+        fit(network, task, config, device=device)
+        wait(device)
+        passed = time.perf_counter() - begun
     yield f"training{named}, images/s", images / passed
+    if device.type == "cuda":  # once more, since a profiler slows what launches kernels, but not the kernels
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            fit(network, task, config, device=device)
+        kernels = sum(e.self_device_time_total for e in profile.key_averages()) / 1e6
+        yield f"training{named}, share of the time that kernels run", kernels / passed
 
 
 def warm_up(size: Size, device: torch.device) -> Iterator[tuple[str, float]]:
@@ -142,7 +140,7 @@ def warm_up(size: Size, device: torch.device) -> Iterator[tuple[str, float]]:
     config = TrainingConfig(epochs=1, precision=size.precision)
     some = replace(task, train=task.train.take(range(min(size.scenes, size.steps * size.warmup_batch)), "train"))
     fit(space.supernet(seed=0), some, config, laps, device=device)
-    yield "warm-up step, ms", 1e3 * laps.median()
+    yield "warm-up step, ms", 1e3 * laps.mean()
     images = torch.rand(size.memory_batch, 3, size.pixels, size.pixels, device=device)
     path = [told(entry, device) for entry in softmax(uniform_logits(space.choices))]
     for name, context in (("plain", nullcontext), ("checkpointed", checkpointed)):
