@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch as safetensors
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,10 @@ from nasedu.files import write_atomically
 from nasedu.identity import identity as identity  # what a state belongs to: `save_state` and `load_state` ask for it
 
 MARK = b"nasedu-state-2 "
+# how NumPy's numbers are pickled, by either of its versions: a file of weights may tell its accuracy in one
+_scalar = np.float64(0).__reduce__()[0]
+NUMBERS = [(_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+NUMBERS += [np.dtype, *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8"))]
 WRAPPERS = ("module", "_orig_mod", "_layers")  # DistributedDataParallel and averages, compilation, Paddle's parallel
 
 
@@ -107,13 +112,15 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             stored = safetensors.load(content)
         else:
             payload = _payload(content) if content.startswith(MARK) else content
-            stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(NUMBERS):
+                stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         for key in ("state", "ema", "state_dict", "model"):
             inner = stored.get(key)
             stored = inner if isinstance(inner, dict) and inner else stored
         named = [(_unwrapped(name), value) for name, value in stored.items() if isinstance(value, Tensor)]
     except Exception as error:  # PyTorch raises many types for what it cannot read
-        raise CheckpointError(f"{path} holds no weights that can be read ({type(error).__name__})") from None
+        why = " ".join(str(error).split(". ")[0].split())[:160]
+        raise CheckpointError(f"{path} holds no weights that can be read ({type(error).__name__}: {why})") from None
     tensors = {name: value for name, value in named if name != "n_averaged"}
     if not tensors or len(dict(named)) < len(named):
         raise CheckpointError(f"{path} holds no weights" if not tensors else f"{path} holds some weights twice")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -140,12 +141,18 @@ def test_a_file_of_theirs_gives_their_outputs(theirs, tmp_path):
     model.eval()
     file = tmp_path / "student_best-params_rank0.pth"
     status = {"best_acc1": 83.6, "best_acc1_at_epoch": 479}
-    torch.save({"epoch": 479, "state_dict": model.state_dict(), "top1_acc": 83.6, "training_status_info": status}, file)
+    told = {"epoch": 479, "top1_acc": np.float64(83.6), "training_status_info": status}
+    torch.save(told | {"state_dict": model.state_dict()}, file)
     network, x = ours(text, options), torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     assert not torch.allclose(network(x), model(x), atol=1e-2)
     load_weights(network, file)
     torch.testing.assert_close(network(x), model(x), rtol=1e-4, atol=1e-4)
     torch.save({f"module.{name}": value for name, value in model.state_dict().items()}, file)  # of several devices
+    again = ours(text, options)
+    load_weights(again, file)
+    assert torch.equal(again(x), network(x))
+    both = {f"student_model.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"state_dict": both | {"proj_conv.0.weight": torch.zeros(3)}}, file)  # of a training with a teacher
     again = ours(text, options)
     load_weights(again, file)
     assert torch.equal(again(x), network(x))

@@ -18,6 +18,8 @@ from nasedu.errors import CheckpointError
 from nasedu.spaces.base import Network
 from nasedu.storage import fill, read_weights
 
+STUDENT = "student_model."  # before the names of a network that a teacher taught
+
 SQUEEZE = {"1": "0.conv", "2": "0.bn", "4": "1.conv", "5": "1.bn"}  # after their pooling; 3 is an activation
 
 
@@ -61,6 +63,9 @@ def load_weights(network: Network, path: str | Path) -> None:
     path: the file, as in `storage.read_weights`.
     """
     tensors = read_weights(path)
+    # a student beside its teacher and what compared their maps
+    if student := {name.removeprefix(STUDENT): t for name, t in tensors.items() if name.startswith(STUDENT)}:
+        tensors = student
     if any(name.startswith("module_list.") for name in tensors):
         layers = authors_names(network)
         told = {name: name.rpartition(".") for name in tensors}
