@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 
@@ -64,7 +65,14 @@ def lab(args: argparse.Namespace) -> int:
     for path in lay_out(places.make(desk)):
         print(f"{places.shown(path)} is yours and stays; the course's newer one lies beside it (.new.ipynb)")
     quiet = ["--LabApp.news_url=None", f"--LabApp.check_for_updates_class={NEVER}"]  # it asks nobody for anything
-    return subprocess.run([sys.executable, "-m", "jupyterlab", f"--notebook-dir={desk}", *quiet, *args.rest]).returncode
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={desk}", *quiet, *args.rest]
+    with subprocess.Popen(command) as started:
+        # else it would run on, and keep its port
+        before = signal.signal(signal.SIGTERM, lambda *_: started.terminate())
+        try:
+            return started.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def site(args: argparse.Namespace) -> int:

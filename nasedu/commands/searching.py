@@ -259,4 +259,5 @@ def _write(args: argparse.Namespace, hunt: Hunt, found: search.SearchResult) -> 
     table = found.frame().drop(columns=UNSEEN, errors="ignore")
     write_atomically(args.out / "history.csv", table.to_csv(index=False, lineterminator="\n"))
     print(f"{space.in_line(best)}\n  score {score:.4f} by the supernet, {cost.macs:,} MACs, {cost.params:,} parameters")
-    print(f"{args.out}: result.json, architecture.txt, history.csv")
+    print(f"{args.out}: result.json, architecture.txt, history.csv; train it from scratch with")
+    print(f"  nasedu train {args.space} --arch {args.out / 'architecture.txt'}")

@@ -6,9 +6,8 @@ import torch
 from torchvision.ops import generalized_box_iou_loss
 
 from nasedu.detection.losses import paired_ciou, paired_iou
-from nasedu.plots.diagram import panes
 from nasedu.plots.images import outline
-from nasedu.plots.picture import COLOURS
+from nasedu.plots.picture import COLOURS, Picture
 from nasedu.widgets.base import PictureWidget, slider
 
 TRUTH = (40.0, 40.0, 80.0, 70.0)
@@ -45,8 +44,9 @@ class BoxWidget(PictureWidget):
             value = measure(moved, truth)
             value.sum().backward()
             self.values[name], self.pulls[name] = value.item(), moved.grad[0].view(2, 2).sum(0)
-        picture, (ax,) = panes(1, 1, (4.5, 4.5), "")
-        ax.set(xlim=(0, SIDE), ylim=(SIDE, 0), xlabel="x (px)", ylabel="y (px)")
+        picture = Picture(4.5, 4.5, "")
+        ax = picture.subplots()
+        ax.set(xlim=(0, SIDE), ylim=(SIDE, 0), xlabel="x (px)", ylabel="y (px)", aspect="equal")
         outline(ax, TRUTH, "black", "--", "truth")
         outline(ax, box, COLOURS[0], "-", "box")
         for i, (name, pull) in enumerate(self.pulls.items()):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from nasedu.errors import check_number
-from nasedu.plots.diagram import panes
+from nasedu.plots.picture import Picture
 from nasedu.widgets.base import PictureWidget, slider
 
 MOST = 40  # seeds
@@ -36,7 +36,8 @@ class PowerWidget(PictureWidget):
         power = _power(self.difference.value, self.noise.value, seeds)
         self.power = float(power[n - 2])
         self.reach = float(stats.t.ppf(0.975, 2 * n - 2) * self.noise.value * (2 / n) ** 0.5)
-        picture, (ax,) = panes(1, 1, (5.0, 3.2), "")
+        picture = Picture(5.0, 3.2, "")
+        ax = picture.subplots()
         ax.plot(seeds, power, "-", label="power")
         ax.plot([n], [self.power], "o", markersize=9, label=f"{n} seeds")
         ax.set(xlim=(1, MOST), ylim=(0, 1.02), xlabel="seeds of each method", ylabel="share of experiments that tell")

@@ -9,7 +9,7 @@ import numpy as np
 
 from nasedu.detection.average_precision import columns, precision_recall
 from nasedu.errors import DataError
-from nasedu.plots.diagram import panes
+from nasedu.plots.picture import Picture
 from nasedu.widgets.base import LAYOUT, PictureWidget, slider
 
 
@@ -42,7 +42,8 @@ class PrecisionWidget(PictureWidget):
         recalls = np.linspace(0, 1, 101)
         best = np.array([curve.precision[curve.recall >= recall].max(initial=0) for recall in recalls])
         self.ap = float(best.mean())
-        picture, (ax,) = panes(1, 1, (4.5, 3.2), "")
+        picture = Picture(4.5, 3.2, "")
+        ax = picture.subplots()
         ax.plot(curve.recall, curve.precision, ".-", linewidth=1, label="after each detection")
         ax.step(recalls, best, where="mid", label="best at that recall or beyond")
         ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")

@@ -1,7 +1,14 @@
 """A copy to work in: new files come, the reader's stay."""
 
+import os
+import subprocess
+import sys
+import time
+
+import psutil
 import pytest
 
+from nasedu.course import places
 from nasedu.course.desk import lay_out
 
 
@@ -41,3 +48,25 @@ def test_a_file_that_was_removed_comes_again(shipped, tmp_path):
     (tmp_path / "00_a.ipynb").unlink()
     lay_out(tmp_path)
     assert files(tmp_path)["00_a.ipynb"] == "00_a.ipynb 1"
+
+
+def test_jupyterlab_ends_with_the_command_that_started_it(tmp_path):
+    """What is left running keeps its port, and the next one goes to another without a word."""
+    told = os.environ | {"JUPYTER_RUNTIME_DIR": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
+    command = [sys.executable, "-m", "nasedu", "lab", "--desk", str(tmp_path / "desk"), "--"]
+    command += ["--no-browser", "--allow-root", "--port=0"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    started = subprocess.Popen(command, cwd=places.ROOT, env=told, **quiet)
+    try:
+        for _ in range(600):
+            if files := list(tmp_path.glob("jpserver-*.json")):
+                break
+            time.sleep(0.1)
+        server = psutil.Process(int(files[0].stem.partition("-")[2]))
+        started.terminate()
+        started.wait(30)
+        server.wait(30)  # which raises where it is still there
+    finally:
+        for process in psutil.Process(started.pid).children(recursive=True) if started.poll() is None else []:
+            process.kill()
+        started.kill()

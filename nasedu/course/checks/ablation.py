@@ -45,6 +45,7 @@ def check_difference(difference: Callable[[dict[int, float], dict[int, float]], 
             base.std(ddof=1), np.std([a[s] for s in range(size)], ddof=1)
         )
         told = (
+            (gaps.mean() - half * (1 - 1 / size) ** 0.5, "NumPy divides by n unless told: std(ddof=1)"),
             (gaps.mean() - normal, "1.96 belongs to many seeds: take Student's t with n - 1 degrees"),
             (gaps.mean() - apart / size**0.5, "pairs have the spread of their differences, which is far smaller"),
         )
