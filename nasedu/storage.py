@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch as safetensors
@@ -25,7 +26,7 @@ from nasedu.identity import identity as identity  # what a state belongs to: `sa
 MARK = b"nasedu-state-2 "
 # how NumPy's numbers are pickled, by either of its versions: a file of weights may tell its accuracy in one
 _scalar = np.float64(0).__reduce__()[0]
-NUMBERS = [(_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+NUMBERS: list[Any] = [(_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
 NUMBERS += [np.dtype, *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8"))]
 WRAPPERS = ("module", "_orig_mod", "_layers")  # DistributedDataParallel and averages, compilation, Paddle's parallel
 
