@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from nasedu import spaces
-from nasedu.data import benchmark
 from nasedu.errors import NaseduError, TableError
 from nasedu.tables import LookupTable
 from nasedu.tables.lookup import file_name
@@ -21,9 +20,7 @@ HERE = Path(__file__).parent
 COURSE = {f"{name}:course": {} for name in spaces.names()}
 COUNTED = COURSE | {"yolo:p5": {"num_classes": 20}, "yolo:csp": {"num_classes": 20}}
 ROUNDS = 20  # of a measurement: slow minutes of the machine spoil only some of them
-CELLS = benchmark.load("cells_digits")
 MEASURED = [*COURSE.items(), ("yolo:course", {"image_size": 96}), ("proxylessnas", {})]
-MEASURED.append((CELLS.space_name, CELLS.space_options))
 
 
 def tables(latency: bool, how: dict[str, str]) -> dict[str, tuple[str, dict, str, dict]]:
